@@ -1,0 +1,167 @@
+"""All settings, checked when they are built, readable from and writable to TOML."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from facevoice.errors import ConfigError
+
+
+def _require(condition: bool, name: str, value: object, allowed: str) -> None:
+    if not condition:
+        raise ConfigError(f"setting {name} = {value!r} is not allowed: {allowed}")
+
+
+@dataclass(frozen=True, slots=True)
+class FacesConfig:
+    """How faces are sampled, found, followed and cropped."""
+
+    detector: str = "mtcnn"
+    """Name in the detector registry."""
+    sample_rate_hz: float = 5.0
+    """Frames per second of media time in which faces are followed and cropped."""
+    detect_rate_hz: float = 1.25
+    """Full detections per second; in the sampled frames between, known faces are followed."""
+    max_side_px: int = 640
+    """Frames are scaled down until their longer side is at most this."""
+    min_face_px: int = 40
+    """Smallest face looked for, in pixels of the scaled frame."""
+    min_score: float = 0.9
+    """Detections below this are dropped."""
+    crop_px: int = 120
+    """Side of the aligned square crops handed to backbones."""
+
+    def __post_init__(self) -> None:
+        _require(0.2 <= self.sample_rate_hz <= 60, "sample_rate_hz", self.sample_rate_hz, "0.2–60")
+        _require(
+            0 < self.detect_rate_hz <= self.sample_rate_hz,
+            "detect_rate_hz",
+            self.detect_rate_hz,
+            "above 0, at most sample_rate_hz",
+        )
+        _require(64 <= self.max_side_px <= 8192, "max_side_px", self.max_side_px, "64–8192")
+        _require(12 <= self.min_face_px <= 1024, "min_face_px", self.min_face_px, "12–1024")
+        _require(0 < self.min_score < 1, "min_score", self.min_score, "between 0 and 1")
+        _require(32 <= self.crop_px <= 512, "crop_px", self.crop_px, "32–512")
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechConfig:
+    """How speech is told from other sound."""
+
+    threshold: float = 0.5
+    """A 32-ms chunk counts as speech from this voice-activity probability on."""
+
+    def __post_init__(self) -> None:
+        _require(0 < self.threshold < 1, "threshold", self.threshold, "between 0 and 1")
+
+
+@dataclass(frozen=True, slots=True)
+class WindowConfig:
+    """How a file is cut into windows."""
+
+    length_s: float = 4.0
+    """Length of a window; a shorter file is one window."""
+    hop_s: float = 2.0
+    """Distance between the starts of neighbouring windows."""
+
+    def __post_init__(self) -> None:
+        _require(0.5 <= self.length_s <= 10, "length_s", self.length_s, "0.5–10 seconds")
+        _require(0.1 <= self.hop_s <= self.length_s, "hop_s", self.hop_s, "0.1 s to length_s")
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionConfig:
+    """How much evidence a channel must give before it is scored."""
+
+    min_face_coverage: float = 0.25
+    """Share of the sampled frames that must show the leading face."""
+    min_speech_s: float = 0.4
+    """Seconds of speech that a window must hold."""
+    min_window_s: float = 0.4
+    """Windows shorter than this are not scored."""
+
+    def __post_init__(self) -> None:
+        _require(
+            0 < self.min_face_coverage <= 1, "min_face_coverage", self.min_face_coverage, "0–1"
+        )
+        _require(self.min_speech_s > 0, "min_speech_s", self.min_speech_s, "above 0")
+        _require(self.min_window_s > 0, "min_window_s", self.min_window_s, "above 0")
+
+
+@dataclass(frozen=True, slots=True)
+class AnalyzerConfig:
+    """Everything that changes what an analysis says; written into every report."""
+
+    model: str = "compact"
+    """Model family."""
+    faces: FacesConfig = field(default_factory=FacesConfig)
+    speech: SpeechConfig = field(default_factory=SpeechConfig)
+    windows: WindowConfig = field(default_factory=WindowConfig)
+    decision: DecisionConfig = field(default_factory=DecisionConfig)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As nested plain dictionaries, for TOML and JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> AnalyzerConfig:
+        """Build from nested dictionaries.
+
+        Raises:
+            ConfigError: a name is unknown or a value out of range.
+        """
+        sections = {
+            "faces": FacesConfig,
+            "speech": SpeechConfig,
+            "windows": WindowConfig,
+            "decision": DecisionConfig,
+        }
+        arguments: dict[str, Any] = {}
+        for name, value in values.items():
+            if name in sections:
+                arguments[name] = _build(sections[name], value, f"[{name}]")
+            else:
+                arguments[name] = value
+        config = _build(cls, arguments, "settings")
+        if not isinstance(config, cls):
+            raise ConfigError("settings do not form an AnalyzerConfig")
+        return config
+
+    @classmethod
+    def from_toml(cls, path: Path) -> AnalyzerConfig:
+        """Read a TOML file; see `configs/` for one with every setting.
+
+        Raises:
+            ConfigError: the file is absent, not TOML, or holds an unknown or wrong setting.
+        """
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"{path}: can't be read ({error.strerror})") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: is not valid TOML ({error})") from error
+        return cls.from_dict(values)
+
+
+def _build(kind: type[Any], values: object, where: str) -> Any:
+    if not isinstance(values, dict):
+        raise ConfigError(f"{where}: expected a table of settings, got {values!r}")
+    known = {f.name: f for f in dataclasses.fields(kind)}
+    for name, value in values.items():
+        if name not in known:
+            raise ConfigError(f"{where}: unknown setting {name!r}; known: {', '.join(known)}")
+        wanted = known[name].type
+        if wanted in ("float", "int") and (
+            isinstance(value, bool) or not isinstance(value, int | float)
+        ):
+            raise ConfigError(f"{where}: {name} = {value!r} is not a number")
+        if wanted == "int" and not isinstance(value, int):
+            raise ConfigError(f"{where}: {name} = {value!r} is not a whole number")
+        if wanted == "str" and not isinstance(value, str):
+            raise ConfigError(f"{where}: {name} = {value!r} is not text")
+    return kind(**values)

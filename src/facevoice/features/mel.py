@@ -1,0 +1,105 @@
+"""Log-mel spectrogram of Whisper in plain numpy, with a normalisation that ignores loudness.
+
+Same filters, hop and compression as openai/whisper ``audio.log_mel_spectrogram`` (Radford et al.
+2022), but for any length: nothing is padded to 30 s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+SAMPLE_RATE_HZ = 16_000
+FFT_SAMPLES = 400
+HOP_SAMPLES = 160
+NUM_MELS = 80
+NUM_BINS = FFT_SAMPLES // 2 + 1
+FRAMES_PER_SECOND = SAMPLE_RATE_HZ // HOP_SAMPLES
+MIN_SAMPLES = FFT_SAMPLES // 2 + 1  # reflection at both ends needs that many
+
+POWER_FLOOR = 1e-10
+DYNAMIC_RANGE = 8.0  # decades of power kept below the loudest cell
+LOUDEST = 1.0  # log10 power that the loudest cell is moved to
+
+TRIM_RANGE = 3.5  # decades below the loudest frame at which an edge counts as silence
+TRIM_MARGIN_FRAMES = FRAMES_PER_SECOND // 10
+MIN_FRAMES = FRAMES_PER_SECOND // 2
+
+FloatArray = npt.NDArray[np.float32]
+
+# Slaney's mel scale: linear up to 1 kHz (3 mel for 200 Hz), logarithmic above (Slaney 1998).
+_MEL_BREAK_HZ = 1000.0
+_MEL_PER_HZ = 3.0 / 200.0
+_MEL_BREAK = _MEL_BREAK_HZ * _MEL_PER_HZ
+_MEL_PER_LOG = 27.0 / np.log(6.4)
+
+
+def _hz_to_mel(hz: float) -> float:
+    if hz < _MEL_BREAK_HZ:
+        return hz * _MEL_PER_HZ
+    return float(_MEL_BREAK + np.log(hz / _MEL_BREAK_HZ) * _MEL_PER_LOG)
+
+
+def _mel_to_hz(mel: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    above = _MEL_BREAK_HZ * np.exp((mel - _MEL_BREAK) / _MEL_PER_LOG)
+    return np.where(mel < _MEL_BREAK, mel / _MEL_PER_HZ, above)
+
+
+@lru_cache(maxsize=1)
+def mel_filters() -> FloatArray:
+    """Triangular filters (80, 201) of equal area, from 0 Hz to half the sample rate.
+
+    Same matrix as ``librosa.filters.mel(sr=16000, n_fft=400, n_mels=80)``; read-only.
+    """
+    nyquist_hz = SAMPLE_RATE_HZ / 2
+    edges_hz = _mel_to_hz(np.linspace(0.0, _hz_to_mel(nyquist_hz), NUM_MELS + 2))
+    bins_hz = np.linspace(0.0, nyquist_hz, NUM_BINS)
+    width_hz = np.diff(edges_hz)
+    ramps = edges_hz[:, None] - bins_hz
+    rising = -ramps[:-2] / width_hz[:-1, None]
+    falling = ramps[2:] / width_hz[1:, None]
+    area = 2.0 / (edges_hz[2:] - edges_hz[:-2])
+    filters = (np.maximum(0.0, np.minimum(rising, falling)) * area[:, None]).astype(np.float32)
+    filters.flags.writeable = False
+    return filters
+
+
+@lru_cache(maxsize=1)
+def _hann() -> FloatArray:
+    phase = 2.0 * np.pi * np.arange(FFT_SAMPLES) / FFT_SAMPLES
+    window = (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
+    window.flags.writeable = False
+    return window
+
+
+def num_mel_frames(num_samples: int) -> int:
+    """Frames that :func:`log_mel_power` gives for that many samples."""
+    return num_samples // HOP_SAMPLES
+
+
+def log_mel_power(samples: FloatArray) -> FloatArray:
+    """log10 of mel power, floored at 1e-10.
+
+    ``samples``: mono float32 (N,) at 16 kHz. Returns (80, N // 160) float32. Frame ``t`` is
+    centred on sample ``160 t``; the ends are reflected, as in ``torch.stft(center=True)``.
+
+    Raises ValueError when ``samples`` is not one-dimensional or has fewer than 201 values.
+    """
+    if samples.ndim != 1 or samples.size < MIN_SAMPLES:
+        raise ValueError(f"need at least {MIN_SAMPLES} mono samples, got shape {samples.shape}")
+    num_frames = num_mel_frames(samples.size)
+    padded = np.pad(samples.astype(np.float32, copy=False), FFT_SAMPLES // 2, mode="reflect")
+    frames = np.lib.stride_tricks.sliding_window_view(padded, FFT_SAMPLES)[::HOP_SAMPLES]
+    spectrum = np.fft.rfft(frames[:num_frames] * _hann(), axis=1)
+    power = spectrum.real**2 + spectrum.imag**2
+    mel = mel_filters() @ power.T.astype(np.float32, copy=False)
+    return np.log10(np.maximum(mel, np.float32(POWER_FLOOR)))
+
+
+def whisper_log_mel(samples: FloatArray) -> FloatArray:
+    """What openai/whisper feeds to its encoder, without padding: (80, N // 160) float32."""
+    log_power = log_mel_power(samples)
+    return (np.maximum(log_power, log_power.max() - DYNAMIC_RANGE) + 4.0) / 4.0
