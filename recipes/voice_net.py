@@ -48,7 +48,7 @@ class Block(nn.Module):
         self.down = nn.Linear(4 * WIDTH, WIDTH)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        """``x`` (B, L, 512); ``bias`` (B, 1, 1, L) is 0 on real tokens, very negative on padding."""
+        """``x`` (B, L, 512); ``bias`` (B, 1, 1, L): 0 on real tokens, very negative on padding."""
         x = x + self.out(self._attend(self.qkv(self.attention_norm(x)), bias))
         return x + self.down(F.gelu(self.up(self.ffn_norm(x))))
 
@@ -94,8 +94,11 @@ class VoiceNet(nn.Module):
                 tensor = tensor.permute(0, 2, 1).flatten(1)  # (out, in, tap) → (out, tap × in)
             state[name] = tensor
         missing, unexpected = self.load_state_dict(state, strict=False)
-        left = [name for name in missing if name not in ("shift", "scale")
-                and not name.startswith("head.")]
+        left = [
+            name
+            for name in missing
+            if name not in ("shift", "scale") and not name.startswith("head.")
+        ]
         if left or unexpected:
             raise ValueError(f"encoder weights don't fit: missing {left}, unknown {unexpected}")
 

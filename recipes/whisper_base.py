@@ -109,8 +109,10 @@ def read_variables(blob: bytes) -> Iterator[Variable]:
     reader = _Reader(blob)
     version, spec = reader.number("I"), reader.text()
     if version != BINARY_VERSION or spec != SPEC_NAME:
-        raise ValueError(f"expected {SPEC_NAME} in binary version {BINARY_VERSION}, got "
-                         f"{spec!r} in version {version}")
+        raise ValueError(
+            f"expected {SPEC_NAME} in binary version {BINARY_VERSION}, got "
+            f"{spec!r} in version {version}"
+        )
     reader.number("I")  # revision of the spec
     for _ in range(reader.number("I")):
         name = reader.text()
@@ -131,25 +133,34 @@ def encoder_weights(blob: bytes, num_blocks: int) -> dict[str, Array]:
     """
     variables = {v.name: v.data for v in read_variables(blob) if v.name.startswith("encoder/")}
     names = {
-        "conv1.weight": "conv1/weight", "conv1.bias": "conv1/bias",
-        "conv2.weight": "conv2/weight", "conv2.bias": "conv2/bias",
+        "conv1.weight": "conv1/weight",
+        "conv1.bias": "conv1/bias",
+        "conv2.weight": "conv2/weight",
+        "conv2.bias": "conv2/bias",
         "positions": "position_encodings/encodings",
     }
     for i in range(num_blocks):
         ours, theirs = f"blocks.{i}", f"layer_{i}"
-        for part, path in (("attention_norm", "self_attention/layer_norm"),
-                           ("ffn_norm", "ffn/layer_norm")):
+        for part, path in (
+            ("attention_norm", "self_attention/layer_norm"),
+            ("ffn_norm", "ffn/layer_norm"),
+        ):
             names[f"{ours}.{part}.weight"] = f"{theirs}/{path}/gamma"
             names[f"{ours}.{part}.bias"] = f"{theirs}/{path}/beta"
-        for part, path in (("qkv", "self_attention/linear_0"), ("out", "self_attention/linear_1"),
-                           ("up", "ffn/linear_0"), ("down", "ffn/linear_1")):
+        for part, path in (
+            ("qkv", "self_attention/linear_0"),
+            ("out", "self_attention/linear_1"),
+            ("up", "ffn/linear_0"),
+            ("down", "ffn/linear_1"),
+        ):
             names[f"{ours}.{part}.weight"] = f"{theirs}/{path}/weight"
             names[f"{ours}.{part}.bias"] = f"{theirs}/{path}/bias"
     missing = [theirs for theirs in names.values() if f"encoder/{theirs}" not in variables]
     if missing:
         raise ValueError(f"model.bin lacks {', '.join(missing)}")
-    return {ours: variables[f"encoder/{theirs}"].astype(np.float32)
-            for ours, theirs in names.items()}
+    return {
+        ours: variables[f"encoder/{theirs}"].astype(np.float32) for ours, theirs in names.items()
+    }
 
 
 def load_encoder(work: Path, num_blocks: int, wheel_dir: Path | None = None) -> dict[str, Array]:

@@ -10,12 +10,19 @@ FacevoiceError
 ├── WeightsError              weights are missing, damaged or not the ones named
 ├── MissingExtraError         a feature needs an optional dependency
 ├── CorpusError               a corpus or manifest breaks its own rules
+├── StoreError                a feature store can't be opened, read or written
+├── DownloadError             a published file could not be had whole and sound
+│   ├── ChecksumError             all bytes came, but they are not the published ones
+│   ├── DiskSpaceError            too little room for the files, packed and unpacked
+│   └── ManualDownloadError       licence or registration: people must fetch it themselves
+├── ReportError               a text is no report, or of an unknown schema version
 └── EvaluationError           a metric is not defined on the data given
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 
 class FacevoiceError(Exception):
@@ -70,8 +77,55 @@ class MissingExtraError(FacevoiceError):
         super().__init__(f"{feature} needs an optional part: pip install 'facevoice[{extra}]'")
 
 
+class StoreError(FacevoiceError):
+    """A feature store can't be opened, read or written; nothing half-written is ever kept."""
+
+    def __init__(self, path: Path | str, problem: str, remedy: str = "") -> None:
+        self.path = Path(path)
+        self.problem = problem
+        self.remedy = remedy
+        super().__init__(f"{path}: {problem}" + (f" {remedy}" if remedy else ""))
+
+
 class CorpusError(FacevoiceError):
     """A corpus, manifest or split breaks its own rules; the message names file and line."""
+
+
+class DownloadError(FacevoiceError):
+    """A published file could not be had whole and sound.
+
+    Names the file and the address by host and path only: queries of signed addresses are secret.
+    """
+
+    def __init__(self, file: str, url: str, problem: str, remedy: str = "") -> None:
+        self.file = file
+        self.address = shown_address(url)
+        self.problem = problem
+        self.remedy = remedy
+        origin = f" from {self.address}" if self.address else ""
+        super().__init__(f"{file}{origin}: {problem}" + (f" {remedy}" if remedy else ""))
+
+
+class ChecksumError(DownloadError):
+    """All bytes came, but they are not the published ones; nothing of them is kept."""
+
+
+class DiskSpaceError(DownloadError):
+    """The disk has too little room for the files, packed and unpacked."""
+
+
+class ManualDownloadError(DownloadError):
+    """A corpus that people must fetch themselves; says where, and which command reads it then."""
+
+
+def shown_address(url: str) -> str:
+    """Host and path of `url`: the part that may stand in messages and records."""
+    parts = urlsplit(url)
+    return parts.netloc.rpartition("@")[2] + parts.path
+
+
+class ReportError(FacevoiceError):
+    """A text is no facevoice report, or one of a schema version that is not known here."""
 
 
 class EvaluationError(FacevoiceError):

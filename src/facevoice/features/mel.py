@@ -96,10 +96,73 @@ def log_mel_power(samples: FloatArray) -> FloatArray:
     spectrum = np.fft.rfft(frames[:num_frames] * _hann(), axis=1)
     power = spectrum.real**2 + spectrum.imag**2
     mel = mel_filters() @ power.T.astype(np.float32, copy=False)
-    return np.log10(np.maximum(mel, np.float32(POWER_FLOOR)))
+    floored: FloatArray = np.maximum(mel, np.float32(POWER_FLOOR))
+    return np.log10(floored)
 
 
 def whisper_log_mel(samples: FloatArray) -> FloatArray:
     """What openai/whisper feeds to its encoder, without padding: (80, N // 160) float32."""
     log_power = log_mel_power(samples)
-    return (np.maximum(log_power, log_power.max() - DYNAMIC_RANGE) + 4.0) / 4.0
+    floored: FloatArray = np.maximum(log_power, log_power.max() - np.float32(DYNAMIC_RANGE))
+    return (floored + np.float32(4.0)) / np.float32(4.0)
+
+
+def trim_silence(
+    log_power: FloatArray,
+    margin_frames: int = TRIM_MARGIN_FRAMES,
+    range_decades: float = TRIM_RANGE,
+) -> FloatArray:
+    """Cut silent edges off a log-mel spectrogram (80, T) → (80, T'), a view.
+
+    An edge is silent while its frames' power is more than ``range_decades`` below the loudest
+    frame; ``margin_frames`` of it stay. At least ``MIN_FRAMES`` frames are kept where there are
+    as many.
+    """
+    frame_power = np.log10(np.sum(np.power(10.0, log_power, dtype=np.float64), axis=0))
+    loud = np.flatnonzero(frame_power > frame_power.max() - range_decades)
+    start, stop = int(loud[0]) - margin_frames, int(loud[-1]) + 1 + margin_frames
+    lacking = max(0, MIN_FRAMES - (stop - start))
+    start = max(0, min(start - lacking // 2, log_power.shape[1] - MIN_FRAMES))
+    return log_power[:, start : max(stop, start + MIN_FRAMES)]
+
+
+def normalize(log_power: FloatArray) -> FloatArray:
+    """Whisper's compression with the recording's own loudest cell as the reference: (80, T).
+
+    ``(max(x − max(x), −8) + 1 + 4) / 4``: the loudest cell of every recording becomes 1.25, which
+    is where clear speech lies in Whisper's training data; a gain on the samples has no effect.
+    """
+    relative: FloatArray = np.maximum(log_power - log_power.max(), np.float32(-DYNAMIC_RANGE))
+    return (relative + np.float32(LOUDEST + 4.0)) / np.float32(4.0)
+
+
+def voice_mel(samples: FloatArray) -> FloatArray:
+    """Input of the compact voice network for one window: (80, T) float32, T ≤ N // 160.
+
+    ``samples``: mono float32 (N,) at 16 kHz. Log-mel, silent edges cut, loudness normalised.
+    A window shorter than half a second is padded with silence at its end. Raises ValueError
+    when ``samples`` is not one-dimensional.
+    """
+    if samples.ndim != 1:
+        raise ValueError(f"need mono samples (N,), got shape {samples.shape}")
+    lacking = MIN_FRAMES * HOP_SAMPLES - samples.size
+    if lacking > 0:
+        samples = np.pad(samples, (0, lacking))
+    return normalize(trim_silence(log_mel_power(samples)))
+
+
+def voice_mel_batch(
+    windows: Sequence[FloatArray],
+) -> tuple[FloatArray, npt.NDArray[np.int64]]:
+    """:func:`voice_mel` of several windows: mel (B, 80, T) zero-padded, frames in use (B,).
+
+    Raises ValueError when ``windows`` is empty.
+    """
+    if not windows:
+        raise ValueError("need at least one window")
+    mels = [voice_mel(samples) for samples in windows]
+    num_frames = np.array([mel.shape[1] for mel in mels], dtype=np.int64)
+    batch = np.zeros((len(mels), NUM_MELS, int(num_frames.max())), dtype=np.float32)
+    for row, mel in zip(batch, mels, strict=True):
+        row[:, : mel.shape[1]] = mel
+    return batch, num_frames

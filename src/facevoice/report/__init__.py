@@ -1,0 +1,21 @@
+"""What becomes of a `Report`: JSON, CSV, a console table, one sentence in plain words."""
+
+from __future__ import annotations
+
+from facevoice.report.folder import FORMATS, ReportFolder
+from facevoice.report.json import from_json, read_report, to_json
+from facevoice.report.sentence import summarize_in_words
+from facevoice.report.table import CSV_COLUMNS, build_table, csv_rows, to_csv
+
+__all__ = [
+    "CSV_COLUMNS",
+    "FORMATS",
+    "ReportFolder",
+    "build_table",
+    "csv_rows",
+    "from_json",
+    "read_report",
+    "summarize_in_words",
+    "to_csv",
+    "to_json",
+]

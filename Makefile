@@ -1,0 +1,41 @@
+# Each target sets up what it needs in .venv; only Python 3.11 or newer and make are assumed.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: help demo test check clean
+
+help:
+	@echo "make demo    analyse the two sample clips"
+	@echo "make test    run the tests"
+	@echo "make check   run the linters and the type checker"
+	@echo "make clean   remove .venv and caches"
+
+demo: $(VENV)/.base
+	$(BIN)/facevoice analyze examples/smile_glad_voice.mp4 examples/smile_sad_voice.mp4
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "facevoice needs Python 3.11 or newer; choose one: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.base: $(VENV)/.made pyproject.toml
+	$(PIP) install --quiet --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.made pyproject.toml
+	$(PIP) install --quiet --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,160 @@
+"""The compact face network from FER2013 to ONNX: `train`, `score` and `export`.
+
+    python -m recipes.face train --corpora CORPORA --work WORK
+    python -m recipes.face score --corpora CORPORA --work WORK
+    python -m recipes.face export --work WORK
+
+`CORPORA` (or the variable FACEVOICE_CORPORA) holds fer2013.zip; everything made goes to `WORK`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from recipes.face_data import EMOTIONS, Splits, make_splits, unpack
+from recipes.face_net import FaceNet, count_macs
+from recipes.face_train import Recipe, fit, load, save, score
+
+OPSET = 17
+
+
+def main() -> None:
+    """Run the command that the arguments name."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("command", choices=["train", "score", "export"])
+    corpora = os.environ.get("FACEVOICE_CORPORA")
+    parser.add_argument("--corpora", type=Path, default=Path(corpora) if corpora else None)
+    parser.add_argument("--work", type=Path, required=True, help="folder for all that is made")
+    parser.add_argument("--data", type=Path, help="FER2013 already unpacked, instead of the zip")
+    parser.add_argument("--epochs", type=float, default=Recipe().epochs)
+    parser.add_argument("--budget-min", type=float, default=0.0, help="train by the clock")
+    parser.add_argument("--export-every", type=int, default=3, help="epochs between exports")
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    commands = {"train": run_train, "score": run_score, "export": run_export}
+    commands[arguments.command](arguments)
+
+
+def read_splits(arguments: argparse.Namespace) -> Splits:
+    """FER2013 from the folder or the zip that the arguments name."""
+    if arguments.data is None and arguments.corpora is None:
+        raise SystemExit("give --corpora, --data or FACEVOICE_CORPORA")
+    splits = make_splits(arguments.data or unpack(arguments.corpora, arguments.work))
+    print(
+        f"train {len(splits.train.labels)} validation {len(splits.validation.labels)} "
+        f"test {len(splits.test.labels)}; dropped {splits.num_blank} blank and "
+        f"{splits.num_leaking} that show an image of validation or test",
+        flush=True,
+    )
+    return splits
+
+
+def run_train(arguments: argparse.Namespace) -> None:
+    """Train, exporting on the way, and leave the averaged net as `final.pt` and `face.onnx`."""
+    recipe = Recipe(epochs=arguments.epochs, budget_min=arguments.budget_min)
+    splits = read_splits(arguments)
+
+    def keep(net: FaceNet, epoch: int) -> None:
+        if epoch % arguments.export_every == 0:
+            save(net, recipe, arguments.work / f"epoch{epoch:03d}.pt")
+            export(net, recipe.side_px, arguments.work / "face.onnx")
+
+    net = fit(recipe, splits, arguments.work, lambda line: print(line, flush=True), keep)
+    save(net, recipe, arguments.work / "final.pt")
+    export(net, recipe.side_px, arguments.work / "face.onnx")
+
+
+def run_score(arguments: argparse.Namespace) -> None:
+    """Write `figures.json`: accuracy and recalls on both held-out parts, size and cost."""
+    net, recipe = load(arguments.work / "final.pt")
+    splits = read_splits(arguments)
+    parts = {"validation": splits.validation, "public_test": splits.test}
+    figures: dict[str, object] = {
+        "emotions": EMOTIONS,
+        "recipe": asdict(recipe),
+        "num_train": len(splits.train.labels),
+        "num_dropped_blank": splits.num_blank,
+        "num_dropped_leaking": splits.num_leaking,
+        "num_parameters": sum(p.numel() for p in net.parameters()),
+        "mmacs": count_macs(net, recipe.side_px) / 1e6,
+        "ms_per_crop": time_onnx(arguments.work / "face.onnx", recipe.side_px),
+    }
+    for name, part in parts.items():
+        figures[name] = asdict(score(net, part))
+        figures[f"{name}_flip"] = asdict(score(net, part, flip=True))
+    text = json.dumps(figures, indent=2)
+    (arguments.work / "figures.json").write_text(text)
+    print(text)
+
+
+def run_export(arguments: argparse.Namespace) -> None:
+    """Export `final.pt` and say how far ONNX and torch differ."""
+    net, recipe = load(arguments.work / "final.pt")
+    path = arguments.work / "face.onnx"
+    export(net, recipe.side_px, path)
+    print(f"{path}: {path.stat().st_size} bytes, {time_onnx(path, recipe.side_px):.2f} ms a crop")
+
+
+def export(net: FaceNet, side_px: int, path: Path) -> None:
+    """Write `net` as ONNX and check it against torch on random crops."""
+    crops = torch.rand(4, 1, side_px, side_px) * 255
+    net.eval()
+    partial = path.with_suffix(".partial")
+    torch.onnx.export(
+        net,
+        (crops,),
+        str(partial),
+        input_names=["grey"],
+        output_names=["embedding", "logits"],
+        dynamic_axes={name: {0: "batch"} for name in ("grey", "embedding", "logits")},
+        opset_version=OPSET,
+        dynamo=False,
+    )
+    model = onnx.load(str(partial))
+    for key, value in {"emotions": ",".join(EMOTIONS), "side_px": str(side_px)}.items():
+        model.metadata_props.add(key=key, value=value)
+    onnx.save(model, str(partial))
+    with torch.no_grad():
+        expected = net(crops)
+    found = open_onnx(partial).run(None, {"grey": crops.numpy()})
+    for torch_part, onnx_part in zip(expected, found, strict=True):
+        worst = float(np.abs(torch_part.numpy() - onnx_part).max())
+        if worst > 1e-3:
+            raise RuntimeError(f"{path}: ONNX differs from torch by {worst}")
+    partial.replace(path)
+
+
+def open_onnx(path: Path) -> onnxruntime.InferenceSession:
+    """Session on one thread."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def time_onnx(path: Path, side_px: int, batch: int = 20, rounds: int = 15) -> float:
+    """Median CPU milliseconds a crop, one thread, in batches of 20."""
+    session = open_onnx(path)
+    crops = np.random.default_rng(0).uniform(0, 255, (batch, 1, side_px, side_px))
+    crops = crops.astype(np.float32)
+    times_ms = []
+    for _ in range(rounds):
+        start_s = time.process_time()
+        session.run(None, {"grey": crops})
+        times_ms.append((time.process_time() - start_s) * 1e3 / batch)
+    return float(np.median(times_ms))
+
+
+if __name__ == "__main__":
+    main()

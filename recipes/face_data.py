@@ -1,0 +1,200 @@
+"""FER2013 as tensors: unpacking, splitting without leaks, and augmentation of whole batches."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+# Order of the network's logits, and the folder that FER2013 keeps each emotion in.
+FOLDERS = {
+    "neutral": "neutral",
+    "happy": "happy",
+    "sad": "sad",
+    "angry": "angry",
+    "fearful": "fear",
+    "disgust": "disgust",
+    "surprised": "surprise",
+}
+EMOTIONS = tuple(FOLDERS)
+SIDE_PX = 48
+THUMB_PX = 16
+# Two thumbnails that correlate more than this show the same photograph.
+DUPLICATE_CORRELATION = 0.985
+FLAT_STD = 4.0  # grey levels; an image with less is blank
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Faces:
+    """Grey faces `images` uint8 (n, 1, 48, 48) with `labels` int64 (n,), indices into EMOTIONS."""
+
+    images: Tensor
+    labels: Tensor
+
+    def take(self, keep: Tensor) -> Faces:
+        """Faces at the indices, or under the mask, `keep`."""
+        return Faces(self.images[keep], self.labels[keep])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Splits:
+    """Training, validation (chosen on) and public test (only scored) parts."""
+
+    train: Faces
+    validation: Faces
+    test: Faces
+    num_blank: int
+    num_leaking: int
+
+
+def unpack(corpora: Path, work: Path) -> Path:
+    """Unpack `corpora/fer2013.zip` under `work` unless that was done; give the folder."""
+    folder = work / "fer2013"
+    if not (folder / "train").is_dir():
+        with zipfile.ZipFile(corpora / "fer2013.zip") as archive:
+            archive.extractall(folder)
+    return folder
+
+
+def read_part(folder: Path) -> Faces:
+    """Read every `<emotion>/*.jpg` under `folder`, in sorted order."""
+    images, labels = [], []
+    for index, name in enumerate(FOLDERS.values()):
+        for path in sorted((folder / name).glob("*.jpg")):
+            with Image.open(path) as image:
+                images.append(np.asarray(image.convert("L")))
+            labels.append(index)
+    if not images:
+        raise FileNotFoundError(f"no FER2013 images under {folder}")
+    return Faces(torch.from_numpy(np.stack(images))[:, None], torch.tensor(labels))
+
+
+def make_splits(folder: Path, validation_share: float = 0.06, seed: int = 0) -> Splits:
+    """Hold out part of the training images, and drop those that leak into what is scored."""
+    pool, test = read_part(folder / "train"), read_part(folder / "test")
+    sharp = pool.images.float().std(dim=(1, 2, 3)) >= FLAT_STD
+    num_blank = int((~sharp).sum())
+    pool = pool.take(sharp)
+    held = torch.zeros(len(pool.labels), dtype=torch.bool)
+    generator = torch.Generator().manual_seed(seed)
+    for index in range(len(EMOTIONS)):
+        members = torch.nonzero(pool.labels == index)[:, 0]
+        order = torch.randperm(len(members), generator=generator)
+        held[members[order[: round(validation_share * len(members))]]] = True
+    validation, train = pool.take(held), pool.take(~held)
+    leaking = is_duplicate(train.images, torch.cat([validation.images, test.images]))
+    in_test = is_duplicate(validation.images, test.images)
+    return Splits(
+        train.take(~leaking),
+        validation.take(~in_test),
+        test,
+        num_blank,
+        int(leaking.sum()) + int(in_test.sum()),
+    )
+
+
+def is_duplicate(images: Tensor, others: Tensor) -> Tensor:
+    """Mask (n,) of the images that `others` holds too, mirrored or not, up to compression."""
+    known = _thumbnails(torch.cat([others, others.flip(-1)]))
+    found = [(part @ known.T).amax(dim=1) for part in _thumbnails(images).split(1024)]
+    return torch.cat(found) > DUPLICATE_CORRELATION
+
+
+def _thumbnails(images: Tensor) -> Tensor:
+    """Standardised thumbnails (n, 256) of unit length, so that a product is a correlation."""
+    small = F.adaptive_avg_pool2d(images.float(), THUMB_PX).flatten(1)
+    return F.normalize(small - small.mean(dim=1, keepdim=True))
+
+
+def augment(images: Tensor, side_px: int) -> Tensor:
+    """Random views (B, 1, side_px, side_px) float32 in 0..255 of uint8 faces (B, 1, S, S).
+
+    The ranges cover how crops of real video differ from FER2013: framing, tilt, light,
+    softness, compression and things in front of the face.
+    """
+    views = _warp(images.float(), side_px)
+    views = _relight(views)
+    views = _where(0.15, views, _soften(views))
+    views = _where(0.15, views, _compress(views))
+    views = _where(0.15, views, views + torch.randn_like(views) * _uniform(views, 2.0, 14.0))
+    return _erase(views, 0.15).clamp(0.0, 255.0)
+
+
+def _uniform(like: Tensor, low: float, high: float) -> Tensor:
+    """One random number for each image, shaped (B, 1, 1, 1)."""
+    return torch.empty(len(like), 1, 1, 1).uniform_(low, high)
+
+
+def _where(probability: float, plain: Tensor, changed: Tensor) -> Tensor:
+    return torch.where(torch.rand(len(plain), 1, 1, 1) < probability, changed, plain)
+
+
+def _warp(images: Tensor, side_px: int) -> Tensor:
+    """Mirror, turn by 15 degrees, scale by 17 %, stretch by 6 %, shift by 10 %, resize."""
+    count = len(images)
+    angle = torch.empty(count).uniform_(-1, 1) * math.radians(15)
+    scale = torch.exp(torch.empty(count).uniform_(-0.16, 0.16))
+    stretch = torch.exp(torch.empty(count).uniform_(-0.06, 0.06))
+    mirror = torch.where(torch.rand(count) < 0.5, -1.0, 1.0)
+    shift = torch.empty(count, 2).uniform_(-0.2, 0.2)  # in half widths
+    cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
+    rows = [
+        torch.stack([mirror * cos * stretch, -mirror * sin, shift[:, 0]], dim=1),
+        torch.stack([sin, cos / stretch, shift[:, 1]], dim=1),
+    ]
+    grid = F.affine_grid(torch.stack(rows, dim=1), [count, 1, side_px, side_px], False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+def _relight(views: Tensor) -> Tensor:
+    """Gamma, light from one side, contrast and brightness (which clip at black and white)."""
+    side_px = views.shape[-1]
+    ramp = torch.linspace(-1, 1, side_px)
+    across, down = ramp.view(1, 1, 1, -1), ramp.view(1, 1, -1, 1)
+    gamma = torch.exp(_uniform(views, -0.5, 0.5))
+    lit = (views.clamp(0, 255) / 255.0) ** gamma
+    lit = lit * (1 + _uniform(views, -0.3, 0.3) * across + _uniform(views, -0.3, 0.3) * down)
+    contrast = torch.exp(_uniform(views, -0.3, 0.3))
+    return (((lit - 0.5) * contrast + 0.5 + _uniform(views, -0.15, 0.15)) * 255).clamp(0, 255)
+
+
+def _soften(views: Tensor) -> Tensor:
+    """Lose detail by scaling down and up again."""
+    side_px = views.shape[-1]
+    small_px = int(torch.randint(round(side_px * 0.4), round(side_px * 0.8), ()))
+    small = F.interpolate(views, small_px, mode="bilinear", antialias=True)
+    return F.interpolate(small, side_px, mode="bilinear")
+
+
+def _compress(views: Tensor) -> Tensor:
+    """Quantise the cosine transform of blocks of 8×8, coarser for fine detail, as JPEG does."""
+    count, _, side_px, _ = views.shape
+    step = torch.arange(8.0)
+    basis = torch.cos(math.pi / 8 * (step[None, :] + 0.5) * step[:, None]) / 2.0
+    basis[0] /= math.sqrt(2.0)
+    blocks = views.view(count, 1, side_px // 8, 8, side_px // 8, 8).transpose(3, 4)
+    spectrum = basis @ blocks @ basis.T
+    coarse = (1 + step[None, :] + step[:, None]) * _uniform(views, 2.0, 10.0)[..., None, None]
+    restored = basis.T @ (torch.round(spectrum / coarse) * coarse) @ basis
+    return restored.transpose(3, 4).reshape(views.shape)
+
+
+def _erase(views: Tensor, probability: float) -> Tensor:
+    """Cover a random rectangle of up to half the side with an even grey."""
+    side_px = views.shape[-1]
+    place = torch.arange(side_px)
+
+    def inside() -> Tensor:
+        start = torch.empty(len(views), 1).uniform_(-0.1, 0.9) * side_px
+        return (place >= start) & (place < start + torch.empty_like(start).uniform_(0.1, 0.45) * side_px)
+
+    hidden = inside()[:, None, :, None] & inside()[:, None, None, :]
+    covered = torch.where(hidden, _uniform(views, 0.0, 255.0), views)
+    return _where(probability, views, covered)

@@ -1,0 +1,222 @@
+"""Training of the compact face network: one cycle of AdamW, mixup, averaged weights."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from recipes.face_data import EMOTIONS, Faces, Splits, augment
+from recipes.face_net import FaceNet
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Settings of one run."""
+
+    epochs: float = 30.0
+    budget_min: float = 0.0  # over 0: the cycle is laid over this time, not over `epochs`
+    batch: int = 64
+    peak_rate: float = 0.003
+    weight_decay: float = 0.05
+    smoothing: float = 0.05
+    mixup_share: float = 0.2  # of the batches
+    mixup_alpha: float = 0.2
+    balance: float = 0.25  # class weight is count ** -balance
+    averaging: float = 0.998
+    widths: tuple[int, ...] = (24, 56, 112, 192)
+    depths: tuple[int, ...] = (0, 1, 1, 1)
+    side_px: int = 48
+    # Small views first: (share of the run, side), for three times cheaper early epochs.
+    growth: tuple[tuple[float, int], ...] = ((0.45, 32), (0.75, 40), (1.0, 48))
+    seed: int = 1
+
+
+def rate_at(progress: float, peak: float) -> float:
+    """Learning rate of the one-cycle policy: linear up over 15 %, then a half cosine to zero."""
+    if progress < 0.15:
+        return peak * (0.04 + 0.96 * progress / 0.15)
+    return peak * 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - 0.15) / 0.85)))
+
+
+class Averaged:
+    """Exponential moving average of a net's weights and buffers."""
+
+    def __init__(self, net: FaceNet, decay: float) -> None:
+        self.net = copy.deepcopy(net).eval().requires_grad_(False)
+        self._decay = decay
+        self._num_steps = 0
+
+    def update(self, net: FaceNet) -> None:
+        """Move the average towards `net`; faster in the first steps."""
+        self._num_steps += 1
+        decay = min(self._decay, self._num_steps / (self._num_steps + 10))
+        with torch.no_grad():
+            for mean, value in zip(
+                self.net.state_dict().values(), net.state_dict().values(), strict=True
+            ):
+                if mean.dtype.is_floating_point:
+                    mean.lerp_(value, 1 - decay)
+                else:
+                    mean.copy_(value)
+
+
+class Progress:
+    """How far a run is, 0 to 1, by steps or, with a time budget, by the clock."""
+
+    def __init__(self, recipe: Recipe, steps_per_epoch: int) -> None:
+        self._num_steps = recipe.epochs * steps_per_epoch
+        self._budget_s = recipe.budget_min * 60
+        self._start_s = time.monotonic()
+        self.step = 0
+
+    @property
+    def elapsed_s(self) -> float:
+        return time.monotonic() - self._start_s
+
+    @property
+    def share(self) -> float:
+        if self._budget_s > 0:
+            return self.elapsed_s / self._budget_s
+        return self.step / self._num_steps
+
+
+def fit(
+    recipe: Recipe,
+    splits: Splits,
+    folder: Path,
+    say: Callable[[str], None],
+    on_epoch: Callable[[FaceNet, int], None],
+) -> FaceNet:
+    """Train on `splits.train`; a checkpoint in `folder` after every epoch; the averaged net."""
+    torch.manual_seed(recipe.seed)
+    net = FaceNet(len(EMOTIONS), recipe.widths, recipe.depths).to(memory_format=torch.channels_last)
+    average = Averaged(net, recipe.averaging)
+    optimiser = make_optimiser(net, recipe)
+    weights = torch.bincount(splits.train.labels).float() ** -recipe.balance
+    weights = weights / weights[splits.train.labels].mean()
+    steps_per_epoch = len(splits.train.labels) // recipe.batch
+    progress = Progress(recipe, steps_per_epoch)
+    epoch = 0
+    while progress.share < 1:
+        losses = train_epoch(net, average, optimiser, splits.train, weights, recipe, progress)
+        epoch += 1
+        save(average.net, recipe, folder / "last.pt")
+        figures = score(average.net, splits.validation)
+        say(
+            f"epoch {epoch} progress {min(1.0, progress.share):.3f} time_s {progress.elapsed_s:.0f}"
+            f" loss {losses:.4f} validation accuracy {figures.accuracy:.4f} uar {figures.uar:.4f}"
+        )
+        on_epoch(average.net, epoch)
+    return average.net
+
+
+def make_optimiser(net: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW; norms and biases don't decay."""
+    decayed = [p for p in net.parameters() if p.ndim > 1]
+    plain = [p for p in net.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": decayed, "weight_decay": recipe.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=recipe.peak_rate)
+
+
+def train_epoch(
+    net: FaceNet,
+    average: Averaged,
+    optimiser: torch.optim.AdamW,
+    faces: Faces,
+    weights: Tensor,
+    recipe: Recipe,
+    progress: Progress,
+) -> float:
+    """One pass over `faces`, or up to the end of the budget; the mean loss."""
+    net.train()
+    total, count = 0.0, 0
+    order = torch.randperm(len(faces.labels))
+    for members in order.split(recipe.batch):
+        share = progress.share
+        if share >= 1 or len(members) < recipe.batch:
+            break
+        for group in optimiser.param_groups:
+            group["lr"] = rate_at(share, recipe.peak_rate)
+        side_px = next(side for until, side in recipe.growth if share < until)
+        loss = step_loss(net, faces.take(members), side_px, weights, recipe)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        average.update(net)
+        progress.step += 1
+        total, count = total + loss.item(), count + 1
+    return total / max(1, count)
+
+
+def step_loss(
+    net: FaceNet, faces: Faces, side_px: int, weights: Tensor, recipe: Recipe
+) -> Tensor:
+    """Cross-entropy of an augmented batch, in part of the batches of mixed-up pairs."""
+    views = augment(faces.images, side_px)
+    targets = F.one_hot(faces.labels, len(EMOTIONS)).float()
+    if torch.rand(()) < recipe.mixup_share:
+        share = float(np.random.default_rng(int(torch.randint(2**31, ()))).beta(
+            recipe.mixup_alpha, recipe.mixup_alpha
+        ))
+        other = torch.randperm(len(views))
+        views = share * views + (1 - share) * views[other]
+        targets = share * targets + (1 - share) * targets[other]
+    _, logits = net(views.contiguous(memory_format=torch.channels_last))
+    return F.cross_entropy(logits, targets, weights, label_smoothing=recipe.smoothing)
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Scores on one part; `recalls` by emotion name, `confusion[truth][guess]` in counts."""
+
+    accuracy: float
+    uar: float
+    recalls: dict[str, float]
+    confusion: list[list[int]]
+
+
+def score(net: FaceNet, faces: Faces, flip: bool = False) -> Figures:
+    """Accuracy and mean recall of `net`; with `flip`, on the mean of both mirror images."""
+    net.eval()
+    guesses = []
+    with torch.no_grad():
+        for batch in faces.images.float().split(256):
+            logits = net(batch)[1]
+            if flip:
+                logits = logits.log_softmax(1) + net(batch.flip(-1))[1].log_softmax(1)
+            guesses.append(logits.argmax(dim=1))
+    guess = torch.cat(guesses)
+    size = len(EMOTIONS)
+    confusion = torch.bincount(faces.labels * size + guess, minlength=size**2).view(size, size)
+    recalls = confusion.diag() / confusion.sum(dim=1)
+    return Figures(
+        float((guess == faces.labels).float().mean()),
+        float(recalls.mean()),
+        dict(zip(EMOTIONS, recalls.tolist(), strict=True)),
+        confusion.tolist(),
+    )
+
+
+def save(net: FaceNet, recipe: Recipe, path: Path) -> None:
+    """Write weights and settings."""
+    torch.save({"recipe": asdict(recipe), "weights": net.state_dict()}, path)
+
+
+def load(path: Path) -> tuple[FaceNet, Recipe]:
+    """Read what `save` wrote."""
+    held = torch.load(path, weights_only=True)
+    recipe = Recipe(**held["recipe"])
+    net = FaceNet(len(EMOTIONS), recipe.widths, recipe.depths)
+    net.load_state_dict(held["weights"])
+    return net.eval(), recipe

@@ -1,0 +1,109 @@
+"""Prints every speaker-independent figure of the compact family, with intervals over speakers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from facevoice.data.pairs import Pair, PairBin, PairKind
+from facevoice.evaluation.bootstrap import cluster_bootstrap
+from facevoice.evaluation.calibration import ece
+from facevoice.evaluation.metrics import auroc, uar
+from recipes.crossfit import Corpus, Scored, voice_posteriors
+from recipes.fitting import Samples, restrict
+
+
+def print_scores(
+    corpus: Corpus, pairs: Sequence[Pair], originals: Sequence[Pair], scored: Scored
+) -> None:
+    """All figures; emotions are chosen among those that the corpus has."""
+    print("\nEmotion, unweighted average recall in %, speaker-independent [95 % over speakers]")
+    voice_everywhere(corpus)
+    emotions_of_originals(corpus, originals, scored)
+    print("\nConflict, AUROC, speaker-independent, matches re-paired with another take")
+    conflict_by_bin(pairs, scored)
+    audits(pairs, originals, scored)
+
+
+def line(name: str, value: str) -> None:
+    print(f"  {name:<58}{value}")
+
+
+def with_interval(labels: np.ndarray, guesses: np.ndarray, speakers: np.ndarray) -> str:
+    interval = cluster_bootstrap(uar, (labels, guesses), speakers)
+    return f"{100 * interval.estimate:5.1f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+
+
+def guesses_of(samples: Samples, probs: np.ndarray) -> np.ndarray:
+    best: np.ndarray = restrict(probs, samples.allowed).argmax(axis=1)
+    return best
+
+
+def voice_everywhere(corpus: Corpus) -> None:
+    posteriors = voice_posteriors(corpus, [])
+    probs = np.array([posteriors[i] for i in corpus.voice_ids])
+    for name in sorted(set(corpus.voices.corpora)):
+        rows = corpus.voices.corpora == name
+        part = corpus.voices.where(rows)
+        count = f"{part.allowed[0].sum()} classes, {rows.sum()} clips"
+        guesses = guesses_of(part, probs[rows])
+        line(f"voice, {name} ({count})", with_interval(part.labels, guesses, part.speakers))
+
+
+def emotions_of_originals(corpus: Corpus, originals: Sequence[Pair], scored: Scored) -> None:
+    allowed = corpus.faces.allowed[corpus.faces.corpora == corpus.av_corpus][:1]
+    labels = np.array([p.face_emotion.position for p in originals])
+    speakers = np.array([p.speaker for p in originals])
+    channels = {
+        "face": [scored.face[p.face_clip_id] for p in originals],
+        "voice": [scored.voice[p.voice_clip_id] for p in originals],
+        "both": [scored.fused[p.face_clip_id, p.voice_clip_id] for p in originals],
+    }
+    for name, probs in channels.items():
+        guesses = restrict(np.array(probs), allowed).argmax(axis=1)
+        title = f"{name}, {corpus.av_corpus} clips with picture and sound ({len(originals)})"
+        line(title, with_interval(labels, guesses, speakers))
+
+
+def conflict_scores(pairs: Sequence[Pair], scored: Scored) -> np.ndarray:
+    return np.array([scored.conflict[p.face_clip_id, p.voice_clip_id] for p in pairs])
+
+
+def describe_conflict(pairs: Sequence[Pair], scores: np.ndarray) -> str:
+    truth = np.array([p.is_conflict for p in pairs])
+    speakers = np.array([p.speaker for p in pairs])
+    interval = cluster_bootstrap(auroc, (truth, scores), speakers)
+    return f"{interval.estimate:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+
+
+def conflict_by_bin(pairs: Sequence[Pair], scored: Scored) -> None:
+    scores = conflict_scores(pairs, scored)
+    truth = np.array([p.is_conflict for p in pairs])
+    counts = f"{truth.sum()} conflicts, {(~truth).sum()} matches"
+    line(f"all pairs ({counts})", describe_conflict(pairs, scores))
+    for difficulty in (PairBin.NEUTRAL_VS_X, PairBin.SAME_VALENCE, PairBin.OPPOSITE_VALENCE):
+        rows = [i for i, p in enumerate(pairs) if not p.is_conflict or p.bin is difficulty]
+        part = [pairs[i] for i in rows]
+        line(f"conflicts of bin {difficulty} against all matches",
+             describe_conflict(part, scores[rows]))
+    labels = np.array(
+        [
+            scored.face[p.face_clip_id].argmax() != scored.voice[p.voice_clip_id].argmax()
+            for p in pairs
+        ]
+    )
+    line("comparing the two likeliest labels instead", describe_conflict(pairs, 1.0 * labels))
+    line("expected calibration error at equal numbers", f"{ece(scores, truth):.3f}")
+
+
+def audits(pairs: Sequence[Pair], originals: Sequence[Pair], scored: Scored) -> None:
+    """What must fail: telling conflict from one channel alone, original from re-paired."""
+    face = np.array([scored.face[p.face_clip_id].max() for p in pairs])
+    voice = np.array([scored.voice[p.voice_clip_id].max() for p in pairs])
+    line("audit: sureness of the face alone", describe_conflict(pairs, -face))
+    line("audit: sureness of the voice alone", describe_conflict(pairs, -voice))
+    matches = [p for p in pairs if p.kind is PairKind.MATCH]
+    scores = np.concatenate([conflict_scores(matches, scored), conflict_scores(originals, scored)])
+    is_match = np.concatenate([np.ones(len(matches), bool), np.zeros(len(originals), bool)])
+    line("audit: re-paired matches against originals", f"{auroc(is_match, scores):.3f}")

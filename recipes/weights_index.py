@@ -1,0 +1,22 @@
+"""Puts a network into the package: its file, and its line in `weights/index.json`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+WEIGHTS_DIR = Path(__file__).resolve().parent.parent / "src" / "facevoice" / "weights"
+
+
+def store_weights(name: str, file: str, content: bytes, *, license: str, card: str) -> None:
+    """Write `content` as `file` and index it as `name`; `card` is a file of the same folder."""
+    WEIGHTS_DIR.mkdir(parents=True, exist_ok=True)
+    (WEIGHTS_DIR / file).write_bytes(content)
+    path = WEIGHTS_DIR / "index.json"
+    index = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    digest = hashlib.sha256(content).hexdigest()
+    index[name] = {"file": file, "sha256": digest, "license": license, "card": card}
+    text = json.dumps(dict(sorted(index.items())), indent=2, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
+    print(f"{name}: {file}, {len(content)} bytes, SHA-256 {digest}")

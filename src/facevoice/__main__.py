@@ -1,0 +1,8 @@
+"""`python -m facevoice` does what `facevoice` does."""
+
+from __future__ import annotations
+
+from facevoice.cli import main
+
+if __name__ == "__main__":
+    main()

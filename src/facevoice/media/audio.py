@@ -1,0 +1,148 @@
+"""Sound of a file as 16 kHz mono float32, in one pass, in bounded memory, on the media clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import soxr
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+
+from facevoice.errors import NoStreamError
+from facevoice.media.decode import decode_audio, read_packets, undecodable
+from facevoice.media.source import DamageCallback, DamageLog, Source, open_source, ticks_to_s
+from facevoice.types import SAMPLE_RATE_HZ, AudioBlock, FloatArray
+
+# Containers round timestamps, so smaller steps than this are no gaps or overlaps.
+_JITTER_S: Final = 0.05
+# A silence is filled in pieces, so that a long one takes no more memory than a short one.
+_FILL_S: Final = 1.0
+# Timestamps this far behind the end that the container states are taken for damaged.
+_BEYOND_END_S: Final = 60.0
+
+
+def read_audio(
+    path: str | Path, *, block_s: float = 1.0, on_damage: DamageCallback | None = None
+) -> Iterator[AudioBlock]:
+    """The file's sound: mean of its channels, at 16 kHz, sample k sounding at k / 16000 s.
+
+    Media time 0 is the start of the earlier stream; where sound starts later, or is missing for
+    more than 50 ms, zeros stand in; where packets overlap by more than 50 ms, the later one loses
+    its beginning. Full scale is ±1; louder float samples stay louder. Damaged packets are skipped;
+    a file that breaks off gives what there is.
+
+    Args:
+        path: a video or audio file.
+        block_s: length of the blocks; the last one may be shorter.
+        on_damage: called with a message once per kind of damage met.
+
+    Raises:
+        ValueError: `block_s` is shorter than a sample.
+        NoStreamError: no sound inside.
+        UnreadableMediaError: nothing of the sound can be decoded.
+        MediaNotFoundError, EmptyMediaError: see `probe`.
+    """
+    block_size = round(block_s * SAMPLE_RATE_HZ)
+    if block_size < 1:
+        raise ValueError(f"block_s = {block_s}: must hold at least one sample at 16 kHz")
+    with open_source(path) as source:
+        if source.audio is None:
+            raise NoStreamError(source.path, "holds no sound.", "Read its video only.")
+        damage = DamageLog(source.path, on_damage)
+        pending: list[FloatArray] = []
+        num_pending = num_given = 0
+        for piece in _resampled(source, source.audio, damage):
+            pending.append(piece)
+            num_pending += len(piece)
+            if num_pending < block_size:
+                continue
+            joined = np.concatenate(pending)
+            for start in range(0, num_pending - block_size + 1, block_size):
+                block = joined[start : start + block_size].copy()
+                yield AudioBlock(num_given / SAMPLE_RATE_HZ, block)
+                num_given += block_size
+            pending = [joined[num_pending - num_pending % block_size :]]
+            num_pending = len(pending[0])
+        if num_pending:
+            yield AudioBlock(num_given / SAMPLE_RATE_HZ, np.concatenate(pending))
+
+
+def to_mono(frame: AudioFrame) -> FloatArray:
+    """Mean of a frame's channels as float32 (n,), integers scaled so that full scale is ±1."""
+    samples = frame.to_ndarray()
+    channels = frame.layout.nb_channels
+    by_channel = samples if frame.format.is_planar else samples.reshape(-1, channels).T
+    if np.issubdtype(samples.dtype, np.floating):
+        full_scale, zero = 1.0, 0.0
+    else:
+        full_scale = 2.0 ** (8 * samples.dtype.itemsize - 1)
+        zero = full_scale if samples.dtype.kind == "u" else 0.0
+    mean = by_channel.mean(axis=0, dtype=np.float64)
+    return np.asarray((mean - zero) / full_scale, np.float32)
+
+
+def _resampled(source: Source, stream: AudioStream, damage: DamageLog) -> Iterator[FloatArray]:
+    rate_hz = SAMPLE_RATE_HZ
+    resampler: soxr.ResampleStream | None = None
+    for samples, samples_rate_hz in _on_clock(source, stream, damage):
+        if samples_rate_hz != rate_hz:
+            if resampler is not None:
+                yield _resample(resampler, np.zeros(0, np.float32), last=True)
+            rate_hz = samples_rate_hz
+            resampler = (
+                soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1)
+                if rate_hz != SAMPLE_RATE_HZ
+                else None
+            )
+        yield samples if resampler is None else _resample(resampler, samples)
+    if resampler is not None:
+        yield _resample(resampler, np.zeros(0, np.float32), last=True)
+
+
+def _resample(
+    resampler: soxr.ResampleStream, samples: FloatArray, last: bool = False
+) -> FloatArray:
+    return np.asarray(resampler.resample_chunk(samples, last), np.float32)
+
+
+def _on_clock(
+    source: Source, stream: AudioStream, damage: DamageLog
+) -> Iterator[tuple[FloatArray, int]]:
+    """Mono samples with their rate, without gap or overlap from media time 0 on."""
+    given_s = 0.0
+    for frame, start_s in _timed_frames(source, stream, damage):
+        samples, rate_hz = to_mono(frame), frame.sample_rate
+        shift = round((start_s - given_s) * rate_hz) if start_s is not None else 0
+        if given_s == 0.0 or abs(shift) > _JITTER_S * rate_hz:
+            for start in range(0, shift, fill_size := max(1, round(_FILL_S * rate_hz))):
+                yield np.zeros(min(fill_size, shift - start), np.float32), rate_hz
+            samples = samples[max(0, -shift) :]
+            given_s += max(0, shift) / rate_hz
+        given_s += len(samples) / rate_hz
+        if len(samples):
+            yield samples, rate_hz
+
+
+def _timed_frames(
+    source: Source, stream: AudioStream, damage: DamageLog
+) -> Iterator[tuple[AudioFrame, float | None]]:
+    """Decoded frames with their start in media time, None where it's missing or impossible."""
+    stated_s = (source.container.duration or 0) / 1_000_000
+    latest_s = stated_s + _BEYOND_END_S if stated_s > 0 else float("inf")
+    has_data = has_sound = False
+    for packet in read_packets(source, stream, damage):
+        has_data = has_data or packet is not None
+        for frame in decode_audio(source, packet, damage):
+            start_s = ticks_to_s(frame.pts, stream.time_base)
+            if start_s is not None:
+                start_s -= source.origin_s
+                if start_s > latest_s:
+                    damage.note("order", f"sound is stamped {start_s:.0f} s, behind the file's end")
+                    start_s = None
+            has_sound = True
+            yield frame, start_s
+    if has_data and not has_sound:
+        raise undecodable(source, stream)

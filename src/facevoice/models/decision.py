@@ -1,0 +1,104 @@
+"""Step 7: from posteriors and coverage to one of four outcomes, with reasons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from facevoice.config import DecisionConfig
+from facevoice.labels import EMOTIONS, Modality, Outcome, Reason
+from facevoice.models.compact import Posteriors, Thresholds, flatness
+from facevoice.results import Prediction
+from facevoice.types import ChannelPosterior, DoubleArray, Window
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Which channels of a window are worth scoring, and why the others are not."""
+
+    modalities: frozenset[Modality]
+    reasons: tuple[Reason, ...]
+
+
+def weigh_evidence(window: Window, config: DecisionConfig) -> Evidence:
+    """Tell which channels give enough evidence, before any network runs."""
+    if window.duration_s < config.min_window_s:
+        return Evidence(frozenset(), (Reason.TOO_SHORT,))
+    face = _missing_face(window, config)
+    voice = _missing_voice(window, config)
+    modalities = {Modality.VIDEO: face, Modality.AUDIO: voice}
+    reasons = tuple(r for r in modalities.values() if r is not None)
+    if window.num_tracks > 1 and face is None:
+        reasons += (Reason.SEVERAL_FACES,)
+    return Evidence(frozenset(m for m, r in modalities.items() if r is None), reasons)
+
+
+def _missing_face(window: Window, config: DecisionConfig) -> Reason | None:
+    if window.faces is None:
+        return Reason.NO_FACE
+    if window.face_coverage < config.min_face_coverage:
+        return Reason.FACE_TOO_SELDOM
+    return None
+
+
+def _missing_voice(window: Window, config: DecisionConfig) -> Reason | None:
+    speech_s = window.speech_coverage * window.duration_s
+    if window.samples is None or speech_s == 0:
+        return Reason.NO_SPEECH
+    # A window shorter than twice the minimum can't be asked for more than half its length.
+    if speech_s < min(config.min_speech_s, window.duration_s / 2):
+        return Reason.SPEECH_TOO_SHORT
+    return None
+
+
+def is_flat(probs: DoubleArray, thresholds: Thresholds) -> bool:
+    """Whether a posterior (8,) carries no clear emotion."""
+    clearest = max(float(p) for p, e in zip(probs, EMOTIONS, strict=True) if not e.is_flat)
+    return flatness(probs) >= thresholds.flat_above or clearest < thresholds.clear_above
+
+
+def choose_outcome(
+    posteriors: Posteriors, thresholds: Thresholds
+) -> tuple[Outcome, tuple[Reason, ...]]:
+    """Choose the outcome that posteriors warrant.
+
+    Flatness is asked first: a neutral channel beside an expressive one is how people mostly
+    differ between face and voice, and it contradicts nothing.
+    """
+    face, voice, conflict = posteriors.face, posteriors.voice, posteriors.conflict
+    if face is None or voice is None or conflict is None:
+        return Outcome.INSUFFICIENT, ()
+    flat = {
+        Reason.FACE_FLAT: is_flat(face, thresholds),
+        Reason.VOICE_FLAT: is_flat(voice, thresholds),
+    }
+    if any(flat.values()):
+        return Outcome.FLAT, tuple(reason for reason, holds in flat.items() if holds)
+    if conflict >= thresholds.conflict_above:
+        return Outcome.CONFLICT, ()
+    if conflict <= thresholds.match_below:
+        return Outcome.MATCH, ()
+    return Outcome.INSUFFICIENT, (Reason.UNDECIDED,)
+
+
+def decide(
+    window: Window, evidence: Evidence, posteriors: Posteriors, thresholds: Thresholds
+) -> Prediction:
+    """Put one window's posteriors, outcome and reasons together."""
+    outcome, reasons = choose_outcome(posteriors, thresholds)
+    coverage = max(window.face_coverage, window.speech_coverage)
+    return Prediction(
+        start_s=window.start_s,
+        end_s=window.end_s,
+        face=_channel(posteriors.face, window.face_coverage),
+        voice=_channel(posteriors.voice, window.speech_coverage),
+        fused=_channel(posteriors.fused, coverage),
+        conflict=posteriors.conflict,
+        outcome=outcome,
+        reasons=evidence.reasons + reasons,
+        face_coverage=window.face_coverage,
+        speech_coverage=window.speech_coverage,
+    )
+
+
+def _channel(probs: DoubleArray | None, coverage: float) -> ChannelPosterior | None:
+    return None if probs is None else ChannelPosterior(probs, coverage)

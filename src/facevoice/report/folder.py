@@ -1,0 +1,93 @@
+"""Writes reports into a folder so that a reader never meets half a file."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Collection
+from pathlib import Path, PurePath
+from types import TracebackType
+from typing import Final, Self
+
+from facevoice.report.json import to_json
+from facevoice.report.table import CSV_COLUMNS, csv_rows, to_csv
+from facevoice.results import Report
+
+FORMATS: Final[tuple[str, ...]] = ("json", "csv")
+WINDOWS_STEM: Final = "windows"
+"""`windows.csv` gathers the windows of all files; no single report may take its name."""
+
+
+class ReportFolder:
+    """A folder that takes NAME.json and NAME.csv of each report, and windows.csv over all.
+
+    Use it in a `with` block: windows.csv gets its name when the block ends, also by an error
+    or an interruption; then it holds the files done so far.
+    """
+
+    def __init__(self, root: Path, formats: Collection[str] = FORMATS) -> None:
+        """Create the folder where it is missing.
+
+        Raises:
+            ValueError: a format is not in `FORMATS`.
+            OSError: the folder can't be made or written.
+        """
+        unknown = set(formats) - set(FORMATS)
+        if unknown:
+            raise ValueError(f"unknown formats {sorted(unknown)}; known: {', '.join(FORMATS)}")
+        self.root = root
+        self._formats = frozenset(formats)
+        root.mkdir(parents=True, exist_ok=True)
+        self._part = root / f".{WINDOWS_STEM}.csv.part"
+        self._file = None
+        if "csv" in self._formats:
+            self._file = self._part.open("w", encoding="utf-8", newline="")
+            self._writer = csv.DictWriter(self._file, CSV_COLUMNS, lineterminator="\n")
+            self._writer.writeheader()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._part.replace(self.root / f"{WINDOWS_STEM}.csv")
+
+    def write(self, report: Report, name: PurePath) -> list[Path]:
+        """Write one report under `name`, a relative path without ending; gives the files made.
+
+        Raises:
+            OSError: a file can't be written.
+        """
+        written = []
+        base = self.root / name
+        base.parent.mkdir(parents=True, exist_ok=True)
+        if "json" in self._formats:
+            written.append(write_atomically(_add_ending(base, "json"), to_json(report) + "\n"))
+        if self._file is not None:
+            written.append(write_atomically(_add_ending(base, "csv"), to_csv([report])))
+            self._writer.writerows(csv_rows(report))
+            self._file.flush()
+        return written
+
+
+def write_atomically(path: Path, text: str) -> Path:
+    """Write `text` to a hidden neighbour, then rename it to `path`: all of it or nothing."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8", newline="")
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _add_ending(base: Path, ending: str) -> Path:
+    # Not `with_suffix`: a clip named "take.1" would lose its ".1".
+    return base.with_name(f"{base.name}.{ending}")

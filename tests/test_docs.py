@@ -1,0 +1,69 @@
+"""What is written beside the code agrees with it."""
+
+from __future__ import annotations
+
+import json
+import re
+import runpy
+import tomllib
+from pathlib import Path
+
+import facevoice
+from facevoice.config import AnalyzerConfig
+from facevoice.labels import EMOTIONS, Outcome, Reason, Status
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_command_line_page_is_up_to_date() -> None:
+    script = runpy.run_path(str(ROOT / "docs" / "make_cli.py"))
+    written = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert written == script["describe_commands"](), "run: python docs/make_cli.py"
+
+
+def test_default_settings_file_holds_every_setting_with_its_default() -> None:
+    path = ROOT / "configs" / "default.toml"
+    assert tomllib.loads(path.read_text(encoding="utf-8")) == AnalyzerConfig().to_dict()
+    assert AnalyzerConfig.from_toml(path) == AnalyzerConfig()
+
+
+def test_every_setting_in_the_default_file_has_a_comment() -> None:
+    lines = (ROOT / "configs" / "default.toml").read_text(encoding="utf-8").splitlines()
+    settings = [i for i, line in enumerate(lines) if re.match(r"\w+ = ", line)]
+    assert len(settings) > 5
+    assert [lines[i] for i in settings if not lines[i - 1].startswith("#")] == []
+
+
+def test_schema_lists_the_words_of_the_code() -> None:
+    schema = json.loads((ROOT / "docs" / "report.schema.json").read_text(encoding="utf-8"))
+    defs = schema["$defs"]
+    prediction = defs["prediction"]["properties"]
+    assert list(defs["probs"]["properties"]) == [e.value for e in EMOTIONS]
+    assert prediction["outcome"]["enum"] == [o.value for o in Outcome]
+    assert prediction["reasons"]["items"]["enum"] == [r.value for r in Reason]
+    assert schema["properties"]["status"]["enum"] == [s.value for s in Status]
+
+
+def test_schema_page_explains_every_outcome_reason_and_status() -> None:
+    page = (ROOT / "docs" / "report-schema.md").read_text(encoding="utf-8")
+    words = [member.value for kind in (Outcome, Reason, Status) for member in kind]
+    assert [word for word in words if f"`{word}`" not in page] == []
+
+
+def test_version_is_the_same_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert project["version"] == facevoice.__version__
+    assert f"## {facevoice.__version__}" in changelog
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*.md")]
+    broken = [
+        f"{page.name}: {target}"
+        for page in pages
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8"))
+        if "://" not in target and not (page.parent / target).exists()
+    ]
+    assert len(pages) >= 5
+    assert broken == []
