@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -35,7 +36,9 @@ BATCH = 64
 NUM_WRITERS = 4
 KILL_BATCH = 8
 KILL_WIDTH = 256
-LONGEST_TRIAL_S = 0.4
+MOST_BATCHES = 10  # a trial is let run until up to so many are reported in it
+LONGEST_WAIT_S = 5.0
+LONGEST_DELAY_S = 0.1  # and then for up to so long, so as to end at any point of a commit
 FORK = multiprocessing.get_context("fork")
 
 _OPEN = """
@@ -99,20 +102,32 @@ def measure_speed(num_rows: int, folder: Path) -> None:
             f"opened in a new process, {state} disk cache: {float(out[0]) * 1000:.1f} ms; ", end=""
         )
         print(f"{float(out[1]) * 1000:.1f} ms with counting its {out[2]} records")
-    keys = [window_keys(row) for row in np.random.default_rng(0).permutation(num_rows).tolist()]
     with FeatureStore.open(path, read_only=True) as store:
-        for place, (name, _, dim) in enumerate(SPACES):
-            asked = [pair[place] for pair in keys]
-            for order, wanted in (("random", asked), ("stored", sorted(asked))):
-                start = time.perf_counter()
-                array, mask = store.get_many(wanted)
-                read_s = time.perf_counter() - start
-                if not mask.all() or array.shape != (num_rows, dim):
-                    raise SystemExit(f"read {mask.sum()} of {num_rows} rows")
-                print(f"get_many {name}, {order} order: {num_rows / read_s:,.0f} rows/s")
-        start = time.perf_counter()
-        absent = store.missing([pair[0] for pair in keys])
-        print(f"missing(): {len(absent)} of {num_rows} in {time.perf_counter() - start:.2f} s")
+        measure_reading(store, num_rows)
+
+
+def measure_reading(store: FeatureStore, num_rows: int) -> None:
+    shuffled = np.random.default_rng(0).permutation(num_rows).tolist()
+    print("rows/s by the clock, and per second of CPU where other work shares the machine:")
+    for place, (name, _, dim) in enumerate(SPACES):
+        for order, rows in (("shuffled", shuffled), ("as written", range(num_rows))):
+            keys = [window_keys(row)[place] for row in rows]
+            with rate(f"get_many {name}, {order}", num_rows):
+                array, mask = store.get_many(keys)
+            if not mask.all() or array.shape != (num_rows, dim):
+                raise SystemExit(f"read {mask.sum()} of {num_rows} rows")
+        with rate(f"missing  {name}, all there", num_rows):
+            absent = store.missing(keys)
+        if absent:
+            raise SystemExit(f"{len(absent)} rows are missing")
+
+
+@contextmanager
+def rate(what: str, num_rows: int) -> Iterator[None]:
+    start_s, start_cpu_s = time.perf_counter(), time.process_time()
+    yield
+    taken_s, taken_cpu_s = time.perf_counter() - start_s, time.process_time() - start_cpu_s
+    print(f"  {what:40} {num_rows / taken_s:9,.0f} {num_rows / taken_cpu_s:9,.0f}", flush=True)
 
 
 def join(processes: Sequence[BaseProcess]) -> None:
@@ -188,7 +203,11 @@ def run_trial(folder: Path, rng: random.Random, counts: KillCounts) -> None:
     ]
     for process in writers:
         process.start()
-    time.sleep(rng.uniform(0, LONGEST_TRIAL_S))
+    wanted = sum(firsts) + rng.randint(0, MOST_BATCHES)
+    until = time.monotonic() + LONGEST_WAIT_S
+    while sum(map(next_batch, reports)) < wanted and time.monotonic() < until:
+        time.sleep(0.001)
+    time.sleep(rng.uniform(0, LONGEST_DELAY_S))
     for process in rng.sample(writers, len(writers)):
         if process.pid is not None:
             os.kill(process.pid, signal.SIGKILL)

@@ -7,6 +7,7 @@ python docs/make_cli.py --check    exits 1 if it is not up to date
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,13 @@ EXIT_CODES = """
 
 def describe_commands() -> str:
     """The whole page as Markdown."""
-    group: Any = typer.main.get_command(app)
-    sections = [HEAD, _section("facevoice", group)]
-    for name, command in sorted(group.commands.items()):
-        sections.append(_section(f"facevoice {name}", command))
-    return "\n".join(sections) + EXIT_CODES
+    return "\n".join([HEAD, *_sections("facevoice", typer.main.get_command(app))]) + EXIT_CODES
+
+
+def _sections(title: str, command: Any) -> Iterator[str]:
+    yield _section(title, command)
+    for name, inner in sorted(getattr(command, "commands", {}).items()):
+        yield from _sections(f"{title} {name}", inner)
 
 
 def _section(title: str, command: Any) -> str:

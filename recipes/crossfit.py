@@ -28,7 +28,7 @@ from facevoice.types import DoubleArray
 FACE_GRID = tuple(
     FacePenalties(features, evidence) for features in (0.3, 1.0, 3.0) for evidence in (1.0, 10.0)
 )
-VOICE_PENALTY = 0.05
+VOICE_PENALTY = 10.0
 CONFLICT_PENALTY = 0.002
 
 
@@ -67,7 +67,7 @@ def choose_penalties(samples: Samples, av_corpus: str) -> FacePenalties:
             held = samples.speakers == speaker
             test = samples.where(held)
             head = fit_face_head(samples.where(~held), penalties)
-            probs = restrict(head(test.embeddings), test.allowed)
+            probs = restrict(head(test.embeddings), test.emotions)
             total -= np.log(probs[np.arange(len(probs)), test.labels]).sum()
         losses.append(total)
     return FACE_GRID[int(np.argmin(losses))]
@@ -113,10 +113,10 @@ def fit_joint(
     v = np.array([voice[p.voice_clip_id] for p in pairs])
     is_conflict = np.array([p.is_conflict for p in pairs])
     labels = np.array([p.face_emotion.position for p in pairs])
-    allowed = corpus.faces.allowed[corpus.faces.corpora == corpus.av_corpus][0]
+    emotions = corpus.faces.emotions[corpus.faces.corpora == corpus.av_corpus][0]
     match = ~is_conflict
-    allowed_rows = np.repeat(allowed[np.newaxis], match.sum(), axis=0)
-    fusion = fit_fusion(f[match], v[match], labels[match], allowed_rows)
+    emotion_rows = np.repeat(emotions[np.newaxis], match.sum(), axis=0)
+    fusion = fit_fusion(f[match], v[match], labels[match], emotion_rows)
     return fusion, fit_conflict(f, v, is_conflict, CONFLICT_PENALTY)
 
 
@@ -130,8 +130,10 @@ def crossfit(corpus: Corpus, pairs: Sequence[Pair], originals: Sequence[Pair]) -
         voice = voice_posteriors(corpus, [speaker])
         train = [p for p in pairs if p.speaker != speaker]
         fusion, conflict = fit_joint(corpus, train, face, voice)
-        print(f"  speaker {speaker}: {penalties}, fusion {fusion.face_weight:.2f} face "
-              f"{fusion.voice_weight:.2f} voice")
+        print(
+            f"  speaker {speaker}: {penalties}, fusion {fusion.face_weight:.2f} face "
+            f"{fusion.voice_weight:.2f} voice"
+        )
         test = [p for p in (*pairs, *originals) if p.speaker == speaker]
         f = np.array([face[p.face_clip_id] for p in test])
         v = np.array([voice[p.voice_clip_id] for p in test])

@@ -13,7 +13,7 @@ import argparse
 import json
 import os
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,9 @@ OPSET = 17
 
 def main() -> None:
     """Run the command that the arguments name."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("command", choices=["train", "score", "export"])
     corpora = os.environ.get("FACEVOICE_CORPORA")
     parser.add_argument("--corpora", type=Path, default=Path(corpora) if corpora else None)
@@ -37,6 +39,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="FER2013 already unpacked, instead of the zip")
     parser.add_argument("--epochs", type=float, default=Recipe().epochs)
     parser.add_argument("--budget-min", type=float, default=0.0, help="train by the clock")
+    parser.add_argument("--peak-rate", type=float, default=Recipe().peak_rate)
+    parser.add_argument("--start", type=Path, help="checkpoint to go on from, on full-size views")
+    parser.add_argument("--seed", type=int, default=Recipe().seed)
     parser.add_argument("--export-every", type=int, default=3, help="epochs between exports")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
@@ -62,7 +67,17 @@ def read_splits(arguments: argparse.Namespace) -> Splits:
 
 def run_train(arguments: argparse.Namespace) -> None:
     """Train, exporting on the way, and leave the averaged net as `final.pt` and `face.onnx`."""
-    recipe = Recipe(epochs=arguments.epochs, budget_min=arguments.budget_min)
+    recipe = Recipe(
+        epochs=arguments.epochs,
+        budget_min=arguments.budget_min,
+        peak_rate=arguments.peak_rate,
+        seed=arguments.seed,
+    )
+    start = None
+    if arguments.start is not None:
+        start, old = load(arguments.start)
+        whole = ((1.0, old.side_px),)
+        recipe = replace(recipe, widths=old.widths, depths=old.depths, growth=whole)
     splits = read_splits(arguments)
 
     def keep(net: FaceNet, epoch: int) -> None:
@@ -70,7 +85,7 @@ def run_train(arguments: argparse.Namespace) -> None:
             save(net, recipe, arguments.work / f"epoch{epoch:03d}.pt")
             export(net, recipe.side_px, arguments.work / "face.onnx")
 
-    net = fit(recipe, splits, arguments.work, lambda line: print(line, flush=True), keep)
+    net = fit(recipe, splits, arguments.work, lambda line: print(line, flush=True), keep, start)
     save(net, recipe, arguments.work / "final.pt")
     export(net, recipe.side_px, arguments.work / "face.onnx")
 
@@ -91,8 +106,8 @@ def run_score(arguments: argparse.Namespace) -> None:
         "ms_per_crop": time_onnx(arguments.work / "face.onnx", recipe.side_px),
     }
     for name, part in parts.items():
-        figures[name] = asdict(score(net, part))
-        figures[f"{name}_flip"] = asdict(score(net, part, flip=True))
+        figures[name] = asdict(score(net, part, recipe.side_px))
+        figures[f"{name}_flip"] = asdict(score(net, part, recipe.side_px, flip=True))
     text = json.dumps(figures, indent=2)
     (arguments.work / "figures.json").write_text(text)
     print(text)

@@ -193,7 +193,8 @@ def _erase(views: Tensor, probability: float) -> Tensor:
 
     def inside() -> Tensor:
         start = torch.empty(len(views), 1).uniform_(-0.1, 0.9) * side_px
-        return (place >= start) & (place < start + torch.empty_like(start).uniform_(0.1, 0.45) * side_px)
+        length = torch.empty_like(start).uniform_(0.1, 0.45) * side_px
+        return (place >= start) & (place < start + length)
 
     hidden = inside()[:, None, :, None] & inside()[:, None, None, :]
     covered = torch.where(hidden, _uniform(views, 0.0, 255.0), views)

@@ -74,7 +74,7 @@ def count_macs(net: nn.Module, side_px: int) -> int:
 
     def add(layer: nn.Module, _: object, output: Tensor) -> None:
         nonlocal total
-        weight = layer.weight
+        weight = layer.get_parameter("weight")
         total += output[0].numel() * weight[0].numel()
 
     layers = [part for part in net.modules() if isinstance(part, nn.Conv2d | nn.Linear)]

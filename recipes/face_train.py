@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from recipes.face_data import EMOTIONS, Faces, Splits, augment
@@ -37,6 +36,10 @@ class Recipe:
     # Small views first: (share of the run, side), for three times cheaper early epochs.
     growth: tuple[tuple[float, int], ...] = ((0.45, 32), (0.75, 40), (1.0, 48))
     seed: int = 1
+
+    def side_at(self, progress: float) -> int:
+        """Side of the views at a progress in [0, 1)."""
+        return next(side_px for until, side_px in self.growth if progress < until)
 
 
 def rate_at(progress: float, peak: float) -> float:
@@ -94,10 +97,17 @@ def fit(
     folder: Path,
     say: Callable[[str], None],
     on_epoch: Callable[[FaceNet, int], None],
+    start: FaceNet | None = None,
 ) -> FaceNet:
-    """Train on `splits.train`; a checkpoint in `folder` after every epoch; the averaged net."""
+    """Train on `splits.train`; a checkpoint in `folder` after every epoch; the averaged net.
+
+    start: goes on from these weights instead of random ones; its shape must be the recipe's.
+    """
     torch.manual_seed(recipe.seed)
-    net = FaceNet(len(EMOTIONS), recipe.widths, recipe.depths).to(memory_format=torch.channels_last)
+    net = FaceNet(len(EMOTIONS), recipe.widths, recipe.depths)
+    if start is not None:
+        net.load_state_dict(start.state_dict())
+    net = net.to(memory_format=torch.channels_last)
     average = Averaged(net, recipe.averaging)
     optimiser = make_optimiser(net, recipe)
     weights = torch.bincount(splits.train.labels).float() ** -recipe.balance
@@ -109,10 +119,12 @@ def fit(
         losses = train_epoch(net, average, optimiser, splits.train, weights, recipe, progress)
         epoch += 1
         save(average.net, recipe, folder / "last.pt")
-        figures = score(average.net, splits.validation)
+        side_px = recipe.side_at(min(progress.share, 1 - 1e-9))
+        figures = score(average.net, splits.validation, side_px)
         say(
             f"epoch {epoch} progress {min(1.0, progress.share):.3f} time_s {progress.elapsed_s:.0f}"
-            f" loss {losses:.4f} validation accuracy {figures.accuracy:.4f} uar {figures.uar:.4f}"
+            f" side_px {side_px} loss {losses:.4f}"
+            f" validation accuracy {figures.accuracy:.4f} uar {figures.uar:.4f}"
         )
         on_epoch(average.net, epoch)
     return average.net
@@ -148,8 +160,8 @@ def train_epoch(
             break
         for group in optimiser.param_groups:
             group["lr"] = rate_at(share, recipe.peak_rate)
-        side_px = next(side for until, side in recipe.growth if share < until)
-        loss = step_loss(net, faces.take(members), side_px, weights, recipe)
+        batch = faces.take(members)
+        loss = step_loss(net, batch, recipe.side_at(share), weights, recipe)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -159,16 +171,13 @@ def train_epoch(
     return total / max(1, count)
 
 
-def step_loss(
-    net: FaceNet, faces: Faces, side_px: int, weights: Tensor, recipe: Recipe
-) -> Tensor:
+def step_loss(net: FaceNet, faces: Faces, side_px: int, weights: Tensor, recipe: Recipe) -> Tensor:
     """Cross-entropy of an augmented batch, in part of the batches of mixed-up pairs."""
     views = augment(faces.images, side_px)
     targets = F.one_hot(faces.labels, len(EMOTIONS)).float()
     if torch.rand(()) < recipe.mixup_share:
-        share = float(np.random.default_rng(int(torch.randint(2**31, ()))).beta(
-            recipe.mixup_alpha, recipe.mixup_alpha
-        ))
+        alpha = torch.tensor(recipe.mixup_alpha)
+        share = torch.distributions.Beta(alpha, alpha).sample()
         other = torch.randperm(len(views))
         views = share * views + (1 - share) * views[other]
         targets = share * targets + (1 - share) * targets[other]
@@ -186,12 +195,13 @@ class Figures:
     confusion: list[list[int]]
 
 
-def score(net: FaceNet, faces: Faces, flip: bool = False) -> Figures:
+def score(net: FaceNet, faces: Faces, side_px: int, flip: bool = False) -> Figures:
     """Accuracy and mean recall of `net`; with `flip`, on the mean of both mirror images."""
     net.eval()
     guesses = []
     with torch.no_grad():
-        for batch in faces.images.float().split(256):
+        for images in faces.images.split(256):
+            batch = F.interpolate(images.float(), side_px, mode="bilinear", antialias=True)
             logits = net(batch)[1]
             if flip:
                 logits = logits.log_softmax(1) + net(batch.flip(-1))[1].log_softmax(1)

@@ -8,23 +8,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import minimize, minimize_scalar
 
 from facevoice.features.compact import FACE_CLASSES, FACE_FEATURES, VOICE_FEATURES
-from facevoice.labels import EMOTIONS, NUM_EMOTIONS, Emotion
+from facevoice.labels import NUM_EMOTIONS, Emotion
 from facevoice.models.compact import ConflictHead, LateFusion, LinearHead, conflict_evidence
 from facevoice.types import BoolArray, DoubleArray
 
 TINY = 1e-9
+NEUTRAL, CALM = Emotion.NEUTRAL.position, Emotion.CALM.position
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Samples:
-    """Embeddings (n, D), label columns (n,), the classes each one's corpus has (n, 8)."""
+    """Embeddings (n, D), label columns (n,), and what a corpus leaves open.
+
+    emotions (n, 8): the classes that the sample's corpus has.
+    """
 
     embeddings: DoubleArray
     labels: np.ndarray
-    allowed: BoolArray
+    emotions: BoolArray
     speakers: np.ndarray
     corpora: np.ndarray
 
@@ -32,7 +36,7 @@ class Samples:
         return Samples(
             self.embeddings[keep],
             self.labels[keep],
-            self.allowed[keep],
+            self.emotions[keep],
             self.speakers[keep],
             self.corpora[keep],
         )
@@ -45,9 +49,46 @@ class Samples:
         return weights * len(weights) / weights.sum()
 
 
-def restrict(probs: DoubleArray, allowed: BoolArray) -> DoubleArray:
-    """Probabilities given that the emotion is one of those that the corpus has."""
-    kept = np.where(allowed, probs, 0.0) + TINY * allowed
+@dataclass(frozen=True, slots=True, eq=False)
+class PartialLabels:
+    """What labels say for certain, both bool (n, 8).
+
+    possible: the classes that a sample may turn out to be; elsewhere nothing is learnt or unlearnt.
+    targets: the classes that agree with its label.
+    A corpus without calm had its speakers act neutral, which may sound or look calm: neutral there
+    means "neutral or calm". But its other emotions are certainly not calm.
+    """
+
+    possible: BoolArray
+    targets: BoolArray
+
+    @classmethod
+    def of(cls, labels: np.ndarray, emotions: BoolArray) -> PartialLabels:
+        possible = emotions.copy()
+        possible[:, CALM] = True
+        targets = np.eye(NUM_EMOTIONS, dtype=bool)[labels]
+        targets[:, CALM] |= (labels == NEUTRAL) & ~emotions[:, CALM]
+        return cls(possible, targets)
+
+    def loss(self, logits: DoubleArray, weights: DoubleArray) -> tuple[float, DoubleArray]:
+        """-Σ w log Σ_targets p, and its slope by the logits (n, 8)."""
+        logits = np.where(self.possible, logits, -1e9)
+        log_probs = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+        inside = np.where(self.targets, log_probs, -1e9)
+        log_target = np.logaddexp.reduce(inside, axis=1, keepdims=True)
+        slope = weights[:, None] * (np.exp(log_probs) - np.exp(inside - log_target))
+        return float(-(weights * log_target[:, 0]).sum()), slope
+
+
+def restrict(probs: DoubleArray, emotions: BoolArray) -> DoubleArray:
+    """Probabilities given that the emotion is one of those that the corpus has (n or 1, 8).
+
+    Where it has no calm, calm counts as neutral.
+    """
+    folded = probs.copy()
+    without_calm = np.broadcast_to(~emotions[:, CALM], len(probs))
+    folded[without_calm, NEUTRAL] += folded[without_calm, CALM]
+    kept = np.where(emotions, folded, 0.0) + TINY * emotions
     result: DoubleArray = kept / kept.sum(axis=1, keepdims=True)
     return result
 
@@ -58,35 +99,28 @@ def fit_softmax(
     prior: DoubleArray,
     penalties: DoubleArray,
 ) -> tuple[DoubleArray, DoubleArray]:
-    """Multinomial regression with a Gaussian prior around `prior`.
-
-    Classes that a sample's corpus doesn't have are left out of its softmax, so they are
-    neither learnt nor unlearnt from it.
+    """Multinomial regression on partial labels, with a Gaussian prior around `prior`.
 
     Args:
         x: standardised inputs (n, D).
-        samples: labels, masks.
+        samples: labels, emotions.
         prior: (8, D) the weights to stay close to.
         penalties: (D,) half the inverse variance of that prior per input, over n samples.
 
     Returns:
         weight (8, D), bias (8,).
     """
+    labels = PartialLabels.of(samples.labels, samples.emotions)
     weights = samples.balanced_weights()
-    hot = np.eye(NUM_EMOTIONS)[samples.labels]
-    blocked = np.where(samples.allowed, 0.0, -1e9)
     dim = x.shape[1]
 
     def objective(flat: DoubleArray) -> tuple[float, DoubleArray]:
         weight, bias = flat[: NUM_EMOTIONS * dim].reshape(NUM_EMOTIONS, dim), flat[-NUM_EMOTIONS:]
-        logits = x @ weight.T + bias + blocked
-        log_probs = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+        loss, error = labels.loss(x @ weight.T + bias, weights)
         off = weight - prior
-        loss = -(weights * (hot * np.maximum(log_probs, -1e3)).sum(axis=1)).sum()
-        loss += (penalties * off**2).sum() + 0.1 * (bias**2).sum()
-        error = weights[:, None] * (np.exp(log_probs) - hot)
+        loss += float((penalties * off**2).sum() + 0.1 * (bias**2).sum())
         slope = error.T @ x + 2 * penalties * off
-        return float(loss), np.concatenate([slope.ravel(), error.sum(axis=0) + 0.2 * bias])
+        return loss, np.concatenate([slope.ravel(), error.sum(axis=0) + 0.2 * bias])
 
     start = np.concatenate([prior.ravel(), np.zeros(NUM_EMOTIONS)])
     best = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": 500})
@@ -122,37 +156,35 @@ def fit_face_head(samples: Samples, penalties: FacePenalties) -> LinearHead:
 
 
 def fit_voice_head(samples: Samples, penalty: float) -> LinearHead:
-    """Temperature and bias on the voice network's own logits; its features are not used again."""
+    """A temperature, then a gentle 8 × 8 correction, on the voice network's own logits.
+
+    Its features are not used again: the network's own last layer has learnt from them.
+    """
     dim = VOICE_FEATURES + NUM_EMOTIONS
     logits = samples.embeddings[:, VOICE_FEATURES:]
+    labels = PartialLabels.of(samples.labels, samples.emotions)
     weights = samples.balanced_weights()
-    hot = np.eye(NUM_EMOTIONS)[samples.labels]
-    blocked = np.where(samples.allowed, 0.0, -1e9)
-
-    def loss(parameters: DoubleArray) -> float:
-        scaled = logits * np.exp(parameters[0]) + parameters[1:] + blocked
-        log_probs = scaled - np.logaddexp.reduce(scaled, axis=1, keepdims=True)
-        fit = -(weights * (hot * np.maximum(log_probs, -1e3)).sum(axis=1)).mean()
-        return float(fit + penalty * (parameters[1:] ** 2).mean())
-
-    best = minimize(loss, np.zeros(1 + NUM_EMOTIONS), method="L-BFGS-B").x
+    best = minimize_scalar(
+        lambda t: labels.loss(logits * np.exp(t), weights)[0], bounds=(-3, 2), method="bounded"
+    )
+    sharpness = float(np.exp(best.x))
+    penalties = np.full(NUM_EMOTIONS, penalty)
+    small, bias = fit_softmax(logits * sharpness, samples, np.eye(NUM_EMOTIONS), penalties)
     weight = np.zeros((NUM_EMOTIONS, dim))
-    weight[:, VOICE_FEATURES:] = np.eye(NUM_EMOTIONS) * np.exp(best[0])
-    return LinearHead(np.zeros(dim), np.ones(dim), weight, best[1:])
+    weight[:, VOICE_FEATURES:] = small * sharpness
+    return LinearHead(np.zeros(dim), np.ones(dim), weight, bias)
 
 
 def fit_fusion(
-    face: DoubleArray, voice: DoubleArray, labels: np.ndarray, allowed: BoolArray
+    face: DoubleArray, voice: DoubleArray, labels: np.ndarray, emotions: BoolArray
 ) -> LateFusion:
     """Weights of the channels' log-probabilities, by likelihood."""
-    hot = np.eye(NUM_EMOTIONS)[labels]
-    blocked = np.where(allowed, 0.0, -1e9)
+    partial = PartialLabels.of(labels, emotions)
+    weights = np.ones(len(labels))
 
     def loss(parameters: DoubleArray) -> float:
         logits = parameters[0] * np.log(face + TINY) + parameters[1] * np.log(voice + TINY)
-        logits = logits + blocked
-        log_probs = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
-        return float(-(hot * np.maximum(log_probs, -1e3)).sum(axis=1).mean())
+        return partial.loss(logits, weights)[0]
 
     best = minimize(loss, np.array([0.7, 0.7]), method="L-BFGS-B", bounds=[(0, 3), (0, 3)]).x
     return LateFusion(float(best[0]), float(best[1]), np.zeros(NUM_EMOTIONS))
@@ -179,7 +211,3 @@ def fit_conflict(
     start = np.zeros(x.shape[1] + 1)
     best = minimize(objective, start, jac=True, method="L-BFGS-B").x
     return ConflictHead(mean, scale, best[:-1], float(best[-1]))
-
-
-def emotion_names() -> list[str]:
-    return [e.value for e in EMOTIONS]

@@ -42,7 +42,7 @@ from recipes.thresholds import choose_thresholds
 AV_CORPUS = "javanese"
 
 
-def allowed_by(corpus: str) -> np.ndarray:
+def emotions_of(corpus: str) -> np.ndarray:
     """The classes that a corpus has: bool (8,)."""
     emotions = create_corpus(corpus).info.emotions
     return np.array([e in emotions for e in EMOTIONS])
@@ -74,7 +74,8 @@ def voice_samples(oof: Path) -> tuple[Samples, tuple[str, ...]]:
     speakers = [f"{c}/{s}" for c, s in zip(corpora, table["speaker"], strict=True)]
     labels = [EMOTIONS[i] for i in table["label"]]
     ids = tuple(
-        f"{c}/{str(i).removeprefix(f'{c}/')}" for c, i in zip(corpora, table["clip_id"], strict=True)
+        f"{c}/{str(i).removeprefix(f'{c}/')}"
+        for c, i in zip(corpora, table["clip_id"], strict=True)
     )
     return make_samples(embeddings.astype(np.float64), labels, corpora, speakers), ids
 
@@ -85,7 +86,7 @@ def make_samples(
     return Samples(
         embeddings,
         np.array([e.position for e in labels]),
-        np.array([allowed_by(c) for c in corpora]),
+        np.array([emotions_of(c) for c in corpora]),
         np.array(speakers),
         np.array(corpora),
     )
@@ -131,8 +132,10 @@ def run_fit(arguments: argparse.Namespace) -> None:
     with arguments.out.open("wb") as file:
         save_model(model, file)
     print(f"penalties {penalties}, conflict penalty {CONFLICT_PENALTY}, {thresholds}")
-    print(f"{arguments.out}: {arguments.out.stat().st_size} bytes, voice embedding ends at "
-          f"{VOICE_FEATURES}")
+    print(
+        f"{arguments.out}: {arguments.out.stat().st_size} bytes, voice embedding ends at "
+        f"{VOICE_FEATURES}"
+    )
 
 
 def main() -> None:

@@ -26,7 +26,6 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-
 from recipes.weights_index import store_weights
 
 # joblib unpickles, so nothing but these very files is ever opened.
@@ -165,10 +164,8 @@ def build(name: str) -> onnx.ModelProto:
     """One network, checked by `onnx`."""
     graph = Graph()
     arrays = list(read_arrays(name))
-    if name == "pnet":
-        outputs = build_pnet(graph, arrays)
-    else:
-        outputs = build_refiner(graph, arrays, name)
+    is_first = name == "pnet"
+    outputs = build_pnet(graph, arrays) if is_first else build_refiner(graph, arrays, name)
     side = INPUT_SIDE[name]
     shape = ["B", side or "H", side or "W", 3]
     model = helper.make_model(

@@ -36,7 +36,7 @@ def with_interval(labels: np.ndarray, guesses: np.ndarray, speakers: np.ndarray)
 
 
 def guesses_of(samples: Samples, probs: np.ndarray) -> np.ndarray:
-    best: np.ndarray = restrict(probs, samples.allowed).argmax(axis=1)
+    best: np.ndarray = restrict(probs, samples.emotions).argmax(axis=1)
     return best
 
 
@@ -46,13 +46,13 @@ def voice_everywhere(corpus: Corpus) -> None:
     for name in sorted(set(corpus.voices.corpora)):
         rows = corpus.voices.corpora == name
         part = corpus.voices.where(rows)
-        count = f"{part.allowed[0].sum()} classes, {rows.sum()} clips"
+        count = f"{part.emotions[0].sum()} classes, {rows.sum()} clips"
         guesses = guesses_of(part, probs[rows])
         line(f"voice, {name} ({count})", with_interval(part.labels, guesses, part.speakers))
 
 
 def emotions_of_originals(corpus: Corpus, originals: Sequence[Pair], scored: Scored) -> None:
-    allowed = corpus.faces.allowed[corpus.faces.corpora == corpus.av_corpus][:1]
+    emotions = corpus.faces.emotions[corpus.faces.corpora == corpus.av_corpus][:1]
     labels = np.array([p.face_emotion.position for p in originals])
     speakers = np.array([p.speaker for p in originals])
     channels = {
@@ -61,7 +61,7 @@ def emotions_of_originals(corpus: Corpus, originals: Sequence[Pair], scored: Sco
         "both": [scored.fused[p.face_clip_id, p.voice_clip_id] for p in originals],
     }
     for name, probs in channels.items():
-        guesses = restrict(np.array(probs), allowed).argmax(axis=1)
+        guesses = restrict(np.array(probs), emotions).argmax(axis=1)
         title = f"{name}, {corpus.av_corpus} clips with picture and sound ({len(originals)})"
         line(title, with_interval(labels, guesses, speakers))
 
@@ -85,8 +85,10 @@ def conflict_by_bin(pairs: Sequence[Pair], scored: Scored) -> None:
     for difficulty in (PairBin.NEUTRAL_VS_X, PairBin.SAME_VALENCE, PairBin.OPPOSITE_VALENCE):
         rows = [i for i, p in enumerate(pairs) if not p.is_conflict or p.bin is difficulty]
         part = [pairs[i] for i in rows]
-        line(f"conflicts of bin {difficulty} against all matches",
-             describe_conflict(part, scores[rows]))
+        line(
+            f"conflicts of bin {difficulty} against all matches",
+            describe_conflict(part, scores[rows]),
+        )
     labels = np.array(
         [
             scored.face[p.face_clip_id].argmax() != scored.voice[p.voice_clip_id].argmax()

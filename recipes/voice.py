@@ -33,13 +33,14 @@ from recipes.voice_data import (
 from recipes.voice_export import export_float, quantize, score_onnx
 from recipes.voice_net import NUM_BLOCKS, VoiceNet
 from recipes.voice_score import figures, restricted, uar
+from recipes.voice_tokens import TokenSet, augmented_tokens, plain_tokens
 from recipes.voice_train import (
     ClipScores,
     TrainConfig,
     fit,
     load_checkpoint,
     save_checkpoint,
-    score_clips,
+    score_tokens,
 )
 from recipes.whisper_base import load_encoder
 
@@ -92,6 +93,29 @@ def split(
     return train, held_out
 
 
+def prepare(
+    args: argparse.Namespace,
+    net: VoiceNet,
+    clips: list[VoiceClip],
+    sounds: list[Samples],
+    config: TrainConfig,
+) -> tuple[list[TokenSet], TokenSet]:
+    """Augmented versions to train on and plain windows to score, shared by all runs."""
+    versions = [
+        augmented_tokens(
+            net,
+            clips,
+            sounds,
+            args.work / f"tokens-augmented{i}.npz",
+            takes_per_cell=config.takes_per_cell,
+            max_frames=config.max_frames,
+            seed=i,
+        )
+        for i in range(config.versions)
+    ]
+    return versions, plain_tokens(net, sounds, args.work / "tokens-plain.npz")
+
+
 def train(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)
@@ -102,17 +126,15 @@ def train(args: argparse.Namespace) -> None:
     print(f"{name}: {len(train_ids)} clips to train on, {len(test_ids)} held out, {config}")
     net = VoiceNet()
     net.load_whisper(load_encoder(args.work, NUM_BLOCKS, args.wheels))
-    test_clips, test_sounds = [clips[i] for i in test_ids], [sounds[i] for i in test_ids]
-    scores = None
-    for epoch, loss, seconds in fit(
-        net, [clips[i] for i in train_ids], [sounds[i] for i in train_ids], config
-    ):
+    versions, plain = prepare(args, net, clips, sounds, config)
+    allowed = np.isin(np.arange(len(clips)), train_ids)
+    test_clips, scores = [clips[i] for i in test_ids], None
+    for epoch, loss in fit(net, versions, clips, allowed, config):
         save_checkpoint(net, args.work / f"{name}-epoch{epoch}.pt")
-        line = f"{name} epoch {epoch}: loss {loss:.3f}, {seconds:.0f} s"
+        line = f"{name} epoch {epoch}: loss {loss:.3f}"
         if test_ids:
-            step = 1 if epoch == config.epochs else 3  # a third of the clips is enough on the way
-            scores = score_clips(net, test_sounds[::step])
-            line += ", held-out UAR " + describe(test_clips[::step], scores)
+            scores = score_tokens(net, plain, test_ids)
+            line += ", held-out UAR " + describe(test_clips, scores)
         print(line, flush=True)
     save_checkpoint(net, args.work / f"{name}.pt")
     if scores is not None:
@@ -147,7 +169,10 @@ def export(args: argparse.Namespace) -> None:
     clips, sounds = read_corpora(args)
     test_ids = split(clips, args.fold, None)[1]
     kept, heard = [clips[i] for i in test_ids], [sounds[i] for i in test_ids]
-    torch_scores, (onnx_scores, cost_ms) = score_clips(net, heard), score_onnx(target, heard)
+    torch_scores = score_tokens(
+        net, plain_tokens(net, sounds, args.work / "tokens-plain.npz"), test_ids
+    )
+    onnx_scores, cost_ms = score_onnx(target, heard)
     gap = np.abs(np.exp(torch_scores.log_probs) - np.exp(onnx_scores.log_probs))
     print(f"torch float32: {describe(kept, torch_scores)}")
     print(f"onnx int8:     {describe(kept, onnx_scores)}")

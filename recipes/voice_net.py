@@ -102,28 +102,44 @@ class VoiceNet(nn.Module):
         if left or unexpected:
             raise ValueError(f"encoder weights don't fit: missing {left}, unknown {unexpected}")
 
-    def encode(self, mel: Tensor, num_frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens (B, L, 512) of the last block, and which of them are real (B, L, 1), as 0 or 1."""
+    def lower(self, mel: Tensor, num_frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens (B, L, 512) that enter the last block, and which are real (B, L, 1), 0 or 1."""
         frames = torch.arange(mel.shape[2], device=mel.device)
         real = (frames[None, :] < num_frames[:, None]).unsqueeze(2).to(mel.dtype)
         x = F.gelu(self.conv1(mel.transpose(1, 2) * real)) * real
         x = F.gelu(self.conv2(x))
         real = real[:, ::2]
         x = x + self.positions[: x.shape[1]]
-        bias = ((real - 1.0) * 1e4).transpose(1, 2).unsqueeze(1)
-        for block in self.blocks:
-            x = block(x, bias)
+        for block in self.blocks[:-1]:
+            x = block(x, _attention_bias(real))
         return x, real
 
-    def pool(self, mel: Tensor, num_frames: Tensor) -> Tensor:
-        """Mean and standard deviation over the real tokens, not standardised: (B, 1024)."""
-        tokens, real = self.encode(mel, num_frames)
+    def encode(self, mel: Tensor, num_frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens (B, L, 512) of the last block, and which of them are real (B, L, 1), 0 or 1."""
+        x, real = self.lower(mel, num_frames)
+        return self.blocks[-1](x, _attention_bias(real)), real
+
+    def pool(self, x: Tensor, real: Tensor) -> Tensor:
+        """Last block, then mean and standard deviation over the real tokens: (B, 1024).
+
+        ``x`` and ``real`` as :meth:`lower` gives them; the result is not standardised yet.
+        """
+        tokens = self.blocks[-1](x, _attention_bias(real))
         count = real.sum(dim=1)
         mean = (tokens * real).sum(dim=1) / count
         centred = (tokens - mean.unsqueeze(1)) * real
         std = ((centred * centred).sum(dim=1) / count + STD_FLOOR).sqrt()
         return torch.cat([mean, std], dim=1)
 
-    def forward(self, mel: Tensor, num_frames: Tensor) -> tuple[Tensor, Tensor]:
-        embedding = (self.pool(mel, num_frames) - self.shift) / self.scale
+    def classify(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """Standardised embedding (B, 1024) and logits (B, 8)."""
+        embedding = (pooled - self.shift) / self.scale
         return embedding, self.head(self.dropout(embedding))
+
+    def forward(self, mel: Tensor, num_frames: Tensor) -> tuple[Tensor, Tensor]:
+        return self.classify(self.pool(*self.lower(mel, num_frames)))
+
+
+def _attention_bias(real: Tensor) -> Tensor:
+    """Added to attention scores (B, 1, 1, L): padding gets no weight."""
+    return ((real - 1.0) * 1e4).transpose(1, 2).unsqueeze(1)

@@ -178,6 +178,7 @@ class ClipMaker:
                 stream.codec_context.time_base = (
                     1 / rate if path.suffix == ".avi" else Fraction(1, TICKS_HZ)
                 )
+                stream.codec_context.thread_count = 1
                 stream.codec_context.options = {**FAST.get(codec, {}), **(codec_options or {})}
                 if rotation:
                     stream.set_display_rotation(rotation)

@@ -62,11 +62,15 @@ _Config = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Settings as TOML; see configs/default.toml.")
 ]
 _WindowSeconds = Annotated[
-    float | None, typer.Option(metavar="SECONDS", help=f"Length of a window. Default: {_WINDOWS.length_s:g}.")
+    float | None,
+    typer.Option(metavar="SECONDS", help=f"Length of a window. Default: {_WINDOWS.length_s:g}."),
 ]
 _HopSeconds = Annotated[
     float | None,
-    typer.Option(metavar="SECONDS", help=f"Step between windows. Default: {_WINDOWS.hop_s:g}, or half of --window."),
+    typer.Option(
+        metavar="SECONDS",
+        help=f"Step between windows. Default: {_WINDOWS.hop_s:g}, or half of --window.",
+    ),
 ]
 _Threads = Annotated[
     int, typer.Option(metavar="N", min=1, help="Threads that each network may use.")
@@ -205,10 +209,10 @@ def _run(
         try:
             _analyze_all(files, analyzer, screen, folder, wanted, reports, on_progress)
         except KeyboardInterrupt:
-            complain(f"Interrupted: {len(reports)} of {len(files)} files are done and kept.")
+            screen.complain(f"Interrupted: {len(reports)} of {len(files)} files are done and kept.")
             return EXIT_INTERRUPTED
         except OSError as error:
-            complain(f"Results can't be written: {error}")
+            screen.complain(f"Results can't be written: {error}")
             return EXIT_SOME_FAILED
     if len(reports) > 1:
         screen.say(tally(reports))

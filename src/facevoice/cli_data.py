@@ -26,7 +26,6 @@ from facevoice.data.hosts import DEFAULT_HOSTS, Hosts
 from facevoice.data.remote import Phase, Progress, ProgressCallback
 from facevoice.data.sources import SOURCES
 from facevoice.errors import ConfigError, FacevoiceError
-from facevoice.screen import complain
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
@@ -105,13 +104,13 @@ def download(
         with _bars(console if console.is_terminal and not quiet else None) as progress:
             report = download_corpus(name, root, options, progress)
     except ConfigError as error:
-        complain(str(error))
+        _complain(str(error))
         raise typer.Exit(EXIT_USAGE) from error
     except FacevoiceError as error:
-        complain(" ".join([str(error), *getattr(error, "__notes__", [])]))
+        _complain(" ".join([str(error), *getattr(error, "__notes__", [])]))
         raise typer.Exit(EXIT_FAILED) from error
     except KeyboardInterrupt as error:
-        complain("Interrupted; what came is kept. Run the same command again to go on.")
+        _complain("Interrupted; what came is kept. Run the same command again to go on.")
         raise typer.Exit(EXIT_INTERRUPTED) from error
     if not quiet:
         for line in describe_download(report):
@@ -135,6 +134,11 @@ def describe_download(report: DownloadReport) -> list[str]:
     if report.note:
         lines.append(report.note)
     return lines
+
+
+def _complain(message: str) -> None:
+    console = Console(stderr=True, highlight=False)
+    console.print(Text(message, style="bold red", overflow="fold"))
 
 
 def _parse_bases(pairs: list[str]) -> dict[str, str]:
@@ -184,6 +188,9 @@ class _Bars:
                 self._display.update(self._all, description=f"{self._num_listed} entries listed")
             elif progress.phase is Phase.PLANNED:
                 self._base_bytes = progress.done_bytes
+                for task in self._tasks.values():
+                    self._display.remove_task(task)
+                self._tasks.clear()
                 self._display.update(
                     self._all,
                     description=f"{progress.file}: {progress.note}",
@@ -214,4 +221,5 @@ class _Bars:
             description=label,
             completed=progress.done_bytes,
             total=progress.total_bytes,
+            refresh=progress.phase is Phase.WAITING,
         )

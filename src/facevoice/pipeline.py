@@ -26,7 +26,7 @@ from facevoice.perception.speech import read_speech, vad_model_id
 from facevoice.perception.track import track_faces
 from facevoice.perception.windows import cut_windows
 from facevoice.results import ModelId, Prediction, Report
-from facevoice.sessions import read_weights
+from facevoice.sessions import read_weights, weights_entry
 from facevoice.types import ChannelPosterior, DoubleArray, MediaInfo, Window
 
 ProgressCallback = Callable[[float], None]
@@ -166,8 +166,8 @@ def load_compact_model() -> tuple[CompactModel, ModelId]:
     Raises:
         WeightsError: missing or damaged.
     """
-    content, model_id = read_weights("heads")
-    return load_model(content), model_id
+    entry = weights_entry("heads")
+    return load_model(read_weights("heads")), ModelId(entry.name, entry.sha256)
 
 
 def with_stream_reasons(prediction: Prediction, info: MediaInfo) -> Prediction:

@@ -26,9 +26,10 @@ _NAME_WIDTH: Final = 24
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """Where people's text goes, where progress goes (None: nowhere), and how much of each."""
+    """Where people's text, errors and progress (None: nowhere) go, and how much of them."""
 
     text: Console
+    errors: Console
     progress: Console | None
     quiet: bool
     verbose: bool
@@ -36,7 +37,7 @@ class Screen:
     def show(self, report: Report) -> None:
         """Show one file's table and sentence; of a failed file only why, also when quiet."""
         if report.status is Status.FAILED:
-            complain(summarize_in_words(report))
+            self.complain(summarize_in_words(report))
             return
         if self.quiet:
             return
@@ -53,20 +54,26 @@ class Screen:
         if not self.quiet:
             self.text.print(Text(message, overflow="fold"))
 
+    def complain(self, message: str) -> None:
+        """Say what went wrong, also when quiet."""
+        self.errors.print(Text(message, style="bold red", overflow="fold"))
+
 
 def open_screen(*, data_on_stdout: bool, progress: bool, quiet: bool, verbose: bool) -> Screen:
     """Choose the consoles, and send the package's log messages to the same place."""
     errors = Console(stderr=True, highlight=False)
     # Where standard output carries data, people's text must stay out of it.
     text = errors if data_on_stdout else Console(highlight=False)
-    # Progress and tables share one console where both reach a terminal, or they would overwrite
-    # each other; progress is never written to a file or pipe.
+    # All that reaches the terminal shares one console there, or progress and the rest would
+    # overwrite each other; progress is never written to a file or pipe.
     display = next((console for console in (text, errors) if console.is_terminal), None)
+    if display is not None and errors.is_terminal:
+        errors = display
     log = logging.getLogger("facevoice")
-    log.handlers[:] = [RichHandler(console=display or errors, show_path=False, show_time=False)]
+    log.handlers[:] = [RichHandler(console=errors, show_path=False, show_time=False)]
     log.setLevel(logging.DEBUG if verbose else logging.WARNING)
     log.propagate = False
-    return Screen(text, display if progress and not quiet else None, quiet, verbose)
+    return Screen(text, errors, display if progress and not quiet else None, quiet, verbose)
 
 
 @contextmanager
@@ -92,12 +99,13 @@ def progress_bar(console: Console | None) -> Iterator[ProgressCallback | None]:
                 current = progress.index
                 display.reset(task)
             total = progress.duration_s
+            done_s = progress.done_s if total is None else min(progress.done_s, total)
             display.update(
                 task,
                 description=f"{progress.index + 1}/{progress.num_files} {_short_name(progress)}",
-                completed=progress.done_s,
+                completed=done_s,
                 total=total,
-                seconds=f"{progress.done_s:.0f}/{'?' if total is None else f'{total:.0f}'} s",
+                seconds=f"{done_s:.0f}/{'?' if total is None else f'{total:.0f}'} s",
             )
 
         yield show
@@ -115,7 +123,7 @@ def tally(reports: list[Report]) -> str:
 
 
 def complain(message: str) -> None:
-    """Say what went wrong, on standard error."""
+    """Say on standard error what went wrong; for commands that open no `Screen`."""
     Console(stderr=True, highlight=False).print(Text(message, style="bold red", overflow="fold"))
 
 

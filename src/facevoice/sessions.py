@@ -117,8 +117,6 @@ def _open(content: bytes, origin: str, num_threads: int) -> InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     try:
-        return InferenceSession(
-            content, sess_options=options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:  # noqa: BLE001 - onnxruntime's errors share no public base class
+        return InferenceSession(content, sess_options=options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors share no public base class
         raise WeightsError(f"{origin}: onnxruntime can't open it ({error}).") from error

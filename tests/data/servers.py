@@ -73,7 +73,7 @@ class Publisher:
         self._lock = threading.Lock()
         self._link_number = 0
         self._objects: dict[str, bytes] = {}
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
+        self._server = _QuietServer(("127.0.0.1", 0), _handler_of(self))
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self.lfs_errors: dict[str, dict[str, Any]] = {}
@@ -229,6 +229,11 @@ def publisher() -> Iterator[Publisher]:
         server.stop()
 
 
+class _QuietServer(ThreadingHTTPServer):
+    def handle_error(self, *_: Any) -> None:
+        """Clients that go away, or are killed, are what this server is for."""
+
+
 def _handler_of(owner: Publisher) -> type[BaseHTTPRequestHandler]:
     class Handler(_Handler):
         publisher = owner
@@ -238,6 +243,7 @@ def _handler_of(owner: Publisher) -> type[BaseHTTPRequestHandler]:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     publisher: Publisher
 
     def log_message(self, *_: Any) -> None:

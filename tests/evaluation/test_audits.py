@@ -24,10 +24,11 @@ def pairs() -> tuple[np.ndarray, list[str], np.random.Generator]:
 
 def test_clean_features_pass(pairs: tuple[np.ndarray, list[str], np.random.Generator]) -> None:
     conflict, speakers, rng = pairs
-    result = audit_features("length", conflict, rng.normal(size=(1200, 3)), speakers)
+    result = audit_features(
+        "length", conflict, rng.normal(size=(1200, 3)), speakers, num_resamples=100
+    )
     assert result.passed
-    assert 0.5 <= result.folded <= 0.55
-    assert result.auroc.low < 0.5 < result.auroc.high
+    assert result.telling == result.auroc.estimate <= 0.55
 
 
 @pytest.mark.parametrize("kind", ["shift", "spread"])
@@ -40,47 +41,43 @@ def test_leaks_are_found(
         features[:, 1] += 0.5 * conflict
     else:
         features[:, 1] *= 1 + conflict
-    result = audit_features("length", conflict, features, speakers)
+    result = audit_features("length", conflict, features, speakers, num_resamples=100)
     assert not result.passed
-    assert result.folded > 0.6
+    assert result.telling > 0.6
 
 
-def test_what_a_speaker_gives_away_only_about_himself_is_no_leak(
+def test_a_speakers_own_labels_never_reach_his_scores(
     pairs: tuple[np.ndarray, list[str], np.random.Generator],
 ) -> None:
     conflict, speakers, rng = pairs
-    sign = rng.choice([-1.0, 1.0], 12)[np.arange(1200) // 100]
-    features = np.where(conflict, sign, -sign)[:, None] + rng.normal(size=(1200, 1))
-    scores = leave_one_group_out(conflict, features, speakers)
+    features = rng.normal(size=(1200, 2))
     held = np.array(speakers) == "s0"
-    others = leave_one_group_out(conflict[~held], features[~held], np.array(speakers)[~held])
-    assert np.isfinite(others).all()
-    changed = features.copy()
-    changed[held] = 100.0
-    again = leave_one_group_out(conflict, changed, speakers)
-    # Scores of other speakers move with s0's features, s0's own only through its own features.
-    assert not np.allclose(again[~held], scores[~held])
+    before = leave_one_group_out(conflict, features, speakers)
+    after = leave_one_group_out(np.where(held, ~conflict, conflict), features, speakers)
+    np.testing.assert_array_equal(before[held], after[held])
+    assert not np.allclose(before[~held], after[~held])
 
 
 def test_a_backwards_score_is_as_telling(
     pairs: tuple[np.ndarray, list[str], np.random.Generator],
 ) -> None:
     conflict, speakers, rng = pairs
-    result = audit_scores("sync", conflict, rng.normal(size=1200) - conflict, speakers)
+    result = audit_scores(
+        "sync", conflict, rng.normal(size=1200) - conflict, speakers, num_resamples=100
+    )
     assert result.auroc.estimate < 0.4
-    assert result.folded > 0.6
+    assert result.telling > 0.6
     assert not result.passed
 
 
 def test_originals_against_matches() -> None:
     rng = np.random.default_rng(0)
-    speakers = [f"s{k // 100}" for k in range(2000)]
-    same = audit_originals(rng.normal(size=2000), speakers, rng.normal(size=2000), speakers)
+    speakers = [f"s{k // 50}" for k in range(1000)]
+    scores = rng.normal(size=1000)
+    same = audit_originals(scores, speakers, scores[::-1], speakers, num_resamples=100)
     assert same.limit == 0.52
     assert same.passed
-    shifted = audit_originals(
-        rng.normal(size=2000), speakers, rng.normal(size=2000) + 0.3, speakers
-    )
+    shifted = audit_originals(scores, speakers, scores + 0.3, speakers, num_resamples=100)
     assert not shifted.passed
 
 

@@ -217,7 +217,7 @@ def test_auroc_counts_pairs(items: list[tuple[bool, int]]) -> None:
     ],
 )
 def test_one_class_is_refused_with_the_reason(metric: object, truth: list[int]) -> None:
-    with pytest.raises(EvaluationError, match="all 3 items are (positive|negative)"):
+    with pytest.raises(EvaluationError, match=r"all 3 items are (positive|negative)"):
         metric(truth, [0.1, 0.2, 0.3])  # type: ignore[operator]
 
 

@@ -89,7 +89,11 @@ def test_wrong_duration_in_the_header(make_clip):
 
 @pytest.mark.parametrize(
     ("name", "how"),
-    [("cut.mp4", {"container_options": {"movflags": "faststart"}}), ("cut.mkv", {}), ("cut.wav", {})],
+    [
+        ("cut.mp4", {"container_options": {"movflags": "faststart"}}),
+        ("cut.mkv", {}),
+        ("cut.wav", {}),
+    ],
 )
 def test_duration_of_a_truncated_file_is_what_is_left(make_clip, name, how):
     path = make_clip(name, duration_s=4, samples="noise", audio_codec="pcm_s16le", **how)

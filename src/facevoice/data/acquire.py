@@ -89,7 +89,10 @@ def download_corpus(
     via, parts = _way(source, options)
     folder = root / name
     with _locked(folder, source):
-        run = _Run(source, folder, options, progress, HttpClient(policy))
+        client = HttpClient(
+            policy, lambda file, note: progress(Progress(file, Phase.WAITING, 0, None, note))
+        )
+        run = _Run(source, folder, options, progress, client)
         key = "-".join(filter(None, (via, "subset" * options.subset, "songs" * options.songs)))
         known = run.ledger.complete_receipts(key, thorough=options.verify)
         if known is not None:

@@ -72,8 +72,13 @@ class HttpClient:
     `stop` ends waits and transfers early; what has arrived stays on disk for the next run.
     """
 
-    def __init__(self, policy: HttpPolicy | None = None) -> None:
+    def __init__(
+        self,
+        policy: HttpPolicy | None = None,
+        on_wait: Callable[[str, str], None] = lambda _file, _note: None,
+    ) -> None:
         self.policy = policy or HttpPolicy()
+        self._on_wait = on_wait
         self.stop = threading.Event()
         self._local = threading.local()
         self._not_before: dict[str, float] = {}
@@ -84,9 +89,11 @@ class HttpClient:
         file: str,
         url: str,
         attempt: Callable[[], T],
-        on_wait: Callable[[str], None] = lambda _: None,
+        on_wait: Callable[[str], None] | None = None,
     ) -> T:
         """Call `attempt` until it succeeds, waiting longer after each failure in a row.
+
+        `on_wait` hears why and how long; without it, the client's own does.
 
         Raises:
             DownloadError: too many failures in a row, a refusal, or too long a wait asked for.
@@ -103,7 +110,11 @@ class HttpClient:
                     problem = f"{error.problem}, for the {failures}th time in a row."
                     raise DownloadError(file, url, problem, AGAIN) from error
                 wait_s = self._wait_s(file, url, error, failures)
-                on_wait(f"{error.problem}; trying again in {wait_s:.0f} s")
+                note = f"{error.problem}; trying again in {wait_s:.0f} s"
+                if on_wait is None:
+                    self._on_wait(file, note)
+                else:
+                    on_wait(note)
                 self._sleep(wait_s)
 
     def _wait_s(self, file: str, url: str, error: TransientError, failures: int) -> float:

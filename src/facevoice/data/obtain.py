@@ -115,6 +115,9 @@ class Obtainer:
         if (into / MARKER_NAME).exists():
             # Ours, but with something amiss, or from an older archive.
             shutil.rmtree(into)
+        # What a kill in the middle of unpacking left; nobody else is at it, we hold the lock.
+        for rest in into.parent.glob(f".{into.name}.*.part"):
+            shutil.rmtree(rest, ignore_errors=True)
         try:
             unpack(archive, into)
             return list_members(archive, str(file.unpack_into))

@@ -45,6 +45,7 @@ __all__ = [
     "PairPlan",
     "SplitPairs",
     "check_pairs",
+    "common_lengths",
     "make_pairs",
     "original_pairs",
     "pair_bin",
@@ -138,6 +139,29 @@ def pairs_in_split(
             raise CorpusError(f"split {split.name!r}, {name}: {error}") from error
 
     return SplitPairs(**{name: part(name, ids) for name, ids in split.parts().items()})
+
+
+def common_lengths(clips: Sequence[Clip], plan: PairPlan) -> dict[str, float]:
+    """Seconds to which face and voice of each clip are cut, so that lengths say nothing.
+
+    Emotions differ in tempo: a voice of the same emotion lasts about as long as the face, one of
+    another does not, and the difference alone tells conflicts from matches. So whatever may meet
+    is cut to one length: the shortest clip of the speaker's sentence (of the speaker, if the plan
+    pairs different sentences). By clip id.
+
+    Raises:
+        CorpusError: a clip names no speaker, or its duration is not known.
+    """
+
+    def group(clip: Clip) -> tuple[str, str | None]:
+        return (require_speaker(clip), clip.sentence if plan.same_sentence else None)
+
+    shortest: dict[tuple[str, str | None], float] = {}
+    for clip in clips:
+        if clip.duration_s is None:
+            raise CorpusError(f"clip {clip.clip_id!r}: the duration is not known; probe it first")
+        shortest[group(clip)] = min(clip.duration_s, shortest.get(group(clip), clip.duration_s))
+    return {clip.clip_id: shortest[group(clip)] for clip in clips}
 
 
 def check_pairs(pairs: Sequence[Pair], clips: Sequence[Clip], plan: PairPlan) -> None:

@@ -26,24 +26,29 @@ ORIGINAL_LIMIT: Final = 0.02
 
 @dataclass(frozen=True, slots=True)
 class AuditResult:
-    """What an audit found: the AUROC folded to 0.5 … 1 (below 0.5 is as telling), and its limit.
+    """What an audit found, and up to where it is passed.
 
-    `auroc` is the figure as it came, with its interval over speakers.
+    auroc: as it came, with its interval over speakers;
+    two_sided: whether an AUROC below 0.5 is as telling as one above. It is for a fixed score; for
+    a classifier tested on speakers that it has not seen it is not: with nothing to learn, what
+    chance puts into the training speakers is missing from the others, so it comes out below 0.5.
     """
 
     name: str
     auroc: Interval
     limit: float
+    two_sided: bool = True
 
     @property
-    def folded(self) -> float:
-        """max(AUROC, 1 − AUROC)."""
-        return max(self.auroc.estimate, 1 - self.auroc.estimate)
+    def telling(self) -> float:
+        """The AUROC, or max(AUROC, 1 − AUROC) where both sides count."""
+        estimate = self.auroc.estimate
+        return max(estimate, 1 - estimate) if self.two_sided else estimate
 
     @property
     def passed(self) -> bool:
         """Whether nothing was given away."""
-        return self.folded <= self.limit
+        return self.telling <= self.limit
 
 
 def audit_scores(
@@ -90,7 +95,8 @@ def audit_features(
     if values.ndim != 2 or len(values) != len(conflict) or not np.isfinite(values).all():
         raise EvaluationError(f"features must be finite and (n, k), got {values.shape}")
     scores = leave_one_group_out(conflict, values, speakers)
-    return audit_scores(name, conflict, scores, speakers, limit=limit, num_resamples=num_resamples)
+    interval = cluster_bootstrap(auroc, (conflict, scores), speakers, num_resamples=num_resamples)
+    return AuditResult(name, interval, limit, two_sided=False)
 
 
 def audit_originals(

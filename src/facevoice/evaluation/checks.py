@@ -51,7 +51,7 @@ def binary_values(
         EvaluationError: no items, unequal lengths, NaN, or only one class.
     """
     true, score = paired_values(truth, scores, what)
-    if not np.isin(true, (0, 1)).all():
+    if not ((true == 0) | (true == 1)).all():
         raise EvaluationError(f"{what}: truth must be 0 or 1 (False or True)")
     positive = true.astype(bool)
     if positive.all() or not positive.any():
@@ -70,7 +70,7 @@ def prob_values(probs: npt.ArrayLike, truth: npt.ArrayLike) -> tuple[DoubleArray
         EvaluationError: no items, unequal lengths, NaN, or values outside [0, 1].
     """
     prob, true = paired_values(probs, truth, "calibration")
-    if not np.isin(true, (0, 1)).all():
+    if not ((true == 0) | (true == 1)).all():
         raise EvaluationError("calibration: truth must be 0 or 1 (False or True)")
     if prob.min() < 0 or prob.max() > 1:
         raise EvaluationError(f"probabilities go from {prob.min()} to {prob.max()}, not 0 to 1")

@@ -126,20 +126,19 @@ def weighted_f1(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
 
 
 def auroc(truth: npt.ArrayLike, scores: npt.ArrayLike) -> float:
-    """Area under the ROC curve: P(s⁺ > s⁻) + ½ P(s⁺ = s⁻), from mid-ranks.
+    """Area under the ROC curve: P(s⁺ > s⁻) + ½ P(s⁺ = s⁻).
 
-    AUROC = (Σ_{positives} rank − n⁺(n⁺+1)/2) / (n⁺ n⁻). Hanley & McNeil (1982); Mann & Whitney.
+    Each false alarm counts the hits above it, and half of those that tie with it (Mann–Whitney's U
+    over n⁺ n⁻). Hanley & McNeil (1982), The meaning and use of the area under a ROC curve.
 
     Raises:
         EvaluationError: only one class is there, no items, unequal lengths or NaN.
     """
     positive, score = binary_values(truth, scores, "AUROC")
-    _, inverse, counts = np.unique(score, return_inverse=True, return_counts=True)
-    mid_ranks = np.cumsum(counts) - (counts - 1) / 2.0
-    num_positive = int(positive.sum())
-    num_negative = len(positive) - num_positive
-    rank_sum = float(mid_ranks[inverse[positive]].sum())
-    return (rank_sum - num_positive * (num_positive + 1) / 2) / (num_positive * num_negative)
+    hits, alarms, _ = _cumulated(positive, score)
+    hits_above = np.concatenate([[0.0], hits[:-1]])
+    new_alarms = np.diff(alarms, prepend=0.0)
+    return float((new_alarms * (hits_above + hits)).sum() / (2 * hits[-1] * alarms[-1]))
 
 
 def roc_curve(truth: npt.ArrayLike, scores: npt.ArrayLike) -> RocCurve:

@@ -13,15 +13,29 @@ from av.audio.stream import AudioStream
 
 from facevoice.errors import NoStreamError
 from facevoice.media.decode import decode_audio, read_packets, undecodable
-from facevoice.media.source import DamageCallback, DamageLog, Source, open_source, ticks_to_s
+from facevoice.media.source import (
+    MAX_PAUSE_S,
+    DamageCallback,
+    DamageLog,
+    Source,
+    open_source,
+    ticks_to_s,
+)
 from facevoice.types import SAMPLE_RATE_HZ, AudioBlock, FloatArray
 
 # Containers round timestamps, so smaller steps than this are no gaps or overlaps.
 _JITTER_S: Final = 0.05
+# All sample formats that FFmpeg's decoders give, by the name of the packed one.
+_SAMPLE_DTYPES: Final = {
+    "u8": np.uint8,
+    "s16": np.int16,
+    "s32": np.int32,
+    "s64": np.int64,
+    "flt": np.float32,
+    "dbl": np.float64,
+}
 # A silence is filled in pieces, so that a long one takes no more memory than a short one.
 _FILL_S: Final = 1.0
-# Timestamps this far behind the end that the container states are taken for damaged.
-_BEYOND_END_S: Final = 60.0
 
 
 def read_audio(
@@ -30,9 +44,9 @@ def read_audio(
     """The file's sound: mean of its channels, at 16 kHz, sample k sounding at k / 16000 s.
 
     Media time 0 is the start of the earlier stream; where sound starts later, or is missing for
-    more than 50 ms, zeros stand in; where packets overlap by more than 50 ms, the later one loses
-    its beginning. Full scale is ±1; louder float samples stay louder. Damaged packets are skipped;
-    a file that breaks off gives what there is.
+    more than 50 ms (and at most an hour), zeros stand in; where packets overlap by more than
+    50 ms, the later one loses its beginning. Full scale is ±1; louder float samples stay louder.
+    Damaged packets are skipped; a file that breaks off gives what there is.
 
     Args:
         path: a video or audio file.
@@ -72,14 +86,17 @@ def read_audio(
 
 def to_mono(frame: AudioFrame) -> FloatArray:
     """Mean of a frame's channels as float32 (n,), integers scaled so that full scale is ±1."""
-    samples = frame.to_ndarray()
-    channels = frame.layout.nb_channels
-    by_channel = samples if frame.format.is_planar else samples.reshape(-1, channels).T
-    if np.issubdtype(samples.dtype, np.floating):
-        full_scale, zero = 1.0, 0.0
-    else:
-        full_scale = 2.0 ** (8 * samples.dtype.itemsize - 1)
-        zero = full_scale if samples.dtype.kind == "u" else 0.0
+    dtype = np.dtype(_SAMPLE_DTYPES[frame.format.packed.name])
+    num_channels = frame.layout.nb_channels
+    count = frame.samples * (1 if frame.format.is_planar else num_channels)
+    # With more than eight planar channels, PyAV lists planes that don't exist behind the real ones.
+    num_planes = num_channels if frame.format.is_planar else 1
+    planes = [np.frombuffer(bytes(p), dtype, count) for p in frame.planes[:num_planes]]
+    by_channel = (
+        np.stack(planes) if frame.format.is_planar else planes[0].reshape(-1, num_channels).T
+    )
+    full_scale = 1.0 if dtype.kind == "f" else 2.0 ** (8 * dtype.itemsize - 1)
+    zero = full_scale if dtype.kind == "u" else 0.0
     mean = by_channel.mean(axis=0, dtype=np.float64)
     return np.asarray((mean - zero) / full_scale, np.float32)
 
@@ -115,8 +132,11 @@ def _on_clock(
     given_s = 0.0
     for frame, start_s in _timed_frames(source, stream, damage):
         samples, rate_hz = to_mono(frame), frame.sample_rate
-        shift = round((start_s - given_s) * rate_hz) if start_s is not None else 0
-        if given_s == 0.0 or abs(shift) > _JITTER_S * rate_hz:
+        lead_s = start_s - given_s if start_s is not None else 0.0
+        if lead_s > MAX_PAUSE_S or lead_s < -1.0:
+            damage.note("order", f"sound leaps by {lead_s:.1f} s at {given_s:.1f} s")
+        if lead_s <= MAX_PAUSE_S and (given_s == 0.0 or abs(lead_s) > _JITTER_S):
+            shift = round(lead_s * rate_hz)
             for start in range(0, shift, fill_size := max(1, round(_FILL_S * rate_hz))):
                 yield np.zeros(min(fill_size, shift - start), np.float32), rate_hz
             samples = samples[max(0, -shift) :]
@@ -129,20 +149,13 @@ def _on_clock(
 def _timed_frames(
     source: Source, stream: AudioStream, damage: DamageLog
 ) -> Iterator[tuple[AudioFrame, float | None]]:
-    """Decoded frames with their start in media time, None where it's missing or impossible."""
-    stated_s = (source.container.duration or 0) / 1_000_000
-    latest_s = stated_s + _BEYOND_END_S if stated_s > 0 else float("inf")
+    """Decoded frames with their start in media time, None where they carry none."""
     has_data = has_sound = False
     for packet in read_packets(source, stream, damage):
         has_data = has_data or packet is not None
         for frame in decode_audio(source, packet, damage):
-            start_s = ticks_to_s(frame.pts, stream.time_base)
-            if start_s is not None:
-                start_s -= source.origin_s
-                if start_s > latest_s:
-                    damage.note("order", f"sound is stamped {start_s:.0f} s, behind the file's end")
-                    start_s = None
             has_sound = True
-            yield frame, start_s
+            start_s = ticks_to_s(frame.pts, stream.time_base)
+            yield frame, None if start_s is None else start_s - source.origin_s
     if has_data and not has_sound:
         raise undecodable(source, stream)

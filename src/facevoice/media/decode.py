@@ -13,7 +13,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from facevoice.errors import UnreadableMediaError
-from facevoice.media.source import DamageLog, Source, ticks_to_s
+from facevoice.media.source import CUT_OFF_S, DamageLog, Source, packet_end_s, ticks_to_s
 
 StreamT = TypeVar("StreamT", VideoStream, AudioStream)
 
@@ -23,14 +23,19 @@ def read_packets(
 ) -> Iterator[Packet[StreamT] | None]:
     """All packets of `stream` that can be read, then None, which drains the decoder."""
     source.keep_only(stream)
+    end_s = 0.0
     try:
         for packet in source.container.demux(stream):
             if packet.is_corrupt:
                 damage.note("packets", f"damaged {stream.type} data at {_place(source, packet)}")
             if packet.size > 0:  # An empty packet would end the decoding.
+                end_s = max(end_s, (packet_end_s(packet) or 0.0) - source.origin_s)
                 yield packet
     except av.FFmpegError as error:
         damage.note("reading", f"reading the {stream.type} broke off ({error.strerror})")
+    stated_s = source.stated_end_s(stream)
+    if stated_s is not None and end_s < stated_s - CUT_OFF_S:
+        damage.note("cut off", f"{stream.type} cut off at {end_s:.1f} s of {stated_s:.1f} s")
     yield None
 
 
@@ -67,4 +72,4 @@ def undecodable(source: Source, stream: VideoStream | AudioStream) -> Unreadable
 
 def _place(source: Source, packet: Packet[VideoStream] | Packet[AudioStream] | None) -> str:
     start_s = None if packet is None else ticks_to_s(packet.pts, packet.time_base)
-    return "its end" if start_s is None else f"{start_s - source.origin_s:.1f} s"
+    return "its end" if start_s is None else f"{max(0.0, start_s - source.origin_s):.1f} s"

@@ -7,30 +7,24 @@ from pathlib import Path
 from typing import Final
 
 import av
-from av.packet import Packet
-from av.stream import Stream
 from av.video.stream import VideoStream
 
 from facevoice.media.orientation import Orientation, read_orientation
 from facevoice.media.source import (
+    CUT_OFF_S,
+    MAX_PAUSE_S,
     DamageCallback,
     DamageLog,
     Source,
     display_size_px,
     frame_rate_hz,
     open_source,
-    ticks_to_s,
+    packet_end_s,
 )
 from facevoice.types import AudioInfo, MediaInfo, VideoInfo
 
-# Formats that state their length and can be entered near their end. All others (raw streams,
-# MP3, MPEG program streams) give at best an estimate from the bit rate: they're read through.
-_STATING_FORMATS: Final = frozenset(
-    ["mov", "matroska", "avi", "mpegts", "flv", "asf", "wav", "w64", "aiff", "caf", "flac", "ogg"]
-)
 _TAIL_S: Final = 1.0
 _AGREEMENT_S: Final = 0.1
-_CUT_OFF_S: Final = 0.5
 _PACKETS_TO_FIRST_FRAME: Final = 100
 
 
@@ -61,7 +55,7 @@ def probe(path: str | Path, *, on_damage: DamageCallback | None = None) -> Media
     else:
         with open_source(path) as source:
             end_s = _last_end_s(source)
-        if stated_s is not None and end_s < stated_s - _CUT_OFF_S:
+        if stated_s is not None and end_s < stated_s - CUT_OFF_S:
             message = f"cut off at {end_s:.1f} s; its header says {stated_s:.1f} s"
             DamageLog(source.path, on_damage).note("cut off", message)
     return MediaInfo(path=source.path, duration_s=end_s, video=video, audio=audio)
@@ -118,17 +112,14 @@ def _first_orientation(source: Source, stream: VideoStream) -> Orientation:
 
 
 def _stated_end_s(source: Source) -> float | None:
-    """Media time at which the longer stream ends by the header, None if it's no real statement."""
+    """Media time at which the longer stream ends by the header, None if that doesn't say."""
     container = source.container
-    if not _STATING_FORMATS.intersection(container.format.name.split(",")):
+    if not source.states_length:
         return None
-    ends_s = [
-        (ticks_to_s(s.start_time, s.time_base) or 0.0) + duration_s
-        for s in source.streams
-        if (duration_s := ticks_to_s(s.duration, s.time_base)) is not None
-    ]
-    if len(ends_s) == len(source.streams):
-        return max(ends_s) - source.origin_s
+    ends_s = [source.stated_end_s(s) for s in source.streams]
+    known_s = [end_s for end_s in ends_s if end_s is not None]
+    if len(known_s) == len(ends_s):
+        return max(known_s)
     # The container's own length (Matroska, FLV: the stamp of its end) also counts subtitles.
     if container.duration is None or len(container.streams) > len(source.streams):
         return None
@@ -136,15 +127,15 @@ def _stated_end_s(source: Source) -> float | None:
 
 
 def _tail_end_s(source: Source, stated_s: float) -> float | None:
-    target_s = max(0.0, stated_s - _TAIL_S) + source.origin_s
+    target_s = max(0.0, stated_s - _TAIL_S)
     try:
-        source.container.seek(int(target_s * av.time_base))
+        source.container.seek(int((target_s + source.origin_s) * av.time_base))
     except av.FFmpegError:
         return None
-    return _last_end_s(source)
+    return _last_end_s(source, target_s)
 
 
-def _last_end_s(source: Source) -> float:
+def _last_end_s(source: Source, from_s: float = 0.0) -> float:
     """Media time at which the last packet from here on ends; 0 if there is none."""
     end_s = 0.0
     untimed = dict.fromkeys((s.index for s in source.streams), 0)
@@ -152,23 +143,13 @@ def _last_end_s(source: Source) -> float:
         for packet in source.container.demux(source.streams):
             if packet.size == 0 or packet.is_corrupt or packet.is_discard:
                 continue
-            packet_end_s = _packet_end_s(packet)
-            if packet_end_s is not None:
-                end_s = max(end_s, packet_end_s - source.origin_s)
-            else:
+            stamp_s = packet_end_s(packet)
+            if stamp_s is None:
                 untimed[packet.stream_index] += 1
+            elif stamp_s - source.origin_s < max(end_s, from_s) + MAX_PAUSE_S:
+                end_s = max(end_s, stamp_s - source.origin_s)
     except av.FFmpegError:
         pass  # Nothing behind this point can be reached, by the readers neither.
     if source.video is not None:
         end_s = max(end_s, untimed[source.video.index] / frame_rate_hz(source.video))
     return end_s
-
-
-def _packet_end_s(packet: Packet[Stream]) -> float | None:
-    start_s = ticks_to_s(packet.dts if packet.pts is None else packet.pts, packet.time_base)
-    if start_s is None:
-        return None
-    duration_s = ticks_to_s(packet.duration, packet.time_base)
-    if not duration_s and isinstance(packet.stream, VideoStream):
-        duration_s = 1.0 / frame_rate_hz(packet.stream)
-    return start_s + (duration_s or 0.0)

@@ -14,6 +14,7 @@ from typing import Final
 import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.packet import Packet
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
@@ -37,6 +38,15 @@ ALLOWED_FORMATS: Final = (
 )
 _NOT_VIDEO: Final = Disposition.attached_pic | Disposition.timed_thumbnails
 _FALLBACK_RATE_HZ: Final = 25.0
+# Formats whose header states the streams' length. Others (raw streams, MP3, MPEG) give at best an
+# estimate from the bit rate or from two timestamps.
+_STATING_FORMATS: Final = frozenset(
+    ["mov", "matroska", "avi", "flv", "asf", "wav", "w64", "aiff", "caf", "flac", "ogg"]
+)
+# A leap over more than this within a stream is taken for a damaged timestamp, not for a pause.
+MAX_PAUSE_S: Final = 3600.0
+# A file that ends this much before its stated end is called cut off.
+CUT_OFF_S: Final = 0.5
 _PLAUSIBLE_ASPECT: Final = (0.25, 4.0)
 
 
@@ -81,6 +91,18 @@ class Source:
         start_s = ticks_to_s(stream.start_time, stream.time_base)
         return 0.0 if start_s is None else max(0.0, start_s - self.origin_s)
 
+    @property
+    def states_length(self) -> bool:
+        """Whether the header's durations are statements rather than estimates."""
+        return bool(_STATING_FORMATS.intersection(self.container.format.name.split(",")))
+
+    def stated_end_s(self, stream: Stream) -> float | None:
+        """Media time at which `stream` ends by the header, None if that doesn't say."""
+        duration_s = ticks_to_s(stream.duration, stream.time_base)
+        if duration_s is None or not self.states_length:
+            return None
+        return (ticks_to_s(stream.start_time, stream.time_base) or 0.0) + duration_s - self.origin_s
+
     def keep_only(self, wanted: Stream) -> None:
         """Let the demuxer skip the packets of all other streams without reading them."""
         for stream in self.container.streams:
@@ -119,6 +141,19 @@ def ticks_to_s(ticks: int | None, time_base: Fraction | None) -> float | None:
     if ticks is None or time_base is None:
         return None
     return ticks * time_base.numerator / time_base.denominator
+
+
+def packet_end_s(
+    packet: Packet[Stream] | Packet[VideoStream] | Packet[AudioStream],
+) -> float | None:
+    """Stream time at which what `packet` holds ends, None if it has no timestamp."""
+    start_s = ticks_to_s(packet.dts if packet.pts is None else packet.pts, packet.time_base)
+    if start_s is None:
+        return None
+    duration_s = ticks_to_s(packet.duration, packet.time_base)
+    if not duration_s and isinstance(packet.stream, VideoStream):
+        duration_s = 1.0 / frame_rate_hz(packet.stream)
+    return start_s + (duration_s or 0.0)
 
 
 def frame_rate_hz(stream: VideoStream) -> float:

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import av
 import numpy as np
 from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-from facevoice.errors import NoStreamError
+from facevoice.errors import NoStreamError, UnreadableMediaError
 from facevoice.media.decode import decode_video, read_packets, undecodable
 from facevoice.media.orientation import read_orientation
 from facevoice.media.probe import file_sha256, probe
@@ -84,7 +85,7 @@ def read_frames(
         if source.video is None:
             raise NoStreamError(source.path, "holds no video.", "Read its sound only.")
         damage = DamageLog(source.path, on_damage)
-        converter = _Converter(source.video, max_side_px)
+        converter = _Converter(source, source.video, max_side_px)
         shown: _TimedFrame | None = None
         for following in _decode(source, source.video, asked, damage):
             if shown is not None and asked.take(shown, following.start_s, tolerance_s):
@@ -152,7 +153,8 @@ class _AskedTimes:
 class _Converter:
     """Decoded pictures to upright RGB; keeps the scaler between frames."""
 
-    def __init__(self, stream: VideoStream, max_side_px: int | None) -> None:
+    def __init__(self, source: Source, stream: VideoStream, max_side_px: int | None) -> None:
+        self._source = source
         self._stream = stream
         self._max_side_px = max_side_px
         self._reformatter = VideoReformatter()
@@ -163,9 +165,16 @@ class _Converter:
         scale = min(1.0, (self._max_side_px or math.inf) / max(width, height))
         width, height = max(1, round(width * scale)), max(1, round(height * scale))
         resized = (width, height) != (picture.width, picture.height)
-        rgb = self._reformatter.reformat(
-            picture, width, height, "rgb24", interpolation="AREA" if resized else None
-        ).to_ndarray()
+        try:
+            rgb = self._reformatter.reformat(
+                picture, width, height, "rgb24", interpolation="AREA" if resized else None
+            ).to_ndarray()
+        except av.FFmpegError as error:
+            raise UnreadableMediaError(
+                self._source.path,
+                f"its pictures ({picture.format.name}) can't be converted to RGB.",
+                "Convert it to MP4 (H.264 and AAC) first.",
+            ) from error
         upright = read_orientation(picture).apply(np.asarray(rgb, np.uint8))
         return Frame(shown.start_s, upright)
 

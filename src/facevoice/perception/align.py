@@ -43,9 +43,7 @@ def similarity_transform(source: FloatArray, target: FloatArray) -> FloatArray:
         raise ValueError("similarity_transform: the source points coincide")
     turn = complex((np.conj(a - a.mean()) * (b - b.mean())).sum() / spread)
     shift = complex(b.mean() - turn * a.mean())
-    return np.array(
-        [[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]]
-    )
+    return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
 
 
 def align_crop(rgb: ByteArray, landmarks_px: FloatArray, crop_px: int) -> ByteArray:

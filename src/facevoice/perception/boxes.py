@@ -12,7 +12,7 @@ IndexArray = npt.NDArray[np.intp]
 
 def box_areas(boxes: FloatArray) -> FloatArray:
     """Areas (n,) of boxes (n, 4); 0 for boxes turned inside out."""
-    sides: FloatArray = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
+    sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
     areas: FloatArray = sides[:, 0] * sides[:, 1]
     return areas
 
@@ -30,14 +30,14 @@ def iou(a: FloatArray, b: FloatArray) -> FloatArray:
     """Intersection over union (n, m) of boxes a (n, 4) and b (m, 4)."""
     shared = intersections(a, b)
     union = box_areas(a)[:, None] + box_areas(b)[None, :] - shared
-    ratio: FloatArray = shared / np.maximum(union, 1e-9)
+    ratio: FloatArray = (shared / np.maximum(union, 1e-9)).astype(np.float32)
     return ratio
 
 
 def overlap_of_smaller(a: FloatArray, b: FloatArray) -> FloatArray:
     """Intersection over the smaller area (n, m): 1 where one box lies inside the other."""
     smaller = np.minimum(box_areas(a)[:, None], box_areas(b)[None, :])
-    ratio: FloatArray = intersections(a, b) / np.maximum(smaller, 1e-9)
+    ratio: FloatArray = (intersections(a, b) / np.maximum(smaller, 1e-9)).astype(np.float32)
     return ratio
 
 

@@ -118,9 +118,7 @@ class MtcnnDetector:
         boxes, scores = np.concatenate(found_boxes), np.concatenate(found_scores)
         return squared(boxes[suppress(iou(boxes, boxes), scores, PROPOSAL_NMS)[:MAX_PROPOSALS]])
 
-    def _propose_at(
-        self, levels: list[Image.Image], scale: float
-    ) -> tuple[FloatArray, FloatArray]:
+    def _propose_at(self, levels: list[Image.Image], scale: float) -> tuple[FloatArray, FloatArray]:
         width, height = levels[0].size
         size = (round(width * scale), round(height * scale))
         source = next(level for level in reversed(levels) if level.width >= size[0])
@@ -181,7 +179,8 @@ def cut_patches(picture: Image.Image, boxes: FloatArray, side_px: int) -> ByteAr
         left, top, right, bottom = floor(x0), floor(y0), ceil(x1), ceil(y1)
         cut = picture.crop((left, top, max(right, left + 1), max(bottom, top + 1)))
         inside = (x0 - left, y0 - top, max(x1, x0 + 1) - left, max(y1, y0 + 1) - top)
-        patch[:] = cut.resize((side_px, side_px), Image.Resampling.BILINEAR, inside, 1.0)
+        small = cut.resize((side_px, side_px), Image.Resampling.BILINEAR, inside, 1.0)
+        patch[:] = np.asarray(small)
     return patches
 
 
@@ -199,5 +198,5 @@ def _replaced(found: Detections, places: IndexArray, by: Detections) -> Detectio
 def _relative_shifts(before: FloatArray, after: FloatArray) -> FloatArray:
     """How far centres (n,) moved, in heights of the box before."""
     way = (after[:, :2] + after[:, 2:] - before[:, :2] - before[:, 2:]) / 2
-    shifts: FloatArray = np.hypot(way[:, 0], way[:, 1]) / (before[:, 3] - before[:, 1])
+    shifts: FloatArray = np.hypot(way[:, 0], way[:, 1]) / np.maximum(before[:, 3] - before[:, 1], 1)
     return shifts

@@ -6,10 +6,12 @@ Activity Detector", MIT), run by onnxruntime on the published weights.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator
 from typing import Final
 
 import numpy as np
+from onnxruntime import InferenceSession
 
 from facevoice.results import ModelId
 from facevoice.sessions import load_session, weights_entry
@@ -61,11 +63,18 @@ def read_speech(blocks: Iterable[AudioBlock], *, num_threads: int = 1) -> Iterat
         yield SpeechBlock(start_s, rest, detector(filled))
 
 
+@functools.cache
+def _network(num_threads: int) -> InferenceSession:
+    # Opening it costs as much as half a minute of sound; it keeps no memory between calls.
+    session, _ = load_session(_WEIGHTS, num_threads=num_threads)
+    return session
+
+
 class _VoiceActivity:
     """The network with its memory; feed it one recording in order."""
 
     def __init__(self, num_threads: int) -> None:
-        self._session, _ = load_session(_WEIGHTS, num_threads=num_threads)
+        self._session = _network(num_threads)
         self._state = np.zeros(_STATE_SHAPE, np.float32)
         self._context = np.zeros((1, _CONTEXT_SAMPLES), np.float32)
         self._rate = np.array(SAMPLE_RATE_HZ, np.int64)

@@ -1,0 +1,212 @@
+"""Cutting a file into windows: what was seen and heard in each few seconds, side by side."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+
+from facevoice.config import FacesConfig, SpeechConfig, WindowConfig
+from facevoice.perception.speech import CHUNK_SAMPLES
+from facevoice.types import (
+    SAMPLE_RATE_HZ,
+    BoolArray,
+    FaceSighting,
+    FloatArray,
+    FrameFaces,
+    SpeechBlock,
+    Window,
+)
+
+# Sums of hops and durations read from files are not exact.
+_EPSILON_S: Final[float] = 1e-6
+
+
+def cut_windows(
+    duration_s: float,
+    faces: Iterator[FrameFaces] | None,
+    speech: Iterator[SpeechBlock] | None,
+    windows: WindowConfig,
+    faces_config: FacesConfig,
+    speech_config: SpeechConfig,
+) -> Iterator[Window]:
+    """Join faces and speech into windows; both streams are read only as far as is needed.
+
+    Window k covers k·hop to k·hop + length; the last is the first one that reaches the end of the
+    file and stops there. A file shorter than one window is one window. A window's samples are
+    those that sound from its start on, so neighbours that do not overlap share none.
+
+    Where the video starts late or ends early, the frames that should have been sampled there count
+    as frames without a face; where the sound ends early, the rest counts as silence.
+
+    Args:
+        duration_s: length of the file.
+        faces: sampled frames in time order; None where the file has no video.
+        speech: consecutive blocks from media time 0 on; None where it has no sound.
+
+    Raises:
+        ValueError: the duration is not above 0.
+    """
+    if duration_s <= 0:
+        raise ValueError(f"cut_windows: duration_s = {duration_s} is not above 0")
+    seen = _SeenFaces(faces, faces_config.sample_rate_hz) if faces is not None else None
+    heard = _HeardSpeech(speech, speech_config.threshold) if speech is not None else None
+    for start_s, end_s in window_spans(duration_s, windows):
+        is_last = end_s >= duration_s
+        found = seen.between(start_s, end_s, is_last=is_last) if seen else []
+        num_missing = seen.num_missing(start_s, end_s) if seen else 0
+        samples, speech_s = heard.between(start_s, end_s) if heard else (None, 0.0)
+        yield _window(start_s, end_s, found, num_missing, samples, speech_s)
+
+
+def window_spans(duration_s: float, windows: WindowConfig) -> Iterator[tuple[float, float]]:
+    """Start and end in seconds of every window of a file; together they cover it exactly."""
+    k = 0
+    while True:
+        start_s = k * windows.hop_s
+        if start_s + windows.length_s >= duration_s - _EPSILON_S:
+            yield start_s, duration_s
+            return
+        yield start_s, start_s + windows.length_s
+        k += 1
+
+
+class _SeenFaces:
+    """The sampled frames of the current window, and where the video begins and ends."""
+
+    def __init__(self, frames: Iterator[FrameFaces], sample_rate_hz: float) -> None:
+        self._frames = frames
+        self._period_s = 1 / sample_rate_hz
+        self._kept: deque[FrameFaces] = deque()
+        self._first_s: float | None = None
+        self._end_s: float | None = None
+        self._ended = False
+
+    def between(self, start_s: float, end_s: float, *, is_last: bool) -> list[FrameFaces]:
+        """Frames from `start_s` to before `end_s`; starts must not decrease."""
+        while self._kept and self._kept[0].timestamp_s < start_s:
+            self._kept.popleft()
+        # The stream may hold frames a little beyond the stated duration.
+        limit_s = np.inf if is_last else end_s
+        while not self._ended and (not self._kept or self._kept[-1].timestamp_s < end_s):
+            self._draw(start_s)
+        return [frame for frame in self._kept if frame.timestamp_s < limit_s]
+
+    def num_missing(self, start_s: float, end_s: float) -> int:
+        """Frames that should have been sampled in a window before or after the video."""
+        if self._first_s is None or self._end_s is None:
+            return self._num_periods(end_s - start_s)
+        missing = self._num_periods(min(self._first_s, end_s) - start_s)
+        if self._ended:
+            missing += self._num_periods(end_s - max(self._end_s, start_s))
+        return missing
+
+    def _num_periods(self, span_s: float) -> int:
+        return max(0, round(span_s / self._period_s))
+
+    def _draw(self, start_s: float) -> None:
+        frame = next(self._frames, None)
+        if frame is None:
+            self._ended = True
+            return
+        # A frame lasts a sampling period, or as long as the one before in slower video.
+        lasts_s = self._period_s
+        if self._first_s is None:
+            self._first_s = frame.timestamp_s
+        elif self._kept:
+            lasts_s = max(lasts_s, frame.timestamp_s - self._kept[-1].timestamp_s)
+        self._end_s = frame.timestamp_s + lasts_s
+        if frame.timestamp_s >= start_s:
+            self._kept.append(frame)
+
+
+class _HeardSpeech:
+    """The sound of the current window with its voice activity."""
+
+    def __init__(self, blocks: Iterator[SpeechBlock], threshold: float) -> None:
+        self._blocks = blocks
+        self._threshold = threshold
+        self._kept: deque[tuple[int, SpeechBlock]] = deque()
+        self._ended = False
+
+    def between(self, start_s: float, end_s: float) -> tuple[FloatArray | None, float]:
+        """Samples (N,) from `start_s` to before `end_s`, and the seconds of speech among them."""
+        start, end = round(start_s * SAMPLE_RATE_HZ), round(end_s * SAMPLE_RATE_HZ)
+        while self._kept and _end(self._kept[0]) <= start:
+            self._kept.popleft()
+        while not self._ended and (not self._kept or _end(self._kept[-1]) < end):
+            block = next(self._blocks, None)
+            if block is None:
+                self._ended = True
+            else:
+                entry = (round(block.start_s * SAMPLE_RATE_HZ), block)
+                if _end(entry) > start:
+                    self._kept.append(entry)
+        pieces, num_speech = [], 0
+        for first, block in self._kept:
+            low, high = max(start - first, 0), min(end - first, len(block.samples))
+            if low < high:
+                pieces.append(block.samples[low:high])
+                num_speech += _num_speech(block.probs >= self._threshold, low, high)
+        if not pieces:
+            return None, 0.0
+        return np.concatenate(pieces), num_speech / SAMPLE_RATE_HZ
+
+
+def _end(entry: tuple[int, SpeechBlock]) -> int:
+    return entry[0] + len(entry[1].samples)
+
+
+def _num_speech(is_speech: BoolArray, low: int, high: int) -> int:
+    """Samples from `low` to before `high` that lie in chunks marked as speech."""
+    starts = np.flatnonzero(is_speech) * CHUNK_SAMPLES
+    ends = np.minimum(starts + CHUNK_SAMPLES, high)
+    return int(np.maximum(ends - np.maximum(starts, low), 0).sum())
+
+
+def _window(
+    start_s: float,
+    end_s: float,
+    frames: list[FrameFaces],
+    num_missing: int,
+    samples: FloatArray | None,
+    speech_s: float,
+) -> Window:
+    speech_coverage = min(1.0, speech_s / (end_s - start_s))
+    leading = leading_face(frames)
+    if leading is None:
+        return Window(start_s, end_s, None, samples, 0.0, speech_coverage)
+    sightings = [(f, s) for f in frames for s in f.sightings if s.track_id == leading]
+    sides = np.array([[f.width_px, f.height_px] * 2 for f, _ in sightings], np.float32)
+    boxes = np.stack([s.box_xyxy for _, s in sightings]) / sides
+    return Window(
+        start_s=start_s,
+        end_s=end_s,
+        faces=np.stack([s.crop for _, s in sightings]),
+        samples=samples,
+        face_coverage=len(sightings) / (len(frames) + num_missing),
+        speech_coverage=speech_coverage,
+        num_tracks=len({s.track_id for f in frames for s in f.sightings}),
+        face_timestamps_s=np.array([s.timestamp_s for _, s in sightings]),
+        boxes_xyxy_rel=np.clip(boxes, 0, 1).astype(np.float32),
+        track_id=leading,
+    )
+
+
+def leading_face(frames: list[FrameFaces]) -> int | None:
+    """The track with the largest sum of box area times score; of equals the older one."""
+    weights: dict[int, float] = {}
+    for frame in frames:
+        for sighting in frame.sightings:
+            weights[sighting.track_id] = weights.get(sighting.track_id, 0.0) + _weight(sighting)
+    if not weights:
+        return None
+    return max(weights, key=lambda track_id: (weights[track_id], -track_id))
+
+
+def _weight(sighting: FaceSighting) -> float:
+    x0, y0, x1, y1 = sighting.box_xyxy.tolist()
+    weight: float = max(x1 - x0, 0.0) * max(y1 - y0, 0.0) * sighting.score
+    return weight

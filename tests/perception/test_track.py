@@ -1,0 +1,319 @@
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from facevoice.config import FacesConfig
+from facevoice.perception.align import FER_TEMPLATE
+from facevoice.perception.detect import no_detections
+from facevoice.perception.track import track_faces
+from facevoice.results import ModelId
+from facevoice.types import Detections, Frame
+
+CONFIG = FacesConfig(sample_rate_hz=5, detect_rate_hz=1.25, crop_px=40)
+WIDTH, HEIGHT, SIDE = 320, 180, 40
+RED, BLUE, PALE_RED = (200, 40, 40), (40, 40, 200), (198, 40, 40)
+GREY = (90, 90, 90)
+
+
+@dataclass
+class ColourDetector:
+    """Sees people as blocks of their colour: an exact detector for made-up scenes."""
+
+    people: tuple[tuple[int, int, int], ...] = (RED, BLUE, PALE_RED)
+    calls: list[str] = field(default_factory=list)
+    refine_score: float = 0.99
+    blind: bool = False
+    model = ModelId("colours", "0" * 64)
+
+    def _boxes(self, rgb):
+        codes = rgb @ np.array([1 << 16, 1 << 8, 1])
+        for red, green, blue in self.people:
+            rows, columns = np.nonzero(codes == (red << 16) + (green << 8) + blue)
+            if len(rows) > SIDE * SIDE // 2:
+                yield np.array(
+                    [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1], np.float32
+                )
+
+    def detect(self, rgb):
+        self.calls.append("detect")
+        boxes = [] if self.blind else list(self._boxes(rgb))
+        return _described(boxes, [0.99] * len(boxes)) if boxes else no_detections()
+
+    def refine(self, rgb, boxes_xyxy):
+        self.calls.append("refine")
+        there = list(self._boxes(rgb))
+        boxes, scores = [], []
+        for box in boxes_xyxy:
+            away = [np.abs(box - other).max() for other in there]
+            near = int(np.argmin(away)) if away else -1
+            hit = bool(away) and away[near] < SIDE / 2
+            boxes.append(there[near] if hit else box)
+            scores.append(self.refine_score if hit else 0.0)
+        return _described(boxes, scores)
+
+
+def _described(boxes, scores):
+    corners = np.stack(boxes)
+    sides = corners[:, None, 2:] - corners[:, None, :2]
+    return Detections(
+        corners, corners[:, None, :2] + FER_TEMPLATE * sides, np.array(scores, np.float32)
+    )
+
+
+def scene(people, background=GREY):
+    """A picture of blocks: {colour: (x, y) of the centre}; later ones stand in front."""
+    rgb = np.full((HEIGHT, WIDTH, 3), background, np.uint8)
+    for colour, (x, y) in people.items():
+        half = SIDE // 2
+        top, left = max(round(y) - half, 0), max(round(x) - half, 0)
+        rgb[top : round(y) + half, left : round(x) + half] = colour
+    return rgb
+
+
+def follow(pictures, detector=None, config=CONFIG):
+    frames = (Frame(k / config.sample_rate_hz, rgb) for k, rgb in enumerate(pictures))
+    return list(track_faces(frames, detector or ColourDetector(), config))
+
+
+def who_is(found, colour):
+    """Ids under which a colour was seen, frame by frame (None where it was not)."""
+    ids = []
+    for frame in found:
+        middles = {s.track_id: s.crop[20, 20] for s in frame.sightings}
+        near = [i for i, rgb in middles.items() if np.abs(rgb.astype(int) - colour).max() < 2]
+        ids.append(near[0] if near else None)
+    return ids
+
+
+def test_a_steady_face_is_one_track_in_every_frame():
+    found = follow([scene({RED: (100, 90)})] * 20)
+    assert who_is(found, RED) == [0] * 20
+    (sighting,) = found[7].sightings
+    assert sighting.timestamp_s == found[7].timestamp_s == 1.4
+    assert (found[7].width_px, found[7].height_px) == (WIDTH, HEIGHT)
+    np.testing.assert_allclose(sighting.box_xyxy, [80, 70, 120, 110])
+    assert sighting.crop.shape == (40, 40, 3)
+    assert sighting.score == pytest.approx(0.99)
+
+
+def test_full_searches_run_at_their_rate_only():
+    detector = ColourDetector()
+    follow([scene({RED: (100, 90)})] * 40, detector)
+    assert detector.calls.count("detect") == 10
+    assert detector.calls.count("refine") == 30
+    assert detector.calls[:5] == ["detect", "refine", "refine", "refine", "detect"]
+
+
+def test_searches_keep_their_rate_when_frames_come_a_little_early():
+    detector = ColourDetector()
+    times_s = [k * 0.1998 for k in range(40)]
+    frames = [Frame(t, scene({RED: (100, 90)})) for t in times_s]
+    list(track_faces(frames, detector, CONFIG))
+    assert detector.calls.count("detect") == 10
+
+
+def test_one_frame_is_drawn_at_a_time():
+    drawn = []
+
+    def frames():
+        for k in range(10):
+            drawn.append(k)
+            yield Frame(k / 5, scene({RED: (100, 90)}))
+
+    stream = track_faces(frames(), ColourDetector(), CONFIG)
+    next(stream)
+    next(stream)
+    assert drawn == [0, 1]
+
+
+def test_neighbours_keep_their_identities():
+    sway = [6 * np.sin(k) for k in range(25)]
+    found = follow([scene({RED: (100 + s, 90), BLUE: (145 + s, 95)}) for s in sway])
+    assert who_is(found, RED) == [0] * 25
+    assert who_is(found, BLUE) == [1] * 25
+
+
+@pytest.mark.parametrize("other", [BLUE, PALE_RED], ids=["unlike", "alike"])
+@pytest.mark.parametrize("step_px", [10, 13, 16])
+def test_faces_that_cross_keep_their_identities(other, step_px):
+    num_frames = 240 // step_px
+    pictures = [
+        scene({RED: (40 + k * step_px, 90), other: (280 - k * step_px, 84)})
+        for k in range(num_frames)
+    ]
+    found = follow(pictures)
+    hers, his = who_is_exactly(pictures, found, RED), who_is_exactly(pictures, found, other)
+    for ids, expected in ((hers, 0), (his, 1)):
+        assert set(ids[:4]) == set(ids[-2:]) == {expected}
+        # While one hides the other, faces that look alike may be taken for each other.
+        assert sum(i not in (expected, None) for i in ids) <= (other == PALE_RED)
+
+
+def who_is_exactly(pictures, found, colour):
+    """As `who_is`, told apart by the picture under the middle of the box."""
+    ids = []
+    for rgb, frame in zip(pictures, found, strict=True):
+        owner = None
+        for s in frame.sightings:
+            x, y = (s.box_xyxy[:2] + s.box_xyxy[2:]) / 2
+            if tuple(rgb[int(y), int(x)]) == colour:
+                owner = s.track_id
+        ids.append(owner)
+    return ids
+
+
+def test_two_tracks_never_claim_one_face():
+    pictures = [scene({RED: (100 + 4 * k, 90), PALE_RED: (180, 90)}) for k in range(20)]
+    for frame in follow(pictures):
+        boxes = [tuple(s.box_xyxy) for s in frame.sightings]
+        assert len(set(boxes)) == len(boxes)
+
+
+def test_a_face_that_hides_for_a_moment_is_the_same_person():
+    here, gone = scene({RED: (100, 90)}), scene({})
+    found = follow([here] * 6 + [gone] * 4 + [here] * 6)
+    assert who_is(found, RED) == [0] * 6 + [None] * 4 + [0] * 6
+
+
+def test_after_a_long_absence_it_is_a_new_track():
+    here, gone = scene({RED: (100, 90)}), scene({})
+    found = follow([here] * 6 + [gone] * 8 + [here] * 6)
+    ids = who_is(found, RED)
+    assert ids[:6] == [0] * 6
+    assert set(ids[14:]) - {None} == {1}
+    assert ids[-1] == 1
+
+
+def test_a_lost_face_is_sought_at_once():
+    detector = ColourDetector()
+    pictures = [scene({RED: (60, 90)})] * 2 + [scene({RED: (200, 90)})] * 2
+    found = follow(pictures, detector)
+    assert [len(f.sightings) for f in found] == [1, 1, 1, 1]
+    assert detector.calls.count("detect") == 3
+    assert found[2].sightings[0].track_id == 1
+
+
+def test_someone_new_is_seen_by_the_next_search():
+    alone, both = scene({RED: (60, 90)}), scene({RED: (60, 90), BLUE: (220, 90)})
+    found = follow([alone] * 5 + [both] * 8)
+    ids = who_is(found, BLUE)
+    assert ids[8:] == [1] * 5
+    assert who_is(found, RED) == [0] * 13
+
+
+def test_a_start_without_a_face_is_searched_frame_by_frame():
+    detector = ColourDetector()
+    found = follow([scene({})] * 3 + [scene({RED: (60, 90)})] * 3, detector)
+    assert who_is(found, RED) == [None] * 3 + [0] * 3
+
+
+def test_empty_video_is_not_searched_in_every_frame_for_ever():
+    detector = ColourDetector()
+    found = follow([scene({})] * 50, detector)
+    assert not any(f.sightings for f in found)
+    assert detector.calls.count("detect") <= 8 + 11
+
+
+def test_after_a_cut_another_person_in_the_same_place_is_another_track():
+    first, second = scene({RED: (100, 90)}), scene({BLUE: (100, 90)}, (180, 180, 180))
+    found = follow([first] * 6 + [second] * 6)
+    assert who_is(found, RED)[:6] == [0] * 6
+    assert who_is(found, BLUE)[6:] == [1] * 6
+
+
+def test_another_person_in_the_same_place_without_a_cut_is_another_track_after_a_while():
+    first, second = scene({RED: (100, 90)}), scene({BLUE: (100, 90)})
+    found = follow([first] * 6 + [second] * 10)
+    assert who_is(found, BLUE)[6:] == [None] * 5 + [1] * 5
+
+
+def test_a_hand_before_the_face_makes_no_new_person():
+    clear = scene({RED: (100, 90)})
+    covered = clear.copy()
+    covered[85:110, 80:120] = GREY
+    found = follow([clear] * 5 + [covered] * 3 + [clear] * 4)
+    assert who_is(found, RED)[-4:] == [0] * 4
+    assert {s.track_id for f in found for s in f.sightings} == {0}
+
+
+def test_a_change_of_background_does_not_make_a_new_person():
+    first, second = scene({RED: (100, 90)}), scene({RED: (102, 90)}, (180, 180, 180))
+    found = follow([first] * 6 + [second] * 6)
+    assert who_is(found, RED) == [0] * 12
+
+
+def test_after_a_cut_to_nobody_nothing_is_remembered():
+    here, away = scene({RED: (100, 90)}), scene({}, (180, 180, 180))
+    found = follow([here] * 3 + [away] + [here] * 3)
+    assert who_is(found, RED) == [0] * 3 + [None] + [1] * 3
+
+
+def test_ids_are_never_given_twice():
+    here, gone = scene({RED: (100, 90)}), scene({})
+    found = follow(([here] * 6 + [gone] * 8) * 4)
+    seen = [s.track_id for f in found for s in f.sightings]
+    assert seen == sorted(seen)
+    assert len(set(seen)) == 4
+
+
+def test_a_face_that_no_search_confirms_is_given_up():
+    detector = ColourDetector()
+    pictures = [scene({RED: (100, 90)})] * 30
+
+    def frames():
+        for k, rgb in enumerate(pictures):
+            yield Frame(k / 5, rgb)
+            detector.blind, detector.refine_score = True, 0.6
+
+    found = list(track_faces(frames(), detector, CONFIG))
+    ids = who_is(found, RED)
+    assert ids[:10] == [0] * 10
+    assert ids[11:] == [None] * 19
+
+
+def test_a_followed_face_may_score_lower_for_a_while():
+    detector = ColourDetector(refine_score=0.6)
+    found = follow([scene({RED: (100, 90)})] * 20, detector)
+    assert who_is(found, RED) == [0] * 20
+
+
+def test_a_picture_of_another_size_goes_on():
+    small = scene({RED: (100, 90)})
+    large = np.kron(small, np.ones((2, 2, 1), np.uint8))
+    found = follow([small] * 3 + [large] * 3)
+    assert found[5].width_px == 2 * WIDTH
+    assert len(found[5].sightings) == 1
+
+
+def test_no_frames_give_nothing():
+    assert follow([]) == []
+
+
+def test_two_real_faces_that_move_are_two_steady_tracks(detector, portrait):
+    config = FacesConfig(crop_px=64)
+    mirror = portrait[:, ::-1]
+
+    def picture(k):
+        rgb = np.full((340, 660, 3), 60, np.uint8)
+        rgb[20:320, 10 + 6 * k : 310 + 6 * k] = portrait
+        rgb[35 - 4 * k : 335 - 4 * k, 350:650] = mirror
+        return rgb
+
+    found = follow([picture(k) for k in range(7)], detector, config)
+    for k, frame in enumerate(found):
+        places = {s.track_id: (s.box_xyxy[:2] + s.box_xyxy[2:]) / 2 for s in frame.sightings}
+        assert set(places) == {0, 1}
+        left, right = sorted(places.values(), key=lambda place: place[0])
+        np.testing.assert_allclose(left, [162 + 6 * k, 137], atol=8)
+        np.testing.assert_allclose(right, [498, 152 - 4 * k], atol=8)
+    by_id = {i: [s.crop for f in found for s in f.sightings if s.track_id == i] for i in (0, 1)}
+    for crops in by_id.values():
+        first = crops[0].astype(float).ravel()
+        assert all(np.corrcoef(first, c.astype(float).ravel())[0, 1] > 0.9 for c in crops)
+
+
+def test_a_real_face_that_leaves_is_lost_and_found_again(detector, portrait, landscape):
+    config = FacesConfig(crop_px=64)
+    found = follow([portrait] * 3 + [landscape] * 2 + [portrait] * 2, detector, config)
+    assert [len(f.sightings) for f in found] == [1, 1, 1, 0, 0, 1, 1]
