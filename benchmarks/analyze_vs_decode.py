@@ -54,6 +54,7 @@ def make_video(path: Path) -> None:
         video = output.add_stream("libx264", rate=FRAME_RATE_HZ)
         video.width, video.height, video.pix_fmt = WIDTH_PX, HEIGHT_PX, "yuv420p"
         video.bit_rate = BIT_RATE
+        video.options = {"preset": "fast"}
         audio = output.add_stream("aac", rate=48_000, layout="mono")
         blocks = _audio_frames(samples)
         for picture in _noisy_pictures(pictures):
@@ -68,12 +69,13 @@ def make_video(path: Path) -> None:
 
 def _noisy_pictures(pictures: list[Image.Image]) -> Iterator[np.ndarray]:
     rng = np.random.default_rng(0)
+    plane = np.rint(rng.normal(0, NOISE, (HEIGHT_PX, WIDTH_PX, 1))).astype(np.int16)
     # Forth and back, so that the loop has no jump.
     order = itertools.cycle([*pictures, *pictures[-2:0:-1]])
     for picture in itertools.islice(order, DURATION_S * FRAME_RATE_HZ):
         canvas = Image.new("RGB", (WIDTH_PX, HEIGHT_PX), (150, 145, 140))
         canvas.paste(picture.resize((HEIGHT_PX, HEIGHT_PX)), ((WIDTH_PX - HEIGHT_PX) // 2, 0))
-        noise = rng.normal(0, NOISE, (HEIGHT_PX, WIDTH_PX, 1))
+        noise = np.roll(plane, rng.integers(0, HEIGHT_PX), axis=0)
         yield np.clip(np.asarray(canvas) + noise, 0, 255).astype(np.uint8)
 
 

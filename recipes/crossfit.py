@@ -1,13 +1,13 @@
 """Speaker-independent predictions for every clip: what is scored is never what was fitted.
 
-For each test speaker, heads, fusion and conflict are fitted on the other speakers only; fusion
-and conflict see posteriors that were themselves made leaving one of those speakers out. Voice
-embeddings come from networks that never heard the speaker they are used for.
+For each test speaker, heads, their sharpness, fusion and conflict are fitted on the other speakers
+only; sharpness, fusion and conflict see posteriors that were themselves made leaving one of those
+speakers out. The networks below never saw any of these corpora.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,123 +17,123 @@ from recipes.fitting import (
     fit_conflict,
     fit_face_head,
     fit_fusion,
+    fit_sharpness,
     fit_voice_head,
-    restrict,
+    power,
 )
 
 from facevoice.data.pairs import Pair
-from facevoice.models.compact import ConflictHead, LateFusion
+from facevoice.models.compact import ConflictHead, LateFusion, LinearHead
 from facevoice.types import DoubleArray
 
-FACE_GRID = tuple(
-    FacePenalties(features, evidence) for features in (0.3, 1.0, 3.0) for evidence in (1.0, 10.0)
-)
-VOICE_PENALTY = 10.0
+FACE_PENALTIES = FacePenalties(features=100.0, evidence=3.0)
+VOICE_PENALTY = 50.0
 CONFLICT_PENALTY = 0.002
 
+Posteriors = dict[str, DoubleArray]
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Corpus:
-    """Face and voice samples with their clip ids; `av_corpus` has faces and voices of the same
-    speakers, sentences and emotions, the others only add training material."""
 
-    faces: Samples
-    face_ids: tuple[str, ...]
-    voices: Samples
-    voice_ids: tuple[str, ...]
-    av_corpus: str
+class Channel:
+    """Samples of one modality, and heads fitted on all speakers but some, each fitted once."""
+
+    def __init__(
+        self,
+        samples: Samples,
+        clip_ids: Sequence[str],
+        fit: Callable[[Samples], LinearHead],
+        av_corpus: str,
+    ) -> None:
+        self.samples = samples
+        self.clip_ids = np.array(clip_ids)
+        self._fit = fit
+        self.av_corpus = av_corpus
+        self.speakers = sorted({str(s) for s in samples.speakers[samples.corpora == av_corpus]})
+        self._heads: dict[frozenset[str], LinearHead] = {}
+
+    def head(self, without: frozenset[str]) -> LinearHead:
+        """The head fitted on everybody but `without`."""
+        if without not in self._heads:
+            kept = ~np.isin(self.samples.speakers, list(without))
+            self._heads[without] = self._fit(self.samples.where(kept))
+        return self._heads[without]
+
+    def posteriors(self, without: frozenset[str]) -> tuple[Posteriors, float]:
+        """Posteriors of all clips of the audio-visual corpus, and the sharpness they were given.
+
+        Each speaker's are made by a head without that speaker and without `without`; the
+        sharpness is fitted without `without` too.
+        """
+        probs = np.full((len(self.clip_ids), 8), np.nan)
+        for speaker in self.speakers:
+            rows = self.samples.speakers == speaker
+            probs[rows] = self.head(without | {speaker})(self.samples.embeddings[rows])
+        known = (self.samples.corpora == self.av_corpus) & ~np.isin(
+            self.samples.speakers, list(without)
+        )
+        sharpness = fit_sharpness(probs[known], self.samples.where(known))
+        rows = self.samples.corpora == self.av_corpus
+        return mean_by_clip(self.clip_ids[rows], power(probs[rows], sharpness)), sharpness
+
+
+def mean_by_clip(clip_ids: np.ndarray, probs: DoubleArray) -> Posteriors:
+    """Windows of one clip averaged, as a report's summary does."""
+    names, inverse = np.unique(clip_ids, return_inverse=True)
+    total = np.zeros((len(names), probs.shape[1]))
+    np.add.at(total, inverse, probs)
+    total /= total.sum(axis=1, keepdims=True)
+    return dict(zip([str(n) for n in names], total, strict=True))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scored:
     """Out-of-speaker posteriors by clip id, and the conflict probability of each pair."""
 
-    face: dict[str, DoubleArray]
-    voice: dict[str, DoubleArray]
+    face: Posteriors
+    voice: Posteriors
     fused: dict[tuple[str, str], DoubleArray]
     conflict: dict[tuple[str, str], float]
 
 
-def speakers_of(samples: Samples, corpus: str) -> list[str]:
-    return sorted({str(s) for s in samples.speakers[samples.corpora == corpus]})
-
-
-def choose_penalties(samples: Samples, av_corpus: str) -> FacePenalties:
-    """The grid point with the best likelihood, leaving one of the given speakers out."""
-    losses = []
-    for penalties in FACE_GRID:
-        total = 0.0
-        for speaker in speakers_of(samples, av_corpus):
-            held = samples.speakers == speaker
-            test = samples.where(held)
-            head = fit_face_head(samples.where(~held), penalties)
-            probs = restrict(head(test.embeddings), test.emotions)
-            total -= np.log(probs[np.arange(len(probs)), test.labels]).sum()
-        losses.append(total)
-    return FACE_GRID[int(np.argmin(losses))]
-
-
-def face_posteriors(
-    corpus: Corpus, exclude: Sequence[str], penalties: FacePenalties
-) -> dict[str, DoubleArray]:
-    """Posteriors of every speaker's clips, from heads without that speaker and without
-    `exclude`."""
-    samples, result = corpus.faces, {}
-    excluded = np.isin(samples.speakers, list(exclude))
-    for speaker in speakers_of(samples, corpus.av_corpus):
-        held = samples.speakers == speaker
-        head = fit_face_head(samples.where(~held & ~excluded), penalties)
-        rows = np.flatnonzero(held)
-        probs = head(samples.embeddings[rows])
-        result.update({corpus.face_ids[i]: p for i, p in zip(rows, probs, strict=True)})
-    return result
-
-
-def voice_posteriors(corpus: Corpus, exclude: Sequence[str]) -> dict[str, DoubleArray]:
-    """Posteriors of every voice clip, calibrated without `exclude` and its own speaker."""
-    samples, result = corpus.voices, {}
-    excluded = np.isin(samples.speakers, list(exclude))
-    for speaker in sorted({str(s) for s in samples.speakers}):
-        held = samples.speakers == speaker
-        head = fit_voice_head(samples.where(~held & ~excluded), VOICE_PENALTY)
-        rows = np.flatnonzero(held)
-        probs = head(samples.embeddings[rows])
-        result.update({corpus.voice_ids[i]: p for i, p in zip(rows, probs, strict=True)})
-    return result
+def make_channels(
+    faces: Samples, face_ids: Sequence[str], voices: Samples, voice_ids: Sequence[str], corpus: str
+) -> tuple[Channel, Channel]:
+    return (
+        Channel(faces, face_ids, lambda part: fit_face_head(part, FACE_PENALTIES), corpus),
+        Channel(voices, voice_ids, lambda part: fit_voice_head(part, VOICE_PENALTY), corpus),
+    )
 
 
 def fit_joint(
-    corpus: Corpus,
-    pairs: Sequence[Pair],
-    face: dict[str, DoubleArray],
-    voice: dict[str, DoubleArray],
+    face_channel: Channel, pairs: Sequence[Pair], face: Posteriors, voice: Posteriors
 ) -> tuple[LateFusion, ConflictHead]:
     """Fusion on the pairs that match, conflict on all."""
+    samples = face_channel.samples
     f = np.array([face[p.face_clip_id] for p in pairs])
     v = np.array([voice[p.voice_clip_id] for p in pairs])
     is_conflict = np.array([p.is_conflict for p in pairs])
     labels = np.array([p.face_emotion.position for p in pairs])
-    emotions = corpus.faces.emotions[corpus.faces.corpora == corpus.av_corpus][0]
     match = ~is_conflict
-    emotion_rows = np.repeat(emotions[np.newaxis], match.sum(), axis=0)
-    fusion = fit_fusion(f[match], v[match], labels[match], emotion_rows)
+    emotions = samples.emotions[samples.corpora == face_channel.av_corpus][:1]
+    emotions = np.repeat(emotions, match.sum(), axis=0)
+    fusion = fit_fusion(f[match], v[match], labels[match], emotions)
     return fusion, fit_conflict(f, v, is_conflict, CONFLICT_PENALTY)
 
 
-def crossfit(corpus: Corpus, pairs: Sequence[Pair], originals: Sequence[Pair]) -> Scored:
+def crossfit(
+    face_channel: Channel,
+    voice_channel: Channel,
+    pairs: Sequence[Pair],
+    originals: Sequence[Pair],
+) -> Scored:
     """Score all pairs and originals, each by what was fitted without its speaker."""
     scored = Scored({}, {}, {}, {})
-    for speaker in speakers_of(corpus.faces, corpus.av_corpus):
-        others = corpus.faces.where(corpus.faces.speakers != speaker)
-        penalties = choose_penalties(others, corpus.av_corpus)
-        face = face_posteriors(corpus, [speaker], penalties)
-        voice = voice_posteriors(corpus, [speaker])
+    for speaker in face_channel.speakers:
+        face, _ = face_channel.posteriors(frozenset({speaker}))
+        voice, _ = voice_channel.posteriors(frozenset({speaker}))
         train = [p for p in pairs if p.speaker != speaker]
-        fusion, conflict = fit_joint(corpus, train, face, voice)
-        print(
-            f"  speaker {speaker}: {penalties}, fusion {fusion.face_weight:.2f} face "
-            f"{fusion.voice_weight:.2f} voice"
-        )
+        fusion, conflict = fit_joint(face_channel, train, face, voice)
+        weights = f"fusion weights {fusion.face_weight:.2f} face {fusion.voice_weight:.2f} voice"
+        print(f"  without {speaker}: {weights}", flush=True)
         test = [p for p in (*pairs, *originals) if p.speaker == speaker]
         f = np.array([face[p.face_clip_id] for p in test])
         v = np.array([voice[p.voice_clip_id] for p in test])
@@ -144,3 +144,18 @@ def crossfit(corpus: Corpus, pairs: Sequence[Pair], originals: Sequence[Pair]) -
             scored.fused[key] = both
             scored.conflict[key] = float(prob)
     return scored
+
+
+def folded_posteriors(channel: Channel, num_folds: int) -> tuple[np.ndarray, DoubleArray]:
+    """Probabilities of every row of every corpus, by heads of speaker folds; rows' folds first."""
+    samples = channel.samples
+    folds = np.empty(len(samples.labels), dtype=int)
+    for corpus in np.unique(samples.corpora):
+        for place, speaker in enumerate(np.unique(samples.speakers[samples.corpora == corpus])):
+            folds[samples.speakers == speaker] = place % num_folds
+    probs = np.empty((len(folds), 8))
+    for fold in range(num_folds):
+        held = folds == fold
+        without = frozenset(str(s) for s in np.unique(samples.speakers[held]))
+        probs[held] = channel.head(without)(samples.embeddings[held])
+    return folds, probs

@@ -40,6 +40,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=float, default=Recipe().epochs)
     parser.add_argument("--budget-min", type=float, default=0.0, help="train by the clock")
     parser.add_argument("--peak-rate", type=float, default=Recipe().peak_rate)
+    parser.add_argument("--mixup-share", type=float, default=Recipe().mixup_share)
+    parser.add_argument("--strength", type=float, default=1.0, help="of the augmentation")
     parser.add_argument("--start", type=Path, help="checkpoint to go on from, on full-size views")
     parser.add_argument("--seed", type=int, default=Recipe().seed)
     parser.add_argument("--export-every", type=int, default=3, help="epochs between exports")
@@ -72,6 +74,8 @@ def run_train(arguments: argparse.Namespace) -> None:
         budget_min=arguments.budget_min,
         peak_rate=arguments.peak_rate,
         seed=arguments.seed,
+        mixup_share=arguments.mixup_share,
+        strength=arguments.strength,
     )
     start = None
     if arguments.start is not None:

@@ -113,18 +113,19 @@ def _thumbnails(images: Tensor) -> Tensor:
     return F.normalize(small - small.mean(dim=1, keepdim=True))
 
 
-def augment(images: Tensor, side_px: int) -> Tensor:
+def augment(images: Tensor, side_px: int, strength: float = 1.0) -> Tensor:
     """Random views (B, 1, side_px, side_px) float32 in 0..255 of uint8 faces (B, 1, S, S).
 
     The ranges cover how crops of real video differ from FER2013: framing, tilt, light,
-    softness, compression and things in front of the face.
+    softness, compression and things in front of the face. `strength` scales ranges and shares.
     """
-    views = _warp(images.float(), side_px)
-    views = _relight(views)
-    views = _where(0.15, views, _soften(views))
-    views = _where(0.15, views, _compress(views))
-    views = _where(0.15, views, views + torch.randn_like(views) * _uniform(views, 2.0, 14.0))
-    return _erase(views, 0.15).clamp(0.0, 255.0)
+    views = _warp(images.float(), side_px, strength)
+    views = _relight(views, strength)
+    share = 0.15 * strength
+    views = _where(share, views, _soften(views))
+    views = _where(share, views, _compress(views))
+    views = _where(share, views, views + torch.randn_like(views) * _uniform(views, 2.0, 14.0))
+    return _erase(views, share).clamp(0.0, 255.0)
 
 
 def _uniform(like: Tensor, low: float, high: float) -> Tensor:
@@ -136,14 +137,14 @@ def _where(probability: float, plain: Tensor, changed: Tensor) -> Tensor:
     return torch.where(torch.rand(len(plain), 1, 1, 1) < probability, changed, plain)
 
 
-def _warp(images: Tensor, side_px: int) -> Tensor:
+def _warp(images: Tensor, side_px: int, strength: float) -> Tensor:
     """Mirror, turn by 15 degrees, scale by 17 %, stretch by 6 %, shift by 10 %, resize."""
     count = len(images)
-    angle = torch.empty(count).uniform_(-1, 1) * math.radians(15)
-    scale = torch.exp(torch.empty(count).uniform_(-0.16, 0.16))
-    stretch = torch.exp(torch.empty(count).uniform_(-0.06, 0.06))
+    angle = torch.empty(count).uniform_(-1, 1) * math.radians(15 * strength)
+    scale = torch.exp(torch.empty(count).uniform_(-0.16, 0.16) * strength)
+    stretch = torch.exp(torch.empty(count).uniform_(-0.06, 0.06) * strength)
     mirror = torch.where(torch.rand(count) < 0.5, -1.0, 1.0)
-    shift = torch.empty(count, 2).uniform_(-0.2, 0.2)  # in half widths
+    shift = torch.empty(count, 2).uniform_(-0.2, 0.2) * strength  # in half widths
     cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
     rows = [
         torch.stack([mirror * cos * stretch, -mirror * sin, shift[:, 0]], dim=1),
@@ -153,16 +154,17 @@ def _warp(images: Tensor, side_px: int) -> Tensor:
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
-def _relight(views: Tensor) -> Tensor:
+def _relight(views: Tensor, strength: float) -> Tensor:
     """Gamma, light from one side, contrast and brightness (which clip at black and white)."""
     side_px = views.shape[-1]
     ramp = torch.linspace(-1, 1, side_px)
     across, down = ramp.view(1, 1, 1, -1), ramp.view(1, 1, -1, 1)
-    gamma = torch.exp(_uniform(views, -0.5, 0.5))
+    tilt, shade = 0.3 * strength, 0.15 * strength
+    gamma = torch.exp(_uniform(views, -0.5, 0.5) * strength)
     lit = (views.clamp(0, 255) / 255.0) ** gamma
-    lit = lit * (1 + _uniform(views, -0.3, 0.3) * across + _uniform(views, -0.3, 0.3) * down)
-    contrast = torch.exp(_uniform(views, -0.3, 0.3))
-    return (((lit - 0.5) * contrast + 0.5 + _uniform(views, -0.15, 0.15)) * 255).clamp(0, 255)
+    lit = lit * (1 + _uniform(views, -tilt, tilt) * across + _uniform(views, -tilt, tilt) * down)
+    contrast = torch.exp(_uniform(views, -tilt, tilt))
+    return (((lit - 0.5) * contrast + 0.5 + _uniform(views, -shade, shade)) * 255).clamp(0, 255)
 
 
 def _soften(views: Tensor) -> Tensor:

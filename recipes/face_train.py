@@ -28,6 +28,7 @@ class Recipe:
     smoothing: float = 0.05
     mixup_share: float = 0.2  # of the batches
     mixup_alpha: float = 0.2
+    strength: float = 1.0  # of the augmentation
     balance: float = 0.25  # class weight is count ** -balance
     averaging: float = 0.998
     widths: tuple[int, ...] = (24, 56, 112, 192)
@@ -173,7 +174,7 @@ def train_epoch(
 
 def step_loss(net: FaceNet, faces: Faces, side_px: int, weights: Tensor, recipe: Recipe) -> Tensor:
     """Cross-entropy of an augmented batch, in part of the batches of mixed-up pairs."""
-    views = augment(faces.images, side_px)
+    views = augment(faces.images, side_px, recipe.strength)
     targets = F.one_hot(faces.labels, len(EMOTIONS)).float()
     if torch.rand(()) < recipe.mixup_share:
         alpha = torch.tensor(recipe.mixup_alpha)

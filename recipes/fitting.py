@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 
-from facevoice.features.compact import FACE_CLASSES, FACE_FEATURES, VOICE_FEATURES
+from facevoice.features.compact import FACE_CLASSES, FACE_FEATURES
 from facevoice.labels import NUM_EMOTIONS, Emotion
 from facevoice.models.compact import ConflictHead, LateFusion, LinearHead, conflict_evidence
 from facevoice.types import BoolArray, DoubleArray
@@ -123,7 +123,7 @@ def fit_softmax(
         return loss, np.concatenate([slope.ravel(), error.sum(axis=0) + 0.2 * bias])
 
     start = np.concatenate([prior.ravel(), np.zeros(NUM_EMOTIONS)])
-    best = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": 500})
+    best = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": 150})
     return best.x[:-NUM_EMOTIONS].reshape(NUM_EMOTIONS, dim), best.x[-NUM_EMOTIONS:]
 
 
@@ -156,23 +156,37 @@ def fit_face_head(samples: Samples, penalties: FacePenalties) -> LinearHead:
 
 
 def fit_voice_head(samples: Samples, penalty: float) -> LinearHead:
-    """A temperature, then a gentle 8 × 8 correction, on the voice network's own logits.
+    """Multinomial ridge regression on the standardised features of the encoder."""
+    mean, scale = samples.embeddings.mean(axis=0), samples.embeddings.std(axis=0) + 1e-6
+    x = (samples.embeddings - mean) / scale
+    dim = x.shape[1]
+    weight, bias = fit_softmax(x, samples, np.zeros((NUM_EMOTIONS, dim)), np.full(dim, penalty))
+    return LinearHead(mean, scale, weight, bias)
 
-    Its features are not used again: the network's own last layer has learnt from them.
+
+def fit_sharpness(probs: DoubleArray, samples: Samples) -> float:
+    """The power t by which held-out probabilities are best calibrated: p^t, renormalised.
+
+    The inverse of the temperature of Guo et al. (2017).
     """
-    dim = VOICE_FEATURES + NUM_EMOTIONS
-    logits = samples.embeddings[:, VOICE_FEATURES:]
     labels = PartialLabels.of(samples.labels, samples.emotions)
-    weights = samples.balanced_weights()
+    logits, weights = np.log(probs + TINY), samples.balanced_weights()
     best = minimize_scalar(
-        lambda t: labels.loss(logits * np.exp(t), weights)[0], bounds=(-3, 2), method="bounded"
+        lambda t: labels.loss(logits * np.exp(t), weights)[0], bounds=(-2, 2), method="bounded"
     )
-    sharpness = float(np.exp(best.x))
-    penalties = np.full(NUM_EMOTIONS, penalty)
-    small, bias = fit_softmax(logits * sharpness, samples, np.eye(NUM_EMOTIONS), penalties)
-    weight = np.zeros((NUM_EMOTIONS, dim))
-    weight[:, VOICE_FEATURES:] = small * sharpness
-    return LinearHead(np.zeros(dim), np.ones(dim), weight, bias)
+    return float(np.exp(best.x))
+
+
+def sharpen(head: LinearHead, sharpness: float) -> LinearHead:
+    """The head whose probabilities are those of `head` to the power `sharpness`."""
+    return LinearHead(head.mean, head.scale, head.weight * sharpness, head.bias * sharpness)
+
+
+def power(probs: DoubleArray, sharpness: float) -> DoubleArray:
+    """p^sharpness, renormalised over the last axis."""
+    raised = (probs + TINY) ** sharpness
+    result: DoubleArray = raised / raised.sum(axis=-1, keepdims=True)
+    return result
 
 
 def fit_fusion(

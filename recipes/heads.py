@@ -1,45 +1,38 @@
 """The compact family's heads: score them speaker-independently, and fit the shipped ones.
 
-    python -m recipes.heads score --corpora CORPORA --work WORK --voice-oof WORK/oof.npz
-    python -m recipes.heads fit   --corpora CORPORA --work WORK --voice-oof WORK/oof.npz \
-        --out src/facevoice/weights/heads.npz
+    python -m recipes.heads score --corpora CORPORA --work WORK
+    python -m recipes.heads fit   --corpora CORPORA --work WORK
 
-`CORPORA` (or FACEVOICE_CORPORA) holds javanese.zip and ravdess_av.zip; `oof.npz` comes from
-`recipes.voice`: embeddings of voices by networks that never heard their speaker.
+`CORPORA` (or FACEVOICE_CORPORA) holds javanese.zip and ravdess_av.zip; WORK/voices.npz comes from
+`recipes.voice_encoder embed`. Face crops are made here, by the very steps that analysis takes.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import os
 from pathlib import Path
 
 import numpy as np
+from recipes.collect import collect_crops, embed_crops
+from recipes.crossfit import Channel, crossfit, fit_joint, make_channels
+from recipes.fitting import Samples, sharpen
+from recipes.scores import print_scores
+from recipes.thresholds import choose_thresholds
+from recipes.weights_index import store_weights
 
 from facevoice.data.archive import corpus_root
 from facevoice.data.clips import Clip
 from facevoice.data.pairs import PAIR_PLANS, Pair, make_pairs, original_pairs
 from facevoice.data.registry import create_corpus
-from facevoice.features.compact import VOICE_FEATURES
 from facevoice.labels import EMOTIONS, Emotion, Modality
 from facevoice.models.checkpoint import save_model
-from facevoice.models.compact import CompactModel, Thresholds
-from recipes.collect import collect_crops, embed_crops
-from recipes.crossfit import (
-    CONFLICT_PENALTY,
-    VOICE_PENALTY,
-    Corpus,
-    choose_penalties,
-    crossfit,
-    face_posteriors,
-    fit_joint,
-    voice_posteriors,
-)
-from recipes.fitting import Samples, fit_face_head, fit_voice_head
-from recipes.scores import print_scores
-from recipes.thresholds import choose_thresholds
+from facevoice.models.compact import CompactModel
+from facevoice.sessions import weights_entry
 
 AV_CORPUS = "javanese"
+LICENSE = "CC BY-NC-SA 4.0 (fitted to RAVDESS, Javanese and EmoDB)"
 
 
 def emotions_of(corpus: str) -> np.ndarray:
@@ -66,18 +59,24 @@ def face_samples(clips: list[Clip], work: Path) -> tuple[Samples, tuple[str, ...
     ), tuple(c.clip_id for c in kept)
 
 
-def voice_samples(oof: Path) -> tuple[Samples, tuple[str, ...]]:
-    """Out-of-fold voice embeddings, with the network's logits at their end."""
-    table = np.load(oof, allow_pickle=False)
-    embeddings = np.concatenate([table["embedding"], table["logits"]], axis=1)
-    corpora = [str(c) for c in table["corpus"]]
-    speakers = [f"{c}/{s}" for c, s in zip(corpora, table["speaker"], strict=True)]
-    labels = [EMOTIONS[i] for i in table["label"]]
-    ids = tuple(
-        f"{c}/{str(i).removeprefix(f'{c}/')}"
-        for c, i in zip(corpora, table["clip_id"], strict=True)
+def voice_samples(path: Path) -> tuple[Samples, tuple[str, ...]]:
+    """Embeddings of all windows of the voice corpora, as `recipes.voice_encoder` wrote them.
+
+    Raises:
+        SystemExit: they were made with another network than the installed one.
+    """
+    table = np.load(path, allow_pickle=False)
+    if str(table["network"]) != weights_entry("voice").sha256:
+        raise SystemExit(
+            f"{path}: made with another voice network; run recipes.voice_encoder embed"
+        )
+    samples = make_samples(
+        table["embedding"].astype(np.float64),
+        [Emotion(str(e)) for e in table["emotion"]],
+        [str(c) for c in table["corpus"]],
+        [str(s) for s in table["speaker"]],
     )
-    return make_samples(embeddings.astype(np.float64), labels, corpora, speakers), ids
+    return samples, tuple(str(i) for i in table["clip_id"])
 
 
 def make_samples(
@@ -92,11 +91,13 @@ def make_samples(
     )
 
 
-def read_all(arguments: argparse.Namespace) -> tuple[Corpus, tuple[Pair, ...], tuple[Pair, ...]]:
-    """Samples of all corpora, and pairs of the audio-visual one."""
+def read_all(
+    arguments: argparse.Namespace,
+) -> tuple[Channel, Channel, tuple[Pair, ...], tuple[Pair, ...]]:
+    """Both channels with all corpora, and pairs of the audio-visual one."""
     clips = {n: read_clips(arguments.corpora, arguments.work, n) for n in (AV_CORPUS, "ravdess")}
     faces, face_ids = face_samples(clips[AV_CORPUS] + clips["ravdess"], arguments.work)
-    voices, voice_ids = voice_samples(arguments.voice_oof)
+    voices, voice_ids = voice_samples(arguments.work / "voices.npz")
     plan = PAIR_PLANS[AV_CORPUS]
     known = set(face_ids), set(voice_ids)
 
@@ -104,38 +105,36 @@ def read_all(arguments: argparse.Namespace) -> tuple[Corpus, tuple[Pair, ...], t
         return tuple(p for p in pairs if p.face_clip_id in known[0] and p.voice_clip_id in known[1])
 
     pairs, originals = make_pairs(clips[AV_CORPUS], plan), original_pairs(clips[AV_CORPUS], plan)
-    corpus = Corpus(faces, face_ids, voices, voice_ids, AV_CORPUS)
-    return corpus, usable(pairs), usable(originals)
+    channels = make_channels(faces, face_ids, voices, voice_ids, AV_CORPUS)
+    return *channels, usable(pairs), usable(originals)
 
 
 def run_score(arguments: argparse.Namespace) -> None:
-    corpus, pairs, originals = read_all(arguments)
+    faces, voices, pairs, originals = read_all(arguments)
     print(f"{len(pairs)} pairs, {len(originals)} originals; fitting once per speaker")
-    print_scores(corpus, pairs, originals, crossfit(corpus, pairs, originals))
+    print_scores(faces, voices, pairs, originals, crossfit(faces, voices, pairs, originals))
 
 
 def run_fit(arguments: argparse.Namespace) -> None:
-    """Fit on everybody; thresholds come from the speaker-independent scores."""
-    corpus, pairs, originals = read_all(arguments)
-    scored = crossfit(corpus, pairs, originals)
-    thresholds: Thresholds = choose_thresholds(scored, pairs)
-    penalties = choose_penalties(corpus.faces, AV_CORPUS)
-    face = face_posteriors(corpus, [], penalties)
-    voice = voice_posteriors(corpus, [])
-    fusion, conflict = fit_joint(corpus, pairs, face, voice)
+    """Print the figures, then fit on everybody; thresholds come from the scores."""
+    faces, voices, pairs, originals = read_all(arguments)
+    scored = crossfit(faces, voices, pairs, originals)
+    print_scores(faces, voices, pairs, originals, scored)
+    thresholds = choose_thresholds(scored, pairs)
+    nobody: frozenset[str] = frozenset()
+    face, face_sharpness = faces.posteriors(nobody)
+    voice, voice_sharpness = voices.posteriors(nobody)
+    fusion, conflict = fit_joint(faces, pairs, face, voice)
     heads = {
-        Modality.VIDEO: fit_face_head(corpus.faces, penalties),
-        Modality.AUDIO: fit_voice_head(corpus.voices, VOICE_PENALTY),
+        Modality.VIDEO: sharpen(faces.head(nobody), face_sharpness),
+        Modality.AUDIO: sharpen(voices.head(nobody), voice_sharpness),
     }
-    model = CompactModel(heads, fusion, conflict, thresholds)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    with arguments.out.open("wb") as file:
-        save_model(model, file)
-    print(f"penalties {penalties}, conflict penalty {CONFLICT_PENALTY}, {thresholds}")
-    print(
-        f"{arguments.out}: {arguments.out.stat().st_size} bytes, voice embedding ends at "
-        f"{VOICE_FEATURES}"
-    )
+    file = io.BytesIO()
+    save_model(CompactModel(heads, fusion, conflict, thresholds), file)
+    print(f"\n{thresholds}")
+    print(f"sharpness {face_sharpness:.2f} face, {voice_sharpness:.2f} voice; ", end="")
+    print(f"fusion {fusion.face_weight:.2f} face, {fusion.voice_weight:.2f} voice")
+    store_weights("heads", "heads.npz", file.getvalue(), license=LICENSE, card="heads.md")
 
 
 def main() -> None:
@@ -146,8 +145,6 @@ def main() -> None:
     corpora = os.environ.get("FACEVOICE_CORPORA")
     parser.add_argument("--corpora", type=Path, default=Path(corpora) if corpora else None)
     parser.add_argument("--work", type=Path, required=True, help="folder for all that is made")
-    parser.add_argument("--voice-oof", type=Path, required=True)
-    parser.add_argument("--out", type=Path, default=Path("src/facevoice/weights/heads.npz"))
     arguments = parser.parse_args()
     if arguments.corpora is None:
         raise SystemExit("give --corpora DIR or set FACEVOICE_CORPORA: the folder of zip files")

@@ -5,22 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from recipes.crossfit import Channel, Scored, folded_posteriors, mean_by_clip
+from recipes.fitting import restrict
 
 from facevoice.data.pairs import Pair, PairBin, PairKind
 from facevoice.evaluation.bootstrap import cluster_bootstrap
 from facevoice.evaluation.calibration import ece
 from facevoice.evaluation.metrics import auroc, uar
-from recipes.crossfit import Corpus, Scored, voice_posteriors
-from recipes.fitting import Samples, restrict
+
+NUM_FOLDS = 6
 
 
 def print_scores(
-    corpus: Corpus, pairs: Sequence[Pair], originals: Sequence[Pair], scored: Scored
+    faces: Channel,
+    voices: Channel,
+    pairs: Sequence[Pair],
+    originals: Sequence[Pair],
+    scored: Scored,
 ) -> None:
     """All figures; emotions are chosen among those that the corpus has."""
     print("\nEmotion, unweighted average recall in %, speaker-independent [95 % over speakers]")
-    voice_everywhere(corpus)
-    emotions_of_originals(corpus, originals, scored)
+    everywhere("voice", voices)
+    emotions_of_originals(faces, originals, scored)
     print("\nConflict, AUROC, speaker-independent, matches re-paired with another take")
     conflict_by_bin(pairs, scored)
     audits(pairs, originals, scored)
@@ -35,24 +41,24 @@ def with_interval(labels: np.ndarray, guesses: np.ndarray, speakers: np.ndarray)
     return f"{100 * interval.estimate:5.1f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
 
 
-def guesses_of(samples: Samples, probs: np.ndarray) -> np.ndarray:
-    best: np.ndarray = restrict(probs, samples.emotions).argmax(axis=1)
-    return best
+def everywhere(name: str, channel: Channel) -> None:
+    """One channel on every corpus, in six speaker folds of all corpora at once."""
+    _, probs = folded_posteriors(channel, NUM_FOLDS)
+    by_clip = mean_by_clip(channel.clip_ids, probs)
+    names, first = np.unique(channel.clip_ids, return_index=True)
+    clips = channel.samples.where(first)
+    for corpus in sorted(set(clips.corpora)):
+        rows = np.flatnonzero(clips.corpora == corpus)
+        part = clips.where(rows)
+        clip_probs = np.array([by_clip[str(names[row])] for row in rows])
+        guesses = restrict(clip_probs, part.emotions).argmax(axis=1)
+        title = f"{name}, {corpus} ({part.emotions[0].sum()} classes, {len(rows)} clips)"
+        line(title, with_interval(part.labels, guesses, part.speakers))
 
 
-def voice_everywhere(corpus: Corpus) -> None:
-    posteriors = voice_posteriors(corpus, [])
-    probs = np.array([posteriors[i] for i in corpus.voice_ids])
-    for name in sorted(set(corpus.voices.corpora)):
-        rows = corpus.voices.corpora == name
-        part = corpus.voices.where(rows)
-        count = f"{part.emotions[0].sum()} classes, {rows.sum()} clips"
-        guesses = guesses_of(part, probs[rows])
-        line(f"voice, {name} ({count})", with_interval(part.labels, guesses, part.speakers))
-
-
-def emotions_of_originals(corpus: Corpus, originals: Sequence[Pair], scored: Scored) -> None:
-    emotions = corpus.faces.emotions[corpus.faces.corpora == corpus.av_corpus][:1]
+def emotions_of_originals(faces: Channel, originals: Sequence[Pair], scored: Scored) -> None:
+    corpus = faces.av_corpus
+    emotions = faces.samples.emotions[faces.samples.corpora == corpus][:1]
     labels = np.array([p.face_emotion.position for p in originals])
     speakers = np.array([p.speaker for p in originals])
     channels = {
@@ -60,10 +66,12 @@ def emotions_of_originals(corpus: Corpus, originals: Sequence[Pair], scored: Sco
         "voice": [scored.voice[p.voice_clip_id] for p in originals],
         "both": [scored.fused[p.face_clip_id, p.voice_clip_id] for p in originals],
     }
-    for name, probs in channels.items():
-        guesses = restrict(np.array(probs), emotions).argmax(axis=1)
-        title = f"{name}, {corpus.av_corpus} clips with picture and sound ({len(originals)})"
-        line(title, with_interval(labels, guesses, speakers))
+    for name, posteriors in channels.items():
+        probs = restrict(np.array(posteriors), emotions)
+        guesses = probs.argmax(axis=1)
+        error = ece(probs.max(axis=1), guesses == labels, num_bins=10)
+        title = f"{name}, {corpus} clips with picture and sound ({len(originals)})"
+        line(title, f"{with_interval(labels, guesses, speakers)}  calibration error {error:.3f}")
 
 
 def conflict_scores(pairs: Sequence[Pair], scored: Scored) -> np.ndarray:

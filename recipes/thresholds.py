@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from recipes.crossfit import Scored
 
 from facevoice.data.pairs import Pair
 from facevoice.models.compact import Thresholds, flatness
-from recipes.crossfit import Scored
 
 PRECISION = 0.75
 SMALLEST_SHARE = 0.02

@@ -2,9 +2,36 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+from facevoice.config import AnalyzerConfig
 from facevoice.errors import FacevoiceError
 from facevoice.labels import Emotion, Modality, Outcome, Reason, Status
+from facevoice.results import Prediction, Report
+
+if TYPE_CHECKING:
+    from facevoice.pipeline import Analyzer
 
 __version__ = "0.1.0"
 
-__all__ = ["Emotion", "FacevoiceError", "Modality", "Outcome", "Reason", "Status"]
+__all__ = [
+    "Analyzer",
+    "AnalyzerConfig",
+    "Emotion",
+    "FacevoiceError",
+    "Modality",
+    "Outcome",
+    "Prediction",
+    "Reason",
+    "Report",
+    "Status",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Only the analyzer needs decoders and onnxruntime; all else is to import in a moment.
+    if name == "Analyzer":
+        from facevoice.pipeline import Analyzer
+
+        return Analyzer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

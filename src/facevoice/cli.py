@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import sys
 from contextlib import ExitStack
 from importlib import resources
@@ -211,6 +212,10 @@ def _run(
         except KeyboardInterrupt:
             screen.complain(f"Interrupted: {len(reports)} of {len(files)} files are done and kept.")
             return EXIT_INTERRUPTED
+        except BrokenPipeError:
+            # The reader of standard output has seen enough; spare it the complaint at exit too.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return EXIT_SOME_FAILED
         except OSError as error:
             screen.complain(f"Results can't be written: {error}")
             return EXIT_SOME_FAILED

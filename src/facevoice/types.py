@@ -140,7 +140,10 @@ class FrameFaces:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SpeechBlock:
-    """Audio with its voice activity: `probs` (n,), one per 512 samples of `samples` (n·512,)."""
+    """Audio `samples` (N,) with its voice activity `probs` (ceil(N / 512),), one per 512 samples.
+
+    Only the last block of a file may end inside such a chunk.
+    """
 
     start_s: float
     samples: FloatArray

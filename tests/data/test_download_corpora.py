@@ -198,6 +198,19 @@ def test_what_was_harmed_since_is_fetched_again(
     assert film.read_bytes() == sound_bytes
 
 
+def test_a_file_cut_without_a_trace_in_its_date_is_fetched_again(
+    server: Publisher, tmp_path: Path
+) -> None:
+    publish_cremad(server, ["1060_DFA_ANG_XX"])
+    get(server, "cremad", tmp_path)
+    film = tmp_path / "cremad/VideoFlash/1060_DFA_ANG_XX.flv"
+    status, content = film.stat(), film.read_bytes()
+    film.write_bytes(content[:-1])
+    os.utime(film, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert get(server, "cremad", tmp_path).num_fetched == 1
+    assert film.read_bytes() == content
+
+
 def test_what_a_kill_left_while_unpacking_is_removed(server: Publisher, tmp_path: Path) -> None:
     publish_ravdess(server)
     left = tmp_path / "ravdess/.Video_Speech_Actor_01.abc.part"

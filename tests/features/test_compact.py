@@ -55,7 +55,7 @@ def test_face_embedding_ignores_brightness_and_contrast() -> None:
     np.testing.assert_allclose(face.embed_crops(crop), face.embed_crops(brighter), atol=0.05)
 
 
-def test_voice_embedding_has_features_and_logits_and_ignores_loudness() -> None:
+def test_voice_embedding_ignores_loudness() -> None:
     voice, heard = CompactVoice(), window()
     embedding = voice.embed([heard])
     assert embedding.shape == (1, voice.spec.dim)

@@ -244,3 +244,14 @@ def test_nothing_decodable(make_clip):
     assert probe(path).has_video
     with pytest.raises(UnreadableMediaError, match="h264"):
         list(read_frames(path, [0.0], tolerance_s=0.1))
+
+
+def test_streams_that_appear_midway_do_not_stop_the_reading(make_clip, read_index):
+    # Transport streams may be joined end to end; the second one brings streams of its own.
+    first = make_clip("first.ts", duration_s=1)
+    second = make_clip("second.ts", duration_s=1, container_options={"mpegts_start_pid": "0x300"})
+    path = first.with_name("joined.ts")
+    path.write_bytes(first.read_bytes() * 4 + second.read_bytes())
+    assert probe(path).duration_s > 0.9
+    frames = list(read_frames(path, [0.1, 0.9], tolerance_s=0.05))
+    assert [read_index(f.rgb) for f in frames] == pytest.approx([2, 22], abs=1)

@@ -102,18 +102,18 @@ def grey_crops(crops: ByteArray, side_px: int) -> FloatArray:
 
 
 class CompactVoice:
-    """The first blocks of Whisper base, fine-tuned, on log-mels normalised per window.
+    """The first three blocks of Whisper base's encoder, on log-mels normalised per window.
 
-    Embedding (1032,): mean and standard deviation over time (1024), then eight logits.
+    Embedding (1024,): mean (512) and standard deviation (512) over time of the third block.
     """
 
     spec = BackboneSpec(
         name="compact-voice",
         modality=Modality.AUDIO,
-        dim=VOICE_FEATURES + len(Emotion),
-        license="CC BY-NC-SA 4.0 (trained on RAVDESS)",
-        training_corpora=("ravdess", "javanese", "emodb"),
-        preprocessing="log-mel-1",
+        dim=VOICE_FEATURES,
+        license="MIT (OpenAI Whisper)",
+        training_corpora=(),
+        preprocessing="voice-mel-1",
     )
 
     def __init__(self, *, num_threads: int = 1) -> None:
@@ -125,10 +125,10 @@ class CompactVoice:
         return self._model
 
     def embed(self, windows: Sequence[Window]) -> FloatArray:
-        """Embed windows with sound.
+        """Embed windows with sound, one by one: int8 ranges of a batch would depend on its members.
 
         Returns:
-            float32 (B, 1032).
+            float32 (B, 1024).
 
         Raises:
             ValueError: a window has no sound.
@@ -139,8 +139,6 @@ class CompactVoice:
                 raise ValueError(f"window at {window.start_s:g} s has no sound")
             mel = voice_mel(window.samples)[np.newaxis]
             num_frames = np.array([mel.shape[2]], dtype=np.int64)
-            features, logits = self._session.run(
-                ["embedding", "logits"], {"mel": mel, "num_frames": num_frames}
-            )
-            embeddings[row] = np.concatenate([features[0], logits[0]])
+            inputs = {"mel": mel, "num_frames": num_frames}
+            embeddings[row] = self._session.run(["embedding"], inputs)[0][0]
         return embeddings

@@ -25,7 +25,7 @@ def read_packets(
     source.keep_only(stream)
     end_s = 0.0
     try:
-        for packet in source.container.demux(stream):
+        for packet in source.demux(stream):
             if packet.is_corrupt:
                 damage.note("packets", f"damaged {stream.type} data at {_place(source, packet)}")
             if packet.size > 0:  # An empty packet would end the decoding.

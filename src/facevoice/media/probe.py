@@ -101,7 +101,7 @@ def _first_orientation(source: Source, stream: VideoStream) -> Orientation:
     # The matrix reaches Python on decoded frames only. One thread gives the first frame soonest.
     stream.codec_context.thread_count = 1
     try:
-        for count, packet in enumerate(source.container.demux(stream)):
+        for count, packet in enumerate(source.demux(stream)):
             for frame in packet.decode():
                 return read_orientation(frame)
             if count >= _PACKETS_TO_FIRST_FRAME:
@@ -140,7 +140,7 @@ def _last_end_s(source: Source, from_s: float = 0.0) -> float:
     end_s = 0.0
     untimed = dict.fromkeys((s.index for s in source.streams), 0)
     try:
-        for packet in source.container.demux(source.streams):
+        for packet in source.demux(*source.streams):
             if packet.size == 0 or packet.is_corrupt or packet.is_discard:
                 continue
             stamp_s = packet_end_s(packet)

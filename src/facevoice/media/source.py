@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import av
 from av.audio.stream import AudioStream
@@ -25,6 +25,7 @@ from facevoice.errors import (
     UnreadableMediaError,
 )
 
+StreamT = TypeVar("StreamT", bound=Stream)
 DamageCallback = Callable[[str], None]
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ _STATING_FORMATS: Final = frozenset(
 MAX_PAUSE_S: Final = 3600.0
 # A file that ends this much before its stated end is called cut off.
 CUT_OFF_S: Final = 0.5
+_PLAUSIBLE_RATES_HZ: Final = range(1_000, 1_000_001)
 _PLAUSIBLE_ASPECT: Final = (0.25, 4.0)
 
 
@@ -103,6 +105,15 @@ class Source:
             return None
         return (ticks_to_s(stream.start_time, stream.time_base) or 0.0) + duration_s - self.origin_s
 
+    def demux(self, *streams: StreamT) -> Iterator[Packet[StreamT]]:
+        """Packets of `streams` from the place reached so far, then an empty one for each."""
+        packets: Iterator[Any] = self.container.demux(streams)
+        try:
+            yield from packets
+        except IndexError:
+            # At the end of the file, PyAV stumbles over streams that only appeared within it.
+            return
+
     def keep_only(self, wanted: Stream) -> None:
         """Let the demuxer skip the packets of all other streams without reading them."""
         for stream in self.container.streams:
@@ -143,9 +154,7 @@ def ticks_to_s(ticks: int | None, time_base: Fraction | None) -> float | None:
     return ticks * time_base.numerator / time_base.denominator
 
 
-def packet_end_s(
-    packet: Packet[Stream] | Packet[VideoStream] | Packet[AudioStream],
-) -> float | None:
+def packet_end_s(packet: Packet[StreamT]) -> float | None:
     """Stream time at which what `packet` holds ends, None if it has no timestamp."""
     start_s = ticks_to_s(packet.dts if packet.pts is None else packet.pts, packet.time_base)
     if start_s is None:
@@ -214,9 +223,12 @@ def _choose_streams(path: Path, container: InputContainer) -> Source:
         raise NoStreamError(
             path, "holds neither video nor audio.", "Give a file with at least one of them."
         )
-    # Streams of an unknown codec have no codec context; damaged ones state no size or rate.
+    # Streams of an unknown codec have no codec context; damaged ones no credible size or rate.
     video = next((s for s in videos if s.codec_context is not None and s.width > 0), None)
-    audio = next((s for s in audios if s.codec_context is not None and s.sample_rate > 0), None)
+    audio = next(
+        (s for s in audios if s.codec_context is not None and s.sample_rate in _PLAUSIBLE_RATES_HZ),
+        None,
+    )
     if video is None and audio is None:
         raise UnreadableMediaError(
             path,
