@@ -26,9 +26,9 @@ from facevoice.data.pairs import Pair
 from facevoice.models.compact import ConflictHead, LateFusion, LinearHead
 from facevoice.types import DoubleArray
 
-FACE_PENALTIES = FacePenalties(features=100.0, evidence=3.0)
+FACE_PENALTIES = FacePenalties(features=1000.0, evidence=1000.0)
 VOICE_PENALTY = 50.0
-CONFLICT_PENALTY = 0.002
+CONFLICT_PENALTY = 0.02
 
 Posteriors = dict[str, DoubleArray]
 

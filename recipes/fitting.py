@@ -16,6 +16,8 @@ from facevoice.models.compact import ConflictHead, LateFusion, LinearHead, confl
 from facevoice.types import BoolArray, DoubleArray
 
 TINY = 1e-9
+# How far FER2013's own classes are believed before any film was seen.
+FER_TRUST = 0.3
 NEUTRAL, CALM = Emotion.NEUTRAL.position, Emotion.CALM.position
 
 
@@ -42,10 +44,16 @@ class Samples:
         )
 
     def balanced_weights(self) -> DoubleArray:
-        """Weights by which every (corpus, emotion) cell of one corpus counts the same."""
+        """Weights by which the emotions of a corpus count alike, and a corpus as it has speakers.
+
+        Many clips of one speaker teach little about others, so clips are not what is counted.
+        """
         cells = [f"{c}/{y}" for c, y in zip(self.corpora, self.labels, strict=True)]
         _, inverse, counts = np.unique(cells, return_inverse=True, return_counts=True)
         weights: DoubleArray = 1.0 / counts[inverse]
+        for corpus in np.unique(self.corpora):
+            rows = self.corpora == corpus
+            weights[rows] *= len(np.unique(self.speakers[rows])) / weights[rows].sum()
         return weights * len(weights) / weights.sum()
 
 
@@ -146,7 +154,7 @@ def fit_face_head(samples: Samples, penalties: FacePenalties) -> LinearHead:
     mean[2 * FACE_FEATURES :], scale[2 * FACE_FEATURES :] = 0.0, 1.0
     prior = np.zeros((NUM_EMOTIONS, dim))
     for column, emotion in enumerate(FACE_CLASSES):
-        prior[emotion.position, 2 * FACE_FEATURES + column] = 1.0
+        prior[emotion.position, 2 * FACE_FEATURES + column] = FER_TRUST
     prior[Emotion.CALM.position] = prior[Emotion.NEUTRAL.position]
     penalty = np.full(dim, penalties.features)
     penalty[2 * FACE_FEATURES :] = penalties.evidence
