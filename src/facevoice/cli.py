@@ -18,6 +18,7 @@ from rich.text import Text
 
 import facevoice
 from facevoice.batch import FileAnalyzer, FoundFile, ProgressCallback, analyze_paths, find_files
+from facevoice.cli_data import data_app
 from facevoice.config import AnalyzerConfig, WindowConfig
 from facevoice.errors import ConfigError, FacevoiceError
 from facevoice.labels import Status
@@ -39,6 +40,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.add_typer(data_app, name="data")
 
 _WINDOWS: Final = WindowConfig()
 _Paths = Annotated[
