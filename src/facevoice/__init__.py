@@ -8,11 +8,12 @@ from facevoice.config import AnalyzerConfig
 from facevoice.errors import FacevoiceError
 from facevoice.labels import Emotion, Modality, Outcome, Reason, Status
 from facevoice.results import Prediction, Report
+from facevoice.version import VERSION
 
 if TYPE_CHECKING:
     from facevoice.pipeline import Analyzer
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "Analyzer",

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Final, Protocol
 
-import facevoice
 from facevoice.config import AnalyzerConfig
 from facevoice.errors import FacevoiceError, MediaNotFoundError
 from facevoice.labels import Status
 from facevoice.media.probe import probe
 from facevoice.report.folder import WINDOWS_STEM
 from facevoice.results import FileError, Report
+from facevoice.version import VERSION
 
 logger = logging.getLogger(__name__)
 
@@ -144,7 +144,7 @@ def make_failed_report(path: Path, error: FileError, config: AnalyzerConfig) -> 
         outcome_counts={},
         models={},
         config=config,
-        facevoice_version=facevoice.__version__,
+        facevoice_version=VERSION,
     )
 
 

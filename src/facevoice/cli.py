@@ -16,7 +16,6 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-import facevoice
 from facevoice.batch import FileAnalyzer, FoundFile, ProgressCallback, analyze_paths, find_files
 from facevoice.cli_data import data_app
 from facevoice.config import AnalyzerConfig, WindowConfig
@@ -25,6 +24,7 @@ from facevoice.labels import Status
 from facevoice.report import FORMATS, ReportFolder, to_csv, to_json
 from facevoice.results import Report
 from facevoice.screen import Screen, complain, open_screen, progress_bar, tally
+from facevoice.version import VERSION
 
 EXIT_DONE: Final = 0
 EXIT_SOME_FAILED: Final = 1
@@ -96,7 +96,7 @@ def main() -> None:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"facevoice {facevoice.__version__}")
+        typer.echo(f"facevoice {VERSION}")
         raise typer.Exit
 
 

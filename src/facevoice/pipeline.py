@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-import facevoice
 from facevoice.config import AnalyzerConfig
 from facevoice.errors import ConfigError
 from facevoice.features.backbone import Backbone, create_backbone
@@ -28,6 +27,7 @@ from facevoice.perception.windows import cut_windows
 from facevoice.results import ModelId, Prediction, Report
 from facevoice.sessions import read_weights, weights_entry
 from facevoice.types import ChannelPosterior, DoubleArray, MediaInfo, Window
+from facevoice.version import VERSION
 
 ProgressCallback = Callable[[float], None]
 
@@ -153,7 +153,7 @@ class Analyzer:
             outcome_counts={o: counts.get(o, 0) for o in Outcome},
             models=self.models,
             config=self.config,
-            facevoice_version=facevoice.__version__,
+            facevoice_version=VERSION,
         )
 
     def _summarize(self, predictions: list[Prediction]) -> Prediction | None:

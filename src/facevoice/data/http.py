@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from facevoice.errors import DownloadError, MissingExtraError
+from facevoice.version import VERSION
 
 if TYPE_CHECKING:
     import requests
@@ -224,10 +225,8 @@ class HttpClient:
     def _session(self) -> requests.Session:
         # A session of `requests` is not meant to be shared by threads.
         if not hasattr(self._local, "session"):
-            from facevoice import __version__
-
             self._local.session = import_requests().Session()
-            self._local.session.headers["User-Agent"] = f"facevoice/{__version__}"
+            self._local.session.headers["User-Agent"] = f"facevoice/{VERSION}"
         session: requests.Session = self._local.session
         return session
 

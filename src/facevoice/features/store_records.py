@@ -13,7 +13,7 @@ from facevoice.features.store_keys import FeatureKey
 
 Embedding = npt.NDArray[np.floating[Any]]
 
-_DTYPES: Final = {2: np.dtype("<f2"), 4: np.dtype("<f4")}
+_DTYPES: Final[dict[int, np.dtype[Any]]] = {2: np.dtype("<f2"), 4: np.dtype("<f4")}
 NO_EMBEDDING: Final = 0
 
 # (item_bytes, num_tokens, checksum, bytes): the columns of the feature table after its key.
