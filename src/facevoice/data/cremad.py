@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Final
@@ -80,11 +81,7 @@ class CremaD(StemReader):
             CorpusError: `root` holds nothing of this corpus, or the demographics are damaged.
         """
         scan = super().scan(root)
-        table = root / _DEMOGRAPHICS
-        if not table.is_file():
-            return scan
-        people = read_demographics(table)
-        return replace(scan, clips=tuple(_with_person(clip, people) for clip in scan.clips))
+        return replace(scan, clips=with_demographics(scan.clips, root))
 
 
 def clip_of_stem(stem: str) -> Clip | str:
@@ -108,6 +105,17 @@ def clip_of_stem(stem: str) -> Clip | str:
         corpus_label=match["emotion"],
         intensity=intensity,
     )
+
+
+def with_demographics(clips: Iterable[Clip], root: Path) -> tuple[Clip, ...]:
+    """Clips with sex, age, race and ethnicity, where VideoDemographics.csv lies in `root`.
+
+    Raises:
+        CorpusError: the file is damaged; names the line.
+    """
+    table = root / _DEMOGRAPHICS
+    people = read_demographics(table) if table.is_file() else {}
+    return tuple(_with_person(clip, people) for clip in clips)
 
 
 def read_demographics(table: Path) -> dict[str, _Person]:
