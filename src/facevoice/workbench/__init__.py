@@ -1,0 +1,1 @@
+"""Where corpora meet decoding: tables, features and dubbed clips are made here."""
