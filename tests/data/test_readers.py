@@ -286,7 +286,7 @@ def test_meld_joins_tables_and_films(tmp_path: Path) -> None:
     reasons = sorted(file.reason for file in scan.skipped)
     assert reasons == [
         "in none of the tables",
-        "no film of meld/train/dia1_utt0",
+        "no film: meld/train/dia1_utt0",
         "the path does not end like train_splits/dia0_utt0.mp4",
     ]
 

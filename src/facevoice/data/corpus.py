@@ -36,10 +36,15 @@ class CorpusInfo:
 
 @dataclass(frozen=True, slots=True)
 class SkippedFile:
-    """A media file that a reader leaves out, and why."""
+    """A media file that a reader leaves out, and why: the kind of reason, perhaps `: ` and more."""
 
     path: Path
     reason: str
+
+    @property
+    def kind(self) -> str:
+        """The part of the reason that all files left out for it share."""
+        return self.reason.partition(": ")[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,7 @@ class Iemocap(CorpusReader):
             for clip, utterance in _read_evaluation(table, films.get(table.stem)):
                 sound = sounds.get(utterance)
                 if sound is None and clip.video_path is None:
-                    skipped.append(SkippedFile(table, f"neither sound nor film of {utterance}"))
+                    skipped.append(SkippedFile(table, f"neither sound nor film: {utterance}"))
                     continue
                 clips.append(replace(clip, audio_path=sound))
         return finish_scan(

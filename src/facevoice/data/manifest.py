@@ -71,12 +71,17 @@ def write_manifest(clips: Iterable[Clip], path: Path, root: Path | None = None) 
 
 
 def read_manifest(path: Path, root: Path | None = None) -> tuple[Clip, ...]:
-    """Read and validate a manifest; relative paths are taken from `root`, or left so.
+    """Read and validate a manifest.
+
+    Args:
+        path: a .parquet file, or JSON Lines.
+        root: relative paths are taken from here; by default from the manifest's own folder.
 
     Raises:
         CorpusError: the file is absent or damaged, or a row is wrong; names file and line (row).
         MissingExtraError: the file is Parquet and pyarrow is not installed.
     """
+    root = path.parent if root is None else root
     clips: list[Clip] = []
     first_line: dict[str, int] = {}
     for line, row in _read_rows(path):
@@ -146,7 +151,7 @@ def _to_row(clip: Clip, root: Path | None) -> dict[str, Any]:
     return row
 
 
-def _from_row(row: Mapping[str, Any], root: Path | None) -> Clip:
+def _from_row(row: Mapping[str, Any], root: Path) -> Clip:
     unknown = sorted(set(row) - set(COLUMNS))
     if unknown:
         raise CorpusError(f"unknown column {unknown[0]!r}; known: {', '.join(COLUMNS)}")
@@ -159,7 +164,7 @@ def _from_row(row: Mapping[str, Any], root: Path | None) -> Clip:
             continue
         if not _is_of(value, kind):
             raise CorpusError(f"{name} = {value!r} is not of type {kind.__name__}")
-        values[name] = (root or Path()) / str(value) if name in _PATHS else kind(value)
+        values[name] = root / str(value) if name in _PATHS else kind(value)
     return Clip(**{"speaker": None, **values}, labels=_labels(row))
 
 

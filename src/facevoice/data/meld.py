@@ -76,7 +76,7 @@ class Meld(CorpusReader):
                 for clip in _read_table(table, part):
                     film = films.pop(clip.clip_id, None)
                     if film is None:
-                        skipped.append(SkippedFile(table, f"no film of {clip.clip_id}"))
+                        skipped.append(SkippedFile(table, f"no film: {clip.clip_id}"))
                     else:
                         clips.append(_with_film(clip, film))
         skipped += [SkippedFile(film, "in none of the tables") for film in films.values()]

@@ -22,7 +22,7 @@ from facevoice.workbench.clip_extractor import (
     ExtractorSetup,
     build_extractor,
 )
-from facevoice.workbench.facts import FactsFile
+from facevoice.workbench.facts import FactsFile, FileFacts
 from facevoice.workbench.feature_plan import BackboneId, Span, clip_file, clip_spans, wanted_keys
 from facevoice.workbench.problems import ClipProblem, describe_problem
 from facevoice.workbench.stored_features import facts_path, remember_backbones
@@ -182,7 +182,7 @@ class _Run:
             for place, (path, found) in enumerate(zip(fresh, pool.map(_hash, fresh), strict=True)):
                 hashes[path] = found
                 if isinstance(found, str):
-                    facts.add(path, sha256=found)
+                    facts.add(path, FileFacts(sha256=found))
                 self.tell("hash", place + 1, len(fresh), path.name)
         return hashes
 

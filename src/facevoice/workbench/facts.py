@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Self
 
 _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """What was found; None where nobody has looked yet. Streams count if they can be decoded."""
+    """What was found; None where nobody has looked yet.
+
+    damage: what probing complained of, None if nothing.
+    """
 
     duration_s: float | None = None
     has_video: bool | None = None
     has_audio: bool | None = None
+    damage: str | None = None
     sha256: str | None = None
 
 
@@ -63,14 +67,12 @@ class FactsFile:
         identity, facts = self._known.get(_name(file), ([], FileFacts()))
         return facts if identity == _identity(file) else FileFacts()
 
-    def add(self, file: Path, **found: Any) -> None:
-        """Remember more of a file: fields of `FileFacts`.
-
-        Raises:
-            OSError: there is no such file.
-        """
-        facts = replace(self.get(file), **found)
-        identity = _identity(file)
+    def add(self, file: Path, facts: FileFacts) -> None:
+        """Remember a file, in place of all that was known of it; one that is gone is forgotten."""
+        try:
+            identity = _identity(file)
+        except OSError:
+            return
         self._known[_name(file)] = (identity, facts)
         row = {"path": _name(file), "identity": identity, **asdict(facts)}
         self._write(json.dumps(row, ensure_ascii=False).encode() + b"\n")

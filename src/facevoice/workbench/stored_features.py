@@ -20,7 +20,7 @@ from facevoice.labels import Modality
 from facevoice.media.probe import file_sha256
 from facevoice.perception.detect import create_detector
 from facevoice.types import BoolArray, DoubleArray, FloatArray
-from facevoice.workbench.facts import FactsFile
+from facevoice.workbench.facts import FactsFile, FileFacts
 from facevoice.workbench.feature_plan import BackboneId, Span, clip_file, clip_spans, key_rules
 
 
@@ -183,7 +183,7 @@ def _sha256(clip: Clip, modality: Modality, facts: FactsFile) -> str | None:
     known = facts.get(file).sha256
     if known is None:
         known = file_sha256(file)
-        facts.add(file, sha256=known)
+        facts.add(file, FileFacts(sha256=known))
     return known
 
 
