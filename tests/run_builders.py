@@ -54,7 +54,7 @@ def make_clips(num_speakers: int = 12, clips_a_class: int = 3, seed: int = 0) ->
     for number in range(num_speakers):
         person = {
             "sex": ("female", "male")[number % 2],
-            "age": int(20 + 5 * number),
+            "age": 20 + 5 * number % 55,
             "race": ("A", "B", "B")[number % 3],
             "ethnicity": None if number == 0 else "N",
         }
@@ -135,7 +135,7 @@ def make_pairs(clips: list[Clip]) -> list[Pair]:
 
 
 def make_conflicts(
-    num_speakers: int = 12, skill: float = 1.0, seed: int = 0, **changes: Any
+    num_speakers: int = 12, skill: float = 1.0, seed: int = 1, **changes: Any
 ) -> ConflictPredictions:
     clips = make_clips(num_speakers)
     pairs = make_pairs(clips)

@@ -70,7 +70,7 @@ def cluster_bootstrap(
     drawn = _resample(
         lambda index: metric(*(array[index] for array in data)), clusters, num_resamples, seed
     )
-    return _interval(estimate, drawn, clusters, level)
+    return percentile_interval(estimate, drawn, _num_clusters(clusters), level)
 
 
 def paired_bootstrap(
@@ -99,10 +99,7 @@ def paired_bootstrap(
 
     estimate = float(difference(slice(None)))
     drawn = _resample(difference, clusters, num_resamples, seed)
-    interval = _interval(estimate, drawn, clusters, level)
-    known = drawn[np.isfinite(drawn)]
-    tail = 2 * min(float((known <= 0).mean()), float((known >= 0).mean()))
-    return Difference(interval, min(1.0, max(tail, 1 / len(known))))
+    return difference_of(estimate, drawn, _num_clusters(clusters), level)
 
 
 def _check(
@@ -116,6 +113,10 @@ def _check(
     if num_resamples < 1 or not 0 < level < 1:
         raise EvaluationError(f"{num_resamples} resamples at level {level}: no interval")
     return data
+
+
+def _num_clusters(clusters: Any) -> int:
+    return len(np.unique(np.asarray(clusters)))
 
 
 def _resample(
@@ -141,7 +142,14 @@ def _resample(
     return values
 
 
-def _interval(estimate: float, drawn: DoubleArray, clusters: Any, level: float) -> Interval:
+def percentile_interval(
+    estimate: float, drawn: DoubleArray, num_clusters: int, level: float = 0.95
+) -> Interval:
+    """The interval that `drawn` (resamples,) gives, NaN where the figure is not defined.
+
+    Raises:
+        EvaluationError: it is not defined on more than a tenth of the resamples.
+    """
     known = drawn[np.isfinite(drawn)]
     num_undefined = len(drawn) - len(known)
     if num_undefined > _MOST_UNDEFINED * len(drawn):
@@ -155,7 +163,21 @@ def _interval(estimate: float, drawn: DoubleArray, clusters: Any, level: float) 
         low=float(low),
         high=float(high),
         level=level,
-        num_clusters=len(np.unique(np.asarray(clusters))),
+        num_clusters=num_clusters,
         num_resamples=len(drawn),
         num_undefined=num_undefined,
     )
+
+
+def difference_of(
+    estimate: float, drawn: DoubleArray, num_clusters: int, level: float = 0.95
+) -> Difference:
+    """Interval and p-value that differences on resamples (resamples,) give; see `Difference`.
+
+    Raises:
+        EvaluationError: they are not defined on more than a tenth of the resamples.
+    """
+    interval = percentile_interval(estimate, drawn, num_clusters, level)
+    known = drawn[np.isfinite(drawn)]
+    tail = 2 * min(float((known <= 0).mean()), float((known >= 0).mean()))
+    return Difference(interval, min(1.0, max(tail, 1 / len(known))))
