@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from facevoice.batch import FileAnalyzer, FoundFile, ProgressCallback, analyze_paths, find_files
+from facevoice.cli_corpus import add_corpus_commands
 from facevoice.cli_data import data_app
 from facevoice.config import AnalyzerConfig, WindowConfig
 from facevoice.errors import ConfigError, FacevoiceError
@@ -40,6 +41,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+add_corpus_commands(data_app)
 app.add_typer(data_app, name="data")
 
 _WINDOWS: Final = WindowConfig()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -155,10 +154,9 @@ def remember_backbones(store_path: Path, backbones: Sequence[BackboneId]) -> Non
     path = _backbones_path(store_path)
     content = json.dumps([asdict(backbone) for backbone in (*known, *fresh)], indent=1) + "\n"
     try:
-        number, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(number, "w", encoding="utf-8") as file:
-            file.write(content)
-        Path(part).replace(path)
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        part.write_text(content, encoding="utf-8")
+        part.replace(path)
     except OSError as error:
         raise StoreError(path, f"can't be written ({error.strerror}).") from error
 
