@@ -23,6 +23,7 @@ from recipes.fitting import (
 )
 
 from facevoice.data.pairs import Pair
+from facevoice.evaluation.metrics import best_threshold
 from facevoice.models.compact import ConflictHead, LateFusion, LinearHead
 from facevoice.types import DoubleArray
 
@@ -86,12 +87,16 @@ def mean_by_clip(clip_ids: np.ndarray, probs: DoubleArray) -> Posteriors:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scored:
-    """Out-of-speaker posteriors by clip id, and the conflict probability of each pair."""
+    """Out-of-speaker posteriors by clip id, and the conflict probability of each pair.
+
+    threshold: by tested speaker, of the best balanced accuracy on the other speakers' pairs.
+    """
 
     face: Posteriors
     voice: Posteriors
     fused: dict[tuple[str, str], DoubleArray]
     conflict: dict[tuple[str, str], float]
+    threshold: dict[str, float]
 
 
 def make_channels(
@@ -108,8 +113,7 @@ def fit_joint(
 ) -> tuple[LateFusion, ConflictHead]:
     """Fusion on the pairs that match, conflict on all."""
     samples = face_channel.samples
-    f = np.array([face[p.face_clip_id] for p in pairs])
-    v = np.array([voice[p.voice_clip_id] for p in pairs])
+    f, v = pair_posteriors(pairs, face, voice)
     is_conflict = np.array([p.is_conflict for p in pairs])
     labels = np.array([p.face_emotion.position for p in pairs])
     match = ~is_conflict
@@ -119,6 +123,16 @@ def fit_joint(
     return fusion, fit_conflict(f, v, is_conflict, CONFLICT_PENALTY)
 
 
+def pair_posteriors(
+    pairs: Sequence[Pair], face: Posteriors, voice: Posteriors
+) -> tuple[DoubleArray, DoubleArray]:
+    """Posteriors (n, 8) of each pair's face, and of its voice."""
+    return (
+        np.array([face[p.face_clip_id] for p in pairs]),
+        np.array([voice[p.voice_clip_id] for p in pairs]),
+    )
+
+
 def crossfit(
     face_channel: Channel,
     voice_channel: Channel,
@@ -126,17 +140,19 @@ def crossfit(
     originals: Sequence[Pair],
 ) -> Scored:
     """Score all pairs and originals, each by what was fitted without its speaker."""
-    scored = Scored({}, {}, {}, {})
+    scored = Scored({}, {}, {}, {}, {})
     for speaker in face_channel.speakers:
         face, _ = face_channel.posteriors(frozenset({speaker}))
         voice, _ = voice_channel.posteriors(frozenset({speaker}))
         train = [p for p in pairs if p.speaker != speaker]
         fusion, conflict = fit_joint(face_channel, train, face, voice)
+        scored.threshold[speaker] = best_threshold(
+            [p.is_conflict for p in train], conflict(*pair_posteriors(train, face, voice))
+        )
         weights = f"fusion weights {fusion.face_weight:.2f} face {fusion.voice_weight:.2f} voice"
         print(f"  without {speaker}: {weights}", flush=True)
         test = [p for p in (*pairs, *originals) if p.speaker == speaker]
-        f = np.array([face[p.face_clip_id] for p in test])
-        v = np.array([voice[p.voice_clip_id] for p in test])
+        f, v = pair_posteriors(test, face, voice)
         for pair, both, prob in zip(test, fusion(f, v), conflict(f, v), strict=True):
             key = (pair.face_clip_id, pair.voice_clip_id)
             scored.face[pair.face_clip_id] = face[pair.face_clip_id]

@@ -134,7 +134,14 @@ def run_fit(arguments: argparse.Namespace) -> None:
     print(f"\n{thresholds}")
     print(f"sharpness {face_sharpness:.2f} face, {voice_sharpness:.2f} voice; ", end="")
     print(f"fusion {fusion.face_weight:.2f} face, {fusion.voice_weight:.2f} voice")
-    store_weights("heads", "heads.npz", file.getvalue(), license=LICENSE, card="heads.md")
+    store_weights(
+        "heads",
+        "heads.npz",
+        file.getvalue(),
+        license=LICENSE,
+        card="heads.md",
+        training_corpora=tuple(sorted({*faces.samples.corpora, *voices.samples.corpora})),
+    )
 
 
 def main() -> None:

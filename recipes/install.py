@@ -17,6 +17,7 @@ LICENSES = {
     "face": "research use (trained on FER2013)",
     "voice": "MIT (OpenAI Whisper)",
 }
+TRAINING_CORPORA: dict[str, tuple[str, ...]] = {"face": ("fer2013",), "voice": ()}
 
 
 def main() -> None:
@@ -30,7 +31,14 @@ def main() -> None:
         path: Path | None = arguments[name]
         if path is not None:
             content = path.read_bytes()
-            store_weights(name, f"{name}.onnx", content, license=license_text, card=f"{name}.md")
+            store_weights(
+                name,
+                f"{name}.onnx",
+                content,
+                license=license_text,
+                card=f"{name}.md",
+                training_corpora=TRAINING_CORPORA[name],
+            )
 
 
 if __name__ == "__main__":

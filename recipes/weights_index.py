@@ -9,7 +9,15 @@ from pathlib import Path
 WEIGHTS_DIR = Path(__file__).resolve().parent.parent / "src" / "facevoice" / "weights"
 
 
-def store_weights(name: str, file: str, content: bytes, *, license: str, card: str) -> None:
+def store_weights(
+    name: str,
+    file: str,
+    content: bytes,
+    *,
+    license: str,
+    card: str,
+    training_corpora: tuple[str, ...] = (),
+) -> None:
     """Write `content` as `file` and index it as `name`; `card` is a file of the same folder."""
     WEIGHTS_DIR.mkdir(parents=True, exist_ok=True)
     (WEIGHTS_DIR / file).write_bytes(content)
@@ -17,6 +25,8 @@ def store_weights(name: str, file: str, content: bytes, *, license: str, card: s
     index = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     digest = hashlib.sha256(content).hexdigest()
     index[name] = {"file": file, "sha256": digest, "license": license, "card": card}
+    if training_corpora:
+        index[name]["training_corpora"] = list(training_corpora)
     text = json.dumps(dict(sorted(index.items())), indent=2, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8")
     print(f"{name}: {file}, {len(content)} bytes, SHA-256 {digest}")

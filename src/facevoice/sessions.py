@@ -1,7 +1,7 @@
 """onnxruntime sessions on weights that are checked by SHA-256 before they are opened.
 
 The package's own weights lie in `facevoice/weights`, beside `index.json`:
-`{name: {"file": …, "sha256": …, "license": …, "card": …}}`.
+`{name: {"file": …, "sha256": …, "license": …, "card": …, "training_corpora": […]}}`.
 """
 
 from __future__ import annotations
@@ -23,13 +23,17 @@ _REMEDY = "Reinstall facevoice (pip install --force-reinstall facevoice)."
 
 @dataclass(frozen=True, slots=True)
 class WeightsEntry:
-    """One line of the index: file and card lie in the same folder as the index."""
+    """One line of the index: file and card lie in the same folder as the index.
+
+    training_corpora: those of facevoice's corpora that the weights learnt from.
+    """
 
     name: str
     file: str
     sha256: str
     license: str
     card: str
+    training_corpora: tuple[str, ...] = ()
 
 
 def load_session(name: str, *, num_threads: int = 1) -> tuple[InferenceSession, ModelId]:
@@ -98,6 +102,7 @@ def weights_entry(name: str) -> WeightsEntry:
             sha256=values["sha256"],
             license=values["license"],
             card=values["card"],
+            training_corpora=tuple(values.get("training_corpora", ())),
         )
     except (KeyError, TypeError) as error:
         raise WeightsError(f"{path}: entry {name!r} lacks {error}. {_REMEDY}") from error

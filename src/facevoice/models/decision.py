@@ -35,7 +35,7 @@ def weigh_evidence(window: Window, config: DecisionConfig) -> Evidence:
 def _missing_face(window: Window, config: DecisionConfig) -> Reason | None:
     if window.faces is None:
         return Reason.NO_FACE
-    if window.face_coverage < config.min_face_coverage:
+    if not has_enough_face(window.face_coverage, config):
         return Reason.FACE_TOO_SELDOM
     return None
 
@@ -44,10 +44,20 @@ def _missing_voice(window: Window, config: DecisionConfig) -> Reason | None:
     speech_s = window.speech_coverage * window.duration_s
     if window.samples is None or speech_s == 0:
         return Reason.NO_SPEECH
-    # A window shorter than twice the minimum can't be asked for more than half its length.
-    if speech_s < min(config.min_speech_s, window.duration_s / 2):
+    if not has_enough_speech(speech_s, window.duration_s, config):
         return Reason.SPEECH_TOO_SHORT
     return None
+
+
+def has_enough_face(coverage: float, config: DecisionConfig) -> bool:
+    """Whether the leading face is in enough of a window's sampled frames."""
+    return coverage >= config.min_face_coverage
+
+
+def has_enough_speech(speech_s: float, duration_s: float, config: DecisionConfig) -> bool:
+    """Whether a window of `duration_s` with `speech_s` of speech is worth scoring."""
+    # A window shorter than twice the minimum can't be asked for more than half its length.
+    return speech_s >= min(config.min_speech_s, duration_s / 2)
 
 
 def is_flat(probs: DoubleArray, thresholds: Thresholds) -> bool:

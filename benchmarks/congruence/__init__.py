@@ -1,0 +1,1 @@
+"""The congruence benchmark on all corpora at hand; see `__main__`."""
