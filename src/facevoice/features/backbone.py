@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from facevoice.errors import ConfigError
 from facevoice.labels import Modality
 from facevoice.results import ModelId
 from facevoice.types import FloatArray, Window
+
+UNKNOWN_CORPORA: Final[tuple[str, ...]] = ("unknown",)
+"""Training corpora of weights whose history nobody here has looked up: no score is above doubt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +20,14 @@ class BackboneSpec:
     """What a backbone takes and gives, and where it comes from.
 
     training_corpora: every corpus whose clips it saw; it is never scored on those.
+    `UNKNOWN_CORPORA` where that is not known;
+    hub_id, revision: where the weights were published, None for those of this package. In a
+    table the revision is what to ask for; in a loaded backbone it is the commit that was got;
+    family: network architecture, "" for the compact ones;
+    input_form, token_form: what goes in and what `embed_tokens` gives, for people to read;
+    num_rows: vectors that make up one embedding of dim = num_rows × row_dim, see `row_dim`;
+    weights_sha256: of the published weights, where known: other bytes are refused;
+    precision: of the numbers the network computes with.
     """
 
     name: str
@@ -25,6 +36,19 @@ class BackboneSpec:
     license: str
     training_corpora: tuple[str, ...]
     preprocessing: str
+    hub_id: str | None = None
+    revision: str | None = None
+    family: str = ""
+    input_form: str = ""
+    token_form: str = ""
+    num_rows: int = 1
+    weights_sha256: str | None = None
+    precision: str = "fp32"
+
+    @property
+    def row_dim(self) -> int:
+        """Width of one vector: an embedding is (num_rows, row_dim), flattened."""
+        return self.dim // self.num_rows
 
 
 class Backbone(Protocol):
@@ -45,6 +69,32 @@ class Backbone(Protocol):
 
         Returns:
             float32 (B, D).
+        """
+        ...
+
+
+@runtime_checkable
+class TokenBackbone(Backbone, Protocol):
+    """A backbone that also tells its tokens over time and its layers, one window at a time."""
+
+    @property
+    def num_layers(self) -> int:
+        """Rows of `embed_layers`."""
+        ...
+
+    @property
+    def num_tokens(self) -> int | None:
+        """Rows of `embed_tokens`; None where they grow with the window's length."""
+        ...
+
+    def embed_tokens(self, window: Window) -> FloatArray:
+        """The last layer over time: float32 (T, D), see `spec.token_form` for what T counts."""
+        ...
+
+    def embed_layers(self, window: Window) -> FloatArray:
+        """The mean over time of every layer: float32 (L, D), what enters the first layer first.
+
+        The last row is `embed` of the window.
         """
         ...
 
@@ -76,18 +126,45 @@ def register_backbone(name: str, factory: BackboneFactory) -> None:
     Raises:
         ConfigError: the name is taken.
     """
-    if name in _FACTORIES:
+    if name in backbone_names():
         raise ConfigError(f"backbone {name!r} is registered already")
     _FACTORIES[name] = factory
 
 
-def create_backbone(name: str, *, num_threads: int = 1) -> Backbone:
-    """Build a registered backbone.
+def backbone_names() -> tuple[str, ...]:
+    """Every name that `create_backbone` knows without a hub or a folder."""
+    from facevoice.features.pretrained import PRETRAINED
+
+    return tuple(sorted({*_FACTORIES, *PRETRAINED}))
+
+
+def create_backbone(name: str, *, num_threads: int = 1, device: str = "auto") -> Backbone:
+    """Build a backbone.
+
+    Args:
+        name: one of `backbone_names()`; or `hub:OWNER/NAME` or `hub:OWNER/NAME@REVISION` for any
+            repository of a family that is known here; or a folder with such a checkpoint; or a
+            folder that `export_backbone` wrote, or one of the ONNX files in it. Behind it may
+            stand `+layers` or `+tokens`, see `facevoice.features.stacked`.
+        num_threads: threads each network may use on the CPU.
+        device: where pretrained networks run: auto (a GPU where there is one), cpu, cuda, ….
 
     Raises:
         ConfigError: no such name; the message lists the choices.
-        WeightsError: its weights are missing or damaged.
+        WeightsError: its weights are missing or damaged, or not what its spec says.
+        MissingExtraError: it needs the extra `full`.
     """
-    if name not in _FACTORIES:
-        raise ConfigError(f"unknown backbone {name!r}; known: {', '.join(sorted(_FACTORIES))}")
-    return _FACTORIES[name](num_threads)
+    from facevoice.features.pretrained import is_pretrained, load_pretrained
+    from facevoice.features.stacked import split_name, stack
+
+    plain, rows = split_name(name)
+    if plain in _FACTORIES:
+        backbone = _FACTORIES[plain](num_threads)
+    elif is_pretrained(plain):
+        backbone = load_pretrained(plain, num_threads=num_threads, device=device)
+    else:
+        raise ConfigError(
+            f"unknown backbone {plain!r}; known: {', '.join(backbone_names())}, "
+            "hub:OWNER/NAME@REVISION, or a folder with a checkpoint"
+        )
+    return backbone if rows is None else stack(backbone, rows)
