@@ -1,0 +1,77 @@
+"""Torch's side of a feature table: whole arrays in memory, batches gathered by row.
+
+With embeddings computed before, a batch is two index operations; worker processes would only cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from facevoice.data.feature_table import FeatureTable, TokenArray
+from facevoice.data.targets import IntArray
+from facevoice.labels import Modality
+from facevoice.types import BoolArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Inputs of the network: tokens (B, T, D) and masks bool (B, T) of both channels or of one."""
+
+    video: Tensor | None
+    video_mask: Tensor | None
+    audio: Tensor | None
+    audio_mask: Tensor | None
+
+    def inputs(self) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
+        """In the order of the network's arguments."""
+        return (self.video, self.video_mask, self.audio, self.audio_mask)
+
+
+class FeatureDataset(Dataset[Batch]):
+    """Faces and voices by row, in memory, on the device.
+
+    Half precision is kept in memory and widened batch by batch.
+    """
+
+    def __init__(
+        self, table: FeatureTable, modalities: tuple[Modality, ...], device: torch.device
+    ) -> None:
+        self.tokens = {m: _tensor(table.arrays[m]).to(device) for m in modalities}
+        self.masks = {m: torch.from_numpy(table.arrays[m].mask).to(device) for m in modalities}
+        self._num_clips = len(table)
+        self.device = device
+
+    def __len__(self) -> int:
+        return self._num_clips
+
+    def __getitem__(self, row: int) -> Batch:
+        rows = torch.tensor([row]).numpy()
+        return self.gather(rows, rows)
+
+    def gather(
+        self,
+        face_rows: IntArray,
+        voice_rows: IntArray,
+        dropped: Mapping[Modality, BoolArray] | None = None,
+    ) -> Batch:
+        """Faces of some rows with voices of others, (B,) each; `dropped` (B,) channels masked."""
+        rows = {Modality.VIDEO: face_rows, Modality.AUDIO: voice_rows}
+        parts: dict[Modality, tuple[Tensor, Tensor]] = {}
+        for modality, tokens in self.tokens.items():
+            index = torch.from_numpy(rows[modality]).to(self.device)
+            mask = self.masks[modality][index]
+            if dropped is not None:
+                mask = mask & ~torch.from_numpy(dropped[modality]).to(self.device)[:, None]
+            parts[modality] = (tokens[index].float(), mask)
+        video = parts.get(Modality.VIDEO, (None, None))
+        audio = parts.get(Modality.AUDIO, (None, None))
+        return Batch(*video, *audio)
+
+
+def _tensor(array: TokenArray) -> Tensor:
+    return torch.from_numpy(array.tokens)

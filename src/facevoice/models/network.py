@@ -1,0 +1,245 @@
+"""The full model's trainable network: standardise, fuse, four heads."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from facevoice.labels import EMOTIONS, NUM_EMOTIONS, Modality
+from facevoice.models.fusion import (
+    AttentionFusion,
+    Channel,
+    ConcatFusion,
+    GatedFusion,
+    KeyedDropout,
+    LateFusion,
+    Noise,
+    hidden_layer,
+)
+from facevoice.models.network_config import NetworkConfig
+
+_TINY = 1e-6
+_NUM_EVIDENCE = 5
+
+
+class Logits(NamedTuple):
+    """What the heads say: emotion, face, voice (B, 8), conflict (B, 2) as match, conflict.
+
+    None for what the network does not have. Where a channel of an item is masked, its own head and
+    the conflict head say nothing of that item, whatever the numbers.
+    """
+
+    emotion: Tensor
+    face: Tensor | None
+    voice: Tensor | None
+    conflict: Tensor | None
+
+
+class Standardize(nn.Module):
+    """(x − mean) / scale with the training set's statistics, kept with the weights."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("scale", torch.ones(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (..., D)."""
+        return (x - self.mean) / self.scale
+
+    def fit(self, x: Tensor) -> None:
+        """Take mean and scale from x (n, D); a dimension that never varies is only centred."""
+        values = x.double()
+        deviation = values.std(dim=0, unbiased=False)
+        steady = deviation <= 1e-6 * (1.0 + values.mean(dim=0).abs())
+        self.mean.copy_(values.mean(dim=0))
+        self.scale.copy_(torch.where(steady, torch.ones_like(deviation), deviation))
+
+
+class LayerMix(nn.Module):
+    """Learnt weighted mean of backbone layers, (B, L, D) → (B, 1, D).
+
+    Peters et al. (2018), Deep contextualized word representations.
+    """
+
+    def __init__(self, num_layers: int) -> None:
+        super().__init__()
+        self.scores = nn.Parameter(torch.zeros(num_layers))
+
+    def forward(self, layers: Tensor) -> Tensor:
+        """The mix."""
+        return (layers * self.scores.softmax(dim=0)[:, None]).sum(dim=1, keepdim=True)
+
+
+class ChannelHead(nn.Module):
+    """Emotion from one channel alone, (B, D) → (B, 8)."""
+
+    def __init__(self, dim: int, config: NetworkConfig, noise: Noise) -> None:
+        super().__init__()
+        self.hidden = (
+            hidden_layer(dim, config.channel_dim, config, noise)
+            if config.channel_dim
+            else KeyedDropout(config.dropout, noise)
+        )
+        self.out = nn.Linear(config.channel_dim or dim, NUM_EMOTIONS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits."""
+        logits: Tensor = self.out(self.hidden(x))
+        return logits
+
+
+class ConflictHead(nn.Module):
+    """Match or conflict, (B, 2), from the fused embedding and, if wanted, from agreement.
+
+    Agreement: soft measures on the channels' posteriors, their outer product, and products and
+    differences of the projected channels; a plain head must find all that by itself.
+    """
+
+    _flat: Tensor
+    _affect: Tensor
+
+    def __init__(self, config: NetworkConfig, noise: Noise) -> None:
+        super().__init__()
+        self.config = config
+        dim = 0 if config.fusion == "late" else config.fused_dim
+        self.project = nn.ModuleDict()
+        if config.conflict_head == "agreement":
+            self.project = nn.ModuleDict(
+                {m.value: nn.Linear(config.dim(m), config.interaction_dim) for m in Modality}
+            )
+            num_merged = NUM_EMOTIONS - 1
+            self.evidence_norm = nn.LayerNorm(2 * config.interaction_dim)
+            dim += _NUM_EVIDENCE + num_merged**2 + 2 * config.interaction_dim
+        self.mlp = nn.Sequential(
+            hidden_layer(dim, config.head_dim, config, noise), nn.Linear(config.head_dim, 2)
+        )
+        flat = torch.tensor([e.is_flat for e in EMOTIONS])
+        keep = torch.cat([flat[None].float(), torch.eye(NUM_EMOTIONS)[~flat]])
+        affect = torch.tensor([[e.valence, e.arousal] for e in EMOTIONS])
+        self.register_buffer("_flat", keep.T.contiguous(), persistent=False)
+        self.register_buffer("_affect", affect, persistent=False)
+
+    def forward(
+        self, fused: Tensor | None, face: Tensor, voice: Tensor, video: Tensor, audio: Tensor
+    ) -> Tensor:
+        """fused (B, F) or None; face, voice: logits (B, 8); video, audio: embeddings (B, D)."""
+        parts = [] if fused is None else [fused]
+        if self.config.conflict_head == "agreement":
+            p, q = face.softmax(dim=-1), voice.softmax(dim=-1)
+            merged_p, merged_q = p @ self._flat, q @ self._flat
+            joint = (merged_p.sqrt()[:, :, None] * merged_q.sqrt()[:, None, :]).flatten(1)
+            left = self.project[Modality.VIDEO.value](video)
+            right = self.project[Modality.AUDIO.value](audio)
+            interaction = torch.cat([left * right, (left - right).abs()], dim=1)
+            parts += [self._evidence(p, q, merged_p, merged_q), joint]
+            parts.append(self.evidence_norm(interaction))
+        logits: Tensor = self.mlp(torch.cat(parts, dim=1))
+        return logits
+
+    def _evidence(self, p: Tensor, q: Tensor, merged_p: Tensor, merged_q: Tensor) -> Tensor:
+        """(B, 5): the compact family's soft measures of agreement, see `conflict_evidence`."""
+        middle = (merged_p + merged_q) / 2
+        divergence = (_relative_entropy(merged_p, middle) + _relative_entropy(merged_q, middle)) / 2
+        agreement = (merged_p * merged_q).sum(dim=1)
+        sharpness = (merged_p**2).sum(dim=1) * (merged_q**2).sum(dim=1)
+        gaps = ((p - q) @ self._affect).abs()
+        logs = torch.stack([agreement, sharpness], dim=1).clamp(min=_TINY).log()
+        return torch.cat([logs, divergence[:, None], gaps], dim=1)
+
+
+def _relative_entropy(p: Tensor, q: Tensor) -> Tensor:
+    return (p * ((p + _TINY) / (q + _TINY)).log()).sum(dim=1)
+
+
+class FusionNetwork(nn.Module):
+    """From both channels' embeddings, any subset of them, to the logits of all heads."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.noise = Noise()
+        dims = {modality: config.dim(modality) for modality in config.modalities}
+        self.standardize = nn.ModuleDict({m.value: Standardize(d) for m, d in dims.items()})
+        self.input_dropout = KeyedDropout(config.input_dropout, self.noise)
+        mixed = config.audio_layers and Modality.AUDIO in dims
+        self.layer_mix = LayerMix(config.audio_layers) if mixed else None
+        self.channel_heads = nn.ModuleDict(
+            {m.value: ChannelHead(d, config, self.noise) for m, d in dims.items()}
+        )
+        self.fusion: nn.Module
+        self.emotion_head: nn.Module
+        if config.fusion == "late":
+            self.fusion = LateFusion(config, NUM_EMOTIONS)
+            self.emotion_head = nn.Identity()
+        else:
+            kinds = {"concat": ConcatFusion, "gated": GatedFusion, "attention": AttentionFusion}
+            self.fusion = kinds[config.fusion](config, self.noise)
+            self.emotion_head = nn.Sequential(
+                hidden_layer(config.fused_dim, config.head_dim, config, self.noise),
+                nn.Linear(config.head_dim, NUM_EMOTIONS),
+            )
+        self.conflict_head = ConflictHead(config, self.noise) if config.is_multimodal else None
+
+    def forward(
+        self,
+        video: Tensor | None = None,
+        video_mask: Tensor | None = None,
+        audio: Tensor | None = None,
+        audio_mask: Tensor | None = None,
+    ) -> Logits:
+        """Logits of a batch.
+
+        Args:
+            video: (B, T, D) tokens; not used where the network has no such modality.
+            video_mask: bool (B, T), which tokens are there; none of them, if the channel is absent.
+            audio: (B, S, D) tokens, or layers where the network mixes layers.
+            audio_mask: bool (B, S).
+        """
+        given = {Modality.VIDEO: (video, video_mask), Modality.AUDIO: (audio, audio_mask)}
+        channels = {m: self._channel(m, *given[m]) for m in self.config.modalities}
+        means = {modality: channel.mean() for modality, channel in channels.items()}
+        heads = {m: self.channel_heads[m.value](mean) for m, mean in means.items()}
+        face, voice = heads.get(Modality.VIDEO), heads.get(Modality.AUDIO)
+        fused: Tensor | None = None
+        if self.config.fusion == "late":
+            emotion = self.fusion(heads, {m: c.present for m, c in channels.items()})
+        else:
+            fused = self.fusion(channels)
+            emotion = self.emotion_head(fused)
+        conflict = None
+        if self.conflict_head is not None and face is not None and voice is not None:
+            silent = {m: self._silenced(heads[m], c) for m, c in channels.items()}
+            conflict = self.conflict_head(
+                fused,
+                silent[Modality.VIDEO],
+                silent[Modality.AUDIO],
+                means[Modality.VIDEO],
+                means[Modality.AUDIO],
+            )
+        return Logits(emotion, face, voice, conflict)
+
+    def _channel(self, modality: Modality, tokens: Tensor | None, mask: Tensor | None) -> Channel:
+        if tokens is None or mask is None:
+            raise ValueError(f"the network looks at {modality}, but no such tokens were given")
+        tokens = self.standardize[modality.value](tokens)
+        if modality is Modality.AUDIO and self.layer_mix is not None:
+            tokens, mask = self.layer_mix(tokens), mask.any(dim=1, keepdim=True)
+        # Padding and absent channels may hold anything, also what is not finite.
+        tokens = torch.where(mask.unsqueeze(-1), tokens, torch.zeros_like(tokens))
+        return Channel(self.input_dropout(tokens), mask)
+
+    @staticmethod
+    def _silenced(logits: Tensor, channel: Channel) -> Tensor:
+        """An absent channel's posterior is uniform: it says nothing."""
+        return torch.where(channel.present, logits, torch.zeros_like(logits))
+
+
+def count_parameters(network: nn.Module) -> int:
+    """How many numbers are trained."""
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)
