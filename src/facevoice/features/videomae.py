@@ -52,13 +52,13 @@ class VideoMae:
         self._num_threads = num_threads
         self._batch_size = batch_size or (1 if self._device.type == "cpu" else 8)
         self.network = network.to(self._device)
-        self._tap = LayerTap(self.network)
+        self.tap = LayerTap(self.network)
         self._num_steps: int = face_input.num_frames // network.config.tubelet_size
 
     @property
     def num_layers(self) -> int:
         """Rows of `embed_layers`."""
-        return self._tap.num_layers
+        return self.tap.num_layers
 
     @property
     def num_tokens(self) -> int:
@@ -96,7 +96,7 @@ class VideoMae:
 
         frames = torch.from_numpy(np.stack([self.input.prepare(w) for w in windows]))
         with frozen_run(self._num_threads):
-            return self._tap(frames.to(self._device))
+            return self.tap(frames.to(self._device))
 
 
 def load_videomae(

@@ -59,13 +59,13 @@ class Wav2Vec2:
         self._num_threads = num_threads
         self._batch_size = batch_size or (1 if self._device.type == "cpu" else 8)
         self.network = network.to(self._device)
-        self._tap = LayerTap(self.network)
+        self.tap = LayerTap(self.network)
         self.frames_per_token = frames_per_token(network.config.conv_stride)
 
     @property
     def num_layers(self) -> int:
         """Rows of `embed_layers`."""
-        return self._tap.num_layers
+        return self.tap.num_layers
 
     @property
     def num_tokens(self) -> None:
@@ -126,7 +126,7 @@ class Wav2Vec2:
             mask = np.arange(max(lengths)) < np.array(lengths)[:, np.newaxis]
             arguments["attention_mask"] = torch.from_numpy(mask.astype(np.int64)).to(self._device)
         with frozen_run(self._num_threads):
-            layers = self._tap(torch.from_numpy(samples).to(self._device), **arguments)
+            layers = self.tap(torch.from_numpy(samples).to(self._device), **arguments)
         config = self.network.config
         num_frames = [count_frames(n, config.conv_kernel, config.conv_stride) for n in lengths]
         return layers, num_frames
