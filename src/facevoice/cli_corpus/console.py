@@ -98,11 +98,15 @@ def say(console: Console, line: str) -> None:
     console.print(Text(line, overflow="fold"))
 
 
-def show_problems(problems: Sequence[ClipProblem], what: str) -> None:
-    """Each problem on standard error, and how many clips they concern."""
+def count(number: int, noun: str) -> str:
+    """1 clip, 1,200 clips."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def show_problems(problems: Sequence[ClipProblem], verdict: str) -> None:
+    """Each problem on standard error, and on how many clips the verdict was passed."""
     if not problems:
         return
     for problem in problems:
         complain(f"{problem.clip_id}: {problem.message} [{problem.kind}]")
-    num_clips = len({problem.clip_id for problem in problems})
-    complain(f"{num_clips:,} {'clip' if num_clips == 1 else 'clips'} {what}.")
+    complain(f"{verdict}: {count(len({problem.clip_id for problem in problems}), 'clip')}.")

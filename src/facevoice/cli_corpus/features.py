@@ -14,6 +14,7 @@ from facevoice.cli_corpus.console import (
     Corpora,
     Manifest,
     Quiet,
+    count,
     read_table,
     say,
     show_problems,
@@ -86,12 +87,12 @@ def extract(
                 on_progress=lambda at: step(at.num_done, at.num_all, f"{at.stage} {at.name}"),
             )
     if not quiet:
-        new = f"{report.num_records:,} new records in {store}"
-        known = f"{report.num_known:,} were stored already"
-        say(console, f"{report.num_extracted:,} clips extracted, {known}; {new}.")
+        new = f"{count(report.num_records, 'new record')} in {store}"
+        known = f"{report.num_known:,} known from an earlier run"
+        say(console, f"{count(report.num_extracted, 'clip')} extracted, {known}; {new}.")
         say(console, f"Backbones: {', '.join(backbone.id for backbone in report.backbones)}")
-    show_problems(report.damages, "are damaged, and were used as far as they go")
-    show_problems(report.problems, "can't be used")
+    show_problems(report.damages, "Damaged, used as far as they go")
+    show_problems(report.problems, "Failed")
     if report.problems:
         raise typer.Exit(EXIT_FAILED)
 

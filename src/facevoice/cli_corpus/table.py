@@ -15,6 +15,7 @@ from facevoice.cli_corpus.console import (
     Corpora,
     Manifest,
     Quiet,
+    count,
     read_table,
     say,
     show_problems,
@@ -110,8 +111,8 @@ def prepare(
             )
     if not quiet:
         _show_preparation(console, preparation, probe)
-    show_problems(preparation.probed.damages, "end early, and stay in the table as they are")
-    show_problems(preparation.probed.problems, "can't be used, and are left out of the table")
+    show_problems(preparation.probed.damages, "Ending early, in the table as they are")
+    show_problems(preparation.probed.problems, "Unusable, left out of the table")
     if preparation.probed.problems:
         raise typer.Exit(EXIT_FAILED)
 
@@ -163,22 +164,21 @@ def split(
         for one in splits.splits:
             sizes = ", ".join(f"{len(ids):,} {part}" for part, ids in one.parts().items())
             say(console, f"{one.name}: {sizes}")
-        say(console, f"{len(splits.splits)} splits in {out}; no speaker crosses.")
+        say(console, f"{count(len(splits.splits), 'split')} in {out}; no speaker crosses.")
 
 
 def _show_preparation(console: Console, preparation: Preparation, probe: bool) -> None:
     probed = preparation.probed
     files = " and ".join(str(path) for path in preparation.paths)
-    say(console, f"{len(preparation.clips):,} clips in {files}.")
+    say(console, f"{count(len(preparation.clips), 'clip')} in {files}.")
     if probe:
         known = f"{probed.num_remembered:,} known from an earlier run"
-        say(console, f"{probed.num_probed:,} files probed, {known}.")
+        say(console, f"{count(probed.num_probed, 'file')} probed, {known}.")
     if probed.num_silent:
-        say(console, f"{probed.num_silent:,} films hold no sound; they are picture only.")
+        say(console, f"Without sound, so picture only: {count(probed.num_silent, 'film')}.")
     for note in preparation.notes:
         say(console, note)
     for kind in preparation.skipped:
-        one = kind.num_files == 1
-        files = "1 file" if one else f"{kind.num_files:,} files"
-        example = kind.example if one else f"for example {kind.example}"
+        files = count(kind.num_files, "file")
+        example = kind.example if kind.num_files == 1 else f"for example {kind.example}"
         say(console, f"Left out of {kind.corpus}: {files} ({kind.reason}): {example}")
