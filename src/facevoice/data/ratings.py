@@ -27,9 +27,7 @@ def add_ratings(clips: tuple[Clip, ...], table: Path) -> tuple[tuple[Clip, ...],
     if not clips:
         named = (clip_of_stem(stem) for stem in votes.stems)
         clips = tuple(clip for clip in named if isinstance(clip, Clip))
-        note = (
-            f"CREMA-D: no film and no sound; {len(clips)} clips of {source} stand without files."
-        )
+        note = f"CREMA-D: no film and no sound; {len(clips)} clips of {source} stand without files."
     else:
         rated = {f"cremad/{stem}" for stem in votes.stems}
         num_rated = sum(clip.clip_id in rated for clip in clips)
