@@ -19,6 +19,7 @@ from rich.text import Text
 from facevoice.batch import FileAnalyzer, FoundFile, ProgressCallback, analyze_paths, find_files
 from facevoice.cli_corpus import add_corpus_commands
 from facevoice.cli_data import data_app
+from facevoice.cli_evaluate import add_evaluation_commands
 from facevoice.config import AnalyzerConfig, WindowConfig
 from facevoice.errors import ConfigError, FacevoiceError
 from facevoice.labels import Status
@@ -43,6 +44,7 @@ app = typer.Typer(
 
 add_corpus_commands(data_app)
 app.add_typer(data_app, name="data")
+add_evaluation_commands(app)
 
 _WINDOWS: Final = WindowConfig()
 _Paths = Annotated[

@@ -29,9 +29,9 @@ def find_contamination(info: RunInfo, corpus: str) -> Contamination:
     """Hold the run's backbones against `corpus`; CREMA-D, crema_d and cremad are the same."""
     seen, unknown = [], []
     for backbone in info.backbones:
-        if backbone.training_corpora is None:
+        if backbone.known_corpora is None:
             unknown.append(backbone.name)
-        elif _plain(corpus) in map(_plain, backbone.training_corpora):
+        elif _plain(corpus) in map(_plain, backbone.known_corpora):
             seen.append(backbone.name)
     return Contamination(corpus, tuple(seen), tuple(unknown))
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from facevoice.errors import EvaluationError
+from facevoice.features.backbone import UNKNOWN_CORPORA
 from facevoice.version import VERSION
 
 FORMAT: Final = "facevoice-run/1"
@@ -70,11 +71,17 @@ class UsedBackbone:
     """A frozen network behind a run.
 
     name: `id@revision`;
-    training_corpora: every corpus whose clips it saw, None where nobody has published them.
+    training_corpora: every corpus whose clips it saw; None, or `UNKNOWN_CORPORA`, where that is
+    not known.
     """
 
     name: str
     training_corpora: tuple[str, ...] | None
+
+    @property
+    def known_corpora(self) -> tuple[str, ...] | None:
+        """`training_corpora`, None where they are not known."""
+        return None if self.training_corpora == UNKNOWN_CORPORA else self.training_corpora
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any, Final
 
 from facevoice.evaluation.audits import AuditResult
+from facevoice.evaluation.compare import Comparison
 from facevoice.evaluation.conflict_scores import ConflictScores, score_conflicts
 from facevoice.evaluation.contamination import find_contamination, refuse_contaminated
 from facevoice.evaluation.emotion_scores import EmotionScores, emotion_cells, score_emotions
@@ -16,6 +17,7 @@ from facevoice.evaluation.predictions import Run, RunInfo
 from facevoice.version import VERSION
 
 FORMAT: Final = "facevoice-scores/1"
+COMPARISON_FORMAT: Final = "facevoice-comparison/1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ def score_run(run: Run, *, num_resamples: int = 2000, strict: bool = False) -> S
         emotions=tuple(sorted(emotions, key=lambda cell: _rank(cell, run.info))),
         conflicts=tuple(conflicts),
         audits=run.audits,
-        unknown_training=tuple(b.name for b in backbones if b.training_corpora is None),
+        unknown_training=tuple(b.name for b in backbones if b.known_corpora is None),
     )
 
 
@@ -93,6 +95,12 @@ def scores_to_dict(scores: Scores) -> dict[str, Any]:
     """For `scores.json`. A refused figure is `{"refused": reason}`."""
     plain = _plain(scores)
     return {"format": FORMAT, "facevoice_version": VERSION, **plain}
+
+
+def comparison_to_dict(comparison: Comparison) -> dict[str, Any]:
+    """For `comparison.json`."""
+    plain = _plain(comparison)
+    return {"format": COMPARISON_FORMAT, "facevoice_version": VERSION, **plain}
 
 
 def _rank(cell: EmotionScores, info: RunInfo) -> tuple[str, bool]:

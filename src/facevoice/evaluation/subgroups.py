@@ -168,8 +168,9 @@ def _gap_weights(members: IntArray, rest: IntArray, size: int, num_resamples: in
     if np.isin(inside, outside).any():
         return draw_weights(size, num_resamples, seed=0)
     weights = np.zeros((num_resamples, size))
-    weights[:, inside] = draw_weights(len(inside), num_resamples, seed=0)
-    weights[:, outside] = draw_weights(len(outside), num_resamples, seed=1)
+    # In one order whichever side is the group: of two groups, each gap mirrors the other.
+    for seed, side in enumerate(sorted((inside, outside), key=lambda numbers: int(numbers[0]))):
+        weights[:, side] = draw_weights(len(side), num_resamples, seed)
     return weights
 
 
