@@ -133,6 +133,12 @@ def pair_posteriors(
     )
 
 
+def of_speaker(channel: Channel, posteriors: Posteriors, speaker: str) -> Posteriors:
+    """Those of one speaker's clips."""
+    own = np.unique(channel.clip_ids[channel.samples.speakers == speaker]).tolist()
+    return {clip_id: posteriors[clip_id] for clip_id in own}
+
+
 def crossfit(
     face_channel: Channel,
     voice_channel: Channel,
@@ -153,10 +159,10 @@ def crossfit(
         print(f"  without {speaker}: {weights}", flush=True)
         test = [p for p in (*pairs, *originals) if p.speaker == speaker]
         f, v = pair_posteriors(test, face, voice)
+        scored.face.update(of_speaker(face_channel, face, speaker))
+        scored.voice.update(of_speaker(voice_channel, voice, speaker))
         for pair, both, prob in zip(test, fusion(f, v), conflict(f, v), strict=True):
             key = (pair.face_clip_id, pair.voice_clip_id)
-            scored.face[pair.face_clip_id] = face[pair.face_clip_id]
-            scored.voice[pair.voice_clip_id] = voice[pair.voice_clip_id]
             scored.fused[key] = both
             scored.conflict[key] = float(prob)
     return scored

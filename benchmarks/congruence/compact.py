@@ -9,7 +9,7 @@ length of their speaker's sentence, since lengths give conflicts away.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +42,7 @@ from facevoice.evaluation.predictions import (
 )
 from facevoice.features.backbone import create_backbone
 from facevoice.features.extract import backbone_id
-from facevoice.labels import Modality
+from facevoice.labels import NUM_EMOTIONS, Modality
 from facevoice.workbench.extraction import extract_clips
 from facevoice.workbench.prepare import probe_clips
 from facevoice.workbench.stored_features import ClipFeatures, read_features
@@ -147,15 +147,20 @@ def run_voice(data: CompactData, command: str) -> Run:
 
 
 def make_all_pairs(data: CompactData) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
-    """Pairs and originals of the audio-visual corpus of which face and voice were found."""
-    plan = PAIR_PLANS[AV_CORPUS]
-    clips = [clip for clip in data.clips.values() if clip.corpus == AV_CORPUS]
+    """Pairs and originals of the audio-visual corpus, of clips whose face and voice were found."""
     seen, heard = set(data.faces.clip_ids.tolist()), set(data.voices.clip_ids.tolist())
-
-    def usable(pairs: tuple[Pair, ...]) -> tuple[Pair, ...]:
-        return tuple(p for p in pairs if p.face_clip_id in seen and p.voice_clip_id in heard)
-
-    return usable(make_pairs(clips, plan)), usable(original_pairs(clips, plan))
+    found = [
+        replace(
+            clip,
+            video_path=clip.video_path if clip.clip_id in seen else None,
+            audio_path=clip.audio_path if clip.clip_id in heard else None,
+        )
+        for clip in data.clips.values()
+        if clip.corpus == AV_CORPUS
+    ]
+    plan = PAIR_PLANS[AV_CORPUS]
+    originals = [pair for pair in original_pairs(found, plan) if pair.voice_clip_id in heard]
+    return make_pairs(found, plan), tuple(originals)
 
 
 def run_javanese(data: CompactData, audits: Sequence[AuditResult], command: str) -> Run:
@@ -179,22 +184,29 @@ def run_javanese(data: CompactData, audits: Sequence[AuditResult], command: str)
     )
     return Run(
         info,
-        emotions_of_originals(data, originals, scored),
+        emotions_of_films(data, scored),
         conflicts_of_pairs(data, (*pairs, *originals), scored),
         tuple(audits),
     )
 
 
-def emotions_of_originals(
-    data: CompactData, originals: Sequence[Pair], scored: Scored
-) -> EmotionPredictions:
-    keys = [(pair.face_clip_id, pair.voice_clip_id) for pair in originals]
+def emotions_of_films(data: CompactData, scored: Scored) -> EmotionPredictions:
+    """Every film; a channel that was not found gives no answer, and the other one both."""
+    clips = [c for c in data.clips.values() if c.corpus == AV_CORPUS and c.video_path is not None]
+    nothing = np.full(NUM_EMOTIONS, np.nan)
+    face = [scored.face.get(clip.clip_id, nothing) for clip in clips]
+    voice = [scored.voice.get(clip.clip_id, nothing) for clip in clips]
+    alone = [v if np.isnan(f).any() else f for f, v in zip(face, voice, strict=True)]
+    fused = [
+        scored.fused.get((clip.clip_id, clip.clip_id), other)
+        for clip, other in zip(clips, alone, strict=True)
+    ]
     return emotion_predictions(
-        [data.clips[face] for face, _ in keys],
-        fold=[pair.speaker for pair in originals],
-        face=np.array([scored.face[face] for face, _ in keys]),
-        voice=np.array([scored.voice[voice] for _, voice in keys]),
-        fused=np.array([scored.fused[key] for key in keys]),
+        clips,
+        fold=[clip.speaker_key for clip in clips],
+        face=np.array(face),
+        voice=np.array(voice),
+        fused=np.array(fused),
     )
 
 

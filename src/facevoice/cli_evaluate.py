@@ -11,7 +11,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from facevoice.errors import FacevoiceError
+from facevoice.cli_evaluate_table import (
+    TABLE_SUFFIXES,
+    ModelRequest,
+    ScoringOptions,
+    evaluate_table,
+)
+from facevoice.errors import ConfigError, FacevoiceError
 from facevoice.screen import complain
 
 if TYPE_CHECKING:
@@ -34,12 +40,47 @@ def add_evaluation_commands(app: typer.Typer) -> None:
 
 def evaluate(
     source: Annotated[
-        Path, typer.Argument(metavar="RUN", help="A run folder: run.json with its predictions.")
+        Path,
+        typer.Argument(
+            metavar="RUN|MANIFEST",
+            help="A run folder (run.json with its predictions), or a table made by `data prepare` "
+            "on which a model is run first.",
+        ),
     ],
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where the results go. Default: the run's folder."),
+        typer.Option(
+            metavar="DIR",
+            help="Where the results go. Default: the run's folder; a table needs it.",
+        ),
     ] = None,
+    model_type: Annotated[
+        str,
+        typer.Option(
+            metavar="TYPE",
+            help="Channels that the model may read: multimodal, video, audio. For a table.",
+        ),
+    ] = "multimodal",
+    store: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Feature store. Default: features.db beside the table."),
+    ] = None,
+    corpora: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--corpus", metavar="NAME", help="Only this corpus of the table; may be given again."
+        ),
+    ] = None,
+    split: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Only the test clips of these splits of the table."),
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option(metavar="N", min=1, max=256, help="Processes that extract features.")
+    ] = 1,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a run that lies in --out.")
+    ] = False,
     strict: Annotated[
         bool,
         typer.Option("--strict", help="Fail if a backbone was trained on a corpus of the run."),
@@ -47,19 +88,29 @@ def evaluate(
     resamples: _Resamples = RESAMPLES,
     quiet: _Quiet = False,
 ) -> None:
-    """Score a run's predictions: scores.json, scores.md, and index.html with all curves.
+    """Score predictions: scores.json, scores.md, and index.html with all curves.
 
-    Scoring reads files only, never a model. A figure that the data do not define is refused, with
-    the reason; figures of a corpus that a backbone was trained on are marked as contaminated.
+    Of a table, features are extracted where the store lacks them, predictions are written once to
+    --out, and scored from there. Scoring reads files only, never a model. A figure that the data
+    do not define is refused, with the reason; figures of a corpus that a backbone was trained on
+    are marked as contaminated.
 
-    Exit codes: 0 done, 1 the run can't be read or scored (or is contaminated, with --strict).
+    Exit codes: 0 done, 1 the run can't be read or scored (or is contaminated, with --strict), 2
+    wrong usage.
     """
     from facevoice.evaluation.publish import PAGE
     from facevoice.evaluation.publish import evaluate as score_folder
     from facevoice.evaluation.score_page import score_page
 
     folder = out or source
-    scores = _or_stop(lambda: score_folder(source, folder, num_resamples=resamples, strict=strict))
+    if source.suffix in TABLE_SUFFIXES and not source.is_dir():
+        asked = ModelRequest(source, out, model_type, store, corpora, split, jobs)
+        options = ScoringOptions(resamples, strict, overwrite)
+        scores = _or_stop(lambda: evaluate_table(asked, options, Console(highlight=False), quiet))
+    else:
+        scores = _or_stop(
+            lambda: score_folder(source, folder, num_resamples=resamples, strict=strict)
+        )
     page = score_page(scores)
     _warn(page)
     if not quiet:
@@ -113,6 +164,9 @@ def compare(
 def _or_stop(action: Callable[[], Any]) -> Any:
     try:
         return action()
+    except ConfigError as error:
+        complain(f"Error: {error}")
+        raise typer.Exit(EXIT_USAGE) from error
     except FacevoiceError as error:
         complain(str(error))
         raise typer.Exit(EXIT_FAILED) from error

@@ -129,7 +129,7 @@ def test_a_voice_that_ends_sooner_is_compared_where_both_are(clips):
     long = make_features(face, Modality.VIDEO, windows=3)
     short = make_features(voice, Modality.AUDIO, windows=1)
     stored = StoredClips({face.clip_id: long}, {voice.clip_id: short})
-    pairs = [p for p in make_pairs(clips, PAIR_PLANS["javanese"])]
+    pairs = list(make_pairs(clips, PAIR_PLANS["javanese"]))
     pair = replace(pairs[0], face_clip_id=face.clip_id, voice_clip_id=voice.clip_id)
     table = predict_conflicts(clips, [pair], stored, EchoScorer(), CONFIG)
     expected = 1 - float(long.embeddings[0].astype(float) @ short.embeddings[0].astype(float))

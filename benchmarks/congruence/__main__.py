@@ -1,0 +1,106 @@
+"""The congruence benchmark on every corpus at hand; writes runs, their scores, and the pages.
+
+    python -m benchmarks.congruence --corpora CORPORA --work WORK [--docs docs/benchmarks]
+
+CORPORA (or FACEVOICE_CORPORA) holds javanese.zip, ravdess_audio.zip, ravdess_av.zip, emodb.zip,
+fer2013.zip, ravdess_posteriors.zip and cremad_votes.zip; those that are absent are left out, and
+said so. Runs go to WORK/runs and can be scored again by `facevoice evaluate`; what was extracted is
+kept in WORK.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.congruence import compact, cremad_votes, fer2013, ravdess_posteriors
+from benchmarks.congruence.javanese_audits import audit_javanese
+from benchmarks.congruence.overview import write_overview
+
+from facevoice.data.archive import corpus_root
+from facevoice.evaluation.predictions import Run, write_run
+from facevoice.evaluation.publish import evaluate
+from facevoice.evaluation.score import Scores
+
+COMMAND = "python -m benchmarks.congruence --corpora CORPORA --work WORK"
+COMPACT_ARCHIVES = ("javanese", "ravdess_audio", "ravdess_av", "emodb")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    corpora = os.environ.get("FACEVOICE_CORPORA")
+    parser.add_argument("--corpora", type=Path, default=Path(corpora) if corpora else None)
+    parser.add_argument("--work", type=Path, required=True, help="folder for all that is made")
+    parser.add_argument("--docs", type=Path, help="write the pages here too")
+    parser.add_argument("--only", nargs="*", help="names of studies")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--resamples", type=int, default=2000)
+    arguments = parser.parse_args()
+    if arguments.corpora is None:
+        raise SystemExit("give --corpora DIR or set FACEVOICE_CORPORA: the folder of zip files")
+    runs = collect(arguments)
+    scores = [score(run, arguments) for run in runs]
+    if arguments.docs is not None:
+        write_pages(scores, arguments)
+
+
+def collect(arguments: argparse.Namespace) -> list[Run]:
+    """Every study whose corpora are there."""
+    corpora, work = arguments.corpora, arguments.work
+    studies: dict[str, tuple[tuple[str, ...], Callable[[], list[Run]]]] = {
+        "compact": (COMPACT_ARCHIVES, lambda: run_compact(corpora, work, arguments.jobs)),
+        "fer2013": (("fer2013",), lambda: [fer2013.run(corpora, work, COMMAND)]),
+        "ravdess-posteriors": (
+            (ravdess_posteriors.ARCHIVE,),
+            lambda: [ravdess_posteriors.run(corpora, work, COMMAND)],
+        ),
+        "cremad-votes": (
+            (cremad_votes.ARCHIVE,),
+            lambda: [cremad_votes.run(corpora, work, COMMAND)],
+        ),
+    }
+    runs: list[Run] = []
+    for name, (archives, make) in studies.items():
+        if arguments.only and name not in arguments.only:
+            continue
+        absent = [a for a in archives if not any((corpora / f).exists() for f in (a, f"{a}.zip"))]
+        if absent:
+            print(f"{name}: left out, {', '.join(absent)} not in {corpora}", flush=True)
+            continue
+        begun_s = time.monotonic()
+        runs += make()
+        print(f"{name}: predicted in {time.monotonic() - begun_s:.0f} s", flush=True)
+    return runs
+
+
+def run_compact(corpora: Path, work: Path, jobs: int) -> list[Run]:
+    data = compact.read_data(corpora, work, jobs)
+    audits = audit_javanese(data, work, jobs)
+    return [
+        compact.run_javanese(data, audits, COMMAND),
+        compact.run_voice(data, COMMAND),
+        compact.run_filmed(data, COMMAND),
+    ]
+
+
+def score(run: Run, arguments: argparse.Namespace) -> Scores:
+    """Write the predictions once, and score them from the file."""
+    folder = arguments.work / "runs" / run.info.name
+    write_run(folder, run.info, run.emotions, run.conflicts, run.audits, overwrite=True)
+    return evaluate(folder, folder / "scores", num_resamples=arguments.resamples)
+
+
+def write_pages(scores: list[Scores], arguments: argparse.Namespace) -> None:
+    votes = None
+    if any("cremad" in part.info.corpora for part in scores):
+        votes = corpus_root(arguments.corpora, cremad_votes.ARCHIVE, work=arguments.work)
+    write_overview(scores, arguments.work / "runs", arguments.docs, votes, COMMAND)
+
+
+if __name__ == "__main__":
+    main()
