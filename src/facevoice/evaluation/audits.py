@@ -14,8 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from facevoice.errors import EvaluationError
-from facevoice.evaluation.bootstrap import Interval, cluster_bootstrap
+from facevoice.evaluation.bootstrap import Interval, percentile_interval
+from facevoice.evaluation.checks import binary_values
 from facevoice.evaluation.metrics import auroc
+from facevoice.evaluation.resampling import Resampler, auroc_statistic
 from facevoice.types import DoubleArray
 
 AUROC_LIMIT: Final = 0.55
@@ -67,10 +69,7 @@ def audit_scores(
     Raises:
         EvaluationError: only one class or one speaker, unequal lengths, or NaN.
     """
-    interval = cluster_bootstrap(
-        auroc, (np.asarray(is_conflict), np.asarray(scores)), speakers, num_resamples=num_resamples
-    )
-    return AuditResult(name, interval, limit)
+    return AuditResult(name, _auroc(is_conflict, scores, speakers, num_resamples), limit)
 
 
 def audit_features(
@@ -95,7 +94,7 @@ def audit_features(
     if values.ndim != 2 or len(values) != len(conflict) or not np.isfinite(values).all():
         raise EvaluationError(f"features must be finite and (n, k), got {values.shape}")
     scores = leave_one_group_out(conflict, values, speakers)
-    interval = cluster_bootstrap(auroc, (conflict, scores), speakers, num_resamples=num_resamples)
+    interval = _auroc(conflict, scores, speakers, num_resamples)
     return AuditResult(name, interval, limit, two_sided=False)
 
 
@@ -143,6 +142,18 @@ def leave_one_group_out(
         held = names == name
         scores[held] = _fit_ridge(features[~held], positive[~held])(features[held])
     return scores
+
+
+def _auroc(
+    is_conflict: npt.ArrayLike, scores: npt.ArrayLike, speakers: Sequence[str], num_resamples: int
+) -> Interval:
+    """As `cluster_bootstrap` gives it, from each speaker's sums."""
+    positive, score = binary_values(is_conflict, scores, "an audit's AUROC")
+    if len(speakers) != len(score):
+        raise EvaluationError(f"{len(score)} scores, but {len(speakers)} speakers")
+    drawn = Resampler.of(np.asarray(speakers, dtype=object), num_resamples)
+    statistic = auroc_statistic(positive, score, drawn.index, drawn.num_clusters)
+    return percentile_interval(auroc(positive, score), statistic(drawn.weights), drawn.num_clusters)
 
 
 def _fit_ridge(

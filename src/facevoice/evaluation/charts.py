@@ -84,19 +84,18 @@ def reliability_chart(name: str, points: Reliability, xlabel: str, ylabel: str) 
     return canvas.svg
 
 
-def risk_chart(name: str, curve: Curve, coverage: float) -> str:
-    """Share of wrong calls among the surest, up to all."""
+def risk_chart(name: str, curve: Curve, coverage: float, risk: float) -> str:
+    """Share of wrong calls among the surest, up to all; a mark at `coverage`."""
     with _canvas(name) as canvas:
         axes = canvas.axes
         axes.plot(curve.x, curve.y, color=BLUE, linewidth=2)
-        risk = float(np.interp(coverage, curve.x, curve.y))
         axes.plot([coverage], [risk], "o", color=ORANGE)
         axes.annotate(
             f"{100 * risk:.1f} % at {100 * coverage:.0f} %",
             (coverage, risk),
-            xytext=(0, -16),
+            xytext=(-4, 10),
             textcoords="offset points",
-            ha="center",
+            ha="right",
         )
         axes.set_xlim(0, 1)
         axes.set_ylim(0, max(0.05, 1.15 * max(curve.y)))

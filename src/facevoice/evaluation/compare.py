@@ -94,9 +94,10 @@ def _emotion_cells(runs: Sequence[Run], num_resamples: int) -> tuple[ComparedCel
         shared &= set(emotion_cells(table))
     headline = runs[0].info.emotion_target
     cells = []
+    # A stable sort: within a corpus the headline target first, all else in the order of scores.
+    ordered = [cell for cell in emotion_cells(tables[0]) if cell in shared]
     for channel, target, corpus in sorted(
-        shared,
-        key=lambda cell: (cell[2], cell[1] is not headline, [*Target].index(cell[1]), cell[0]),
+        ordered, key=lambda cell: (cell[2], cell[1] is not headline)
     ):
         usable = [_usable(table, channel, target, corpus) for table in tables]
         rows = _join([table.clip_id for table in usable])

@@ -201,16 +201,18 @@ def _charts(cell: ConflictScores) -> list[Chart]:
                 "share that are conflicts",
             )
         )
-    if not isinstance(risks, Refused):
+    surest = cell.selective.risk_80
+    if not isinstance(risks, Refused) and not isinstance(surest, Refused):
         at = [
             f"{100 * float(np.interp(share, risks.x, risks.y)):.1f} % wrong at {100 * share:.0f} %"
-            for share in (0.2, 0.5, COVERAGE, 1.0)
+            for share in (0.2, 0.5, 1.0)
         ]
+        at.append(f"{100 * surest.value:.1f} % wrong at {100 * COVERAGE:.0f} %")
         charts.append(
             Chart(
                 f"Risk and coverage, {about}",
                 f"Share of wrong calls by share of pairs answered, {about}: {'; '.join(at)}.",
-                lambda: risk_chart(f"risk-{key}", risks, COVERAGE),
+                lambda: risk_chart(f"risk-{key}", risks, COVERAGE, surest.value),
             )
         )
     return charts

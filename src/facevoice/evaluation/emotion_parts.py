@@ -153,14 +153,17 @@ def _lead(cells: tuple[EmotionScores, ...], target: Target) -> str:
     words += f"{100 / len(classes):.1f} %."
     if Emotion.CALM not in classes and Emotion.NEUTRAL in classes:
         words += " Calm counts as neutral."
-    return words + " Rows of different targets answer different questions."
+    return words + (
+        " Rows of different targets answer different questions. “UAR over all” counts clips "
+        "without an answer as wrong; the other figures leave them out."
+    )
 
 
 def _figures_table(cells: tuple[EmotionScores, ...], corpus: str, *, void: bool) -> Table:
     columns = ("channel", "target", "UAR", "WAR", "macro-F1", "weighted F1", "ECE", "Brier")
     table = TableBuilder(
         f"Figures on {corpus}, with 95 % intervals over speakers",
-        (*columns, "clips", "speakers", "no answer", "UAR, no answer = wrong"),
+        (*columns, "clips", "speakers", "no answer", "UAR over all"),
         void,
     )
     for cell in cells:
