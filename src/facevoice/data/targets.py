@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from facevoice.data.clips import Clip
 from facevoice.data.pairs import Pair, PairKind
 from facevoice.data.registry import corpus_names, create_corpus
-from facevoice.data.votes import VOTE_EMOTIONS, IntArray, Votes
+from facevoice.data.votes import VOTE_EMOTIONS, Votes
 from facevoice.errors import CorpusError
 from facevoice.labels import NUM_EMOTIONS, Emotion, Outcome
 from facevoice.types import BoolArray, FloatArray
+
+IntArray = npt.NDArray[np.int64]
 
 NEUTRAL: Final = Emotion.NEUTRAL.position
 CALM: Final = Emotion.CALM.position

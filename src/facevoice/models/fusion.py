@@ -189,6 +189,22 @@ class _AttentionBlock(nn.Module):
         return x.view(batch, tokens, self.num_heads, dim // self.num_heads).transpose(1, 2)
 
 
+class _SelfAttention(nn.Module):
+    """Layers in which the tokens of one channel attend to each other."""
+
+    def __init__(self, config: NetworkConfig, noise: Noise) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            [_AttentionBlock(config, noise) for _ in range(config.attention_layers)]
+        )
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """tokens (B, T, D), of which mask (B, T) are there."""
+        for block in self.blocks:
+            tokens = block(tokens, tokens, mask)
+        return tokens
+
+
 class AttentionFusion(nn.Module):
     """Tokens of each channel attend to each other in time, then to the other channel's.
 
@@ -204,14 +220,7 @@ class AttentionFusion(nn.Module):
         self.project = nn.ModuleDict(
             {m.value: nn.Linear(config.dim(m), dim) for m in config.modalities}
         )
-        self.within = nn.ModuleDict(
-            {
-                name: nn.ModuleList(
-                    [_AttentionBlock(config, noise) for _ in range(config.attention_layers)]
-                )
-                for name in names
-            }
-        )
+        self.within = nn.ModuleDict({name: _SelfAttention(config, noise) for name in names})
         self.across = nn.ModuleDict(
             {name: _AttentionBlock(config, noise) for name in names if config.is_multimodal}
         )
@@ -237,9 +246,7 @@ class AttentionFusion(nn.Module):
         tokens = self.absent(modality, channel.present.unsqueeze(-1), tokens)
         first = torch.arange(tokens.shape[1], device=tokens.device).unsqueeze(0) == 0
         mask = channel.mask | (first & ~channel.present)
-        for block in self.within[modality.value]:
-            tokens = block(tokens, tokens, mask)
-        return Channel(tokens, mask)
+        return Channel(self.within[modality.value](tokens, mask), mask)
 
 
 def _times(num_tokens: int, dim: int) -> Tensor:
@@ -266,7 +273,7 @@ class LateFusion(nn.Module):
         self, logits: Mapping[Modality, Tensor], present: Mapping[Modality, Tensor]
     ) -> Tensor:
         """Fused logits (B, K) from the channels' logits (B, K) each."""
-        total = self.bias
+        total: Tensor = self.bias
         for modality, values in logits.items():
             weighted = self.log_weights[modality.value].exp() * values.log_softmax(dim=-1)
             total = total + torch.where(present[modality], weighted, torch.zeros_like(weighted))

@@ -9,6 +9,7 @@ from facevoice.labels import Modality
 from facevoice.toml_settings import require
 
 FUSIONS: Final = ("concat", "gated", "attention", "late")
+INPUT_NORMS: Final = ("standardize", "whiten")
 CONFLICT_HEADS: Final = ("plain", "agreement")
 
 
@@ -26,6 +27,13 @@ class NetworkConfig:
     """Width of the video backbone's embeddings."""
     audio_dim: int = 1024
     """Width of the audio backbone's embeddings."""
+    input_norm: str = "whiten"
+    """standardize: each input to mean 0 and variance 1 over the training set; whiten: all inputs of
+    a channel to unit covariance too."""
+    video_shrinkage: float = 1e-3
+    """Added to the variances when video embeddings are whitened."""
+    audio_shrinkage: float = 0.1
+    """The same for audio embeddings."""
     fused_dim: int = 512
     """Width of the fused embedding."""
     head_dim: int = 256
@@ -57,6 +65,10 @@ class NetworkConfig:
         known = bool(self.modalities) and len(set(self.modalities)) == len(self.modalities)
         require(known, "modalities", [str(m) for m in self.modalities], "video, audio, or both")
         require(self.fusion in FUSIONS, "fusion", self.fusion, ", ".join(FUSIONS))
+        norms = ", ".join(INPUT_NORMS)
+        require(self.input_norm in INPUT_NORMS, "input_norm", self.input_norm, norms)
+        for name in ("video_shrinkage", "audio_shrinkage"):
+            require(0 < getattr(self, name) <= 100, name, getattr(self, name), "above 0, to 100")
         heads = ", ".join(CONFLICT_HEADS)
         require(self.conflict_head in CONFLICT_HEADS, "conflict_head", self.conflict_head, heads)
         for name in ("video_dim", "audio_dim", "fused_dim", "head_dim", "interaction_dim"):
@@ -85,3 +97,7 @@ class NetworkConfig:
     def dim(self, modality: Modality) -> int:
         """Width of a channel's embeddings."""
         return self.video_dim if modality is Modality.VIDEO else self.audio_dim
+
+    def shrinkage(self, modality: Modality) -> float:
+        """Shrinkage of a channel's whitening."""
+        return self.video_shrinkage if modality is Modality.VIDEO else self.audio_shrinkage

@@ -259,9 +259,12 @@ class TrainConfig:
 
 def small(config: TrainConfig, keep: Sequence[str] = ()) -> TrainConfig:
     """The settings of small mode; those named in `keep` (train.batch_size …) stay as they are."""
-    changes = {"num_epochs": SMALL_EPOCHS, "batch_size": SMALL_BATCH}
-    changed = {name: v for name, v in changes.items() if f"train.{name}" not in keep}
-    batch = changed.get("batch_size", config.train.batch_size)
-    accumulate = min(config.train.accumulate, batch)
-    train = replace(config.train, accumulate=accumulate, **changed)
+    given = config.train
+    batch = given.batch_size if "train.batch_size" in keep else SMALL_BATCH
+    train = replace(
+        given,
+        num_epochs=given.num_epochs if "train.num_epochs" in keep else SMALL_EPOCHS,
+        batch_size=batch,
+        accumulate=min(given.accumulate, batch),
+    )
     return replace(config, train=train, run=replace(config.run, size="small"))

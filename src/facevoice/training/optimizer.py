@@ -62,7 +62,7 @@ def set_rates(optimizer: torch.optim.Optimizer, share: float) -> None:
 
 
 class Average:
-    """Moving average of the trained weights, a ← d a + (1 − d) w, with d = min(decay, (1+t)/(10+t)).
+    """Moving average of the trained weights, a ← d a + (1 − d) w, d = min(decay, (1+t) / (10+t)).
 
     Polyak & Juditsky (1992); the shorter memory at first as in Tan & Le (2019), EfficientNet.
     """

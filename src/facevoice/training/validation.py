@@ -41,6 +41,12 @@ class ItemLogits:
     voice: FloatArray | None
     conflict: FloatArray | None
 
+    def tensors(self) -> Logits:
+        """As the network gave them."""
+        heads = (self.face, self.voice, self.conflict)
+        others = [None if head is None else torch.from_numpy(head) for head in heads]
+        return Logits(torch.from_numpy(self.emotion), *others)
+
 
 @dataclass(frozen=True, slots=True)
 class ValidationScores:
@@ -128,18 +134,14 @@ def _loss(
     heads: Sequence[str],
 ) -> float:
     batch = table.gather(Epoch.whole(items))
-    tensors = Logits(
-        *(
-            None if getattr(logits, name) is None else torch.from_numpy(getattr(logits, name))
-            for name in Logits._fields
-        )
-    )
+    tensors = logits.tensors()
     sums, weights = head_losses(tensors, batch, 0.0), batch.weight_sums()
-    return sum(
+    parts = [
         getattr(settings, head) * float(sums[head]) / max(weights[head], 1e-12)
         for head in heads
         if head in sums
-    )
+    ]
+    return float(sum(parts))
 
 
 def _mean_uar(
