@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
@@ -31,6 +31,8 @@ from facevoice.workbench.describe import draw
 
 if TYPE_CHECKING:
     from facevoice.workbench.prepare import Preparation
+
+_NAME_WIDTH: Final = 60  # folds of many speakers have long names; the file has them whole
 
 _Names = Annotated[
     list[str],
@@ -163,7 +165,8 @@ def split(
         console = Console(highlight=False)
         for one in splits.splits:
             sizes = ", ".join(f"{len(ids):,} {part}" for part, ids in one.parts().items())
-            say(console, f"{one.name}: {sizes}")
+            name = one.name if len(one.name) <= _NAME_WIDTH else f"{one.name[: _NAME_WIDTH - 1]}…"
+            say(console, f"{name}: {sizes}")
         say(console, f"{count(len(splits.splits), 'split')} in {out}; no speaker crosses.")
 
 
