@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -149,3 +153,25 @@ def test_batch_pads_with_zeros_after_the_frames_in_use() -> None:
 def test_empty_batch_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one window"):
         mel.voice_mel_batch([])
+
+
+def test_the_number_of_threads_changes_no_bit():
+    code = (
+        "import hashlib, numpy as np\n"
+        "from facevoice.features.mel import voice_mel\n"
+        "rng = np.random.default_rng(0)\n"
+        "for size in (64_000, 40_123, 90_001):\n"
+        "    samples = rng.normal(0, 0.1, size).astype(np.float32)\n"
+        "    print(hashlib.sha256(voice_mel(samples).tobytes()).hexdigest())\n"
+    )
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for threads in ("1", "2", "4")
+    }
+    assert len(printed) == 1

@@ -95,7 +95,9 @@ def log_mel_power(samples: FloatArray) -> FloatArray:
     frames = np.lib.stride_tricks.sliding_window_view(padded, FFT_SAMPLES)[::HOP_SAMPLES]
     spectrum = np.fft.rfft(frames[:num_frames] * _hann(), axis=1)
     power = spectrum.real**2 + spectrum.imag**2
-    mel = mel_filters() @ power.T.astype(np.float32, copy=False)
+    # In double precision: the order in which threads add up must not change the rounded result,
+    # for an int8 network makes much of the last bit.
+    mel = (mel_filters().astype(np.float64) @ power.T.astype(np.float64)).astype(np.float32)
     floored: FloatArray = np.maximum(mel, np.float32(POWER_FLOOR))
     return np.log10(floored)
 
