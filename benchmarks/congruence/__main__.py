@@ -17,8 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.congruence import compact, cremad_votes, fer2013, ravdess_posteriors
-from benchmarks.congruence.javanese_audits import audit_javanese
 from benchmarks.congruence.overview import write_overview
+from benchmarks.dub_audits import markdown, run_dub_audits
 
 from facevoice.data.archive import corpus_root
 from facevoice.evaluation.predictions import Run, write_run
@@ -26,6 +26,7 @@ from facevoice.evaluation.publish import evaluate
 from facevoice.evaluation.score import Scores
 
 COMMAND = "python -m benchmarks.congruence --corpora CORPORA --work WORK"
+DUB_TABLE = "dub_audits.md"
 COMPACT_ARCHIVES = ("javanese", "ravdess_audio", "ravdess_av", "emodb")
 
 
@@ -80,9 +81,12 @@ def collect(arguments: argparse.Namespace) -> list[Run]:
 
 def run_compact(corpora: Path, work: Path, jobs: int) -> list[Run]:
     data = compact.read_data(corpora, work, jobs)
-    audits = audit_javanese(data, work, jobs)
+    audits, num_pairs = run_dub_audits(corpora, work / "dubs", jobs=jobs)
+    table = f"{num_pairs} pairs as dubbed clips:\n\n{markdown(audits)}\n"
+    print(table, flush=True)
+    (work / DUB_TABLE).write_text(table, encoding="utf-8")
     return [
-        compact.run_javanese(data, audits, COMMAND),
+        compact.run_javanese(data, audits.after, COMMAND),
         compact.run_voice(data, COMMAND),
         compact.run_filmed(data, COMMAND),
     ]
@@ -99,7 +103,9 @@ def write_pages(scores: list[Scores], arguments: argparse.Namespace) -> None:
     votes = None
     if any("cremad" in part.info.corpora for part in scores):
         votes = corpus_root(arguments.corpora, cremad_votes.ARCHIVE, work=arguments.work)
-    write_overview(scores, arguments.work / "runs", arguments.docs, votes, COMMAND)
+    dubs = arguments.work / DUB_TABLE
+    table = dubs.read_text(encoding="utf-8") if dubs.is_file() else ""
+    write_overview(scores, arguments.work / "runs", arguments.docs, votes, table, COMMAND)
 
 
 if __name__ == "__main__":

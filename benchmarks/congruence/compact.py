@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from benchmarks.congruence.one_channel import audit_one_channel
 from recipes.crossfit import (
     Channel,
     Scored,
@@ -167,6 +168,7 @@ def run_javanese(data: CompactData, audits: Sequence[AuditResult], command: str)
     """Face, voice, both, and conflict: one speaker of six left out at a time."""
     pairs, originals = make_all_pairs(data)
     scored = crossfit(data.faces, data.voices, pairs, originals)
+    audits = (*audits, *audit_one_channel(pairs, scored))
     info = RunInfo(
         name="javanese",
         title="Javanese films: the compact family",

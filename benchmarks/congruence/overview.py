@@ -13,6 +13,11 @@ from facevoice.evaluation.emotion_scores import EmotionScores
 from facevoice.evaluation.figures import Figure, Gap, Refused
 from facevoice.evaluation.score import Scores
 
+DUBS = (
+    "Recordings: what the clips give away as they were published. Dubs: the same pairs cut to one "
+    "length, made equally loud and coded alike. The last row must *not* be at 0.5: it shows that "
+    "the synchrony score finds a sound in step with the lips where there is one."
+)
 PAGE_FILES = ("index.html", "scores.md", "scores.json")
 HEAD = """# The congruence benchmark
 
@@ -28,9 +33,12 @@ different intended emotions, re-paired just as the matches are.
 
 
 def write_overview(
-    scores: list[Scores], runs: Path, docs: Path, votes: Path | None, command: str
+    scores: list[Scores], runs: Path, docs: Path, votes: Path | None, dubs: str, command: str
 ) -> None:
-    """Copy the pages of the runs to `docs`, and write README.md over them."""
+    """Copy the pages of the runs to `docs`, and write README.md over them.
+
+    votes: the folder of CREMA-D's votes; dubs: the audits of the dubbed clips as Markdown.
+    """
     docs.mkdir(parents=True, exist_ok=True)
     for part in scores:
         target = docs / part.info.name
@@ -39,6 +47,8 @@ def write_overview(
             shutil.copy(runs / part.info.name / "scores" / name, target / name)
     lines = [HEAD.format(command=command), *_runs(scores), *_emotions(scores), *_conflicts(scores)]
     lines += _audits(scores)
+    if dubs:
+        lines += ["### Javanese, as dubbed clips", "", DUBS, "", dubs]
     if votes is not None:
         lines += _votes(votes)
     (docs / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
