@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from facevoice.data.archive import corpus_root
@@ -27,7 +28,7 @@ from facevoice.data.pairs import (
     pairs_in_split,
 )
 from facevoice.data.registry import create_corpus
-from facevoice.data.splits import leave_one_speaker_out, sentence_disjoint
+from facevoice.data.splits import leave_one_speaker_out, sentence_disjoint, speaker_folds
 from facevoice.errors import CorpusError
 from facevoice.evaluation.metrics import auroc
 from facevoice.labels import EMOTIONS, Emotion
@@ -71,12 +72,12 @@ def make_javanese(num_speakers: int = 3, num_sentences: int = 2) -> list[Clip]:
     return [clip if clip.take == 1 else replace(clip, video_path=None) for clip in clips]
 
 
-def make_holes(seed: int, kept: float, filed: float) -> list[Clip]:
+def make_holes(seed: int, kept: float, filed: float, num_speakers: int = 2) -> list[Clip]:
     """A corpus with holes of every kind: cells, takes, intensities and files missing at random."""
     rng = np.random.default_rng(seed)
     clips = [
         make_clip(speaker, sentence, emotion, take, intensity)
-        for speaker in (1, 2)
+        for speaker in range(1, num_speakers + 1)
         for sentence in (1, 2)
         for emotion in EMOTIONS
         for take in (1, 2, 3)
@@ -247,6 +248,52 @@ def test_pairs_stay_inside_the_parts_of_a_split() -> None:
             assert used
             assert used <= set(ids)
         assert pairs.test == make_pairs([c for c in clips if c.clip_id in split.test], plan)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    clips=st.builds(
+        make_holes,
+        seed=st.integers(0, 10_000),
+        kept=st.sampled_from([0.3, 0.9]),
+        filed=st.sampled_from([0.7, 1.0]),
+        num_speakers=st.integers(4, 6),
+    ),
+    plan=any_plan,
+    num_folds=st.integers(3, 4),
+    sentences=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_no_speaker_take_or_pair_leaks(
+    clips: list[Clip], plan: PairPlan, num_folds: int, sentences: bool, seed: int
+) -> None:
+    assume(len({clip.speaker for clip in clips}) >= 4)
+    index = {clip.clip_id: clip for clip in clips}
+    tested: list[str] = []
+    for fold in speaker_folds(clips, num_folds, seed):
+        tested += fold.test
+        try:
+            narrow = sentences and plan.same_sentence
+            split = sentence_disjoint(fold, clips, {"01"}) if narrow else fold
+        except CorpusError:
+            continue  # a part that would come out empty is refused
+        parts = split.parts()
+        owners = {name: {index[key].speaker_key for key in ids} for name, ids in parts.items()}
+        for one, other in itertools.combinations(parts, 2):
+            assert not set(parts[one]) & set(parts[other])
+            assert not owners[one] & owners[other]
+        try:
+            pairs = pairs_in_split(clips, split, plan, seed)
+        except CorpusError:
+            continue  # a part without any pair is refused, not filled up from another
+        for name, ids in parts.items():
+            for pair in getattr(pairs, name):
+                face, voice = index[pair.face_clip_id], index[pair.voice_clip_id]
+                assert {face.clip_id, voice.clip_id} <= set(ids)
+                assert face.speaker == voice.speaker
+                assert (face.sentence, face.take) != (voice.sentence, voice.take)
+                assert pair.is_conflict == (face.labels.intended != voice.labels.intended)
+    assert sorted(tested) == sorted(index)
 
 
 @pytest.mark.parametrize("same_sentence", [True, False])
