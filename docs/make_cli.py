@@ -26,8 +26,8 @@ EXIT_CODES = """
 
 | code | meaning |
 |---|---|
-| 0 | every file was analysed |
-| 1 | some files failed; all others were analysed, and the failures are named |
+| 0 | all done |
+| 1 | something failed and is named; all else was done (other files analysed, other clips kept) |
 | 2 | wrong usage: unknown option, setting out of range, folder that can't be written |
 | 130 | interrupted (Ctrl-C); what was written stays |
 """
@@ -47,7 +47,7 @@ def _sections(title: str, command: Any) -> Iterator[str]:
 def _section(title: str, command: Any) -> str:
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     options = [p for p in command.params if p.param_type_name == "option"]
-    operands = [f"{_metavar(p)}..." for p in arguments]
+    operands = [f"{_metavar(p)}..." if p.nargs == -1 else _metavar(p) for p in arguments]
     if hasattr(command, "commands"):
         operands = ["COMMAND"]
     usage = " ".join([title, "[OPTIONS]", *operands])

@@ -16,7 +16,7 @@ FacevoiceError
 │   ├── DiskSpaceError            too little room for the files, packed and unpacked
 │   └── ManualDownloadError       licence or registration: people must fetch it themselves
 ├── ReportError               a text is no report, or of an unknown schema version
-└── EvaluationError           a metric is not defined on the data given
+└── EvaluationError           a metric is not defined on the data given, or a run is wrong
 """
 
 from __future__ import annotations
