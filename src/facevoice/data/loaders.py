@@ -5,17 +5,22 @@ With embeddings computed before, a batch is two index operations; worker process
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from facevoice.data.feature_table import FeatureTable, TokenArray
+from facevoice.data.feature_table import FeatureTable
 from facevoice.data.targets import IntArray
 from facevoice.labels import Modality
 from facevoice.types import BoolArray
+
+MOST_BYTES: Final = 2**30
+"""Standardised tokens are kept in memory up to this size."""
+_CHUNK: Final = 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,22 +31,36 @@ class Batch:
     video_mask: Tensor | None
     audio: Tensor | None
     audio_mask: Tensor | None
+    standardized: bool = False
 
     def inputs(self) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
         """In the order of the network's arguments."""
         return (self.video, self.video_mask, self.audio, self.audio_mask)
 
+    def options(self) -> dict[str, bool]:
+        """The network's named arguments."""
+        return {"standardized": self.standardized}
+
 
 class FeatureDataset(Dataset[Batch]):
     """Faces and voices by row, in memory, on the device.
 
-    Half precision is kept in memory and widened batch by batch.
+    standardize: the network's first step, the same in each epoch: done once, if what comes out has
+    room; else half precision is kept in memory and widened batch by batch.
     """
 
     def __init__(
-        self, table: FeatureTable, modalities: tuple[Modality, ...], device: torch.device
+        self,
+        table: FeatureTable,
+        modalities: tuple[Modality, ...],
+        device: torch.device,
+        standardize: Callable[[Modality, Tensor], Tensor] | None = None,
     ) -> None:
-        self.tokens = {m: _tensor(table.arrays[m]).to(device) for m in modalities}
+        self.tokens = {m: torch.from_numpy(table.arrays[m].tokens).to(device) for m in modalities}
+        num_bytes = 4 * sum(tokens.numel() for tokens in self.tokens.values())
+        self.standardized = standardize is not None and num_bytes <= MOST_BYTES
+        if standardize is not None and self.standardized:
+            self.tokens = {m: _in_chunks(standardize, m, t) for m, t in self.tokens.items()}
         self.masks = {m: torch.from_numpy(table.arrays[m].mask).to(device) for m in modalities}
         self._num_clips = len(table)
         self.device = device
@@ -68,10 +87,14 @@ class FeatureDataset(Dataset[Batch]):
             if dropped is not None:
                 mask = mask & ~torch.from_numpy(dropped[modality]).to(self.device)[:, None]
             parts[modality] = (tokens[index].float(), mask)
-        video = parts.get(Modality.VIDEO, (None, None))
-        audio = parts.get(Modality.AUDIO, (None, None))
-        return Batch(*video, *audio)
+        video, video_mask = parts.get(Modality.VIDEO, (None, None))
+        audio, audio_mask = parts.get(Modality.AUDIO, (None, None))
+        return Batch(video, video_mask, audio, audio_mask, self.standardized)
 
 
-def _tensor(array: TokenArray) -> Tensor:
-    return torch.from_numpy(array.tokens)
+@torch.no_grad()
+def _in_chunks(
+    standardize: Callable[[Modality, Tensor], Tensor], modality: Modality, tokens: Tensor
+) -> Tensor:
+    chunks = torch.split(tokens, _CHUNK)
+    return torch.cat([standardize(modality, chunk) for chunk in chunks])

@@ -213,6 +213,8 @@ class FusionNetwork(nn.Module):
         video_mask: Tensor | None = None,
         audio: Tensor | None = None,
         audio_mask: Tensor | None = None,
+        *,
+        standardized: bool = False,
     ) -> Logits:
         """Logits of a batch.
 
@@ -221,9 +223,10 @@ class FusionNetwork(nn.Module):
             video_mask: bool (B, T), which tokens are there; none of them, if the channel is absent.
             audio: (B, S, D) tokens, or layers where the network mixes layers.
             audio_mask: bool (B, S).
+            standardized: the tokens are what `standardized_tokens` gave.
         """
         given = {Modality.VIDEO: (video, video_mask), Modality.AUDIO: (audio, audio_mask)}
-        channels = {m: self._channel(m, *given[m]) for m in self.config.modalities}
+        channels = {m: self._channel(m, *given[m], standardized) for m in self.config.modalities}
         means = {modality: channel.mean() for modality, channel in channels.items()}
         heads = {m: self.channel_heads[m.value](mean) for m, mean in means.items()}
         face, voice = heads.get(Modality.VIDEO), heads.get(Modality.AUDIO)
@@ -251,10 +254,22 @@ class FusionNetwork(nn.Module):
         if isinstance(standardize, Standardize):
             standardize.fit(embeddings, self.config.shrinkage(modality))
 
-    def _channel(self, modality: Modality, tokens: Tensor | None, mask: Tensor | None) -> Channel:
+    def standardized_tokens(self, modality: Modality, tokens: Tensor) -> Tensor:
+        """Tokens (..., D) as the fusion sees them; the same in each epoch, so do it once."""
+        result: Tensor = self.standardize[modality.value](tokens.float())
+        return result
+
+    def _channel(
+        self,
+        modality: Modality,
+        tokens: Tensor | None,
+        mask: Tensor | None,
+        standardized: bool,
+    ) -> Channel:
         if tokens is None or mask is None:
             raise ValueError(f"the network looks at {modality}, but no such tokens were given")
-        tokens = self.standardize[modality.value](tokens)
+        if not standardized:
+            tokens = self.standardized_tokens(modality, tokens)
         if modality is Modality.AUDIO and self.layer_mix is not None:
             tokens, mask = self.layer_mix(tokens), mask.any(dim=1, keepdim=True)
         # Padding and absent channels may hold anything, also what is not finite.

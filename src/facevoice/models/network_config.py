@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from facevoice.labels import Modality
@@ -97,6 +97,12 @@ class NetworkConfig:
     def dim(self, modality: Modality) -> int:
         """Width of a channel's embeddings."""
         return self.video_dim if modality is Modality.VIDEO else self.audio_dim
+
+    def with_dim(self, modality: Modality, dim: int) -> NetworkConfig:
+        """The same for embeddings of another width."""
+        if modality is Modality.VIDEO:
+            return replace(self, video_dim=dim)
+        return replace(self, audio_dim=dim)
 
     def shrinkage(self, modality: Modality) -> float:
         """Shrinkage of a channel's whitening."""

@@ -46,12 +46,12 @@ def create_accelerator(settings: RunSettings, folder: Path, *, cpu: bool = False
         raise ConfigError(f"run.precision or run.trackers: {error}") from error
 
 
-def start_trackers(accelerator: Any, config: TrainConfig, name: str, first_step: int) -> None:
+def start_trackers(accelerator: Any, config: TrainConfig, first_step: int) -> None:
     """Open the trackers; what a killed run logged beyond `first_step` is dropped."""
     if not config.run.trackers:
         return
     extra = {"tensorboard": {"purge_step": first_step}} if first_step else {}
-    accelerator.init_trackers(name, init_kwargs=extra)
+    accelerator.init_trackers("facevoice", init_kwargs=extra)
 
 
 def is_small(config: TrainConfig, accelerator: Any) -> bool:

@@ -89,6 +89,14 @@ def plan_epoch(
     return Epoch(items.take(order), dropped)
 
 
+def some(items: Items, count: int) -> Items:
+    """At most `count` of the items, always the same: enough to validate on after each epoch."""
+    if len(items) <= count:
+        return items
+    places = np.random.default_rng([len(items), count]).permutation(len(items))[:count]
+    return items.take(np.sort(places))
+
+
 def _rotate(size: int, count: int, seed: tuple[int, ...], epoch: int) -> IntArray:
     """`count` of `size` places: the next ones of an endless row of permutations."""
     if count == 0:

@@ -26,8 +26,8 @@ from facevoice.labels import Modality
 from facevoice.models.fusion import Noise
 from facevoice.training.config import TrainConfig
 from facevoice.training.data import TrainingData
-from facevoice.training.devices import parallel, same_everywhere
-from facevoice.training.epochs import Epoch, TargetTable, plan_epoch, rank_rows
+from facevoice.training.devices import parallel, same_everywhere, start_trackers
+from facevoice.training.epochs import Epoch, TargetTable, plan_epoch, rank_rows, some
 from facevoice.training.losses import head_losses, total_loss
 from facevoice.training.optimizer import Average, build_optimizer, rate_at, set_rates
 from facevoice.training.resume import (
@@ -106,7 +106,9 @@ def fit(
         trainer.path.unlink(missing_ok=True)
     accelerator.wait_for_everyone()
     trainer.restore()
+    start_trackers(accelerator, config, trainer.progress.total_steps)
     trainer.run()
+    accelerator.end_training()
     return FitResult(trainer.best, trainer.progress, kept_weights(trainer.network))
 
 
@@ -138,8 +140,8 @@ class _Trainer:
         self.held = data.originals("validation", judged=judged)
         empty = self.held.take(np.zeros(0, dtype=np.int64))
         self.held_pairs = empty
-        for items in data.pair_items("validation"):
-            self.held_pairs = join_items(self.held_pairs, items)
+        for items in data.pair_items("validation") if config.pairs.ratio else ():
+            self.held_pairs = join_items(self.held_pairs, some(items, len(self.held)))
         self.table = TargetTable.build(
             data.targets, data.rows("train"), data.present(), config.loss
         )
@@ -233,7 +235,7 @@ class _Trainer:
             inputs = self.inputs.gather(rows.items.face_rows, rows.items.voice_rows, rows.dropped)
             wanted = targets.take(torch.from_numpy(places)).counted(torch.from_numpy(counted))
             with parallel(self.accelerator, self.model, is_last=part == parts - 1):
-                logits = self.model(*inputs.inputs())
+                logits = self.model(*inputs.inputs(), **inputs.options())
                 losses = head_losses(
                     logits,
                     wanted.to(self.accelerator.device),

@@ -86,7 +86,7 @@ def compute_logits(
     with torch.no_grad():
         for places in _chunks(len(items), chunk):
             batch = data.gather(items.face_rows[places], items.voice_rows[places])
-            parts.append(network(*batch.inputs()))
+            parts.append(network(*batch.inputs(), **batch.options()))
     network.train(was_training)
     joined: dict[str, FloatArray | None] = {}
     for name in Logits._fields:
