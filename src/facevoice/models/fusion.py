@@ -123,13 +123,13 @@ class GatedFusion(nn.Module):
     """Gated multimodal unit: z = Σ_m g_m ∘ tanh(W_m x_m), the gates sum to 1 in each dimension.
 
     Arevalo et al. (2017), Gated multimodal units for information fusion; softmax over the channels
-    that are there in place of one sigmoid.
+    that are there in place of one sigmoid. An absent channel's gate is 0, and the others' sum to 1
+    without it, so nothing needs to stand for it.
     """
 
     def __init__(self, config: NetworkConfig, noise: Noise) -> None:
         super().__init__()
         dims = {modality: config.dim(modality) for modality in config.modalities}
-        self.absent = _AbsentVectors(dims)
         self.project = nn.ModuleDict(
             {m.value: nn.Linear(dim, config.fused_dim) for m, dim in dims.items()}
         )
@@ -141,8 +141,7 @@ class GatedFusion(nn.Module):
         """Fused embedding (B, fused_dim)."""
         hidden, present = [], []
         for modality, channel in channels.items():
-            x = self.absent(modality, channel.present, channel.mean())
-            hidden.append(torch.tanh(self.project[modality.value](x)))
+            hidden.append(torch.tanh(self.project[modality.value](channel.mean())))
             present.append(channel.present)
         stacked = torch.stack(hidden, dim=1)  # (B, M, fused_dim)
         gates = self.gate(stacked.flatten(1)).view(stacked.shape)

@@ -119,7 +119,7 @@ class ConflictHead(nn.Module):
     differences of the projected channels; a plain head must find all that by itself.
     """
 
-    _flat: Tensor
+    _merge: Tensor
     _affect: Tensor
 
     def __init__(self, config: NetworkConfig, noise: Noise) -> None:
@@ -137,11 +137,12 @@ class ConflictHead(nn.Module):
         self.mlp = nn.Sequential(
             hidden_layer(dim, config.head_dim, config, noise), nn.Linear(config.head_dim, 2)
         )
-        flat = torch.tensor([e.is_flat for e in EMOTIONS])
-        keep = torch.cat([flat[None].float(), torch.eye(NUM_EMOTIONS)[~flat]])
-        affect = torch.tensor([[e.valence, e.arousal] for e in EMOTIONS])
-        self.register_buffer("_flat", keep.T.contiguous(), persistent=False)
-        self.register_buffer("_affect", affect, persistent=False)
+        # Neutral and calm count as one class, as in `conflict_evidence`.
+        clear = [emotion for emotion in EMOTIONS if not emotion.is_flat]
+        merge = [[float(e.is_flat), *(float(e is other) for other in clear)] for e in EMOTIONS]
+        affect = [[emotion.valence, emotion.arousal] for emotion in EMOTIONS]
+        self.register_buffer("_merge", torch.tensor(merge), persistent=False)
+        self.register_buffer("_affect", torch.tensor(affect), persistent=False)
 
     def forward(
         self, fused: Tensor | None, face: Tensor, voice: Tensor, video: Tensor, audio: Tensor
@@ -150,7 +151,7 @@ class ConflictHead(nn.Module):
         parts = [] if fused is None else [fused]
         if self.config.conflict_head == "agreement":
             p, q = face.softmax(dim=-1), voice.softmax(dim=-1)
-            merged_p, merged_q = p @ self._flat, q @ self._flat
+            merged_p, merged_q = p @ self._merge, q @ self._merge
             joint = (merged_p.sqrt()[:, :, None] * merged_q.sqrt()[:, None, :]).flatten(1)
             left = self.project[Modality.VIDEO.value](video)
             right = self.project[Modality.AUDIO.value](audio)
