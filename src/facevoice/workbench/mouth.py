@@ -189,8 +189,9 @@ def _envelope(samples: FloatArray, num_points: int) -> DoubleArray:
 
 
 def _smooth(curve: DoubleArray, width: int) -> DoubleArray:
+    """Weighted mean over `width` points (odd); beyond its ends, the curve goes on level."""
     window = np.hanning(width + 2)[1:-1]
-    return np.convolve(curve, window / window.sum(), "same")
+    return np.convolve(np.pad(curve, width // 2, "edge"), window / window.sum(), "valid")
 
 
 def _correlation(moves: DoubleArray, curve: DoubleArray, lag: int) -> float:
