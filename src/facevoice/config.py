@@ -98,7 +98,7 @@ class AnalyzerConfig:
     """Everything that changes what an analysis says; written into every report."""
 
     model: str = "compact"
-    """Model family."""
+    """Model: compact, or in a report the name of the checkpoint that was used."""
     faces: FacesConfig = field(default_factory=FacesConfig)
     speech: SpeechConfig = field(default_factory=SpeechConfig)
     windows: WindowConfig = field(default_factory=WindowConfig)

@@ -85,6 +85,7 @@ class Reason(StrEnum):
     VOICE_FLAT = "voice_flat"
     UNDECIDED = "undecided"
     SEVERAL_FACES = "several_faces"
+    MODEL_WITHOUT_CONFLICT = "model_without_conflict"
 
 
 class Status(StrEnum):

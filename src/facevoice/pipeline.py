@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from facevoice.assembly import Assembly, assemble
 from facevoice.config import AnalyzerConfig
 from facevoice.errors import ConfigError
-from facevoice.features.backbone import Backbone, create_backbone
 from facevoice.features.extract import extract
 from facevoice.labels import Modality, Outcome, Reason, Status
 from facevoice.media.audio import read_audio
 from facevoice.media.probe import file_sha256, probe
 from facevoice.media.video import read_frames, regular_times
-from facevoice.models.checkpoint import load_model
-from facevoice.models.compact import CompactModel, Posteriors
+from facevoice.models.compact import Posteriors, Thresholds
 from facevoice.models.decision import choose_outcome, decide, weigh_evidence
+from facevoice.models.family import COMPACT
 from facevoice.perception.detect import FaceDetector, create_detector
 from facevoice.perception.speech import read_speech, vad_model_id
 from facevoice.perception.track import track_faces
 from facevoice.perception.windows import cut_windows
 from facevoice.results import ModelId, Prediction, Report
-from facevoice.sessions import read_weights, weights_entry
 from facevoice.types import ChannelPosterior, DoubleArray, MediaInfo, Window
 from facevoice.version import VERSION
 
@@ -71,27 +70,45 @@ class Analyzer:
 
     Args:
         config: settings; defaults suit talking-head video.
+        checkpoint: a checkpoint of `facevoice train`, or a folder of `facevoice export`, which
+            needs no torch; None for the compact model of the package.
+        backbones: in place of those that the checkpoint names, see `facevoice.assembly.assemble`.
         num_threads: threads each network may use.
 
     Raises:
-        ConfigError: a setting names an unknown model or detector.
-        WeightsError: shipped weights are missing or damaged.
+        ConfigError: a setting names an unknown model, detector or backbone.
+        WeightsError: weights are missing or damaged, or a backbone is not the one that the
+            checkpoint was trained on.
+        MissingExtraError: the checkpoint is run by torch, which is not installed.
     """
 
-    def __init__(self, config: AnalyzerConfig | None = None, *, num_threads: int = 1) -> None:
-        self.config = config or AnalyzerConfig()
-        if self.config.model != "compact":
-            raise ConfigError(f"unknown model {self.config.model!r}; known: compact")
+    def __init__(
+        self,
+        config: AnalyzerConfig | None = None,
+        *,
+        checkpoint: str | Path | None = None,
+        backbones: Sequence[str] = (),
+        num_threads: int = 1,
+    ) -> None:
+        config = config or AnalyzerConfig()
+        if checkpoint is None and config.model != COMPACT:
+            raise ConfigError(
+                f"unknown model {config.model!r}; known: {COMPACT}. A checkpoint is named by its "
+                "folder, with --checkpoint"
+            )
+        folder = None if checkpoint is None else Path(checkpoint)
+        self._assembly = assemble(folder, backbones, num_threads=num_threads)
+        self.config = replace(config, model=self._assembly.model.name)
         self._detector = create_detector(
             self.config.faces.detector,
             min_face_px=self.config.faces.min_face_px,
             min_score=self.config.faces.min_score,
         )
-        self._backbones: dict[Modality, Backbone] = {
-            Modality.VIDEO: create_backbone("compact-face", num_threads=num_threads),
-            Modality.AUDIO: create_backbone("compact-voice", num_threads=num_threads),
-        }
-        self._model, self._heads_id = load_compact_model()
+
+    @property
+    def assembly(self) -> Assembly:
+        """The model with its backbones."""
+        return self._assembly
 
     @property
     def models(self) -> dict[str, ModelId]:
@@ -99,16 +116,18 @@ class Analyzer:
         return {
             "detector": self._detector.model,
             "speech": vad_model_id(),
-            "face": self._backbones[Modality.VIDEO].model,
-            "voice": self._backbones[Modality.AUDIO].model,
-            "heads": self._heads_id,
+            **self._assembly.models,
         }
 
     def predict(self, window: Window) -> Prediction:
         """Steps 5 to 7 for one window."""
-        evidence = weigh_evidence(window, self.config.decision)
-        features = extract(window, self._backbones, evidence.modalities)
-        return decide(window, evidence, self._model(features), self._model.thresholds)
+        parts = self._assembly
+        evidence = weigh_evidence(
+            window, self.config.decision, parts.modalities, tells_conflict=parts.tells_conflict
+        )
+        features = extract(window, parts.backbones, evidence.modalities)
+        posteriors = parts.model.predict([features])[0]
+        return decide(window, evidence, posteriors, parts.model.thresholds)
 
     def stream(self, path: str | Path) -> Iterator[Prediction]:
         """Predictions window by window, as the file is read; see `analyze` for what is raised."""
@@ -146,7 +165,12 @@ class Analyzer:
             path=str(info.path),
             sha256=file_sha256(info.path),
             media=info,
-            status=file_status(info, predictions, damaged=bool(damage.messages)),
+            status=file_status(
+                info,
+                predictions,
+                damaged=bool(damage.messages),
+                modalities=self._assembly.modalities,
+            ),
             error=None,
             windows=tuple(predictions),
             summary=self._summarize(predictions),
@@ -157,17 +181,9 @@ class Analyzer:
         )
 
     def _summarize(self, predictions: list[Prediction]) -> Prediction | None:
-        return summarize(predictions, self._model) if predictions else None
-
-
-def load_compact_model() -> tuple[CompactModel, ModelId]:
-    """Load the shipped heads, checked by their SHA-256.
-
-    Raises:
-        WeightsError: missing or damaged.
-    """
-    entry = weights_entry("heads")
-    return load_model(read_weights("heads")), ModelId(entry.name, entry.sha256)
+        if not predictions:
+            return None
+        return summarize(predictions, self._assembly.model.thresholds)
 
 
 def with_stream_reasons(prediction: Prediction, info: MediaInfo) -> Prediction:
@@ -182,16 +198,22 @@ def with_stream_reasons(prediction: Prediction, info: MediaInfo) -> Prediction:
     return replace(prediction, reasons=tuple(swaps.get(r, r) for r in prediction.reasons))
 
 
-def file_status(info: MediaInfo, predictions: list[Prediction], *, damaged: bool) -> Status:
-    """What became of a file as a whole."""
+def file_status(
+    info: MediaInfo,
+    predictions: list[Prediction],
+    *,
+    damaged: bool,
+    modalities: frozenset[Modality] = frozenset(Modality),
+) -> Status:
+    """What became of a file as a whole; a channel that the model doesn't read lacks nothing."""
     if damaged:
         return Status.TRUNCATED
     if not info.has_video:
         return Status.AUDIO_ONLY
     if not info.has_audio:
         return Status.VIDEO_ONLY
-    has_face = any(p.face is not None for p in predictions)
-    has_voice = any(p.voice is not None for p in predictions)
+    has_face = Modality.VIDEO not in modalities or any(p.face is not None for p in predictions)
+    has_voice = Modality.AUDIO not in modalities or any(p.voice is not None for p in predictions)
     if has_face and has_voice:
         return Status.OK
     if has_face:
@@ -199,7 +221,7 @@ def file_status(info: MediaInfo, predictions: list[Prediction], *, damaged: bool
     return Status.NO_FACE if has_voice else Status.NO_FACE_NO_SPEECH
 
 
-def summarize(predictions: list[Prediction], model: CompactModel) -> Prediction:
+def summarize(predictions: list[Prediction], thresholds: Thresholds | None) -> Prediction:
     """Step 8: a whole file as one prediction, windows weighted by their coverage.
 
     Conflict is the mean over the windows that have one, not a new comparison of mean
@@ -211,7 +233,7 @@ def summarize(predictions: list[Prediction], model: CompactModel) -> Prediction:
     conflicts = [p.conflict for p in predictions if p.conflict is not None]
     conflict = float(np.mean(conflicts)) if conflicts else None
     posteriors = Posteriors(_probs(face), _probs(voice), _probs(fused), conflict)
-    outcome, reasons = choose_outcome(posteriors, model.thresholds)
+    outcome, reasons = choose_outcome(posteriors, thresholds)
     if not conflicts:
         everywhere = [set(p.reasons) for p in predictions]
         reasons += tuple(r for r in Reason if all(r in found for found in everywhere))

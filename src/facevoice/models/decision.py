@@ -19,17 +19,32 @@ class Evidence:
     reasons: tuple[Reason, ...]
 
 
-def weigh_evidence(window: Window, config: DecisionConfig) -> Evidence:
-    """Tell which channels give enough evidence, before any network runs."""
+def weigh_evidence(
+    window: Window,
+    config: DecisionConfig,
+    modalities: frozenset[Modality] = frozenset(Modality),
+    *,
+    tells_conflict: bool = True,
+) -> Evidence:
+    """Tell which channels give enough evidence, before any network runs.
+
+    Args:
+        window: what was seen and heard.
+        config: how much is enough.
+        modalities: channels that the model reads; nothing is asked of others.
+        tells_conflict: whether the model can compare them.
+    """
     if window.duration_s < config.min_window_s:
         return Evidence(frozenset(), (Reason.TOO_SHORT,))
-    face = _missing_face(window, config)
-    voice = _missing_voice(window, config)
-    modalities = {Modality.VIDEO: face, Modality.AUDIO: voice}
-    reasons = tuple(r for r in modalities.values() if r is not None)
-    if window.num_tracks > 1 and face is None:
+    missing = {Modality.VIDEO: _missing_face, Modality.AUDIO: _missing_voice}
+    found = {m: ask(window, config) for m, ask in missing.items() if m in modalities}
+    reasons = tuple(r for r in found.values() if r is not None)
+    enough = frozenset(m for m, r in found.items() if r is None)
+    if not tells_conflict:
+        reasons += (Reason.MODEL_WITHOUT_CONFLICT,)
+    if window.num_tracks > 1 and Modality.VIDEO in enough:
         reasons += (Reason.SEVERAL_FACES,)
-    return Evidence(frozenset(m for m, r in modalities.items() if r is None), reasons)
+    return Evidence(enough, reasons)
 
 
 def _missing_face(window: Window, config: DecisionConfig) -> Reason | None:
@@ -67,15 +82,15 @@ def is_flat(probs: DoubleArray, thresholds: Thresholds) -> bool:
 
 
 def choose_outcome(
-    posteriors: Posteriors, thresholds: Thresholds
+    posteriors: Posteriors, thresholds: Thresholds | None
 ) -> tuple[Outcome, tuple[Reason, ...]]:
-    """Choose the outcome that posteriors warrant.
+    """Choose the outcome that posteriors warrant; none without thresholds.
 
     Flatness is asked first: a neutral channel beside an expressive one is how people mostly
     differ between face and voice, and it contradicts nothing.
     """
     face, voice, conflict = posteriors.face, posteriors.voice, posteriors.conflict
-    if face is None or voice is None or conflict is None:
+    if face is None or voice is None or conflict is None or thresholds is None:
         return Outcome.INSUFFICIENT, ()
     flat = {
         Reason.FACE_FLAT: is_flat(face, thresholds),
@@ -91,7 +106,7 @@ def choose_outcome(
 
 
 def decide(
-    window: Window, evidence: Evidence, posteriors: Posteriors, thresholds: Thresholds
+    window: Window, evidence: Evidence, posteriors: Posteriors, thresholds: Thresholds | None
 ) -> Prediction:
     """Put one window's posteriors, outcome and reasons together."""
     outcome, reasons = choose_outcome(posteriors, thresholds)

@@ -12,6 +12,7 @@ from facevoice.errors import WeightsError
 from facevoice.labels import Modality
 from facevoice.models.checkpoint_folder import Checkpoint
 from facevoice.models.compact import Posteriors
+from facevoice.models.network_config import NetworkConfig
 from facevoice.models.posteriors import posterior_rows
 from facevoice.types import BoolArray, FeatureSet, FloatArray
 
@@ -75,23 +76,37 @@ def check_backbones(checkpoint: Checkpoint, features: Sequence[FeatureSet]) -> N
                 )
 
 
-def _predict_chunk(checkpoint: Checkpoint, features: Sequence[FeatureSet]) -> list[Posteriors]:
-    import torch
+def gather_inputs(
+    features: Sequence[FeatureSet], config: NetworkConfig
+) -> tuple[dict[str, FloatArray | BoolArray], dict[Modality, BoolArray]]:
+    """What the network takes, in torch and as ONNX: tokens and masks by the name of its input.
 
-    check_backbones(checkpoint, features)
-    config = checkpoint.info.network
-    inputs: dict[str, torch.Tensor] = {}
+    Returns:
+        `video`, `audio` float32 (B, T, D) and `video_mask`, `audio_mask` bool (B, T), those of the
+        network's modalities; and by modality which windows show it, (B,).
+
+    Raises:
+        WeightsError: an embedding has another width.
+    """
+    inputs: dict[str, FloatArray | BoolArray] = {}
     present: dict[Modality, BoolArray] = {}
     for modality in config.modalities:
         embeddings = [window.embeddings.get(modality) for window in features]
         tokens, mask = pad_tokens(embeddings, config.dim(modality))
-        inputs[modality.value] = torch.from_numpy(tokens)
-        inputs[f"{modality.value}_mask"] = torch.from_numpy(mask)
+        inputs[modality.value], inputs[f"{modality.value}_mask"] = tokens, mask
         present[modality] = np.asarray(mask.any(axis=1), dtype=np.bool_)
+    return inputs, present
+
+
+def _predict_chunk(checkpoint: Checkpoint, features: Sequence[FeatureSet]) -> list[Posteriors]:
+    import torch
+
+    check_backbones(checkpoint, features)
+    arrays, present = gather_inputs(features, checkpoint.info.network)
     with torch.inference_mode():
-        logits = checkpoint.network(**inputs)
-    arrays = {
+        logits = checkpoint.network(**{n: torch.from_numpy(a) for n, a in arrays.items()})
+    said = {
         head: None if values is None else values.numpy()
         for head, values in logits._asdict().items()
     }
-    return posterior_rows(arrays, present, checkpoint.info.calibration)
+    return posterior_rows(said, present, checkpoint.info.calibration)

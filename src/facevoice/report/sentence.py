@@ -21,6 +21,7 @@ REASON_WORDS: Final[dict[Reason, str]] = {
     Reason.VOICE_FLAT: "the voice carries no clear emotion",
     Reason.UNDECIDED: "face and voice are too close to call",
     Reason.SEVERAL_FACES: "several faces were seen",
+    Reason.MODEL_WITHOUT_CONFLICT: "the model does not compare face and voice",
 }
 """What each reason says, as a clause."""
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from facevoice.assembly import load_compact_model
 from facevoice.evaluation.predictions import UsedBackbone
 from facevoice.features.backbone import create_backbone
 from facevoice.features.extract import backbone_id
 from facevoice.labels import NUM_EMOTIONS, Modality
-from facevoice.pipeline import load_compact_model
 from facevoice.sessions import weights_entry
 from facevoice.types import BoolArray, DoubleArray, FloatArray
 from facevoice.workbench.predict import WindowPosteriors
@@ -31,6 +31,7 @@ class CompactScorer:
         names = {Modality.VIDEO: "compact-face", Modality.AUDIO: "compact-voice"}
         networks = {m: create_backbone(name) for m, name in names.items() if m in modalities}
         self.name = "compact family, the weights of the package"
+        self.sources: Mapping[Modality, str] = {m: names[m] for m in networks}
         self.backbones: Mapping[Modality, str] = {m: backbone_id(b) for m, b in networks.items()}
         learnt = weights_entry("heads").training_corpora
         self.trained_on = (

@@ -76,7 +76,7 @@ def evaluate_model(
     config = config or AnalyzerConfig()
     pairs, limits_s = plan_pairs(clips) if len(scorer.backbones) == len(Modality) else ((), {})
     paired = [clip for clip in clips if clip.clip_id in limits_s]
-    names = [backbone.rsplit("@", 1)[0] for backbone in scorer.backbones.values()]
+    names = list(scorer.sources.values())
     problems: tuple[ClipProblem, ...] = ()
     # Whole clips for emotions, cut ones for pairs: two passes over the corpora that have pairs.
     for part, cuts in ((list(clips), None), (paired, limits_s)):

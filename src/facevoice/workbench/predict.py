@@ -53,6 +53,11 @@ class Scorer(Protocol):
         ...
 
     @property
+    def sources(self) -> Mapping[Modality, str]:
+        """What `create_backbone` builds each of them from."""
+        ...
+
+    @property
     def trained_on(self) -> tuple[UsedBackbone, ...]:
         """Everything with weights, and the corpora that it saw."""
         ...
