@@ -36,11 +36,12 @@ from facevoice.data.votes import (
 from facevoice.evaluation.bootstrap import Interval, cluster_bootstrap
 from facevoice.evaluation.metrics import auroc
 from facevoice.evaluation.predictions import Run, RunInfo, Target, emotion_predictions
-from facevoice.labels import NUM_EMOTIONS, Outcome
+from facevoice.labels import NUM_EMOTIONS, Emotion, Outcome
 
 ARCHIVE = "cremad_votes"
 NUM_FOLDS = 5
 NUM_PEOPLE = 10
+NEUTRAL_VOTE = VOTE_EMOTIONS.index(Emotion.NEUTRAL)
 COLUMNS = [emotion.position for emotion in VOTE_EMOTIONS]
 
 
@@ -165,26 +166,41 @@ def perceived(root: Path) -> dict[str, str]:
     clear, pure = clear_conflicts(votes), clear_conflicts(votes, neutral=False)
     face, voice = top_votes(votes.face)[0], top_votes(votes.voice)[0]
     both = top_votes(votes.both)[0]
-    outcomes = congruence_posterior(votes).outcomes()
-    happy = VOTE_EMOTIONS.index(type(VOTE_EMOTIONS[0]).HAPPY)
+    posterior = congruence_posterior(votes)
+    outcomes, conflict = posterior.outcomes(), posterior.probs[:, 1]
+    happy = VOTE_EMOTIONS.index(Emotion.HAPPY)
     negative = [k for k, e in enumerate(VOTE_EMOTIONS) if e.valence < 0]
 
     def share(mask: np.ndarray) -> str:
         return f"{100 * mask.mean():.1f} % ({int(mask.sum())} of {len(mask)} clips)"
 
-    smiling = pure & (face == happy) & np.isin(voice, negative)
+    differ = (face != voice) & (face != NEUTRAL_VOTE) & (voice != NEUTRAL_VOTE)
+    smiling = differ & (face == happy) & np.isin(voice, negative)
+
+    def clearness(mask: np.ndarray) -> str:
+        return (
+            f"{100 * significant[mask].mean():.1f} % significant, mean posterior of conflict "
+            f"{conflict[mask].mean():.3f} ({int(mask.sum())} clips)"
+        )
+
     return {
         "likeliest emotions differ": share(face != voice),
         "votes differ significantly (exact test, Benjamini–Hochberg at 5 %)": share(tested),
         "… and each channel has one winner, not the same": share(significant),
         "both channels at 60 % or more, and different": share(clear),
         "… and neither is neutral": share(pure),
-        "… and the face is happy, the voice negative": share(smiling),
+        "… and the face is happy, the voice negative": share(pure & smiling),
+        "likeliest emotions differ, none neutral: face happy, voice negative": clearness(smiling),
+        "likeliest emotions differ, none neutral: all others": clearness(differ & ~smiling),
         "… of significant ones, the vote on both sides with the face": share(
             (both == face)[significant]
         ),
         "… of significant ones, the vote on both sides with the voice": share(
             (both == voice)[significant]
+        ),
+        "expected share by the posterior": ", ".join(
+            f"{outcome} {100 * part:.1f} %"
+            for outcome, part in zip(Outcome, posterior.probs.mean(axis=0), strict=True)
         ),
         **{
             f"likeliest outcome of the posterior: {outcome}": share(

@@ -21,9 +21,10 @@ DUBS = (
 PAGE_FILES = ("index.html", "scores.md", "scores.json")
 HEAD = """# The congruence benchmark
 
-Made by `{command} --docs docs/benchmarks`. Every figure here and on the pages of the runs comes
-from prediction files that this command writes and then scores as `facevoice evaluate RUN` does.
-Speakers never cross a split; intervals are 95 %, by bootstrap over speakers. What the tables and
+Made by `{command} --docs docs/benchmarks`.
+
+Every figure here and on the pages of the runs comes from prediction files that this command writes
+and then scores as `facevoice evaluate RUN` does. Speakers never cross a split; intervals are 95 %, by bootstrap over speakers. What the tables and
 figures mean: [evaluation](../evaluation.md). The corpora: [corpora](../corpora.md).
 
 Targets are different questions and are never mixed: *intended* is what a speaker was asked to
@@ -170,7 +171,9 @@ def _votes(root: Path) -> list[str]:
         "## CREMA-D's votes: perceived conflict",
         "",
         "All 7,442 original clips. The posterior is over what all people would say, given what "
-        "some said; a channel counts as clear from 60 % on, and neutral never does.",
+        "some ten said; a channel counts as clear from 60 % on, and neutral never does. Ten votes "
+        "leave much open, so the likeliest outcome is nearly always flat; labels of single clips "
+        "should be used with their posterior.",
         "",
         *_table("| clips | share |", perceived),
     ]
