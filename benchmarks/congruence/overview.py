@@ -24,8 +24,9 @@ HEAD = """# The congruence benchmark
 Made by `{command} --docs docs/benchmarks`.
 
 Every figure here and on the pages of the runs comes from prediction files that this command writes
-and then scores as `facevoice evaluate RUN` does. Speakers never cross a split; intervals are 95 %, by bootstrap over speakers. What the tables and
-figures mean: [evaluation](../evaluation.md). The corpora: [corpora](../corpora.md).
+and then scores as `facevoice evaluate RUN` does. Speakers never cross a split; intervals are 95 %,
+by bootstrap over speakers. What the tables and figures mean: [evaluation](../evaluation.md). The
+corpora: [corpora](../corpora.md).
 
 Targets are different questions and are never mixed: *intended* is what a speaker was asked to
 express, *perceived* what people saw or heard, *constructed conflict* a face and a voice of
