@@ -7,10 +7,10 @@ import io
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from facevoice.data.pair_table import PAIR_COLUMNS, TimedPair, pair_row
 from facevoice.errors import CorpusError
 from facevoice.media.dub import Dub, DubRule, encode_pictures, join_dub
 from facevoice.workbench.pair_making import voice_source
+from facevoice.workbench.threads import thread_pool
 
 CLIPS_FOLDER: Final = "clips"
 KEY_FILE: Final = "key.csv"
@@ -93,11 +94,13 @@ def dub_pairs(
     def dub_face(group: list[NumberedPair]) -> list[Dub]:
         return list(_dub_face(group, index, folder / CLIPS_FOLDER, rule))
 
-    for dubs in _in_threads(dub_face, list(by_face.values()), jobs):
-        num_done += len(dubs)
-        num_quieter += sum(_is_quieter(dub, rule) for dub in dubs)
-        if on_progress is not None:
-            on_progress(num_done, len(pairs))
+    with thread_pool(jobs) as pool:
+        for future in as_completed([pool.submit(dub_face, group) for group in by_face.values()]):
+            dubs = future.result()
+            num_done += len(dubs)
+            num_quieter += sum(_is_quieter(dub, rule) for dub in dubs)
+            if on_progress is not None:
+                on_progress(num_done, len(pairs))
     return DubbingReport(folder, len(pairs), len(missing), num_quieter)
 
 
@@ -153,17 +156,3 @@ def _find(index: dict[str, Clip], clip_id: str) -> Clip:
 
 def _is_quieter(dub: Dub, rule: DubRule) -> bool:
     return dub.loudness_lufs is not None and dub.loudness_lufs < rule.loudness_lufs - 0.1
-
-
-def _in_threads(work: Callable[[Any], Any], items: Sequence[Any], jobs: int) -> Iterator[Any]:
-    """Results as they come; after an error or Ctrl-C, what has not begun is not begun."""
-    with ThreadPoolExecutor(max_workers=jobs) as pool:
-        waiting: set[Future[Any]] = {pool.submit(work, item) for item in items}
-        try:
-            while waiting:
-                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield future.result()
-        finally:
-            for future in waiting:
-                future.cancel()

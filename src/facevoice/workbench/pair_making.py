@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -27,6 +26,7 @@ from facevoice.media.dub import read_sound
 from facevoice.media.loudness import sounding_span_s
 from facevoice.media.probe import probe
 from facevoice.types import SAMPLE_RATE_HZ
+from facevoice.workbench.threads import thread_pool
 
 ProgressCallback = Callable[[int, int], None]
 
@@ -115,12 +115,12 @@ def spoken_ends(
     """
     heard = [clip for clip in clips if clip.audio_path is not None]
     ends_s: dict[str, float] = {}
-    with ThreadPoolExecutor(max_workers=jobs) as pool:
-        for clip, end_s in zip(heard, pool.map(_spoken_end, heard), strict=True):
+    with thread_pool(jobs) as pool:
+        for place, end_s in enumerate(pool.map(_spoken_end, heard)):
             if end_s is not None:
-                ends_s[clip.clip_id] = end_s
+                ends_s[heard[place].clip_id] = end_s
             if on_progress is not None:
-                on_progress(len(ends_s), len(heard))
+                on_progress(place + 1, len(heard))
     return ends_s
 
 

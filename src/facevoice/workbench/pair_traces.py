@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from facevoice.perception.detect import FaceDetector, create_detector
 from facevoice.workbench.dubbing import CLIPS_FOLDER, NumberedPair
 from facevoice.workbench.mouth import MouthMotion, mouth_motion, moving_span_s, sync_score
 from facevoice.workbench.pair_making import voice_source
+from facevoice.workbench.threads import thread_pool
 from facevoice.workbench.traces import DubTraces, SoundTraces, measure_dub, measure_film_sound
 
 T = TypeVar("T")
@@ -75,11 +75,11 @@ def trace_pairs(
     detector = create_detector(
         config.detector, min_face_px=config.min_face_px, min_score=config.min_score
     )
-    face_keys = sorted({(p.timed.pair.face_clip_id, p.timed.length_s) for p in pairs})
+    face_keys = sorted({_face_key(pair) for pair in pairs})
     voices = {pair.number: _voice_path(pair, index) for pair in pairs}
     voice_paths = sorted(set(voices.values()))
     files = [folder / CLIPS_FOLDER / pair.file for pair in pairs]
-    with ThreadPoolExecutor(max_workers=jobs) as pool:
+    with thread_pool(jobs) as pool:
 
         def measure(what: str, work: Callable[[T], R], items: Sequence[T]) -> list[R]:
             results = []
@@ -94,29 +94,34 @@ def trace_pairs(
         dubs = measure("dubs", measure_dub, files)
 
         def score(place: int) -> float:
-            timed = pairs[place].timed
-            motion = faces[timed.pair.face_clip_id, timed.length_s].motion
-            return sync_score(motion, read_sound(files[place]), timed.length_s)
+            motion = faces[_face_key(pairs[place])].motion
+            return sync_score(motion, read_sound(files[place]), pairs[place].timed.length_s)
 
         scores = measure("synchrony", score, range(len(pairs)))
-    traces = []
-    for pair, dub, sync in zip(pairs, dubs, scores, strict=True):
-        length_s = pair.timed.length_s
-        face = faces[pair.timed.pair.face_clip_id, length_s]
-        begins_s, stops_s = moving_span_s(face.motion, length_s)
-        traces.append(
-            PairTraces(
-                timed=pair.timed,
-                face_film=face.film,
-                face_sound=face.sound,
-                voice_file=heard[voices[pair.number]],
-                dub=dub,
-                still_lead_s=begins_s,
-                still_trail_s=length_s - stops_s,
-                sync=sync,
-            )
-        )
-    return tuple(traces)
+    return tuple(
+        _join(pair, faces[_face_key(pair)], heard[voices[pair.number]], dub, sync)
+        for pair, dub, sync in zip(pairs, dubs, scores, strict=True)
+    )
+
+
+def _face_key(pair: NumberedPair) -> tuple[str, float]:
+    return pair.timed.pair.face_clip_id, pair.timed.length_s
+
+
+def _join(
+    pair: NumberedPair, face: _Face, voice_file: DubTraces, dub: DubTraces, sync: float
+) -> PairTraces:
+    begins_s, stops_s = moving_span_s(face.motion, pair.timed.length_s)
+    return PairTraces(
+        timed=pair.timed,
+        face_film=face.film,
+        face_sound=face.sound,
+        voice_file=voice_file,
+        dub=dub,
+        still_lead_s=begins_s,
+        still_trail_s=pair.timed.length_s - stops_s,
+        sync=sync,
+    )
 
 
 def _measure_face(key: tuple[str, float], index: dict[str, Clip], detector: FaceDetector) -> _Face:
