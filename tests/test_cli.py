@@ -64,7 +64,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[FakeAnalyzer]:
     """The analyzers that the command line has built."""
     analyzers: list[FakeAnalyzer] = []
 
-    def create(config: AnalyzerConfig, num_threads: int) -> FakeAnalyzer:
+    def create(config: AnalyzerConfig, num_threads: int, *_model: object) -> FakeAnalyzer:
         analyzers.append(FakeAnalyzer(config, num_threads))
         return analyzers[-1]
 

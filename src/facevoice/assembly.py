@@ -15,10 +15,10 @@ from facevoice.features.onnx_backbone import OnnxBackbone
 from facevoice.features.stacked import split_name, stack
 from facevoice.labels import Modality
 from facevoice.models.checkpoint import load_model
-from facevoice.models.checkpoint_folder import INDEX_FILE
+from facevoice.models.checkpoint_folder import INDEX_FILE, read_info
 from facevoice.models.checkpoint_info import CheckpointInfo
 from facevoice.models.compact import CompactModel
-from facevoice.models.export_folder import is_export
+from facevoice.models.export_folder import is_export, read_export
 from facevoice.models.family import CheckpointModel, CompactFamily, Model
 from facevoice.models.network_config import NetworkConfig
 from facevoice.models.onnx_fusion import load_fusion
@@ -115,6 +115,16 @@ def find_checkpoint(folder: Path) -> Path:
         f"{folder}: is neither a checkpoint (no {INDEX_FILE}) nor an exported folder (no "
         "export.json)"
     )
+
+
+def read_model_info(folder: Path) -> CheckpointInfo:
+    """What a checkpoint or an export says of itself; loads no network.
+
+    Raises:
+        WeightsError: it is neither, or damaged.
+    """
+    found = find_checkpoint(folder)
+    return read_export(found)[1] if is_export(found) else read_info(found)
 
 
 def build_backbones(

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib import resources
 from pathlib import Path
@@ -17,11 +18,15 @@ from rich.console import Console
 from rich.text import Text
 
 from facevoice.batch import FileAnalyzer, FoundFile, ProgressCallback, analyze_paths, find_files
+from facevoice.cli_checkpoint import BackbonesOption, CheckpointOption
 from facevoice.cli_corpus import add_corpus_commands
 from facevoice.cli_data import data_app
 from facevoice.cli_evaluate import add_evaluation_commands
+from facevoice.cli_export import add_export_command
+from facevoice.cli_hub import add_hub_commands
+from facevoice.cli_train import add_training_commands
 from facevoice.config import AnalyzerConfig, WindowConfig
-from facevoice.errors import ConfigError, FacevoiceError
+from facevoice.errors import ConfigError, FacevoiceError, MissingExtraError
 from facevoice.labels import Status
 from facevoice.report import FORMATS, ReportFolder, to_csv, to_json
 from facevoice.results import Report
@@ -45,6 +50,9 @@ app = typer.Typer(
 add_corpus_commands(data_app)
 app.add_typer(data_app, name="data")
 add_evaluation_commands(app)
+add_training_commands(app)
+add_export_command(app)
+add_hub_commands(app)
 
 _WINDOWS: Final = WindowConfig()
 _Paths = Annotated[
@@ -122,6 +130,8 @@ def analyze(
     out: _Out = None,
     formats: _Formats = None,
     config: _Config = None,
+    checkpoint: CheckpointOption = None,
+    backbones: BackbonesOption = None,
     window: _WindowSeconds = None,
     hop: _HopSeconds = None,
     threads: _Threads = 1,
@@ -144,8 +154,8 @@ def analyze(
     )
     try:
         settings = _settings(config, window, hop)
-        analyzer = create_analyzer(settings, threads)
-    except ConfigError as error:
+        analyzer = create_analyzer(settings, threads, checkpoint, backbones or ())
+    except (ConfigError, MissingExtraError) as error:
         _stop_usage(str(error))
     except FacevoiceError as error:
         _stop(str(error), EXIT_SOME_FAILED)
@@ -171,11 +181,16 @@ def models() -> None:
     raise typer.Exit(EXIT_DONE if all_intact else EXIT_SOME_FAILED)
 
 
-def create_analyzer(config: AnalyzerConfig, num_threads: int) -> FileAnalyzer:
+def create_analyzer(
+    config: AnalyzerConfig,
+    num_threads: int,
+    checkpoint: Path | None = None,
+    backbones: Sequence[str] = (),
+) -> FileAnalyzer:
     """Build the analyzer; imported here so that `--help` need not load the networks."""
     from facevoice.pipeline import Analyzer
 
-    return Analyzer(config, num_threads=num_threads)
+    return Analyzer(config, checkpoint=checkpoint, backbones=backbones, num_threads=num_threads)
 
 
 def _settings(config: Path | None, window_s: float | None, hop_s: float | None) -> AnalyzerConfig:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from facevoice.cli_checkpoint import BackbonesOption, CheckpointOption
 from facevoice.cli_evaluate_table import (
     TABLE_SUFFIXES,
     ModelRequest,
@@ -61,6 +62,8 @@ def evaluate(
             help="Channels that the model may read: multimodal, video, audio. For a table.",
         ),
     ] = "multimodal",
+    checkpoint: CheckpointOption = None,
+    backbones: BackbonesOption = None,
     store: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Feature store. Default: features.db beside the table."),
@@ -75,6 +78,17 @@ def evaluate(
         Path | None,
         typer.Option(metavar="FILE", help="Only the test clips of these splits of the table."),
     ] = None,
+    fold: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="Only this one of the splits, as in split.fold."),
+    ] = None,
+    held_out: Annotated[
+        bool,
+        typer.Option(
+            "--held-out",
+            help="Only clips of speakers that the checkpoint was neither trained nor chosen on.",
+        ),
+    ] = False,
     jobs: Annotated[
         int, typer.Option(metavar="N", min=1, max=256, help="Processes that extract features.")
     ] = 1,
@@ -104,9 +118,24 @@ def evaluate(
 
     folder = out or source
     if source.suffix in TABLE_SUFFIXES and not source.is_dir():
-        asked = ModelRequest(source, out, model_type, store, corpora, split, jobs)
+        asked = ModelRequest(
+            source,
+            out,
+            model_type,
+            store,
+            corpora,
+            split,
+            jobs,
+            checkpoint=checkpoint,
+            backbones=(*(backbones or ()),),
+            fold=fold,
+            held_out=held_out,
+        )
         options = ScoringOptions(resamples, strict, overwrite)
         scores = _or_stop(lambda: evaluate_table(asked, options, Console(highlight=False), quiet))
+    elif checkpoint is not None:
+        complain("Error: --checkpoint is run on a table of clips; a run folder has been predicted")
+        raise typer.Exit(EXIT_USAGE)
     else:
         scores = _or_stop(
             lambda: score_folder(source, folder, num_resamples=resamples, strict=strict)

@@ -39,6 +39,10 @@ class ModelRequest:
     corpora: list[str] | None
     split: Path | None
     jobs: int
+    checkpoint: Path | None = None
+    backbones: tuple[str, ...] = ()
+    fold: int | None = None
+    held_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +67,8 @@ def evaluate_table(
 
     if asked.out is None:
         raise ConfigError("--out DIR is needed for a table: the run is written there")
-    scorer = create_scorer(asked.model_type)
     clips, words = choose_clips(asked)
+    scorer, seen = create_scorer(asked, clips)
     with step_bar(console, quiet) as step:
         done = evaluate_model(
             clips,
@@ -72,7 +76,7 @@ def evaluate_table(
             scorer,
             asked.store or asked.manifest.with_name("features.db"),
             asked.out,
-            Protocol(asked.out.name, words, " ".join(["facevoice", *sys.argv[1:]])),
+            Protocol(asked.out.name, f"{words}{seen}", " ".join(["facevoice", *sys.argv[1:]])),
             jobs=asked.jobs,
             num_resamples=options.num_resamples,
             strict=options.strict,
@@ -83,18 +87,27 @@ def evaluate_table(
     return done.scores
 
 
-def create_scorer(model_type: str) -> Scorer:
-    """The model to run.
+def create_scorer(asked: ModelRequest, clips: Sequence[Clip]) -> tuple[Scorer, str]:
+    """The model to run, and what its training has to do with these clips, for the protocol.
 
     Raises:
-        ConfigError: no such type.
-        WeightsError: its weights are missing or damaged.
+        ConfigError: no such type, or backbones are named without a checkpoint.
+        WeightsError: weights are missing or damaged, or backbones are not the checkpoint's.
+        MissingExtraError: the checkpoint needs torch.
     """
-    from facevoice.workbench.compact_scorer import CompactScorer
+    if asked.model_type not in MODEL_TYPES:
+        raise ConfigError(f"--model-type {asked.model_type!r}: known are {', '.join(MODEL_TYPES)}")
+    modalities = MODEL_TYPES[asked.model_type]
+    if asked.checkpoint is None:
+        from facevoice.workbench.compact_scorer import CompactScorer
 
-    if model_type not in MODEL_TYPES:
-        raise ConfigError(f"--model-type {model_type!r}: known are {', '.join(MODEL_TYPES)}")
-    return CompactScorer(MODEL_TYPES[model_type])
+        if asked.backbones:
+            raise ConfigError("--backbone is for a --checkpoint")
+        return CompactScorer(modalities), ""
+    from facevoice.workbench.checkpoint_scorer import CheckpointScorer
+
+    scorer = CheckpointScorer(asked.checkpoint, clips, modalities, asked.backbones)
+    return scorer, f"; {scorer.words}" if scorer.words else ""
 
 
 def choose_clips(asked: ModelRequest) -> tuple[Sequence[Clip], str]:
@@ -105,11 +118,33 @@ def choose_clips(asked: ModelRequest) -> tuple[Sequence[Clip], str]:
         ConfigError: a corpus is not in the table.
     """
     clips = read_table(asked.manifest, asked.corpora)
+    if asked.held_out:
+        return _choose_held_out(asked, clips)
     if asked.split is None:
+        if asked.fold is not None:
+            raise ConfigError("--fold says which of the splits in --split FILE is meant")
         return clips, "all clips of the table; nothing is fitted on them here"
     splits = read_splits(asked.split, read_table(asked.manifest, None))
-    tested = {key for split in splits.splits for key in split.test}
+    chosen_splits, words = splits.splits, f"{splits.protocol} ({asked.split.name})"
+    if asked.fold is not None:
+        if not 0 <= asked.fold < len(splits.splits):
+            raise ConfigError(f"--fold {asked.fold}: {asked.split} has 0–{len(splits.splits) - 1}")
+        chosen_splits = (splits.splits[asked.fold],)
+        words += f", fold {asked.fold}: {chosen_splits[0].name}"
+    tested = {key for split in chosen_splits for key in split.test}
     chosen = [clip for clip in clips if clip.clip_id in tested]
     if not chosen:
         raise ConfigError(f"--split {asked.split}: none of its test clips is among the clips")
-    return chosen, f"test clips of {splits.protocol} ({asked.split.name}); nothing is fitted here"
+    return chosen, f"test clips of {words}; nothing is fitted here"
+
+
+def _choose_held_out(asked: ModelRequest, clips: Sequence[Clip]) -> tuple[Sequence[Clip], str]:
+    from facevoice.assembly import read_model_info
+    from facevoice.workbench.seen_speakers import held_out_clips
+
+    if asked.checkpoint is None or asked.split is not None:
+        raise ConfigError("--held-out asks a --checkpoint whom it was trained on; leave --split")
+    chosen = held_out_clips(read_model_info(asked.checkpoint).data, clips)
+    if not chosen:
+        raise ConfigError(f"--held-out: {asked.checkpoint} was trained or chosen on all speakers")
+    return chosen, "clips of speakers that the checkpoint's record does not name"

@@ -32,7 +32,7 @@ class StackedBackbone:
     """A backbone whose embedding is (num_rows, row_dim) flattened; see the module."""
 
     def __init__(self, base: TokenBackbone, rows: str, num_rows: int) -> None:
-        self._base = base
+        self.base = base
         self._rows = rows
         spec = base.spec
         self.spec: BackboneSpec = replace(
@@ -46,7 +46,7 @@ class StackedBackbone:
     @property
     def model(self) -> ModelId:
         """Name and SHA-256 of the weights."""
-        return self._base.model
+        return self.base.model
 
     def embed(self, windows: Sequence[Window]) -> FloatArray:
         """Embed windows one by one.
@@ -57,9 +57,9 @@ class StackedBackbone:
         embeddings = np.empty((len(windows), self.spec.dim), dtype=np.float32)
         for row, window in enumerate(windows):
             if self._rows == "layers":
-                found = self._base.embed_layers(window)
+                found = self.base.embed_layers(window)
             else:
-                found = spread_tokens(self._base.embed_tokens(window), self.spec.num_rows)
+                found = spread_tokens(self.base.embed_tokens(window), self.spec.num_rows)
             embeddings[row] = found.reshape(-1)
         return embeddings
 
