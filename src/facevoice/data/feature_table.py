@@ -210,8 +210,12 @@ def _file_array(
     if array.dtype not in (np.float16, np.float32):
         array = array.astype(np.float32)
     array = array[kept]
-    # A row that is not finite says that the clip has no such channel.
-    present = np.isfinite(array).all(axis=(1, 2))
+    # A row of NaN alone says that the clip has no such channel.
+    present = ~np.isnan(array).all(axis=(1, 2))
+    sound = np.isfinite(array).all(axis=(1, 2)) | ~present
+    if not sound.all():
+        key = ids[int(kept[np.argmin(sound)])]
+        raise CorpusError(f"{path}: {name} of {key!r} has numbers that are not finite")
     array = np.where(present[:, None, None], array, array.dtype.type(0))
     lengths = np.where(present, array.shape[1], 0).astype(np.int64)
     return TokenArray(array, lengths, f"{path.stem}:{name}@file")

@@ -114,6 +114,12 @@ def prepare_data(
                 f"{modality} features have width {dim}, network.{modality}_dim says "
                 f"{config.network.dim(modality)}"
             )
+        finite = np.isfinite(table.arrays[modality].tokens).all(axis=(1, 2))
+        if not finite.all():
+            raise CorpusError(
+                f"clip {table.clips[int(np.argmin(finite))].clip_id!r}: its {modality} features "
+                "are not all finite numbers; extract them again"
+            )
     usable = np.any([table.arrays[m].lengths > 0 for m in modalities], axis=0)
     ids = [clip.clip_id for clip, there in zip(table.clips, usable, strict=True) if there]
     if config.run.size == "small":

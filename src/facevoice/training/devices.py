@@ -26,7 +26,6 @@ def create_accelerator(settings: RunSettings, folder: Path, *, cpu: bool = False
     """
     try:
         from accelerate import Accelerator
-        from accelerate.utils import DistributedDataParallelKwargs
     except ImportError as error:
         raise MissingExtraError("training", "train") from error
     precision = settings.precision
@@ -39,8 +38,6 @@ def create_accelerator(settings: RunSettings, folder: Path, *, cpu: bool = False
             mixed_precision=precision,
             log_with=list(settings.trackers) or None,
             project_dir=folder,
-            # Buffers are the training set's statistics, alike everywhere from the start.
-            kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
         )
     except (ValueError, ImportError) as error:
         raise ConfigError(f"run.precision or run.trackers: {error}") from error

@@ -108,7 +108,6 @@ def fit(
     trainer.restore()
     start_trackers(accelerator, config, trainer.progress.total_steps)
     trainer.run()
-    accelerator.end_training()
     return FitResult(trainer.best, trainer.progress, kept_weights(trainer.network))
 
 

@@ -128,6 +128,7 @@ def train(
     finish = _Finish(config, data, network, inputs, result, source)
     done = finish.write(out) if accelerator.is_main_process else None
     accelerator.wait_for_everyone()
+    accelerator.end_training()
     return done or finish.summary(out, (), data.split.test != ())
 
 
