@@ -11,6 +11,7 @@ from facevoice.results import Prediction, Report
 from facevoice.version import VERSION
 
 if TYPE_CHECKING:
+    from facevoice.hub import from_pretrained
     from facevoice.pipeline import Analyzer
 
 __version__ = VERSION
@@ -26,6 +27,7 @@ __all__ = [
     "Reason",
     "Report",
     "Status",
+    "from_pretrained",
 ]
 
 
@@ -35,4 +37,8 @@ def __getattr__(name: str) -> Any:
         from facevoice.pipeline import Analyzer
 
         return Analyzer
+    if name == "from_pretrained":
+        from facevoice.hub import from_pretrained
+
+        return from_pretrained
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,692 @@
+"""Publishing and getting checkpoints, against a local server that speaks the hub's protocol."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+import facevoice
+from facevoice import cli
+from facevoice.data.registry import corpus_names
+from facevoice.errors import ConfigError, MissingExtraError, WeightsError
+from facevoice.features.pretrained import PRETRAINED
+from facevoice.hub import (
+    HubError,
+    Target,
+    from_pretrained,
+    plan_push,
+    pull_checkpoint,
+    push_checkpoint,
+)
+from facevoice.hub.card import build_card, listed_figures
+from facevoice.hub.pull import ORIGIN_FILE, PATTERNS
+from facevoice.hub.terms import (
+    License,
+    Term,
+    backbone_source,
+    choose_license,
+    corpus_source,
+    read_terms,
+)
+from facevoice.labels import Modality
+from facevoice.models.checkpoint_info import UsedEmbeddings
+from facevoice.pipeline import Analyzer
+from hub_write_server import START, Fault, HubWriteServer
+from tiny_models import FACE, VOICE, make_info, make_runnable_info, write_model
+
+NAME = "someone/tiny"
+WEIGHTS = "model.safetensors"
+SENT = {*PATTERNS}
+runner = CliRunner()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No waits between attempts, no other way of upload than the one that is served here."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    monkeypatch.setenv("HF_TOKEN", "writer")
+    monkeypatch.setenv("COLUMNS", "300")
+    log = logging.getLogger("facevoice")
+    before = log.handlers[:]
+    yield
+    log.handlers[:] = before
+
+
+@pytest.fixture
+def hub() -> Iterator[HubWriteServer]:
+    with HubWriteServer().running() as server:
+        assert isinstance(server, HubWriteServer)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture
+def own_model(tmp_path: Path) -> Path:
+    """A checkpoint that a test may damage."""
+    return write_model(tmp_path / "own")
+
+
+def push(hub: HubWriteServer, folder: Path, name: str = NAME, **more: Any) -> Any:
+    return push_checkpoint(folder, name, endpoint=hub.url, **more)
+
+
+def pull(hub: HubWriteServer, cache: Path, **more: Any) -> Any:
+    return pull_checkpoint(NAME, endpoint=hub.url, cache_dir=cache, **more)
+
+
+def header_of(card: str) -> dict[str, Any]:
+    found = yaml.safe_load(card.split("---\n")[1])
+    assert isinstance(found, dict)
+    return found
+
+
+# What is sent.
+
+
+def test_a_checkpoint_goes_up_in_one_commit_and_comes_down_the_same(
+    hub: HubWriteServer, model: Path, tmp_path: Path
+) -> None:
+    sent = push(hub, model, message="First")
+    assert sent.is_new
+    assert sent.pull_request is None
+    assert sent.url == f"{hub.url}/{NAME}/commit/{sent.commit}"
+    files = hub.head(NAME)
+    assert set(files) == {*SENT, *START}
+    assert len(hub.repositories[NAME].commits) == 2  # the hub's own first one, and ours
+    assert hub.messages == ["First"]
+    for name in SENT - {"README.md"}:
+        assert files[name] == (model / name).read_bytes()
+    assert list(hub.stored.values()) == [files[WEIGHTS]]  # the large file took the other way
+    pulled = pull(hub, tmp_path)
+    assert pulled.commit == sent.commit
+    assert pulled.origin == f"{NAME}@{sent.commit}"
+    assert pulled.info == make_info(settings=pulled.info.settings)
+
+
+def test_pushing_the_same_again_makes_no_commit(hub: HubWriteServer, model: Path) -> None:
+    first = push(hub, model)
+    again = push(hub, model)
+    assert again.commit == first.commit
+    assert not again.is_new
+    assert len(hub.repositories[NAME].commits) == 2
+
+
+def test_a_large_file_may_go_in_parts(hub: HubWriteServer, model: Path) -> None:
+    hub.part_size = 5_000
+    push(hub, model)
+    parts = -(-(model / WEIGHTS).stat().st_size // 5_000)
+    assert parts > 1
+    assert sum(asked.startswith("PUT /part/") for asked in hub.asked) == parts
+    assert hub.head(NAME)[WEIGHTS] == (model / WEIGHTS).read_bytes()
+
+
+def test_branches_are_made_and_main_stays(hub: HubWriteServer, model: Path) -> None:
+    push(hub, model)
+    before = hub.repositories[NAME].refs["main"]
+    other = write_model(model.parent / "other", seed=1)
+    sent = push(hub, other, revision="v2")
+    refs = hub.repositories[NAME].refs
+    assert refs["v2"] == sent.commit
+    assert refs["main"] == before
+    assert push(hub, other, revision="v2").commit == sent.commit
+
+
+def test_a_pull_request_leaves_the_branch_alone(hub: HubWriteServer, model: Path) -> None:
+    hub.repository("stranger/net").commit(START)
+    before = dict(hub.repositories["stranger/net"].refs)
+    sent = push(hub, model, "stranger/net", create_pr=True)
+    assert sent.pull_request == f"{hub.url}/stranger/net/discussions/1"
+    refs = hub.repositories["stranger/net"].refs
+    assert refs == {**before, "refs/pr/1": sent.commit}
+    assert "POST /api/repos/create" not in hub.asked
+    with pytest.raises(HubError, match="stranger/none: no such owner, repository or branch"):
+        push(hub, model, "stranger/none", create_pr=True)
+
+
+def test_private_means_private(hub: HubWriteServer, model: Path, tmp_path: Path) -> None:
+    push(hub, model, private=True)
+    assert hub.private == {NAME}
+    assert pull(hub, tmp_path).hub_id == NAME
+    push(hub, model, "someone/open")
+    stored = hub.repositories["someone/open"].refs["main"]
+    with pytest.raises(HubError, match="is there already, and public; nothing was sent"):
+        push(hub, model, "someone/open", private=True)
+    assert hub.repositories["someone/open"].refs["main"] == stored
+    with pytest.raises(ConfigError, match="exclude each other"):
+        Target(NAME, private=True, create_pr=True)
+
+
+# What is refused before anything is asked of the hub.
+
+
+@pytest.mark.parametrize("name", ["tiny", "a/b/c", "some one/x", "../x/y", "a/..", "-/x", ""])
+def test_names_are_checked_first(hub: HubWriteServer, model: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="write OWNER/NAME"):
+        push(hub, model, name)
+    assert hub.asked == []
+
+
+def test_a_damaged_checkpoint_is_not_sent(hub: HubWriteServer, own_model: Path) -> None:
+    content = bytearray((own_model / WEIGHTS).read_bytes())
+    content[-1] ^= 1
+    (own_model / WEIGHTS).write_bytes(content)
+    with pytest.raises(WeightsError, match=r"model\.safetensors: is not the file that was written"):
+        push(hub, own_model)
+    (own_model / WEIGHTS).unlink()
+    with pytest.raises(WeightsError, match="can't be read"):
+        push(hub, own_model)
+    with pytest.raises(WeightsError, match=r"holds no checkpoint\.json"):
+        push(hub, own_model.parent)
+    assert hub.asked == []
+
+
+def test_pickles_are_not_sent_under_another_name(hub: HubWriteServer, own_model: Path) -> None:
+    import hashlib
+
+    pickle = b"cos\nsystem\n(S'false'\ntR."
+    (own_model / WEIGHTS).write_bytes(pickle)
+    index = json.loads((own_model / "checkpoint.json").read_text())
+    index["sha256"][WEIGHTS] = hashlib.sha256(pickle).hexdigest()
+    (own_model / "checkpoint.json").write_text(json.dumps(index))
+    with pytest.raises(WeightsError, match="damaged"):
+        push(hub, own_model)
+    assert hub.asked == []
+
+
+def test_other_files_of_the_folder_stay_here(hub: HubWriteServer, own_model: Path) -> None:
+    for name in ("notes.txt", "pytorch_model.bin", ".env", "train.py"):
+        (own_model / name).write_bytes(b"private")
+    push(hub, own_model)
+    assert set(hub.head(NAME)) == {*SENT, *START}
+
+
+def test_without_a_token_nothing_is_asked(
+    hub: HubWriteServer, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_TOKEN")
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    with pytest.raises(HubError, match=r"set HF_TOKEN .*settings/tokens.* hf auth login"):
+        push(hub, model)
+    with pytest.raises(HubError, match="no token: set MY_TOKEN"):
+        push(hub, model, token_variable="MY_TOKEN")  # noqa: S106
+    assert hub.asked == []
+    monkeypatch.setenv("MY_TOKEN", "writer")
+    assert push(hub, model, token_variable="MY_TOKEN").is_new  # noqa: S106
+
+
+# What the hub may say, and that nothing changes then.
+
+
+@pytest.mark.parametrize(
+    ("name", "token", "words"),
+    [
+        (NAME, "expired", "the token is not accepted.* set HF_TOKEN"),
+        (NAME, "reader", "the token has no right to write there.*says: “You don't have the rights"),
+        ("stranger/tiny", "writer", "the token has no right to write there"),
+        ("nobody/tiny", "writer", "no such owner"),
+    ],
+)
+def test_who_may_not_write_is_told_why(
+    hub: HubWriteServer,
+    model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    token: str,
+    words: str,
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", token)
+    with pytest.raises(HubError, match=f"{name}: {words}"):
+        push(hub, model, name)
+    assert hub.repositories == {}
+
+
+FAULTS = [
+    (Fault("POST", "/commit/", 409, message="Busy"), "busy with another change"),
+    (Fault("POST", "/commit/", 412, message="A commit has happened"), "changed the branch in the"),
+    (Fault("POST", "/commit/", 413), "a file too large"),
+    (Fault("POST", "/preupload/", 429, message="Slow down"), "too many requests.*Wait"),
+    (Fault("POST", "/commit/", 500, message="Oops"), r"the hub failed \(500\).*says: “Oops"),
+    (Fault("POST", "/commit/", 503), r"the hub failed \(503\)"),
+    (Fault("POST", "/commit/", 400, message="No"), r"refused it \(400\).*The hub says: “No"),
+    (Fault("POST", "/objects/batch", 403, message="Quota"), "no right to write.*says: “Quota"),
+    (Fault("PUT", "/upload/", 500), r"the hub failed \(500\)"),
+    (Fault("PUT", "/upload/", 0), "can't be reached, or broke off"),
+    (Fault("POST", "/verify/", 404, message="Not there"), "no such owner.*says: “Not there"),
+    (Fault("POST", "/commit/", 0), "can't be reached, or broke off"),
+    (Fault("POST", "/repos/create", 402, message="Pay"), "plan does not allow it"),
+]
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"), FAULTS, ids=[f"{f.path} {f.status}" for f, _ in FAULTS]
+)
+def test_no_failure_leaves_half_a_commit(
+    hub: HubWriteServer, model: Path, fault: Fault, words: str
+) -> None:
+    fault = replace(fault)
+    if "create" not in fault.path:
+        hub.repository(NAME).commit(START)
+    before = {name: dict(found.refs) for name, found in hub.repositories.items()}
+    hub.faults.append(fault)
+    with pytest.raises(HubError, match=words) as caught:
+        push(hub, model)
+    assert fault.times < 1000  # it did happen
+    assert "secret" not in str(caught.value)  # addresses of uploads are signed
+    assert {name: found.refs for name, found in hub.repositories.items()} == before
+    assert hub.messages == []
+    hub.faults.clear()
+    assert push(hub, model).is_new  # and the same again goes through
+    assert set(hub.head(NAME)) == {*SENT, *START}
+
+
+def test_short_failures_are_waited_out(hub: HubWriteServer, model: Path) -> None:
+    hub.faults += [
+        Fault("POST", "/preupload/", 429, times=2),
+        Fault("PUT", "/upload/", 503, times=2),
+        Fault("PUT", "/upload/", 0, times=1),
+    ]
+    assert push(hub, model).is_new
+    assert [fault.times for fault in hub.faults] == [0, 0, 0]
+
+
+def test_what_others_commit_meanwhile_is_not_overwritten(
+    hub: HubWriteServer, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import HfApi
+
+    hub.repository(NAME).commit(START)
+    commit = HfApi.create_commit
+
+    def late(self: HfApi, *arguments: Any, **more: Any) -> Any:
+        hub.repositories[NAME].commit({**START, "theirs.txt": b"new"})
+        return commit(self, *arguments, **more)
+
+    monkeypatch.setattr(HfApi, "create_commit", late)
+    with pytest.raises(HubError, match="somebody changed the branch in the meantime"):
+        push(hub, model)
+    assert set(hub.head(NAME)) == {*START, "theirs.txt"}
+
+
+def test_a_file_that_arrives_damaged_is_not_committed(
+    hub: HubWriteServer, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import lfs
+
+    put = lfs.http_backoff
+
+    def damaged(method: str, url: str, **more: Any) -> Any:
+        if method == "PUT":
+            content = more["data"].read()
+            more["data"] = content[:-1] + bytes([content[-1] ^ 1])
+        return put(method, url, **more)
+
+    monkeypatch.setattr(lfs, "http_backoff", damaged)
+    with pytest.raises(HubError, match="does not have the hash that was promised"):
+        push(hub, model)
+    assert set(hub.head(NAME)) == {*START}
+
+
+def test_no_connection(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with HubWriteServer().running() as gone:
+        pass
+    with pytest.raises(HubError, match=r"can't be reached.*HF_ENDPOINT"):
+        push(gone, model)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(HubError, match="HF_HUB_OFFLINE forbids"):
+        push(gone, model)
+
+
+# The card.
+
+
+def test_the_card_tells_what_the_checkpoint_holds_and_no_more(model: Path) -> None:
+    card = plan_push(model, NAME).card
+    header = header_of(card)
+    assert header["datasets"] == ["cremad", "ravdess"]
+    assert header["language"] == ["en"]
+    assert header["library_name"] == "facevoice"
+    assert header["pipeline_tag"] == "video-classification"
+    assert "emotion-recognition" in header["tags"]
+    shown = [
+        (result["dataset"]["type"], result["dataset"]["split"], metric["type"], metric["value"])
+        for result in header["model-index"][0]["results"]
+        for metric in result["metrics"]
+    ]
+    assert shown == [
+        ("cremad", "test", "uar", 0.5765),
+        ("cremad", "test", "auroc", 0.66),
+        ("ravdess", "test", "uar", 0.63),
+    ]
+    args = header["model-index"][0]["results"][0]["dataset"]["args"]
+    assert args == {"protocol": "speaker-independent: fold 0 of 5, seed 0", "speakers": 2}
+    assert f'from_pretrained("{NAME}")' in card
+    assert "| RAVDESS | CC BY-NC-SA 4.0 | non-commercial use only, to be shared" in card
+
+
+def test_void_figures_are_in_no_list_of_results() -> None:
+    seen = UsedEmbeddings("wav2vec2-emotion-ravdess@1", VOICE.dim, ("ravdess",), True)
+    info = make_info(backbones={Modality.VIDEO: FACE, Modality.AUDIO: seen})
+    assert {figure.corpus for figure in listed_figures(info)} == {"cremad"}
+    small = make_info(settings={"run": {"size": "small"}})
+    assert listed_figures(small) == ()
+    assert "model-index" not in header_of(build_card(small, NAME))
+
+
+def test_what_people_wrote_stays(hub: HubWriteServer, own_model: Path) -> None:
+    text = (
+        "---\ntags:\n- mine\nlanguage: fr\nmodel-index:\n- name: x\n  results: []\n---\n# Mine\n\n"
+        "Trained on CREMA-D and ravdess, with care.\n\n## Use\n\nAs you like.\n"
+    )
+    (own_model / "README.md").write_text(text)
+    push(hub, own_model)
+    card = hub.head(NAME)["README.md"].decode()
+    header = header_of(card)
+    assert "# Mine\n\nTrained on CREMA-D and ravdess, with care." in card
+    assert card.count("## Use") == 1
+    assert header["tags"][:2] == ["facevoice", "mine"]
+    assert header["language"] == "fr"
+    assert header["model-index"][0]["name"] == "tiny"
+    assert header["license"] == "other"
+
+
+def test_a_card_that_says_nothing_of_the_data_is_refused(own_model: Path) -> None:
+    (own_model / "README.md").write_text("# My net\n\nTrained on CREMA-D.\n")
+    with pytest.raises(WeightsError, match=r"README\.md: says nothing of the data; name ravdess"):
+        plan_push(own_model, NAME)
+    (own_model / "README.md").unlink()
+    assert "## Data" in plan_push(own_model, NAME).card
+    (own_model / "README.md").write_text("---\n- 1\n: :\n---\nravdess, cremad\n")
+    with pytest.raises(WeightsError, match=r"README\.md: its header is broken"):
+        plan_push(own_model, NAME)
+    with pytest.raises(WeightsError, match="names no data"):
+        build_card(make_info(corpora=()), NAME)
+
+
+# Licences.
+
+
+def test_the_terms_of_every_corpus_and_backbone_are_understood() -> None:
+    found = {name: corpus_source(name).terms for name in corpus_names()}
+    assert found["ravdess"] == {Term.NON_COMMERCIAL, Term.SHARE_ALIKE}
+    assert found["tess"] == {Term.NON_COMMERCIAL, Term.NO_DERIVATIVES}
+    assert found["cremad"] == frozenset()
+    others = {name: terms for name, terms in found.items() if name not in ("cremad", "tess")}
+    assert all(terms and Term.UNKNOWN not in terms for terms in others.values()), others
+    for name in PRETRAINED:
+        wanted = {Term.NON_COMMERCIAL} if name.startswith("videomae") else set()
+        assert backbone_source(f"{name}@abc").terms == wanted
+    assert backbone_source("hub:someone/else@1").terms == {Term.UNKNOWN}
+    assert backbone_source("compact-face").terms == {Term.RESEARCH}
+    assert corpus_source("my-films").terms == {Term.UNKNOWN}
+
+
+def test_the_strictest_terms_hold() -> None:
+    ravdess, cremad = corpus_source("ravdess"), corpus_source("cremad")
+    videomae, wav2vec2 = backbone_source("videomae-base"), backbone_source("wav2vec2-base")
+    assert choose_license([ravdess, wav2vec2]) == License("cc-by-nc-sa-4.0")
+    assert choose_license([ravdess, videomae]) == License("cc-by-nc-sa-4.0")
+    assert choose_license([cremad, videomae]) == License("cc-by-nc-4.0")
+    assert choose_license([cremad, wav2vec2]) == License(None)
+    assert choose_license([ravdess, corpus_source("iemocap")]).id == "other"
+    assert choose_license([cremad], "mit") == License("mit")
+    assert choose_license([videomae], "cc-by-nc-sa-4.0") == License("cc-by-nc-sa-4.0")
+    with pytest.raises(ConfigError, match=r"'mit' is not allowed.*non-commercial.*RAVDESS: CC BY"):
+        choose_license([ravdess], "mit")
+    with pytest.raises(ConfigError, match="to be shared under the same terms"):
+        choose_license([ravdess], "cc-by-nc-4.0")
+    assert read_terms("cc-by-nc-nd-4.0") == {Term.NON_COMMERCIAL, Term.NO_DERIVATIVES}
+
+
+def test_a_licence_in_the_header_can_not_loosen_the_terms(own_model: Path) -> None:
+    text = (own_model / "README.md").read_text().replace("---\n", "---\nlicense: mit\n", 1)
+    (own_model / "README.md").write_text(text)
+    with pytest.raises(ConfigError, match="licence 'mit' is not allowed"):
+        plan_push(own_model, NAME)
+    free = make_info(
+        corpora=("cremad",),
+        backbones={Modality.VIDEO: replace(VOICE, dim=FACE.dim), Modality.AUDIO: VOICE},
+    )
+    write_model(own_model, free)
+    text = (own_model / "README.md").read_text().replace("---\n", "---\nlicense: mit\n", 1)
+    (own_model / "README.md").write_text(text)
+    assert header_of(plan_push(own_model, NAME).card)["license"] == "mit"
+    assert header_of(plan_push(own_model, NAME, license="apache-2.0").card)["license"] == (
+        "apache-2.0"
+    )
+
+
+# Getting.
+
+
+@pytest.fixture
+def published(hub: HubWriteServer, model: Path) -> str:
+    """The commit of a checkpoint on the hub, beside files that nobody should fetch."""
+    push(hub, model)
+    pickle = b"cos\nsystem\n(S'false'\ntR."
+    more = dict.fromkeys(("model.bin", "a.pkl", "b.py", "c.json"), pickle)
+    return hub.repositories[NAME].commit({**hub.head(NAME), **more})
+
+
+def test_only_a_checkpoints_files_are_fetched(
+    hub: HubWriteServer, published: str, tmp_path: Path
+) -> None:
+    hub.asked.clear()
+    pulled = pull(hub, tmp_path)
+    assert pulled.commit == published
+    assert {path.name for path in pulled.folder.iterdir()} == SENT
+    fetched = {asked.rpartition("/")[2] for asked in hub.asked if "/resolve/" in asked}
+    assert fetched == SENT
+
+
+def test_a_commit_pins_the_bytes(
+    hub: HubWriteServer, published: str, model: Path, tmp_path: Path
+) -> None:
+    new = push(hub, write_model(model.parent / "newer", seed=2)).commit
+    assert new != published
+    old = pull(hub, tmp_path, revision=published)
+    assert (old.folder / WEIGHTS).read_bytes() == (model / WEIGHTS).read_bytes()
+    assert pull(hub, tmp_path).commit == new
+    hub.asked.clear()
+    assert pull(hub, tmp_path, revision=published).folder == old.folder
+    assert hub.asked == []  # cached whole: nothing to ask
+
+
+def test_offline_the_cache_serves(model: Path, tmp_path: Path) -> None:
+    with HubWriteServer().running() as hub:
+        assert isinstance(hub, HubWriteServer)
+        commit = push(hub, model).commit
+        first = pull(hub, tmp_path)
+    again = pull(hub, tmp_path)  # the hub is gone
+    assert (again.commit, again.folder) == (commit, first.folder)
+    with pytest.raises(WeightsError, match=r"someone/none@main: not in the cache.*HF_HUB_OFFLINE"):
+        pull_checkpoint("someone/none", endpoint=hub.url, cache_dir=tmp_path)
+
+
+def test_a_broken_connection_goes_on_where_it_broke(
+    hub: HubWriteServer,
+    published: str,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The library keeps whole pieces of this size; its own are of 10 MB.
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 500)
+    hub.drop_after[WEIGHTS] = 4_200
+    pulled = pull(hub, tmp_path)
+    assert pulled.commit == published
+    assert (pulled.folder / WEIGHTS).read_bytes() == (model / WEIGHTS).read_bytes()
+    assert [int(r.removeprefix("bytes=").split("-")[0]) for r in hub.ranges] == [
+        4_000
+    ]  # pieces that came whole
+
+
+def test_damage_in_the_cache_is_found_and_mended(
+    hub: HubWriteServer, published: str, model: Path, tmp_path: Path, caplog: Any
+) -> None:
+    path = (pull(hub, tmp_path).folder / WEIGHTS).resolve()
+    damaged = bytearray(path.read_bytes())
+    damaged[-1] ^= 1
+    path.write_bytes(damaged)
+    with caplog.at_level(logging.WARNING, logger="facevoice"):
+        logging.getLogger("facevoice").propagate = True
+        pulled = pull(hub, tmp_path)
+    assert (pulled.folder / WEIGHTS).read_bytes() == (model / WEIGHTS).read_bytes()
+    assert "is not the file that was written" in caplog.text
+    assert "fetched anew" in caplog.text
+
+
+def test_damage_at_the_source_is_an_error(
+    hub: HubWriteServer, published: str, tmp_path: Path
+) -> None:
+    content = hub.head(NAME)[WEIGHTS]
+    hub.broken[WEIGHTS] = content[:-1] + bytes([content[-1] ^ 1])
+    with pytest.raises(WeightsError, match=r"model\.safetensors: is not the file that was written"):
+        pull(hub, tmp_path / "cache", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_repositories_that_hold_no_checkpoint(hub: HubWriteServer, tmp_path: Path) -> None:
+    hub.repository(NAME).commit({"config.json": b"{}", "pytorch_model.bin": b"pickle"})
+    with pytest.raises(WeightsError, match=r"holds no checkpoint\.json"):
+        pull(hub, tmp_path)
+    assert not [asked for asked in hub.asked if "pytorch_model" in asked]
+    with pytest.raises(WeightsError, match="nobody/none@main: no such repository, or it is priv"):
+        pull_checkpoint("nobody/none", endpoint=hub.url, cache_dir=tmp_path)
+    with pytest.raises(WeightsError, match=f"{NAME}@v9: no such revision"):
+        pull(hub, tmp_path, revision="v9")
+    hub.repositories[NAME].gated = True
+    with pytest.raises(WeightsError, match="access must be granted"):
+        pull(hub, tmp_path / "other")
+
+
+def test_a_folder_of_ones_own(
+    hub: HubWriteServer, published: str, model: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "mine"
+    pulled = pull(hub, tmp_path / "cache", out=out)
+    assert pulled.folder == out
+    assert {path.name for path in out.iterdir()} == {*SENT, ORIGIN_FILE}
+    assert not any(path.is_symlink() for path in out.iterdir())
+    origin = json.loads((out / ORIGIN_FILE).read_text())
+    assert origin == {"repository": NAME, "commit": published}
+    with pytest.raises(ConfigError, match=r"holds a checkpoint already.*--overwrite"):
+        pull(hub, tmp_path / "cache", out=out)
+    pull(hub, tmp_path / "cache", out=out, overwrite=True)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").touch()
+    with pytest.raises(ConfigError, match="holds something else"):
+        pull(hub, tmp_path / "cache", out=tmp_path / "other", overwrite=True)
+
+
+# from_pretrained.
+
+
+def test_from_pretrained_tells_folders_from_names(tmp_path: Path) -> None:
+    for name in ("./none/here", "/none/here", "nothing", "a/b/c", tmp_path / "none"):
+        with pytest.raises(ConfigError, match="no such folder, and no OWNER/NAME"):
+            from_pretrained(name)
+    with pytest.raises(WeightsError, match="is neither a checkpoint"):
+        from_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match="is a folder: it has no revision"):
+        from_pretrained(tmp_path, revision="main")
+
+
+def test_from_pretrained_gives_an_analyzer_that_runs(hub: HubWriteServer, tmp_path: Path) -> None:
+    sample = Path(__file__).parents[1] / "examples" / "smile_sad_voice.mp4"
+    runnable = write_model(tmp_path / "runnable", make_runnable_info())
+    commit = push(hub, runnable).commit
+    loaded = facevoice.from_pretrained(
+        NAME, revision=commit, endpoint=hub.url, cache_dir=tmp_path / "cache"
+    )
+    assert isinstance(loaded, Analyzer)
+    report = loaded.analyze(sample)
+    assert report.summary is not None
+    assert report.summary.fused is not None
+    own = facevoice.from_pretrained(runnable).analyze(sample)
+    assert own.summary is not None
+    assert own.summary.fused is not None
+    assert (own.summary.fused.probs == report.summary.fused.probs).all()
+
+
+# The commands.
+
+
+def run(*arguments: str | Path, code: int = 0) -> str:
+    result = runner.invoke(cli.app, [str(a) for a in arguments])
+    assert result.exit_code == code, (result.output, result.exception)
+    return result.output
+
+
+def test_dry_run_lists_everything_and_asks_nobody(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_TOKEN")
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    said = run("push", model, NAME, "--dry-run")
+    for file in plan_push(model, NAME).files:
+        assert file.sha256 in said
+        assert f"{file.num_bytes:,}" in said
+    assert "license_name: non-commercial-research-share-alike" in said
+    assert f"Nothing was sent. Would go to {NAME}, branch main." in said
+    assert "no token: set HF_TOKEN" in run("push", model, NAME, code=1)
+    assert "write OWNER/NAME" in run("push", model, "tiny", "--dry-run", code=2)
+
+
+def test_the_commands_obey_the_environment(
+    hub: HubWriteServer, model: Path, tmp_path: Path
+) -> None:
+    environment = {
+        **os.environ,
+        "HF_ENDPOINT": hub.url,
+        "HF_HOME": str(tmp_path / "home"),
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_TOKEN": "writer",
+    }
+
+    def call(*arguments: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "facevoice", *map(str, arguments)],
+            env={**environment, **more},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    pushed = call("push", model, NAME, "--message", "From the shell")
+    assert pushed.returncode == 0, pushed.stderr
+    commit = hub.repositories[NAME].refs["main"]
+    assert f"{NAME} is at commit {commit}" in pushed.stdout
+    assert hub.messages == ["From the shell"]
+    pulled = call("pull", NAME, "--quiet", HF_TOKEN="")
+    assert pulled.returncode == 0, pulled.stderr
+    assert Path(pulled.stdout.strip()).name == commit
+    hub.asked.clear()
+    offline = call("pull", NAME, HF_HUB_OFFLINE="1")
+    assert offline.returncode == 0, offline.stderr
+    assert f"{NAME}@{commit}" in offline.stdout
+    assert hub.asked == []
+
+
+def test_without_the_library_the_extra_is_named(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    for call in (lambda: plan_push(model, NAME), lambda: pull_checkpoint(NAME)):
+        with pytest.raises(MissingExtraError, match=r"facevoice\[full\]"):
+            call()
