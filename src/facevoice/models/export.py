@@ -53,7 +53,7 @@ def export_fusion(checkpoint: Checkpoint, path: Path) -> tuple[str, ...]:
         # The newer exporter needs one more package and gives the same graph.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            HeadsOf(checkpoint.network, tuple(inputs), outputs),
+            HeadsOf(checkpoint.network, tuple(inputs), outputs).eval(),
             tuple(inputs.values()),
             str(part),
             input_names=list(inputs),

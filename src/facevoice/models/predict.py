@@ -47,7 +47,7 @@ def pad_tokens(
     Raises:
         WeightsError: an embedding has another width.
     """
-    rows = [np.zeros((0, dim)) if e is None else np.atleast_2d(e) for e in embeddings]
+    rows = [np.zeros((0, dim)) if e is None else _rows(e, dim) for e in embeddings]
     for row in rows:
         if row.ndim != 2 or row.shape[1] != dim:
             raise WeightsError(f"an embedding has shape {row.shape}, the network wants (T, {dim})")
@@ -58,6 +58,12 @@ def pad_tokens(
         tokens[place, : len(row)] = row
         mask[place, : len(row)] = True
     return tokens, mask
+
+
+def _rows(embedding: npt.NDArray[Any], dim: int) -> npt.NDArray[Any]:
+    """(T, D) of (D,), of (T, D), or of the T · D numbers that a stacked backbone gives."""
+    stacked = embedding.ndim == 1 and embedding.size % dim == 0
+    return embedding.reshape(-1, dim) if stacked else np.atleast_2d(embedding)
 
 
 def check_backbones(checkpoint: Checkpoint, features: Sequence[FeatureSet]) -> None:

@@ -1,0 +1,366 @@
+"""A checkpoint is whole and sound, or it is refused with the reason."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import onnxruntime  # noqa: E402
+from safetensors.torch import load_file, save_file  # noqa: E402
+
+from facevoice.errors import WeightsError  # noqa: E402
+from facevoice.labels import Modality  # noqa: E402
+from facevoice.models.checkpoint_folder import (  # noqa: E402
+    Checkpoint,
+    load_checkpoint,
+    read_info,
+    save_checkpoint,
+)
+from facevoice.models.checkpoint_info import (  # noqa: E402
+    Calibration,
+    CheckpointInfo,
+    DataRecord,
+    Figure,
+    PartRecord,
+    TrainingRecord,
+    UsedEmbeddings,
+)
+from facevoice.models.compact import Thresholds, softmax  # noqa: E402
+from facevoice.models.export import export_fusion  # noqa: E402
+from facevoice.models.network import FusionNetwork  # noqa: E402
+from facevoice.models.network_config import FUSIONS, NetworkConfig  # noqa: E402
+from facevoice.models.predict import predict  # noqa: E402
+from facevoice.toml_settings import plain_settings  # noqa: E402
+from facevoice.types import FeatureSet  # noqa: E402
+
+DIMS = {Modality.VIDEO: 6, Modality.AUDIO: 10}
+IDS = {Modality.VIDEO: "videomae-base@dc740ceda42f", Modality.AUDIO: "voice@0123456789ab"}
+
+
+def make_config(**changes: Any) -> NetworkConfig:
+    return NetworkConfig(
+        video_dim=6, audio_dim=10, fused_dim=8, head_dim=8, interaction_dim=4,
+        attention_dim=8, attention_heads=2, **changes,
+    )  # fmt: skip
+
+
+def make_info(config: NetworkConfig) -> CheckpointInfo:
+    part = PartRecord(10, 4, ("ravdess/01", "ravdess/02"))
+    both = config.is_multimodal
+    return CheckpointInfo(
+        network=config,
+        settings={"network": plain_settings(config), "train": {"learning_rate": 5e-05}},
+        calibration=Calibration(1.5, 0.5, 2.0, 3.0),
+        thresholds=Thresholds(0.7, 0.3, 0.5, 0.3) if both else None,
+        backbones={
+            m: UsedEmbeddings(IDS[m], DIMS[m], ("kinetics-400",), m is Modality.VIDEO)
+            for m in config.modalities
+        },
+        data=DataRecord(
+            ("ravdess",), "all.jsonl", "a" * 64, "b" * 64, "fold 0", "c" * 64, part, part, part
+        ),
+        training=TrainingRecord(
+            3, 40, 1234, "0.1.0", "2.13.0", (Figure("test", "ravdess", "emotion_uar", 0.5),)
+        ),
+        notes=("Trained for a test.",),
+    )
+
+
+def make_checkpoint(folder: Path, **changes: Any) -> Path:
+    torch.manual_seed(3)
+    config = make_config(**changes)
+    save_checkpoint(folder, FusionNetwork(config).state_dict(), make_info(config))
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return make_checkpoint(tmp_path / "checkpoint")
+
+
+def make_features(num: int, *, tokens: int | None = None, seed: int = 0) -> list[FeatureSet]:
+    rng = np.random.default_rng(seed)
+    return [
+        FeatureSet(
+            0.0,
+            4.0,
+            {
+                m: rng.normal(size=(dim,) if tokens is None else (tokens, dim)).astype(np.float32)
+                for m, dim in DIMS.items()
+            },
+            IDS,
+        )
+        for _ in range(num)
+    ]
+
+
+def without(features: FeatureSet, modality: Modality) -> FeatureSet:
+    return replace(
+        features, embeddings={m: e for m, e in features.embeddings.items() if m is not modality}
+    )
+
+
+def rewrite(folder: Path, name: str, content: bytes) -> None:
+    """Change a file and its hash, as somebody who edits a checkpoint by hand would."""
+    (folder / name).write_bytes(content)
+    index = json.loads((folder / "checkpoint.json").read_text())
+    index["sha256"][name] = hashlib.sha256(content).hexdigest()
+    (folder / "checkpoint.json").write_text(json.dumps(index))
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_what_was_saved_is_loaded(fusion: str, tmp_path: Path) -> None:
+    config = make_config(fusion=fusion)
+    weights = FusionNetwork(config).state_dict()
+    save_checkpoint(tmp_path / "c", weights, make_info(config))
+    loaded = load_checkpoint(tmp_path / "c")
+    assert loaded.info == make_info(config)
+    found = loaded.network.state_dict()
+    assert all(torch.equal(found[name], weights[name]) for name in weights)
+    assert not loaded.network.training
+    assert (
+        loaded.sha256 == hashlib.sha256((tmp_path / "c/model.safetensors").read_bytes()).hexdigest()
+    )
+
+
+def test_nothing_in_it_is_pickled(folder: Path) -> None:
+    assert {path.suffix for path in folder.iterdir()} == {".json", ".toml", ".safetensors", ".md"}
+
+
+def test_the_card_tells_data_figures_and_limits_and_may_be_edited(folder: Path) -> None:
+    card = (folder / "README.md").read_text()
+    for words in (
+        "| test | ravdess | emotion_uar | 0.500 |",
+        "`voice@0123456789ab`",
+        "kinetics-400",
+        "AI Act",
+        "Trained for a test.",
+        "not known which corpora",
+    ):
+        assert words in card, words
+    (folder / "README.md").write_text("My own words.")
+    load_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "config.toml", "calibration.json", "thresholds.json", "data.json",
+             "backbones.json", "metrics.json"],
+)  # fmt: skip
+def test_a_file_that_changed_or_is_gone_is_refused(name: str, folder: Path) -> None:
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(WeightsError, match=rf"{name}: is not the file that was written"):
+        load_checkpoint(folder)
+    (folder / name).unlink()
+    with pytest.raises(WeightsError, match=rf"{name}: can't be read"):
+        load_checkpoint(folder)
+
+
+def change_weights(folder: Path, change: Any) -> None:
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "other")
+    rewrite(folder, "model.safetensors", (folder / "other").read_bytes())
+    (folder / "other").unlink()
+
+
+def test_missing_unexpected_and_misshapen_weights_are_listed(folder: Path) -> None:
+    def change(weights: dict[str, Any]) -> None:
+        del weights["emotion_head.1.bias"]
+        weights["surprise"] = torch.zeros(2)
+        weights["conflict_head.mlp.1.bias"] = torch.zeros(3)
+        weights["standardize.video.mean"] = torch.zeros(6, dtype=torch.float16)
+
+    change_weights(folder, change)
+    with pytest.raises(WeightsError) as error:
+        load_checkpoint(folder)
+    for words in (
+        "missing: emotion_head.1.bias",
+        "unexpected: surprise",
+        "conflict_head.mlp.1.bias (3,) torch.float32 instead of (2,)",
+        "standardize.video.mean (6,) torch.float16",
+    ):
+        assert words in str(error.value)
+
+
+def test_weights_that_are_not_finite_are_refused(folder: Path, tmp_path: Path) -> None:
+    change_weights(folder, lambda weights: weights["fusion.mlp.0.0.bias"].fill_(float("nan")))
+    with pytest.raises(WeightsError, match=r"not finite: fusion\.mlp\.0\.0\.bias"):
+        load_checkpoint(folder)
+    config = make_config()
+    weights = FusionNetwork(config).state_dict()
+    weights["fusion.mlp.0.0.bias"][0] = float("inf")
+    with pytest.raises(WeightsError, match="not finite"):
+        save_checkpoint(tmp_path / "new", weights, make_info(config))
+    assert not (tmp_path / "new").exists()
+
+
+def test_weights_that_are_no_safetensors_are_refused(folder: Path) -> None:
+    torch.save({"emotion": torch.zeros(1)}, folder / "pickled")
+    rewrite(folder, "model.safetensors", (folder / "pickled").read_bytes())
+    with pytest.raises(WeightsError, match="is damaged"):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "message"),
+    [
+        ("calibration.json", '"face"', '"nose"', "missing face|unknown setting 'nose'"),
+        ("calibration.json", "0.5", "-0.5", "temperature of face"),
+        ("data.json", '"split_sha256"', '"split_md5"', "missing split_sha256"),
+        ("metrics.json", '"num_steps": 40', '"num_steps": "many"', "num_steps"),
+        ("thresholds.json", '"flat_above"', '"flat"', "missing flat_above"),
+        ("backbones.json", '"video"', '"smell"', "smell"),
+        ("backbones.json", '"dim": 6', '"dim": 7', "width 7"),
+        ("config.toml", 'fusion = "concat"', 'fusion = "magic"', "fusion = 'magic'"),
+        ("config.toml", "fused_dim = 8", "fused_dim = 9", "instead of"),
+        ("config.toml", "head_dim = 8", "heads_dim = 8", "unknown setting 'heads_dim'"),
+    ],
+)
+def test_what_it_says_of_itself_is_checked(
+    name: str, old: str, new: str, message: str, folder: Path
+) -> None:
+    text = (folder / name).read_text()
+    assert old in text
+    rewrite(folder, name, text.replace(old, new).encode())
+    with pytest.raises(WeightsError, match=message):
+        load_checkpoint(folder)
+
+
+def test_other_formats_and_other_folders_are_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"holds no checkpoint\.json"):
+        load_checkpoint(tmp_path)
+    index = json.loads((folder / "checkpoint.json").read_text())
+    (folder / "checkpoint.json").write_text(
+        json.dumps({**index, "format": "facevoice-checkpoint/9"})
+    )
+    with pytest.raises(WeightsError, match="facevoice-checkpoint/9"):
+        load_checkpoint(folder)
+    del index["sha256"]["data.json"]
+    (folder / "checkpoint.json").write_text(json.dumps(index))
+    with pytest.raises(WeightsError, match=r"missing files \['data\.json'\]"):
+        load_checkpoint(folder)
+    (folder / "checkpoint.json").write_text("{")
+    with pytest.raises(WeightsError, match="is damaged"):
+        load_checkpoint(folder)
+
+
+def test_only_a_checkpoint_is_ever_replaced(folder: Path, tmp_path: Path) -> None:
+    config = make_config(fusion="late")
+    weights, info = FusionNetwork(config).state_dict(), make_info(config)
+    with pytest.raises(WeightsError, match="holds a checkpoint already"):
+        save_checkpoint(folder, weights, info)
+    save_checkpoint(folder, weights, info, overwrite=True)
+    assert read_info(folder).network.fusion == "late"
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "dog.jpg").touch()
+    with pytest.raises(WeightsError, match="holds something else"):
+        save_checkpoint(tmp_path / "photos", weights, info, overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint", "photos"]
+
+
+def test_posteriors_are_the_tempered_logits(folder: Path) -> None:
+    loaded, features = load_checkpoint(folder), make_features(3)
+    with torch.inference_mode():
+        logits = loaded.network(
+            torch.from_numpy(np.stack([f.embeddings[Modality.VIDEO] for f in features]))[:, None],
+            torch.ones(3, 1, dtype=torch.bool),
+            torch.from_numpy(np.stack([f.embeddings[Modality.AUDIO] for f in features]))[:, None],
+            torch.ones(3, 1, dtype=torch.bool),
+        )
+    for row, said in enumerate(predict(loaded, features)):
+        assert np.allclose(
+            said.fused, softmax(logits.emotion[row].double().numpy() / 1.5), atol=1e-6
+        )
+        assert np.allclose(said.face, softmax(logits.face[row].double().numpy() / 0.5), atol=1e-6)
+        conflict = softmax(logits.conflict[row].double().numpy() / 3.0)[1]
+        assert said.conflict == pytest.approx(conflict, abs=1e-6)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_a_missing_channel_leaves_no_conflict_and_no_posterior(fusion: str, tmp_path: Path) -> None:
+    loaded = load_checkpoint(make_checkpoint(tmp_path / "c", fusion=fusion))
+    both = make_features(1)[0]
+    silent, unseen = without(both, Modality.AUDIO), without(both, Modality.VIDEO)
+    nothing = without(silent, Modality.VIDEO)
+    whole, mute, dark, empty = predict(loaded, [both, silent, unseen, nothing])
+    assert whole.conflict is not None
+    assert mute.voice is None and mute.conflict is None and mute.fused is not None
+    assert np.allclose(mute.face, whole.face, atol=1e-6)
+    assert dark.face is None and dark.conflict is None and dark.fused is not None
+    assert empty.fused is None and empty.face is None and empty.voice is None
+
+
+def test_windows_are_told_alone_as_they_are_together(folder: Path) -> None:
+    loaded = load_checkpoint(folder)
+    features = [
+        *make_features(2),
+        *make_features(1, tokens=4),
+        without(make_features(1)[0], Modality.VIDEO),
+    ]
+    for alone, together in zip(
+        [predict(loaded, [f])[0] for f in features], predict(loaded, features), strict=True
+    ):
+        assert np.allclose(alone.fused, together.fused, atol=1e-6)
+
+
+def test_stacked_rows_come_flat_or_not(tmp_path: Path) -> None:
+    loaded = load_checkpoint(make_checkpoint(tmp_path / "c", fusion="attention"))
+    (rows,) = make_features(1, tokens=3)
+    flat = replace(rows, embeddings={m: e.reshape(-1) for m, e in rows.embeddings.items()})
+    assert np.array_equal(predict(loaded, [rows])[0].fused, predict(loaded, [flat])[0].fused)
+
+
+def test_embeddings_of_another_width_or_backbone_are_refused(folder: Path) -> None:
+    loaded, (features,) = load_checkpoint(folder), make_features(1)
+    wide = {**features.embeddings, Modality.AUDIO: np.zeros(11, np.float32)}
+    with pytest.raises(WeightsError, match="11"):
+        predict(loaded, [replace(features, embeddings=wide)])
+    other = {**IDS, Modality.AUDIO: "voice@ffffffffffff"}
+    with pytest.raises(WeightsError, match=r"voice@ffffffffffff.*voice@0123456789ab"):
+        predict(loaded, [replace(features, backbones=other)])
+
+
+def run_onnx(path: Path, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, inputs), strict=True))
+
+
+def torch_logits(loaded: Checkpoint, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    with torch.inference_mode():
+        logits = loaded.network(**{name: torch.from_numpy(x) for name, x in inputs.items()})
+    return {name: head.numpy() for name, head in logits._asdict().items() if head is not None}
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("modalities", [tuple(Modality), (Modality.AUDIO,)])
+def test_the_exported_network_says_the_same(
+    fusion: str, modalities: tuple[Modality, ...], tmp_path: Path
+) -> None:
+    loaded = load_checkpoint(make_checkpoint(tmp_path / "c", fusion=fusion, modalities=modalities))
+    outputs = export_fusion(loaded, tmp_path / "fusion.onnx")
+    rng = np.random.default_rng(0)
+    for batch, tokens in ((1, 1), (5, 4)):
+        inputs: dict[str, np.ndarray] = {}
+        for place, modality in enumerate(modalities):
+            count = tokens + place
+            mask = rng.random((batch, count)) < 0.7
+            mask[0] = place == 0  # an item without the second channel
+            inputs[modality.value] = rng.normal(size=(batch, count, DIMS[modality])).astype(
+                np.float32
+            )
+            inputs[f"{modality.value}_mask"] = mask
+        found, expected = run_onnx(tmp_path / "fusion.onnx", inputs), torch_logits(loaded, inputs)
+        assert tuple(found) == outputs == tuple(expected)
+        for name in outputs:
+            assert np.allclose(found[name], expected[name], atol=1e-4), name
