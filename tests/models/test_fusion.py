@@ -242,7 +242,7 @@ def test_a_mix_of_layers_starts_as_their_mean() -> None:
 
 
 def test_parameters_of_the_widths_that_the_full_model_has() -> None:
-    plain = NetworkConfig(conflict_head="plain")
+    plain = NetworkConfig(conflict_head="plain", channel_dim=0, layer_norm=True)
     network = FusionNetwork(plain)
     parts = {name: count_parameters(part) for name, part in network.named_children()}
     # 1,792 → 512 → 512 with norms and two absent vectors; 512 → 256 → 8 and → 2 with norms.

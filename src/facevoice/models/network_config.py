@@ -38,18 +38,18 @@ class NetworkConfig:
     """Width of the fused embedding."""
     head_dim: int = 256
     """Hidden width of the fused emotion head and of the conflict head."""
-    channel_dim: int = 0
+    channel_dim: int = 256
     """Hidden width of the face and voice heads; 0 makes them linear."""
     conflict_head: str = "agreement"
     """plain: looks at the fused embedding only; agreement: also at how well the channels'
     posteriors agree and at products and differences of the projected channels."""
     interaction_dim: int = 32
     """Width to which channels are projected to be multiplied and subtracted (agreement)."""
-    dropout: float = 0.3
+    dropout: float = 0.5
     """Share of hidden units dropped in training."""
-    input_dropout: float = 0.1
+    input_dropout: float = 0.4
     """Share of inputs dropped in training."""
-    layer_norm: bool = True
+    layer_norm: bool = False
     """Normalise the hidden layers of the fusion."""
     attention_dim: int = 256
     """Width of the tokens in attention."""

@@ -65,11 +65,11 @@ class OptimizerSettings:
 
     num_epochs: int = 20
     """Most passes over the training clips."""
-    batch_size: int = 16
+    batch_size: int = 256
     """Items a step, over all processes and accumulated parts."""
     accumulate: int = 1
     """A step's batch is computed in so many parts, one after the other, to save memory."""
-    learning_rate: float = 1e-4
+    learning_rate: float = 1e-3
     """Highest rate of AdamW, reached after the warm-up."""
     backbone_learning_rate: float = 1e-5
     """The same for backbone layers that are trained along."""
@@ -77,13 +77,13 @@ class OptimizerSettings:
     """Share of the highest rate that the cosine ends at."""
     warmup: float = 0.05
     """Share of all steps in which the rate rises."""
-    weight_decay: float = 0.01
+    weight_decay: float = 1.0
     """AdamW's decay of weight matrices; biases, norms and absent vectors have none."""
     max_gradient_norm: float = 1.0
     """Longer gradients are cut to this length; 0 leaves them."""
-    ema: float = 0.0
+    ema: float = 0.98
     """Decay a step of the moving average of the weights that is validated and kept; 0 for none."""
-    patience: int = 5
+    patience: int = 8
     """Epochs without a better validation before stopping; 0 runs all epochs and keeps the last."""
     monitor: str = "score"
     """What validation compares: uar, loss, or score (mean of UAR and conflict AUROC)."""
@@ -139,7 +139,7 @@ class LossSettings:
     """Weight of match against conflict."""
     class_weights: str = "balanced"
     """balanced: the emotions of a corpus count alike; none: each clip does."""
-    corpus_power: float = 0.5
+    corpus_power: float = 0.4
     """A corpus counts as (its speakers)^power; 0 makes all corpora alike, 1 all speakers."""
     label_smoothing: float = 0.05
     """Share of each target that is spread over the emotions of the corpus."""

@@ -1,0 +1,260 @@
+"""Fusions, channels and seeds on embeddings of whole corpora, and a linear probe beside them.
+
+python benchmarks/train_precomputed.py --features precomputed.npz --out results.jsonl
+
+Seed s trains with seed s and tests fold s of five (speakers never cross; the next fold validates),
+so five seeds test every speaker once, and the spread over seeds holds that of the speakers too.
+Each result is one line of --out; run again, it goes on. The table is printed at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from facevoice.data.feature_table import FeatureTable, read_feature_file
+from facevoice.evaluation.metrics import auroc, uar
+from facevoice.labels import Modality
+from facevoice.training.config import TrainConfig
+
+CORPORA = ("ravdess", "cremad")
+CONFIGS = Path(__file__).parents[1] / "configs"
+CASES: dict[str, tuple[str, ...]] = {
+    "concat": (),
+    "audio only": ("network.modalities=['audio']",),
+    "video only": ("network.modalities=['video']",),
+    "concat, plain head": ("network.conflict_head='plain'",),
+    "gated": ("network.fusion='gated'",),
+    "late": ("network.fusion='late'",),
+    "attention": ("network.fusion='attention'",),
+}
+PROBE_C = (0.003, 0.01, 0.03, 0.1, 0.3)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--features", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--config", type=Path, default=CONFIGS / "train-concat.toml")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--cases", nargs="*", default=["probe", *CASES])
+    parser.add_argument("--set", nargs="*", default=[], dest="assignments")
+    parser.add_argument("--table-only", action="store_true")
+    given = parser.parse_args()
+    done = {(line["case"], line["seed"]) for line in read_lines(given.out)}
+    todo = [
+        (case, seed)
+        for case in given.cases
+        for seed in range(given.seeds)
+        if (case, seed) not in done
+    ]
+    if todo and not given.table_only:
+        context = get_context("spawn")
+        with ProcessPoolExecutor(given.jobs, mp_context=context) as pool:
+            jobs = [
+                pool.submit(run_case, given.features, given.config, given.assignments, *job)
+                for job in todo
+            ]
+            for job in jobs:
+                line = job.result()
+                print(json.dumps(line), flush=True)
+                with given.out.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(line) + "\n")
+    print_table(list(read_lines(given.out)))
+
+
+def read_lines(path: Path) -> Iterator[dict]:
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            yield json.loads(line)
+
+
+def run_case(
+    features: Path, config_path: Path, assignments: list[str], case: str, seed: int
+) -> dict:
+    warnings.simplefilter("ignore")
+    started, cpu = time.perf_counter(), time.process_time()
+    table = read_feature_file(features)
+    common = [*assignments, f"run.seed={seed}", f"split.fold={seed}", "run.trackers=[]"]
+    config = TrainConfig.load(config_path, [*common, *CASES.get(case, ())])
+    figures = probe(table, config) if case == "probe" else train_case(table, config)
+    return {
+        "case": case,
+        "seed": seed,
+        "figures": {name: round(float(value), 4) for name, value in figures.items()},
+        "wall_s": round(time.perf_counter() - started, 1),
+        "cpu_s": round(time.process_time() - cpu, 1),
+    }
+
+
+def train_case(table: FeatureTable, config: TrainConfig) -> dict[str, float]:
+    import torch
+
+    from facevoice.data.loaders import FeatureDataset
+    from facevoice.models.network import count_parameters
+    from facevoice.training.data import prepare_data
+    from facevoice.training.devices import create_accelerator
+    from facevoice.training.loop import fit
+    from facevoice.training.outcome import part_figures, score_part
+    from facevoice.training.resume import put_weights
+    from facevoice.training.run import build_network
+
+    data = prepare_data(table, config)
+    with tempfile.TemporaryDirectory() as folder:
+        accelerator = create_accelerator(config.run, Path(folder), cpu=True)
+        network = build_network(config, data)
+        inputs = FeatureDataset(
+            data.table, config.network.modalities, torch.device("cpu"), network.standardized_tokens
+        )
+        started, cpu = time.perf_counter(), time.process_time()
+        result = fit(config, data, network, inputs, accelerator, Path(folder), identity={})
+        figures = {
+            "fit_wall_s": time.perf_counter() - started,
+            "fit_cpu_s": time.process_time() - cpu,
+            "num_steps": result.progress.total_steps,
+            "best_epoch": result.progress.best_epoch,
+            "num_parameters": count_parameters(network),
+        }
+    put_weights(network, result.weights)
+    from facevoice.models.checkpoint_info import Calibration
+
+    tested = score_part(network, inputs, data, "test", config)
+    for figure in part_figures(tested, data, Calibration()):
+        figures[f"{figure.corpus} {figure.name}"] = figure.value
+    if tested.pair_logits is not None:
+        figures |= one_channel(network, inputs, data, tested.pair_items)
+        figures |= soft_agreement(tested, data)
+    return figures
+
+
+def one_channel(network, inputs, data, items) -> dict[str, float]:
+    """AUROC of the conflict head when one channel is masked, or always the same."""
+    from facevoice.data.targets import Items
+    from facevoice.training.validation import compute_logits
+
+    figures: dict[str, float] = {}
+    corpora = data.targets.corpora[items.face_rows]
+    first = np.zeros_like(items.face_rows)
+    for gone in Modality:
+        rows = {Modality.VIDEO: items.face_rows, Modality.AUDIO: items.voice_rows}
+        same = Items(
+            *(first if modality is gone else rows[modality] for modality in Modality),
+            items.same_emotion,
+            items.conflict,
+        )
+        kept = inputs.masks[gone]
+        for how, mask, shown in (("masked", kept & False, items), ("constant", kept, same)):
+            inputs.masks[gone] = mask
+            logits = compute_logits(network, inputs, shown).conflict
+            inputs.masks[gone] = kept
+            for corpus in np.unique(corpora):
+                chosen = corpora == corpus
+                value = auroc(items.conflict[chosen], (logits[:, 1] - logits[:, 0])[chosen])
+                figures[f"{corpus} conflict_auroc, {gone} {how}"] = value
+    return figures
+
+
+def soft_agreement(tested, data) -> dict[str, float]:
+    """AUROC without a conflict head: −log Σ p q of the face's and the voice's posterior."""
+    from facevoice.models.compact import conflict_evidence, softmax
+
+    logits, items = tested.pair_logits, tested.pair_items
+    face, voice = (softmax(x.astype(np.float64)) for x in (logits.face, logits.voice))
+    scores = -conflict_evidence(face, voice)[:, 0]
+    corpora = data.targets.corpora[items.face_rows]
+    return {
+        f"{c} conflict_auroc, soft agreement": auroc(
+            items.conflict[corpora == c], scores[corpora == c]
+        )
+        for c in np.unique(corpora)
+    }
+
+
+def probe(table: FeatureTable, config: TrainConfig) -> dict[str, float]:
+    """Multinomial logistic regression on standardised embeddings, each corpus by itself.
+
+    Its strength is chosen on validation; once fitted to the training part, as the network is, and
+    once more to training and validation together.
+    """
+    from facevoice.training.data import split_clips
+
+    parts = split_clips(table.clips, config.split).parts()
+    labels = np.array([clip.labels.intended.position for clip in table.clips])
+    corpora = np.array([clip.corpus for clip in table.clips])
+    x = {m: array.tokens[:, 0].astype(np.float32) for m, array in table.arrays.items()}
+    channels = {
+        "voice": x[Modality.AUDIO],
+        "face": x[Modality.VIDEO],
+        "emotion": np.hstack([x[Modality.VIDEO], x[Modality.AUDIO]]),
+    }
+    figures: dict[str, float] = {}
+    for corpus in CORPORA:
+        train, held, test = (
+            np.array([row for row in table.rows(parts[part]) if corpora[row] == corpus])
+            for part in ("train", "validation", "test")
+        )
+        for name, values in channels.items():
+            fitted = {c: fit_probe(values, labels, train, c) for c in PROBE_C}
+            best = max(PROBE_C, key=lambda c: uar(labels[held], fitted[c](held)))
+            both = fit_probe(values, labels, np.concatenate([train, held]), best)
+            figures[f"{corpus} {name}_uar"] = uar(labels[test], fitted[best](test))
+            figures[f"{corpus} {name}_uar, also fitted to validation"] = uar(
+                labels[test], both(test)
+            )
+    return figures
+
+
+def fit_probe(
+    x: np.ndarray, y: np.ndarray, rows: np.ndarray, strength: float
+) -> Callable[[np.ndarray], np.ndarray]:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=300))
+    model.fit(x[rows], y[rows])
+    return lambda chosen: model.predict(x[chosen])
+
+
+def print_table(lines: list[dict]) -> None:
+    cases: dict[str, list[dict[str, float]]] = {}
+    for line in lines:
+        cases.setdefault(line["case"], []).append(line["figures"])
+    percent = [f"{c} {head}_uar" for c in CORPORA for head in ("emotion", "face", "voice")]
+    scores = [f"{corpus} conflict_auroc" for corpus in CORPORA]
+    print("| setting | seeds | " + " | ".join(percent + scores) + " |")
+    print("|---|---|" + "---|" * len(percent + scores))
+    for case, found in cases.items():
+        cells = [cell(found, name, 100) for name in percent] + [cell(found, n, 1) for n in scores]
+        print(f"| {case} | {len(found)} | " + " | ".join(cells) + " |")
+    names = sorted({name for found in cases.values() for figures in found for name in figures})
+    others = [name for name in names if name not in percent + scores]
+    print("\n| setting | figure | mean ± sd over seeds |\n|---|---|---|")
+    for case, found in cases.items():
+        for name in others:
+            if any(name in figures for figures in found):
+                scale = 100 if "_uar" in name else 1
+                print(f"| {case} | {name} | {cell(found, name, scale)} |")
+
+
+def cell(found: list[dict[str, float]], name: str, scale: float) -> str:
+    values = np.array([figures[name] for figures in found if name in figures]) * scale
+    if not len(values):
+        return "–"
+    digits = 1 if scale == 100 or values.max() > 10 else 3
+    spread = values.std(ddof=1) if len(values) > 1 else float("nan")
+    return f"{values.mean():.{digits}f} ± {spread:.{digits}f}"
+
+
+if __name__ == "__main__":
+    main()
