@@ -20,11 +20,27 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from facevoice.data.feature_table import FeatureTable, read_feature_file
+from facevoice.data.loaders import FeatureDataset
+from facevoice.data.targets import Items
 from facevoice.evaluation.metrics import auroc, uar
 from facevoice.labels import Modality
+from facevoice.models.checkpoint_info import Calibration
+from facevoice.models.compact import conflict_evidence, softmax
+from facevoice.models.network import FusionNetwork, count_parameters
 from facevoice.training.config import TrainConfig
+from facevoice.training.data import TrainingData, prepare_data, split_clips
+from facevoice.training.devices import create_accelerator
+from facevoice.training.loop import fit
+from facevoice.training.outcome import PartOutcome, part_figures, score_part
+from facevoice.training.resume import put_weights
+from facevoice.training.run import build_network
+from facevoice.training.validation import compute_logits
 
 CORPORA = ("ravdess", "cremad")
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -98,16 +114,6 @@ def run_case(
 
 
 def train_case(table: FeatureTable, config: TrainConfig) -> dict[str, float]:
-    import torch
-
-    from facevoice.data.loaders import FeatureDataset
-    from facevoice.models.network import count_parameters
-    from facevoice.training.data import prepare_data
-    from facevoice.training.devices import create_accelerator
-    from facevoice.training.loop import fit
-    from facevoice.training.outcome import part_figures, score_part
-    from facevoice.training.resume import put_weights
-    from facevoice.training.run import build_network
 
     data = prepare_data(table, config)
     with tempfile.TemporaryDirectory() as folder:
@@ -126,7 +132,6 @@ def train_case(table: FeatureTable, config: TrainConfig) -> dict[str, float]:
             "num_parameters": count_parameters(network),
         }
     put_weights(network, result.weights)
-    from facevoice.models.checkpoint_info import Calibration
 
     tested = score_part(network, inputs, data, "test", config)
     for figure in part_figures(tested, data, Calibration()):
@@ -137,10 +142,10 @@ def train_case(table: FeatureTable, config: TrainConfig) -> dict[str, float]:
     return figures
 
 
-def one_channel(network, inputs, data, items) -> dict[str, float]:
+def one_channel(
+    network: FusionNetwork, inputs: FeatureDataset, data: TrainingData, items: Items
+) -> dict[str, float]:
     """AUROC of the conflict head when one channel is masked, or always the same."""
-    from facevoice.data.targets import Items
-    from facevoice.training.validation import compute_logits
 
     figures: dict[str, float] = {}
     corpora = data.targets.corpora[items.face_rows]
@@ -164,9 +169,8 @@ def one_channel(network, inputs, data, items) -> dict[str, float]:
     return figures
 
 
-def soft_agreement(tested, data) -> dict[str, float]:
+def soft_agreement(tested: PartOutcome, data: TrainingData) -> dict[str, float]:
     """AUROC without a conflict head: −log Σ p q of the face's and the voice's posterior."""
-    from facevoice.models.compact import conflict_evidence, softmax
 
     logits, items = tested.pair_logits, tested.pair_items
     face, voice = (softmax(x.astype(np.float64)) for x in (logits.face, logits.voice))
@@ -186,7 +190,6 @@ def probe(table: FeatureTable, config: TrainConfig) -> dict[str, float]:
     Its strength is chosen on validation; once fitted to the training part, as the network is, and
     once more to training and validation together.
     """
-    from facevoice.training.data import split_clips
 
     parts = split_clips(table.clips, config.split).parts()
     labels = np.array([clip.labels.intended.position for clip in table.clips])
@@ -217,9 +220,6 @@ def probe(table: FeatureTable, config: TrainConfig) -> dict[str, float]:
 def fit_probe(
     x: np.ndarray, y: np.ndarray, rows: np.ndarray, strength: float
 ) -> Callable[[np.ndarray], np.ndarray]:
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
     model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=300))
     model.fit(x[rows], y[rows])
