@@ -16,8 +16,9 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from hub_server import IN_GIT, HubRepository, HubServer
+from hub_server import HubRepository, HubServer
 
+IN_LARGE_STORAGE = (".safetensors", ".onnx", ".npz", ".mp4", ".bin", ".pkl")
 START = {".gitattributes": b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n"}
 
 
@@ -248,8 +249,8 @@ def _make_handler(server: HubWriteServer, reading: Any) -> type[BaseHTTPRequestH
             files = []
             for file in json.loads(self.body)["files"]:
                 path = file["path"]
-                in_git = path.endswith((*IN_GIT, ".py", ".toml")) or "." not in path
-                mode = "regular" if in_git and file["size"] < 10_000_000 else "lfs"
+                large = path.endswith(IN_LARGE_STORAGE) or file["size"] > 10_000_000
+                mode = "lfs" if large else "regular"
                 entry = {"path": path, "uploadMode": mode, "shouldIgnore": False}
                 if path in held and mode == "lfs":
                     entry["oid"] = hashlib.sha256(held[path]).hexdigest()

@@ -1,0 +1,360 @@
+"""The Space's folder: complete, honest about licences, and it runs."""
+
+from __future__ import annotations
+
+import ast
+import os
+import runpy
+import shutil
+import subprocess
+import sys
+import tomllib
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from typer.testing import CliRunner
+
+from facevoice import cli
+from facevoice.errors import ConfigError, WeightsError
+from facevoice.hub import HubError, push_checkpoint
+from facevoice.hub.space import SpaceOptions, package_requirements, write_space
+from facevoice.hub.space_push import push_space, space_files
+from facevoice.labels import Outcome
+from hub_write_server import START, HubWriteServer
+from tiny_models import make_runnable_info, write_model
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+WHOLE = {"README.md", "app.py", "requirements.txt", "LICENSE", "NOTICE", "facevoice"}
+runner = CliRunner()
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubWriteServer]:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    monkeypatch.setenv("HF_TOKEN", "writer")
+    with HubWriteServer().running() as server:
+        assert isinstance(server, HubWriteServer)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Space with the compact model and the sample clips."""
+    path = tmp_path_factory.mktemp("spaces") / "demo"
+    write_space(path, SpaceOptions(samples=EXAMPLES))
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("models") / "tiny", make_runnable_info())
+
+
+def header(folder: Path) -> dict[str, Any]:
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    found = yaml.safe_load(text.split("---\n")[1])
+    assert isinstance(found, dict)
+    return found
+
+
+def requirements(folder: Path) -> dict[str, Requirement]:
+    lines = (folder / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    found = [Requirement(line) for line in lines if not line.startswith("--")]
+    return {canonicalize_name(requirement.name): requirement for requirement in found}
+
+
+def test_the_folder_is_complete(folder: Path) -> None:
+    assert {path.name for path in folder.iterdir()} == {*WHOLE, "samples"}
+    assert sorted(path.name for path in (folder / "samples").iterdir()) == [
+        "smile_glad_voice.mp4",
+        "smile_sad_voice.mp4",
+    ]
+    assert (folder / "NOTICE").read_text() == (ROOT / "NOTICE").read_text()
+    assert (folder / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
+    assert not [path for path in folder.rglob("*") if path.name == "__pycache__"]
+
+
+def test_the_header_is_what_the_hub_asks_for(folder: Path) -> None:
+    found = header(folder)
+    assert found["sdk"] == "gradio"
+    gradio = next(r for r in map(Requirement, PROJECT["optional-dependencies"]["web"]))
+    assert found["sdk_version"] in gradio.specifier
+    assert f"{found['python_version']}.0" in SpecifierSet(PROJECT["requires-python"])
+    assert (folder / found["app_file"]).is_file()
+    # The weights of the package learnt from RAVDESS and from corpora for research only.
+    assert found["license"] == "other"
+    assert found["license_name"] == "non-commercial-research-share-alike"
+    assert (folder / found["license_link"]).is_file()
+    assert len(found["short_description"]) <= 60
+    assert found["title"]
+    assert "models" not in found
+
+
+def test_requirements_are_those_of_the_package(folder: Path) -> None:
+    wanted = [Requirement(line) for line in PROJECT["dependencies"]]
+    found = requirements(folder)
+    assert {canonicalize_name(r.name) for r in wanted} | {"gradio"} == set(found)
+    assert "torch" not in found
+    assert set(package_requirements(())) < set(package_requirements({"web", "full"}))
+
+
+def test_the_copied_package_runs_on_its_own(folder: Path) -> None:
+    code = "import facevoice, pathlib; print(pathlib.Path(facevoice.__file__).resolve())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True
+    )
+    assert Path(done.stdout.strip()) == (folder / "facevoice" / "__init__.py").resolve()
+    listed = subprocess.run(
+        [sys.executable, "-m", "facevoice", "models"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "NOT INTACT" not in listed.stdout
+    assert listed.stdout.count("intact") >= 5
+
+
+def test_the_app_uses_public_names_only(folder: Path) -> None:
+    tree = ast.parse((folder / "app.py").read_text(encoding="utf-8"))
+    modules = {
+        (node.module or "") if isinstance(node, ast.ImportFrom) else alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+    ours = {name for name in modules if name.partition(".")[0] == "facevoice"}
+    assert ours == {"facevoice", "facevoice.report", "facevoice.results"}
+
+
+def test_a_checkpoint_comes_along(model: Path, tmp_path: Path) -> None:
+    (model / "notes.bin").write_bytes(b"private")
+    folder = tmp_path / "space"
+    write_space(folder, SpaceOptions(checkpoint=model, requirement="facevoice==0.1.0"))
+    names = {path.name for path in (folder / "checkpoint").iterdir()}
+    assert names == {path.name for path in model.iterdir()} - {"notes.bin"}
+    assert not (folder / "facevoice").exists()
+    found = requirements(folder)
+    assert {"facevoice", "torch", "safetensors", "huggingface-hub", "gradio"} <= set(found)
+    text = (folder / "requirements.txt").read_text()
+    assert text.startswith("--extra-index-url https://download.pytorch.org/whl/cpu\n")
+    assert '\nMODEL = "checkpoint"\n' in (folder / "app.py").read_text()
+    damaged = bytearray((model / "model.safetensors").read_bytes())
+    damaged[-1] ^= 1
+    shutil.copytree(model, tmp_path / "damaged")
+    (tmp_path / "damaged" / "model.safetensors").write_bytes(damaged)
+    with pytest.raises(WeightsError, match="is not the file that was written"):
+        write_space(tmp_path / "other", SpaceOptions(checkpoint=tmp_path / "damaged"))
+    assert not (tmp_path / "other").exists()
+
+
+def test_an_exported_model_needs_no_torch(model: Path, tmp_path: Path) -> None:
+    exported = tmp_path / "exported"
+    result = runner.invoke(cli.app, ["export", str(model), "--out", str(exported)])
+    assert result.exit_code == 0, result.output
+    folder = tmp_path / "space"
+    write_space(folder, SpaceOptions(checkpoint=exported))
+    assert "torch" not in requirements(folder)
+    assert (folder / "checkpoint" / "fusion.onnx").is_file()
+    for path in exported.rglob("*"):
+        if path.is_file():
+            copy = folder / "checkpoint" / path.relative_to(exported)
+            assert copy.read_bytes() == path.read_bytes()
+
+
+def test_a_model_of_the_hub_is_pinned(
+    hub: HubWriteServer, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    commit = push_checkpoint(model, "someone/tiny", endpoint=hub.url).commit
+    folder = tmp_path / "space"
+    write_space(folder, SpaceOptions(hub_id="someone/tiny", endpoint=hub.url))
+    text = (folder / "app.py").read_text()
+    assert '\nMODEL = "someone/tiny"\n' in text
+    assert f'\nREVISION = "{commit}"\n' in text
+    assert header(folder)["models"] == ["someone/tiny"]
+    assert commit in (folder / "README.md").read_text()
+    with pytest.raises(WeightsError, match="no such repository"):
+        write_space(tmp_path / "x", SpaceOptions(hub_id="someone/none", endpoint=hub.url))
+
+
+def test_what_is_there_is_not_overwritten_unasked(folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    with pytest.raises(ConfigError, match="holds a Space already"):
+        write_space(copy, SpaceOptions())
+    write_space(copy, SpaceOptions(title="Ünder “new” name"), overwrite=True)
+    assert header(copy)["title"] == "Ünder “new” name"
+    assert not (copy / "samples").exists()
+    thesis = tmp_path / "thesis"
+    thesis.mkdir()
+    (thesis / "text.tex").touch()
+    with pytest.raises(ConfigError, match="holds something else"):
+        write_space(thesis, SpaceOptions(), overwrite=True)
+    with pytest.raises(ConfigError, match="holds no clip"):
+        write_space(tmp_path / "y", SpaceOptions(samples=thesis))
+    with pytest.raises(ConfigError, match="no such folder"):
+        write_space(tmp_path / "y", SpaceOptions(samples=tmp_path / "none"))
+    with pytest.raises(ConfigError, match="exclude each other"):
+        SpaceOptions(checkpoint=thesis, hub_id="a/b")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "thesis"]
+
+
+# Publishing.
+
+
+def test_a_space_goes_up_whole(hub: HubWriteServer, folder: Path, tmp_path: Path) -> None:
+    own = shutil.copytree(folder, tmp_path / "own")
+    (own / ".env").write_text("HF_TOKEN=very-secret")
+    (own / "__pycache__").mkdir()
+    (own / "__pycache__" / "app.pyc").touch()
+    (own / "link").symlink_to(ROOT / "README.md")
+    (own / "app.py").write_text((own / "app.py").read_text() + "\n# mine\n")
+    sent = push_space(own, "someone/demo", endpoint=hub.url)
+    held = hub.head("spaces/someone/demo")
+    assert set(held) - set(START) == {p.relative_to(own).as_posix() for p in space_files(own)}
+    assert not any(name.startswith(".env") or "pycache" in name for name in held)
+    assert "link" not in held
+    assert held["app.py"].endswith(b"# mine\n")
+    assert (
+        held["facevoice/weights/face.onnx"]
+        == (own / "facevoice" / "weights" / "face.onnx").read_bytes()
+    )
+    assert sent.is_new
+    assert not push_space(own, "someone/demo", endpoint=hub.url).is_new
+    with pytest.raises(HubError, match="no right to write"):
+        push_space(own, "stranger/demo", endpoint=hub.url)
+    with pytest.raises(ConfigError, match="is no Space"):
+        push_space(tmp_path, "someone/demo", endpoint=hub.url)
+
+
+def run(*arguments: str | Path, code: int = 0) -> str:
+    result = runner.invoke(cli.app, [str(a) for a in arguments], env={"COLUMNS": "300"})
+    assert result.exit_code == code, (result.output, result.exception)
+    return result.output
+
+
+def test_the_command(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    assert f"Written to {out}" in run("space", out, "--samples", EXAMPLES, "--title", "Mine")
+    assert header(out)["title"] == "Mine"
+    assert "holds a Space already" in run("space", out, code=2)
+    listed = run("space", out, "--push", "someone/demo", "--dry-run")
+    assert "Written" not in listed  # it is sent as it is
+    assert "samples/smile_sad_voice.mp4" in listed
+    assert f"{len(space_files(out))} files" in listed
+    assert "go with --push" in run("space", tmp_path / "x", "--private", code=2)
+    assert "write OWNER/NAME" in run("space", out, "--push", "demo", code=2)
+
+
+# The page itself.
+
+
+@pytest.fixture
+def gradio_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    pytest.importorskip("gradio", reason="needs the extra web")
+    monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
+    return folder
+
+
+def test_the_callback_reads_clips(gradio_folder: Path) -> None:
+    app = runpy.run_path(str(gradio_folder / "app.py"))
+    for sample in sorted(EXAMPLES.glob("*.mp4")):
+        outcome, sentence, rows = app["analyze_clip"](str(sample))
+        assert outcome in {member.value for member in Outcome}
+        assert "the face reads as happy" in sentence
+        assert len(rows) == 3
+        assert all(len(row) == len(app["COLUMNS"]) for row in rows)
+        assert rows[0][0] == "0.0 s"
+        assert rows[0][2].startswith("happy ")
+        assert rows[0][6].endswith("%")
+
+
+def test_the_callback_tells_what_is_wrong(gradio_folder: Path, tmp_path: Path) -> None:
+    import gradio
+
+    app = runpy.run_path(str(gradio_folder / "app.py"))
+    with pytest.raises(gradio.Error, match="Choose a clip first"):
+        app["analyze_clip"](None)
+    broken = tmp_path / "secret-place" / "broken.mp4"
+    broken.parent.mkdir()
+    broken.write_bytes(b"no film" * 99)
+    with pytest.raises(gradio.Error, match=r"broken\.mp4") as caught:
+        app["analyze_clip"](str(broken))
+    assert "secret-place" not in str(caught.value)
+
+
+def test_the_page_has_what_it_needs(gradio_folder: Path) -> None:
+    page = runpy.run_path(str(gradio_folder / "app.py"))["demo"]
+    config = page.get_config_file()
+    kinds = [component["type"] for component in config["components"]]
+    for kind in ("video", "button", "dataframe", "markdown", "dataset"):
+        assert kind in kinds
+    words = " ".join(str(c["props"].get("value")) for c in config["components"])
+    assert "not of what a person feels" in words
+    assert any(dep["api_name"] == "analyze" for dep in config["dependencies"])
+
+
+def test_a_checkpoint_runs_in_the_page(gradio_folder: Path, model: Path, tmp_path: Path) -> None:
+    write_space(tmp_path / "space", SpaceOptions(checkpoint=model))
+    app = runpy.run_path(str(tmp_path / "space" / "app.py"))
+    outcome, _, rows = app["analyze_clip"](str(EXAMPLES / "smile_sad_voice.mp4"))
+    assert outcome in {member.value for member in Outcome}
+    assert len(rows) == 3
+
+
+def test_the_web_module_is_used_where_there_is_one(
+    gradio_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web = types.ModuleType("facevoice.web")
+    web.build_app = lambda analyzer: ("page of", type(analyzer).__name__)  # type: ignore[attr-defined]
+    web.__spec__ = types.SimpleNamespace(name="facevoice.web")  # type: ignore[assignment]
+    monkeypatch.setitem(sys.modules, "facevoice.web", web)
+    monkeypatch.setattr("facevoice.web", web, raising=False)
+    app = runpy.run_path(str(gradio_folder / "app.py"))
+    assert app["demo"] == ("page of", "Analyzer")
+
+
+def test_the_app_answers_over_http(gradio_folder: Path, tmp_path: Path) -> None:
+    """As the hub runs it: `python app.py` in the folder, then a call of its function."""
+    client = pytest.importorskip("gradio_client")
+    environment = {**os.environ, "GRADIO_SERVER_PORT": "0", "HOME": str(tmp_path)}
+    environment["GRADIO_SERVER_PORT"] = str(_free_port())
+    process = subprocess.Popen(
+        [sys.executable, "app.py"],
+        cwd=gradio_folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        line = next(line for line in process.stdout if "http://" in line)
+        url = line[line.index("http://") :].strip()
+        page = client.Client(url, verbose=False)
+        sample = client.handle_file(str(EXAMPLES / "smile_sad_voice.mp4"))
+        outcome, sentence, table = page.predict(sample, api_name="/analyze")
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+    assert outcome in {member.value for member in Outcome}
+    assert "the face reads as happy" in sentence
+    assert len(table["data"]) == 3
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
