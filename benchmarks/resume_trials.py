@@ -15,7 +15,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -127,16 +126,15 @@ def progress(out: Path) -> str:
 
 def compare_processes(features: Path, folder: Path) -> None:
     """The same global batch in one process and in two."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
     out = folder / "two"
-    launched = command(features, out)[1:]
     started = time.perf_counter()
-    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
-    launcher += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    launcher += ["--main_process_port", port]
-    subprocess.run([*launcher, *launched], check=True, env=environment())
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    launched = [word for word in command(features, out)[1:] if word != "--quiet"]
+    done = subprocess.run(
+        [*launcher, *launched], env=environment(), capture_output=True, text=True, check=False
+    )
+    if done.returncode or done.stderr.count("process 1 of 2") != 1:
+        raise SystemExit(f"two processes failed: {done.stderr}")
     one = load_file(folder / "whole/checkpoint/model.safetensors")
     two = load_file(out / "checkpoint/model.safetensors")
     scale = max(float(tensor.abs().max()) for tensor in one.values())

@@ -11,6 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
+from accelerate import PartialState
 
 from facevoice.training.run import RunOptions, train
 from training_builders import SOURCE, make_table, quick_config
@@ -19,6 +20,7 @@ from training_builders import SOURCE, make_table, quick_config
 def main() -> None:
     torch.set_num_threads(1)
     out, fusion = sys.argv[1:]
+    sys.stdout.write(f"processes: {PartialState(cpu=True).num_processes}\n")
     config = quick_config(
         f"network.fusion={fusion}", "train.batch_size=25", "train.num_epochs=1", "train.ema=0.9"
     )

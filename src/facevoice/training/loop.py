@@ -105,6 +105,12 @@ def fit(
     if fresh and accelerator.is_main_process:
         trainer.path.unlink(missing_ok=True)
     accelerator.wait_for_everyone()
+    _LOG.info(
+        "process %d of %d, on %s",
+        accelerator.process_index + 1,
+        accelerator.num_processes,
+        accelerator.device,
+    )
     trainer.restore()
     start_trackers(accelerator, config, trainer.progress.total_steps)
     trainer.run()
