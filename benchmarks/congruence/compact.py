@@ -28,7 +28,7 @@ from recipes.heads import make_samples
 
 from facevoice.data.archive import corpus_root
 from facevoice.data.clips import Clip, clips_by_id
-from facevoice.data.pairs import PAIR_PLANS, Pair, common_lengths, make_pairs, original_pairs
+from facevoice.data.pairs import PAIR_PLANS, Pair, make_pairs, original_pairs
 from facevoice.data.registry import create_corpus
 from facevoice.evaluation.audits import AuditResult
 from facevoice.evaluation.predictions import (
@@ -45,6 +45,7 @@ from facevoice.features.backbone import create_backbone
 from facevoice.features.extract import backbone_id
 from facevoice.labels import NUM_EMOTIONS, Modality
 from facevoice.workbench.extraction import extract_clips
+from facevoice.workbench.pair_making import spoken_ends, spoken_lengths
 from facevoice.workbench.prepare import probe_clips
 from facevoice.workbench.stored_features import ClipFeatures, read_features
 
@@ -72,7 +73,7 @@ def read_data(corpora: Path, work: Path, jobs: int) -> CompactData:
     # The filmed clips' own ids are those of the sound archive: keep them apart.
     filmed = read_clips(corpora, work, "ravdess", FILMED)
     av_clips = found[AV_CORPUS]
-    lengths_s = common_lengths(av_clips, PAIR_PLANS[AV_CORPUS])
+    lengths_s = spoken_lengths(av_clips, PAIR_PLANS[AV_CORPUS], spoken_ends(av_clips, jobs))
     store = work / "features.db"
     faces = read_channel([*av_clips, *filmed], store, FACE, lengths_s, jobs)
     voices = read_channel(

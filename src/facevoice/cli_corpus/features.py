@@ -23,7 +23,7 @@ from facevoice.cli_corpus.console import (
 )
 from facevoice.config import AnalyzerConfig
 from facevoice.data.clips import Clip
-from facevoice.data.pairs import PAIR_PLANS, common_lengths
+from facevoice.data.pairs import PAIR_PLANS
 from facevoice.errors import ConfigError
 
 _Store = Annotated[Path, typer.Option(metavar="FILE", help="Feature store; made when absent.")]
@@ -39,7 +39,7 @@ _CommonLengths = Annotated[
     bool,
     typer.Option(
         "--common-lengths",
-        help="Cut a speaker's clips of one sentence to the shortest, as pairs need it.",
+        help="Cut a speaker's clips of one sentence to one length, as `data pairs` does.",
     ),
 ]
 _Config = Annotated[
@@ -80,7 +80,7 @@ def extract(
                 clips,
                 store,
                 backbones=backbones or DEFAULT_BACKBONES,
-                limits_s=_limits_s(clips) if limited else None,
+                limits_s=_limits_s(clips, jobs) if limited else None,
                 config=settings,
                 jobs=jobs,
                 num_threads=threads,
@@ -97,13 +97,16 @@ def extract(
         raise typer.Exit(EXIT_FAILED)
 
 
-def _limits_s(clips: Sequence[Clip]) -> dict[str, float]:
-    """Common lengths within each corpus.
+def _limits_s(clips: Sequence[Clip], jobs: int) -> dict[str, float]:
+    """Lengths of each corpus' pairs.
 
     Raises:
         ConfigError: there is no plan of pairs for a corpus.
         CorpusError: a duration is not known.
+        MediaError: a sound can't be read.
     """
+    from facevoice.workbench.pair_making import spoken_ends, spoken_lengths
+
     limits_s: dict[str, float] = {}
     for corpus in sorted({clip.corpus for clip in clips}):
         if corpus not in PAIR_PLANS:
@@ -112,5 +115,5 @@ def _limits_s(clips: Sequence[Clip]) -> dict[str, float]:
                 f"{', '.join(PAIR_PLANS)}"
             )
         own = [clip for clip in clips if clip.corpus == corpus]
-        limits_s.update(common_lengths(own, PAIR_PLANS[corpus]))
+        limits_s |= spoken_lengths(own, PAIR_PLANS[corpus], spoken_ends(own, jobs))
     return limits_s

@@ -74,7 +74,9 @@ def evaluate_model(
         StoreError, WeightsError, MissingExtraError: as `extract_clips`.
     """
     config = config or AnalyzerConfig()
-    pairs, limits_s = plan_pairs(clips) if len(scorer.backbones) == len(Modality) else ((), {})
+    pairs, limits_s = (
+        plan_pairs(clips, jobs) if len(scorer.backbones) == len(Modality) else ((), {})
+    )
     paired = [clip for clip in clips if clip.clip_id in limits_s]
     names = list(scorer.sources.values())
     problems: tuple[ClipProblem, ...] = ()

@@ -11,7 +11,8 @@ import numpy as np
 
 from facevoice.config import AnalyzerConfig
 from facevoice.data.clips import Clip, clips_by_id
-from facevoice.data.pairs import PAIR_PLANS, Pair, common_lengths, make_pairs, original_pairs
+from facevoice.data.pair_table import lengths_by_clip
+from facevoice.data.pairs import Pair
 from facevoice.errors import CorpusError, EvaluationError
 from facevoice.evaluation.predictions import (
     ConflictPredictions,
@@ -23,6 +24,7 @@ from facevoice.evaluation.predictions import (
 from facevoice.labels import NUM_EMOTIONS, Emotion, Modality
 from facevoice.models.decision import has_enough_face, has_enough_speech
 from facevoice.types import BoolArray, DoubleArray, FloatArray
+from facevoice.workbench.pair_making import pair_manifest
 from facevoice.workbench.stored_features import ClipFeatures, read_features
 
 
@@ -161,24 +163,23 @@ def predict_conflicts(
     )
 
 
-def plan_pairs(clips: Sequence[Clip]) -> tuple[tuple[Pair, ...], dict[str, float]]:
-    """Pairs and originals of every corpus that has a plan, and the seconds to cut their clips to.
+def plan_pairs(clips: Sequence[Clip], jobs: int = 1) -> tuple[tuple[Pair, ...], dict[str, float]]:
+    """Pairs and originals of every filmed corpus, and the seconds to cut their clips to, by id.
 
-    Corpora of which no pair can be made give none: they have sound only, or one emotion.
+    The same as `facevoice data pairs` makes. Where none can be made, there are none.
+
+    Raises:
+        MediaError: a sound can't be read; named.
     """
-    pairs: list[Pair] = []
-    limits_s: dict[str, float] = {}
-    for corpus, plan in PAIR_PLANS.items():
-        members = [c for c in clips if c.corpus == corpus and c.speaker is not None]
-        if not any(clip.video_path for clip in members):
-            continue
-        try:
-            made = (*make_pairs(members, plan), *original_pairs(members, plan))
-        except CorpusError:
-            continue
-        pairs += made
-        limits_s |= common_lengths(members, plan)
-    return tuple(pairs), limits_s
+    filmed = {clip.corpus for clip in clips if clip.video_path is not None}
+    members = [clip for clip in clips if clip.corpus in filmed and clip.speaker is not None]
+    if not members:
+        return (), {}
+    try:
+        made = pair_manifest(members, jobs=jobs).pairs
+    except CorpusError:
+        return (), {}
+    return tuple(timed.pair for timed in made), lengths_by_clip(made)
 
 
 def _score(
