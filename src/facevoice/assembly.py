@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from facevoice.errors import ConfigError, WeightsError
-from facevoice.features.backbone import Backbone, BackboneSpec, create_backbone
+from facevoice.features.backbone import Backbone, BackboneSpec, backbone_names, create_backbone
 from facevoice.features.extract import backbone_id
 from facevoice.features.onnx_backbone import OnnxBackbone
 from facevoice.features.stacked import split_name, stack
@@ -183,6 +183,11 @@ def _assemble_export(folder: Path, num_threads: int) -> Assembly:
     loaded = {}
     for modality in model.backbones:
         source = index.source(folder, modality)
+        if index.file(modality) is None and source not in backbone_names():
+            raise WeightsError(
+                f"{folder}: its {modality} backbone {source!r} is neither in the folder nor in "
+                "facevoice; export the checkpoint again"
+            )
         backbone = create_backbone(source, num_threads=num_threads)
         loaded[modality] = _checked(folder, model.info, modality, source, backbone)
     return Assembly(

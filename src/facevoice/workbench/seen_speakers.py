@@ -71,11 +71,11 @@ def find_seen_speakers(data: DataRecord, clips: Sequence[Clip]) -> SeenSpeakers:
         elif again:
             parts["seen"].append(corpus)
             words.append(
-                f"{corpus}: {len(again)} of {len(speakers)} speakers were trained or chosen on"
+                f"{corpus}: trained or chosen on {len(again)} of {len(speakers)} tested speakers"
             )
         else:
             parts["held_out"].append(corpus)
-            words.append(f"{corpus}: {len(speakers)} speakers held out of training")
+            words.append(f"{corpus}: speakers held out of training ({len(speakers)} tested)")
     return SeenSpeakers(
         tuple(parts["seen"]), tuple(parts["held_out"]), tuple(parts["others"]), "; ".join(words)
     )
