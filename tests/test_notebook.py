@@ -1,0 +1,218 @@
+"""The notebook is whole, its commands exist, and all of it runs, on small corpora made here."""
+
+from __future__ import annotations
+
+import json
+import re
+import runpy
+import shlex
+import shutil
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from command_lines import PROGRAM, problems
+from conftest import ClipMaker
+from facevoice import cli
+from facevoice.data.sources import SOURCES
+from facevoice.features import backbone as backbone_module
+from facevoice.features.backbone import BackboneSpec, register_backbone
+from facevoice.features.hub_files import open_folder
+from facevoice.features.pretrained import load_checkpoint
+from facevoice.labels import Modality
+from facevoice.media.audio import read_audio
+from portraits import make_portrait
+from tiny_checkpoints import DIM, write_checkpoint
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = ROOT / "notebooks" / "make_notebook.py"
+NOTEBOOK = ROOT / "notebooks" / "train_on_colab.ipynb"
+RATE_HZ = 16_000
+
+
+def code_cells() -> list[str]:
+    notebook = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+    return ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def joined(cell: str) -> str:
+    """Lines that go on behind a backslash, put together."""
+    return re.sub(r"\\\n\s*", "", cell)
+
+
+def command_lines() -> Iterator[str]:
+    for cell in code_cells():
+        for line in joined(cell).splitlines():
+            if line.strip().startswith("!"):
+                yield line.strip().removeprefix("!")
+
+
+def test_the_notebook_is_what_the_script_makes() -> None:
+    script = runpy.run_path(str(SCRIPT))
+    written = NOTEBOOK.read_text(encoding="utf-8")
+    assert written == script["make_notebook"](), "run: python notebooks/make_notebook.py"
+
+
+def test_the_format_is_valid() -> None:
+    nbformat = pytest.importorskip("nbformat")
+    nbformat.validate(nbformat.read(NOTEBOOK, as_version=4))
+
+
+def test_every_command_exists_with_its_options() -> None:
+    lines = list(command_lines())
+    assert len(lines) >= 12
+    # Braces are Python, which gives one word; an empty one takes no place.
+    plain = [re.sub(r"\{\w+\}", "X", line.replace("{SUBSET}", "--subset")) for line in lines]
+    assert [problem for line in plain for problem in problems(line)] == []
+    commands = {tuple(word for word in line.split()[1:3] if word.isalpha())[:2] for line in plain}
+    names = {part for command in commands for part in command}
+    for name in ("download", "prepare", "extract", "train", "evaluate", "compare", "analyze"):
+        assert name in names
+    assert {"export", "push", "space"} <= names
+
+
+def test_wrong_commands_would_be_found() -> None:
+    assert list(problems("facevoice train x.parquet --no-such"))
+    assert list(problems("facevoice fly"))
+    assert list(problems("facevoice data extract x"))  # --store is missing
+    assert list(problems("facevoice push only-one"))
+    assert not list(problems("facevoice push a b/c --dry-run"))
+
+
+# A run from top to bottom.
+
+
+@pytest.fixture(scope="module")
+def small_corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """RAVDESS and CREMA-D with three speakers each; one face, slices of synthetic speech."""
+    root = tmp_path_factory.mktemp("published")
+    portrait = make_portrait()
+    sample = ROOT / "examples" / "smile_sad_voice.mp4"
+    speech = np.concatenate([block.samples for block in read_audio(sample)])
+    look = {"width": 300, "height": 300, "fps": 5, "duration_s": 1.2}
+    names = {
+        "ravdess": [
+            f"01-01-{emotion}-01-01-{take}-{speaker}.mp4"
+            for speaker in ("01", "02", "03")
+            for emotion in ("03", "04")
+            for take in ("01", "02")
+        ],
+        "cremad": [
+            f"{speaker}_IEO_{emotion}_{level}.mp4"
+            for speaker in (1001, 1002, 1003)
+            for emotion, level in (("HAP", "LO"), ("HAP", "HI"), ("SAD", "LO"), ("SAD", "HI"))
+        ],
+    }
+    for corpus, files in names.items():
+        (root / corpus).mkdir()
+        make = ClipMaker(root / corpus)
+        for number, name in enumerate(files):
+            shade = np.clip(portrait.astype(int) + 2 * number - 30, 0, 255).astype(np.uint8)
+            start = 2_000 + 700 * number
+            part = speech[start : start + round(1.2 * RATE_HZ)]
+            paint = {"paint": lambda *_, shade=shade: shade}
+            make(name, samples=part, sample_rate_hz=RATE_HZ, **look, **paint)
+    return root
+
+
+@pytest.fixture
+def tiny_backbones(tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """Names of networks of random weights, known as the large ones are."""
+    dims = {"videomae": Modality.VIDEO, "wav2vec2-large": Modality.AUDIO}
+    names = []
+    for kind, modality in dims.items():
+        files = open_folder(write_checkpoint(kind, tmp_path / kind))
+        spec = BackboneSpec(
+            name=f"tiny-{modality.value}",
+            modality=modality,
+            dim=DIM,
+            license="apache-2.0",
+            training_corpora=(),
+            preprocessing="",
+            family=kind.partition("-")[0],
+        )
+        create = partial(load_checkpoint, files, spec, device="cpu")
+        register_backbone(spec.name, lambda _, create=create: create())
+        names.append(spec.name)
+    yield names[0], names[1]
+    for name in names:
+        del backbone_module._FACTORIES[name]
+
+
+class Notebook:
+    """Runs code cells as Jupyter would, commands in this process; downloads from a folder."""
+
+    def __init__(self, published: Path) -> None:
+        self.names: dict[str, Any] = {"_exit_code": 0, "run_command": self.command}
+        self.published = published
+        self.said: list[tuple[str, str]] = []
+
+    def run(self, cell: str) -> None:
+        lines = []
+        for line in joined(cell).splitlines():
+            space, text = re.match(r"(\s*)(.*)", line).groups()  # type: ignore[union-attr]
+            if text.startswith("%pip"):
+                continue
+            if text.startswith("!"):
+                quoted = text[1:].replace('"""', "'")
+                text = f'_exit_code = run_command(f"""{quoted} """)'
+            lines.append(space + text)
+        exec(compile("\n".join(lines), "notebook", "exec"), self.names)  # noqa: S102
+
+    def command(self, line: str) -> int:
+        words = shlex.split(line)
+        assert words.pop(0) == PROGRAM
+        if words[:2] == ["data", "download"]:
+            return self.download(words[2], Path(words[words.index("--root") + 1]))
+        result = CliRunner().invoke(cli.app, words, env={"COLUMNS": "200"})
+        self.said.append((line, result.output))
+        assert result.exception is None or isinstance(result.exception, SystemExit), (
+            line,
+            result.exc_info,
+        )
+        assert result.exit_code == 0, (line, result.output)
+        return result.exit_code
+
+    def download(self, corpus: str, root: Path) -> int:
+        assert corpus in SOURCES
+        root.mkdir(parents=True, exist_ok=True)
+        if not (root / corpus).exists():
+            shutil.copytree(self.published / corpus, root / corpus)
+        return 0
+
+
+def test_all_cells_run_from_top_to_bottom(
+    small_corpora: Path,
+    tiny_backbones: tuple[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    notebook = Notebook(small_corpora)
+    for cell in code_cells():
+        notebook.run(cell)
+        if "EPOCHS =" in cell:
+            notebook.names["EPOCHS"] = 2
+        if "VIDEO_BACKBONE =" in cell:
+            video, audio = tiny_backbones
+            notebook.names |= {"VIDEO_BACKBONE": video, "AUDIO_BACKBONE": audio}
+    work = tmp_path / "facevoice-training"
+    for kind in ("multimodal", "video", "audio"):
+        run = work / "runs" / kind
+        assert (run / "checkpoint" / "model.safetensors").is_file()
+        scores = json.loads((run / "predictions" / "scores.json").read_text())
+        assert scores
+    assert (work / "runs" / "comparison" / "comparison.json").is_file()
+    assert list((work / "reports").glob("*.json"))
+    assert (work / "runs" / "exported" / "fusion.onnx").is_file()
+    assert (work / "space" / "checkpoint" / "fusion.onnx").is_file()
+    pushed = [said for line, said in notebook.said if "push" in line]
+    assert len(pushed) == 1
+    assert "Nothing was sent. Would go to owner/name" in pushed[0]
+    assert "license: cc-by-nc-sa-4.0" in pushed[0]
