@@ -51,8 +51,10 @@ if str(WORK.resolve()).startswith("/content/drive"):
 WORK.mkdir(parents=True, exist_ok=True)"""
 
 INSTALL: Final = """import importlib.util
+import os
 import shutil
 
+os.environ["MPLBACKEND"] = "agg"  # the notebook's own way to draw is not for its commands
 HAS_GPU = shutil.which("nvidia-smi") is not None
 HAS_TORCH = importlib.util.find_spec("torch") is not None  # Colab brings one that suits its GPU
 # Where there is neither, the build for CPUs is a tenth of the size.
@@ -95,7 +97,7 @@ assert _exit_code == 0, "see the message above\""""
 ANALYZE: Final = """CHECKPOINT = RUNS / "multimodal" / "checkpoint"
 FILMS = {".mp4", ".flv"}
 CLIP = next(path for path in sorted(CORPORA.rglob("*.*")) if path.suffix in FILMS)
-!facevoice analyze {CLIP} --checkpoint {CHECKPOINT} --out {WORK}/reports \\
+!facevoice analyze {CLIP} --checkpoint {CHECKPOINT} --out {WORK}/reports --no-progress \\
     --backbone {VIDEO_BACKBONE} --backbone {AUDIO_BACKBONE}
 assert _exit_code == 0, "see the message above\""""
 
@@ -104,7 +106,7 @@ PYTHON: Final = """import facevoice
 analyzer = facevoice.from_pretrained(CHECKPOINT, backbones=[VIDEO_BACKBONE, AUDIO_BACKBONE])
 report = analyzer.analyze(CLIP)
 for window in report.windows:
-    print(window.start_s, window.end_s, window.outcome, window.conflict, window.reasons)"""
+    print(window.start_s, window.end_s, window.outcome, window.conflict, *window.reasons)"""
 
 EXPORT: Final = """!facevoice export {CHECKPOINT} --out {RUNS}/exported --overwrite \\
     --backbone {VIDEO_BACKBONE} --backbone {AUDIO_BACKBONE}
@@ -115,7 +117,6 @@ NAME = HUB_ID or "owner/name"
 !facevoice push {CHECKPOINT} {NAME} --dry-run
 assert _exit_code == 0, "see the message above"
 if HUB_ID:
-    import os
     import sys
 
     if "google.colab" in sys.modules and not os.environ.get("HF_TOKEN"):
