@@ -646,6 +646,15 @@ def test_dry_run_lists_everything_and_asks_nobody(
     assert f"Nothing was sent. Would go to {NAME}, branch main." in said
     assert "no token: set HF_TOKEN" in run("push", model, NAME, code=1)
     assert "write OWNER/NAME" in run("push", model, "tiny", "--dry-run", code=2)
+    assert "No licence" not in said
+    assert "is not allowed" in run("push", model, NAME, "--dry-run", "--license", "mit", code=2)
+
+
+def test_a_missing_licence_is_said(own_model: Path) -> None:
+    backbones = {Modality.VIDEO: replace(VOICE, dim=FACE.dim), Modality.AUDIO: VOICE}
+    write_model(own_model, make_info(corpora=("cremad",), backbones=backbones))
+    assert "No licence is named" in run("push", own_model, NAME, "--dry-run")
+    assert "license: mit" in run("push", own_model, NAME, "--dry-run", "--license", "mit")
 
 
 def test_the_commands_obey_the_environment(

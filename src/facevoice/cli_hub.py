@@ -12,6 +12,7 @@ from rich.text import Text
 
 from facevoice.cli_corpus.console import Quiet, say, told_errors
 from facevoice.errors import ConfigError
+from facevoice.screen import complain
 
 if TYPE_CHECKING:
     from facevoice.hub.commit import SentCommit
@@ -82,6 +83,8 @@ def push(
     with told_errors(_RETRY):
         target = Target(hub_id, revision=revision, private=private, create_pr=create_pr)
         plan = plan_push(checkpoint, hub_id, license=license)
+        if plan.license is None:
+            complain("No licence is named, so nobody may use it; name one with --license, as mit.")
         if dry_run:
             _show_plan(console, plan, target.revision)
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,12 @@ class PushPlan:
     def card(self) -> str:
         """The page on the hub."""
         return self.contents[CARD_FILE].decode()
+
+    @property
+    def license(self) -> str | None:
+        """The licence that the card's header names."""
+        found = re.search(r"^license: (\S+)$", self.card.split("---\n")[1], flags=re.MULTILINE)
+        return None if found is None else found[1]
 
 
 def plan_push(folder: Path, hub_id: str, *, license: str | None = None) -> PushPlan:
