@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-pytest.importorskip("torch")
-
 from facevoice.data.targets import Items, original_items
 from facevoice.labels import Emotion, Modality
 from facevoice.training.config import LossSettings

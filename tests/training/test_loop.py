@@ -12,20 +12,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
-torch = pytest.importorskip("torch")
-
-from safetensors.torch import load_file  # noqa: E402
-
-from facevoice.data.feature_table import FeatureTable  # noqa: E402
-from facevoice.errors import CorpusError, WeightsError  # noqa: E402
-from facevoice.labels import Modality  # noqa: E402
-from facevoice.models.checkpoint_folder import load_checkpoint  # noqa: E402
-from facevoice.models.network_config import FUSIONS  # noqa: E402
-from facevoice.training import loop  # noqa: E402
-from facevoice.training.config import TrainConfig  # noqa: E402
-from facevoice.training.run import RunOptions, TrainedRun, train  # noqa: E402
-from training_builders import SOURCE, make_table, quick_config  # noqa: E402
+from facevoice.data.feature_table import FeatureTable
+from facevoice.errors import CorpusError, WeightsError
+from facevoice.labels import Modality
+from facevoice.models.checkpoint_folder import load_checkpoint
+from facevoice.models.network_config import FUSIONS
+from facevoice.training import loop
+from facevoice.training.config import TrainConfig
+from facevoice.training.run import RunOptions, TrainedRun, train
+from training_builders import SOURCE, make_table, quick_config
 
 # Little data: less to keep it from learning by heart, and more steps.
 EAGER = (

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-
-from facevoice.labels import Emotion  # noqa: E402
-from facevoice.models.network import Logits  # noqa: E402
-from facevoice.training.config import LossSettings  # noqa: E402
-from facevoice.training.losses import (  # noqa: E402
+from facevoice.labels import Emotion
+from facevoice.models.network import Logits
+from facevoice.training.config import LossSettings
+from facevoice.training.losses import (
     BatchTargets,
     conflict_loss,
     emotion_loss,

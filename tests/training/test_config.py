@@ -1,0 +1,133 @@
+"""Settings of training: checked, readable, and the same in files, in words and in code."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from facevoice.errors import ConfigError
+from facevoice.labels import Modality
+from facevoice.models import network_config
+from facevoice.toml_settings import format_toml, plain_settings, set_value
+from facevoice.training import config as training_config
+from facevoice.training.config import SMALL_BATCH, SMALL_EPOCHS, TrainConfig, small
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def test_the_full_file_holds_every_setting_with_its_default_and_a_comment() -> None:
+    path = CONFIGS / "train-concat.toml"
+    assert tomllib.loads(path.read_text()) == plain_settings(TrainConfig())
+    lines = path.read_text().splitlines()
+    settings = [i for i, line in enumerate(lines) if re.match(r"\w+ = ", line)]
+    assert len(settings) > 50
+    assert [lines[i] for i in settings if not lines[i - 1].startswith("#")] == []
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("train-*.toml")), ids=lambda path: path.stem)
+def test_the_files_are_read(path: Path) -> None:
+    config = TrainConfig.load(path)
+    name = path.stem.removeprefix("train-")
+    if name in network_config.FUSIONS:
+        assert config.network.fusion == name
+    if name in ("video", "audio"):
+        assert config.network.modalities == (Modality(name),)
+
+
+@pytest.mark.parametrize("module", [training_config, network_config])
+def test_every_field_has_its_own_words(module: object) -> None:
+    tree = ast.parse(Path(str(module.__file__)).read_text())
+    for kind in (node for node in tree.body if isinstance(node, ast.ClassDef)):
+        for field, after in zip(kind.body, kind.body[1:], strict=False):
+            if isinstance(field, ast.AnnAssign):
+                told = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+                assert told, f"{kind.name}.{ast.unparse(field.target)}"
+
+
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    config = TrainConfig.load(
+        None, ["train.learning_rate=5e-5", "network.modalities=['audio']", "run.trackers=[]"]
+    )
+    path = tmp_path / "config.toml"
+    path.write_text(config.to_toml())
+    assert TrainConfig.load(path) == config
+    assert config.train.learning_rate == 5e-5
+    assert config.network.modalities == (Modality.AUDIO,)
+
+
+def test_assignments_win_over_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "my.toml"
+    path.write_text("[train]\nnum_epochs = 7\nbatch_size = 8\n")
+    config = TrainConfig.load(path, ["train.num_epochs=3", "network.fusion=late"])
+    assert (config.train.num_epochs, config.train.batch_size) == (3, 8)
+    assert config.network.fusion == "late"
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("train.learning_rate=-1", r"learning_rate = -1\.0 is not allowed"),
+        ("train.learning_rate=fast", "is not a number"),
+        ("train.num_epochs=2.5", "is not a whole number"),
+        ("train.epochs=2", "unknown setting 'epochs'; known: num_epochs"),
+        ("trian.num_epochs=2", "unknown setting 'trian'"),
+        ("network.modalities='video'", "is not a list"),
+        ("network.modalities=['smell']", "known: video, audio"),
+        ("network.layer_norm=1", "is not true or false"),
+        ("run.seed=true", "is not a whole number"),
+        ("split.fold=5", "-1 to 4"),
+        ("train.accumulate=1000", "1 to train.batch_size"),
+        ("targets.face=imagined", "intended, perceived"),
+        ("train.num_epochs", "write SECTION.NAME=VALUE"),
+        ("train.num_epochs.x=1", "no section|expected a table|not a whole number"),
+    ],
+)
+def test_wrong_settings_are_named(assignment: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        TrainConfig.load(None, [assignment])
+
+
+def test_both_kinds_of_backbone_training_at_once_are_refused() -> None:
+    with pytest.raises(ConfigError, match="lora_rank"):
+        TrainConfig.load(None, ["finetune.lora_rank=4", "finetune.video_layers=1"])
+
+
+def test_files_that_are_no_settings(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="can't be read"):
+        TrainConfig.load(tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("[train\n")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        TrainConfig.load(tmp_path / "bad.toml")
+    (tmp_path / "flat.toml").write_text("train = 3\n")
+    with pytest.raises(ConfigError, match="expected a table"):
+        TrainConfig.load(tmp_path / "flat.toml")
+
+
+def test_small_mode_changes_what_was_not_asked_for() -> None:
+    config = TrainConfig.load(None, ["train.accumulate=4"])
+    assert (small(config).train.num_epochs, small(config).train.batch_size) == (
+        SMALL_EPOCHS,
+        SMALL_BATCH,
+    )
+    kept = small(config, ("train.batch_size",)).train
+    assert (kept.num_epochs, kept.batch_size, kept.accumulate) == (SMALL_EPOCHS, 256, 4)
+
+
+def test_toml_of_all_kinds_of_values() -> None:
+    values = {"a": 1, "b": {"c": [1.5, 'x"y\\z\n'], "d": {"e": True}}, "f": 1e-05}
+    assert tomllib.loads(format_toml(values)) == values
+    set_value(values, "b.d.g=text without quotes")
+    assert values["b"]["d"]["g"] == "text without quotes"
+
+
+def test_settings_need_no_torch() -> None:
+    modules = "facevoice.training.config, facevoice.training.data, facevoice.cli_train"
+    code = f"import {modules}, sys; print('torch' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "False"
