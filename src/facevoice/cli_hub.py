@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -194,6 +195,7 @@ def space(
     with told_errors(_RETRY):
         if push is None and (private or message or dry_run):
             raise ConfigError("--private, --message and --dry-run go with --push OWNER/NAME")
+        _set_bars(quiet)
         asked = (checkpoint, hub_id, samples, title, requirement)
         if not (push and is_space(folder) and asked == (None,) * len(asked) and not overwrite):
             options = SpaceOptions(
@@ -207,7 +209,6 @@ def space(
         if dry_run:
             _show_space(console, folder, push)
             return
-        _set_bars(quiet)
         sent = push_space(folder, push, private=private, message=message, token_variable=token_env)
     if not quiet:
         _show_commit(console, sent)
@@ -245,8 +246,8 @@ def _show_commit(console: Console, sent: SentCommit) -> None:
 
 
 def _set_bars(quiet: bool) -> None:
-    """Progress bars are the hub library's own; it shows none where there is no terminal."""
-    if not quiet:
+    """Progress bars are the hub library's own; it would write them into files and pipes too."""
+    if sys.stderr.isatty() and not quiet:
         return
     try:
         from huggingface_hub.utils import (  # type: ignore[attr-defined,unused-ignore]
