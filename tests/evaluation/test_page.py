@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -262,3 +265,23 @@ def test_drawing_leaves_matplotlib_as_it_was() -> None:
     before = dict(mpl.rcParams)
     confusion_chart("k", ("happy", "sad"), ((3, 1), (1, 3)))
     assert dict(mpl.rcParams) == before
+
+
+def test_a_drawing_backend_that_is_not_there_is_explained():
+    code = (
+        "from facevoice.errors import EvaluationError\n"
+        "from facevoice.evaluation.charts import confusion_chart\n"
+        "from facevoice.labels import Emotion\n"
+        "try:\n"
+        "    confusion_chart('c', (Emotion.HAPPY, Emotion.SAD), ((1, 0), (0, 1)))\n"
+        "except EvaluationError as error:\n"
+        "    print(error)\n"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "MPLBACKEND": "nosuch"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "set MPLBACKEND=agg" in told

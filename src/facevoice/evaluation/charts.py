@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from facevoice.errors import MissingExtraError
+from facevoice.errors import EvaluationError, MissingExtraError
 from facevoice.evaluation.figures import Curve, Reliability
 
 BLUE: Final = "#0072B2"
@@ -162,6 +162,9 @@ def _canvas(name: str, size_in: tuple[float, float] = _SIZE_IN) -> Iterator[_Can
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingExtraError("drawing a results page", "data") from error
+    except ValueError as error:
+        # A notebook's environment names a backend that another environment does not have.
+        raise EvaluationError(f"matplotlib: {error}; set MPLBACKEND=agg") from error
     with mpl.rc_context({**_STYLE, "svg.hashsalt": name}):
         figure = Figure(figsize=size_in, layout="constrained")
         canvas = _Canvas(figure.add_subplot())
