@@ -21,7 +21,8 @@ DUBS = (
 PAGE_FILES = ("index.html", "scores.md", "scores.json")
 HEAD = """# The congruence benchmark
 
-Made by `{command} --docs docs/benchmarks`.
+Made by `{command} --docs docs/benchmarks`
+(in a clone, after `pip install -e '.[data,train]'`).
 
 Every figure here and on the pages of the runs comes from prediction files that this command writes
 and then scores as `facevoice evaluate RUN` does. Speakers never cross a split; intervals are 95 %,
