@@ -10,8 +10,6 @@ RUN/
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -37,6 +35,7 @@ from facevoice.evaluation.run_info import (
     info_to_dict,
 )
 from facevoice.evaluation.tables import ConflictPredictions, EmotionPredictions, Groups
+from facevoice.whole_folder import whole_folder
 
 __all__ = [
     "Channel",
@@ -117,22 +116,8 @@ def write_run(
     """
     run = Run(info, emotions, conflicts, tuple(audits or ()))
     _check_folder(folder, overwrite)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
-    try:
-        part.chmod(0o755)
+    with whole_folder(folder) as part:
         _write_files(run, part)
-        if folder.exists():
-            old = Path(
-                tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".old", dir=folder.parent)
-            )
-            folder.replace(old)
-            part.replace(folder)
-            shutil.rmtree(old)
-        else:
-            part.replace(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return run
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +23,7 @@ from facevoice.models.checkpoint_folder import (
     read_info,
 )
 from facevoice.models.checkpoint_info import CheckpointInfo
+from facevoice.whole_folder import whole_folder
 
 if TYPE_CHECKING:
     from facevoice.pipeline import Analyzer
@@ -208,18 +207,6 @@ def _write_copy(folder: Path, out: Path, origin: dict[str, str]) -> None:
         n: (folder / n).read_bytes() for n in (INDEX_FILE, CARD_FILE) if (folder / n).is_file()
     }
     contents[ORIGIN_FILE] = f"{json.dumps(origin, indent=2)}\n".encode()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
-    try:
-        part.chmod(0o755)
+    with whole_folder(out) as part:
         for name, content in contents.items():
             (part / name).write_bytes(content)
-        if out.exists():
-            old = part.with_suffix(".old")
-            out.replace(old)
-            part.replace(out)
-            shutil.rmtree(old)
-        else:
-            part.replace(out)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)

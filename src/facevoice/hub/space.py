@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata, resources
@@ -31,6 +30,7 @@ from facevoice.models.checkpoint_folder import CARD_FILE
 from facevoice.models.checkpoint_info import CheckpointInfo
 from facevoice.models.export_folder import INDEX_FILE as EXPORT_FILE
 from facevoice.models.export_folder import is_export, read_export
+from facevoice.whole_folder import whole_folder
 
 DEFAULT_TITLE: Final = "Face and voice: match or conflict?"
 GRADIO_VERSION: Final = "6.31.0"
@@ -92,10 +92,7 @@ def write_space(folder: Path, options: SpaceOptions, *, overwrite: bool = False)
     """
     _check_target(folder, overwrite)
     samples = _find_samples(options.samples)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
-    try:
-        part.chmod(0o755)
+    with whole_folder(folder) as part:
         model = _place_model(part, options)
         _write_text(part / APP_FILE, _app(model))
         _write_text(part / CARD_FILE, "\n".join(_card(options, model)) + "\n")
@@ -108,15 +105,6 @@ def write_space(folder: Path, options: SpaceOptions, *, overwrite: bool = False)
         for sample in samples:
             (part / SAMPLES_FOLDER).mkdir(exist_ok=True)
             shutil.copyfile(sample, part / SAMPLES_FOLDER / sample.name)
-        if folder.exists():
-            old = part.with_suffix(".old")
-            folder.replace(old)
-            part.replace(folder)
-            shutil.rmtree(old)
-        else:
-            part.replace(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _check_target(folder: Path, overwrite: bool) -> None:
