@@ -22,6 +22,7 @@ from facevoice.models.export_folder import is_export, read_export
 from facevoice.models.family import CheckpointModel, CompactFamily, Model
 from facevoice.models.network_config import NetworkConfig
 from facevoice.models.onnx_fusion import load_fusion
+from facevoice.models.tuned import read_tuned, tuned_folder
 from facevoice.results import ModelId
 from facevoice.sessions import read_weights, weights_entry
 
@@ -153,9 +154,14 @@ def build_backbones(
         if rows not in (None, wanted):
             raise ConfigError(f"{folder}: was not trained on the {rows} of {plain}; leave +{rows}")
         built[modality] = (plain, backbone)
+    tuned = read_tuned(folder, INDEX_FILE)
     for modality, used in info.backbones.items():
         if modality not in built:
-            plain = split_name(_creatable(folder, used.backbone))[0]
+            own = tuned.get(modality)
+            if own is None:
+                plain = split_name(_creatable(folder, used.backbone))[0]
+            else:
+                plain = str(tuned_folder(folder, modality, own))
             built[modality] = (plain, create_backbone(plain, num_threads=num_threads))
     return {
         modality: _checked(folder, info, modality, *built[modality]) for modality in info.backbones

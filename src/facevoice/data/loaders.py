@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, Protocol
 
 import torch
 from torch import Tensor
@@ -21,6 +21,18 @@ from facevoice.types import BoolArray
 MOST_BYTES: Final = 2**30
 """Standardised tokens are kept in memory up to this size."""
 _CHUNK: Final = 1024
+
+
+class NetworkInputs(Protocol):
+    """A batch of what a network takes: a `Batch`, or a `WindowBatch`."""
+
+    def inputs(self) -> tuple[Any, ...]:
+        """In the order of the network's arguments."""
+        ...
+
+    def options(self) -> dict[str, bool]:
+        """The network's named arguments."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)

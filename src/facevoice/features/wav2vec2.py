@@ -54,7 +54,7 @@ class Wav2Vec2:
         self.input = voice_input
         self.spec = spec
         self.model = model
-        self._takes_mask = takes_mask
+        self.takes_mask = takes_mask
         self._device = choose_device(device)
         self._num_threads = num_threads
         self._batch_size = batch_size or (1 if self._device.type == "cpu" else 8)
@@ -105,7 +105,7 @@ class Wav2Vec2:
         batch: list[int] = []
         for row in sorted(range(len(lengths)), key=lambda row: (lengths[row], row)):
             full = len(batch) == self._batch_size
-            fits = self._takes_mask or not batch or lengths[batch[0]] == lengths[row]
+            fits = self.takes_mask or not batch or lengths[batch[0]] == lengths[row]
             if batch and (full or not fits):
                 yield batch
                 batch = []

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from facevoice.errors import WeightsError
+from facevoice.errors import ConfigError, WeightsError
 from facevoice.hub.card import build_card
 from facevoice.hub.commit import (
     DEFAULT_TOKEN_VARIABLE,
@@ -19,6 +19,7 @@ from facevoice.hub.commit import (
     send_commit,
 )
 from facevoice.models.checkpoint_folder import CARD_FILE, INDEX_FILE, load_checkpoint, read_files
+from facevoice.models.tuned import read_tuned
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +64,12 @@ def plan_push(folder: Path, hub_id: str, *, license: str | None = None) -> PushP
     Raises:
         WeightsError: the checkpoint is damaged or holds something else than safetensors, or its
             card says nothing of the data.
-        ConfigError: no such name, or a licence that the data do not allow.
+        ConfigError: no such name, a licence that the data do not allow, or a checkpoint that brings
+            its own backbones.
         MissingExtraError: the extra `full` is not installed.
     """
     check_hub_id(hub_id)
+    _refuse_tuned(folder)
     info = load_checkpoint(folder).info
     contents = read_files(folder)
     contents[INDEX_FILE] = (folder / INDEX_FILE).read_bytes()
@@ -129,6 +132,16 @@ def send_plan(
         token_variable=token_variable,
         endpoint=endpoint,
     )
+
+
+def _refuse_tuned(folder: Path) -> None:
+    tuned = read_tuned(folder, INDEX_FILE) if (folder / INDEX_FILE).is_file() else {}
+    if tuned:
+        raise ConfigError(
+            f"{folder}: brings its own {' and '.join(tuned)} backbone, trained along, which the "
+            "hub's commands do not carry; pass the whole folder on, or train with the backbones "
+            "frozen"
+        )
 
 
 def _written_card(folder: Path) -> str | None:

@@ -9,6 +9,7 @@ CHECKPOINT/
 ├── backbones.json       what makes the embeddings, and which corpora that has seen
 ├── data.json            what it was trained on: hashes, split, speakers, targets
 ├── metrics.json         its figures, and what made it
+├── backbones/           those that were trained along, if any; see `facevoice.models.tuned`
 └── README.md            the card, for people; may be edited
 """
 
@@ -25,9 +26,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from facevoice.errors import ConfigError, MissingExtraError, WeightsError
+from facevoice.labels import Modality
 from facevoice.models.card import describe
 from facevoice.models.checkpoint_info import CheckpointInfo, from_plain, to_plain
 from facevoice.models.network_config import NetworkConfig
+from facevoice.models.tuned import TUNED_KEY, TunedBackbone, move_backbones, parse_tuned
 from facevoice.toml_settings import build_settings, format_toml, read_toml
 
 if TYPE_CHECKING:
@@ -68,8 +71,16 @@ def save_checkpoint(
     info: CheckpointInfo,
     *,
     overwrite: bool = False,
+    tuned: Mapping[Modality, tuple[Path, TunedBackbone]] | None = None,
 ) -> None:
     """Write a checkpoint, whole or not at all; with `overwrite`, one that is there is replaced.
+
+    Args:
+        folder: of the checkpoint.
+        weights: of the fusion network.
+        info: what it says of itself.
+        overwrite: see above.
+        tuned: folders of backbones that were trained along, which are moved into it.
 
     Raises:
         WeightsError: the folder holds something else, the weights don't fit the network, or are
@@ -81,7 +92,7 @@ def save_checkpoint(
     part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
     try:
         part.chmod(0o755)
-        _write_files(part, weights, info)
+        _write_files(part, weights, info, tuned or {})
         if folder.exists():
             old = part.with_suffix(".old")
             folder.replace(old)
@@ -159,6 +170,7 @@ def read_files(folder: Path) -> dict[str, bytes]:
         missing = sorted(set(HASHED_FILES) - set(hashes))
         unexpected = sorted(set(hashes) - set(HASHED_FILES))
         raise WeightsError(f"{folder}: missing files {missing}, unexpected files {unexpected}")
+    parse_tuned(folder, index)
     contents: dict[str, bytes] = {}
     for name, sha256 in hashes.items():
         try:
@@ -206,7 +218,12 @@ def _check_weights(weights: Mapping[str, Tensor], config: NetworkConfig, where: 
         raise WeightsError(f"{where}: the weights don't fit the network of config.toml; {found}")
 
 
-def _write_files(folder: Path, weights: Mapping[str, Tensor], info: CheckpointInfo) -> None:
+def _write_files(
+    folder: Path,
+    weights: Mapping[str, Tensor],
+    info: CheckpointInfo,
+    tuned: Mapping[Modality, tuple[Path, TunedBackbone]],
+) -> None:
     from safetensors.torch import save
 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
@@ -218,7 +235,10 @@ def _write_files(folder: Path, weights: Mapping[str, Tensor], info: CheckpointIn
         contents[name] = _json_bytes(values)
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     contents[CARD_FILE] = describe(info).encode()
-    contents[INDEX_FILE] = _json_bytes({"format": FORMAT, "sha256": hashes})
+    index: dict[str, Any] = {"format": FORMAT, "sha256": hashes}
+    if tuned:
+        index[TUNED_KEY] = move_backbones(folder, tuned)
+    contents[INDEX_FILE] = _json_bytes(index)
     for name, content in contents.items():
         with (folder / name).open("wb") as file:
             file.write(content)

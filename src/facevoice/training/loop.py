@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from facevoice.data.loaders import Batch
+from facevoice.data.loaders import NetworkInputs
 from facevoice.data.targets import IntArray, join_items
 from facevoice.errors import WeightsError
 from facevoice.labels import Modality
@@ -58,7 +58,7 @@ class TrainingInputs(Protocol):
         face_rows: IntArray,
         voice_rows: IntArray,
         dropped: Mapping[Modality, BoolArray] | None = None,
-    ) -> Batch:
+    ) -> NetworkInputs:
         """Faces of some rows with voices of others; channels in `dropped` are masked."""
         ...
 

@@ -28,6 +28,7 @@ from facevoice.evaluation.predictions import (
 from facevoice.labels import Modality
 from facevoice.models.checkpoint_info import Calibration, CheckpointInfo, Figure
 from facevoice.models.posteriors import restrict_logits, temper
+from facevoice.toml_settings import build_settings
 from facevoice.training.config import TrainConfig
 from facevoice.training.data import TrainingData
 from facevoice.training.validation import CHUNK, Gatherer, ItemLogits, compute_logits
@@ -198,11 +199,13 @@ def run_info(
     """What stands beside the figures of the run."""
     channels = " and ".join(info.network.modalities)
     perceived = info.data.emotion_target == "perceived"
+    config = build_settings(TrainConfig, info.settings)
+    kind = "embeddings trained along" if config.finetune.is_on else "frozen embeddings"
     return RunInfo(
         name=name or "training",
         title=f"{info.network.fusion} fusion of {channels}",
         model=(
-            f"facevoice network on frozen embeddings of {channels}, {info.network.fusion} fusion, "
+            f"facevoice network on {kind} of {channels}, {info.network.fusion} fusion, "
             f"{info.training.num_parameters:,} trained parameters"
         ),
         corpora=info.data.corpora,

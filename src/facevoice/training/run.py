@@ -1,7 +1,8 @@
 """A whole run: data, network, fit, calibration, checkpoint, predictions of the test part.
 
 OUT/
-├── checkpoint/                     see `facevoice.models.checkpoint_folder`
+├── checkpoint/                     see `facevoice.models.checkpoint_folder`; brings its backbones
+│                                   where [finetune] trained them
 ├── predictions/                    the test part, for `facevoice evaluate`; absent without one
 ├── training-state.safetensors      to go on after a kill
 └── logs/                           of the trackers
@@ -17,11 +18,13 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from torch import nn
 
 from facevoice.data.feature_table import FeatureTable
 from facevoice.data.loaders import FeatureDataset
 from facevoice.data.splits import Split
 from facevoice.data.votes import Votes
+from facevoice.data.window_loader import WindowDataset
 from facevoice.labels import Modality
 from facevoice.models.checkpoint_folder import save_checkpoint
 from facevoice.models.checkpoint_info import (
@@ -41,9 +44,11 @@ from facevoice.training.config import SMALL_WARNING, TrainConfig, small
 from facevoice.training.data import PARTS, TrainingData, prepare_data, split_digest
 from facevoice.training.devices import create_accelerator, is_small
 from facevoice.training.epochs import TargetTable
+from facevoice.training.finetune import FinetuneNetwork, Tuning, start_finetune
 from facevoice.training.loop import FitResult, fit
 from facevoice.training.outcome import PartOutcome, part_figures, score_part, write_predictions
 from facevoice.training.resume import put_weights
+from facevoice.training.tuned_backbone import save_tuned
 from facevoice.version import VERSION
 
 _LOG = logging.getLogger(__name__)
@@ -101,8 +106,19 @@ def train(
     votes: Votes | None = None,
     split: Split | None = None,
     options: RunOptions | None = None,
+    tuning: Tuning | None = None,
 ) -> TrainedRun:
     """Train on a feature table and write everything to `out`; run again, it goes on.
+
+    Args:
+        config: all settings.
+        table: clips, and what the backbones said of them.
+        out: folder to write.
+        source: of the table, for the checkpoint.
+        votes: for targets that people perceived.
+        split: in place of one by the settings.
+        options: what is no setting of the model.
+        tuning: backbones and windows, where [finetune] trains the backbones themselves.
 
     Raises:
         CorpusError: the data don't suit the settings.
@@ -116,11 +132,16 @@ def train(
         _LOG.warning(SMALL_WARNING)
         config = small(config, options.keep)
     data = prepare_data(table, config, votes=votes, split=split)
-    network = build_network(config, data)
-    inputs = FeatureDataset(
-        data.table, config.network.modalities, accelerator.device, network.standardized_tokens
-    )
-    identity = run_identity(config, data)
+    fusion, identity = build_network(config, data), run_identity(config, data)
+    network: nn.Module = fusion
+    inputs: FeatureDataset | WindowDataset
+    if config.finetune.is_on:
+        network, inputs = start_finetune(config, data, fusion, tuning, accelerator.device)
+        identity["windows"] = inputs.windows.digest()
+    else:
+        inputs = FeatureDataset(
+            data.table, config.network.modalities, accelerator.device, fusion.standardized_tokens
+        )
     result = fit(
         config, data, network, inputs, accelerator, out, identity=identity, fresh=options.fresh
     )
@@ -160,7 +181,7 @@ class _Finish:
 
     config: TrainConfig
     data: TrainingData
-    network: FusionNetwork
+    network: nn.Module
     inputs: Any
     result: FitResult
     source: Source
@@ -183,7 +204,10 @@ class _Finish:
             tested = score_part(self.network, self.inputs, self.data, "test", self.config)
             figures += part_figures(tested, self.data, calibration)
         info = self.info(calibration, thresholds, tuple(figures))
-        save_checkpoint(out / CHECKPOINT, self.result.weights, info, overwrite=True)
+        if isinstance(self.network, FinetuneNetwork):
+            info = save_tuned(out / CHECKPOINT, self.network, self.result.weights, info)
+        else:
+            save_checkpoint(out / CHECKPOINT, self.result.weights, info, overwrite=True)
         if tested is not None:
             self.predict(out / PREDICTIONS, tested, held, info)
         return self.summary(out, tuple(figures), tested is not None)

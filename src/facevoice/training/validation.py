@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from facevoice.data.loaders import Batch
+from facevoice.data.loaders import NetworkInputs
 from facevoice.data.targets import UNKNOWN, ClipTargets, IntArray, Items
 from facevoice.errors import EvaluationError
 from facevoice.evaluation.metrics import auroc, uar
@@ -27,7 +27,7 @@ CHUNK: Final = 1024
 class Gatherer(Protocol):
     """What gives the network's inputs by row: a `FeatureDataset` or a `WindowDataset`."""
 
-    def gather(self, face_rows: IntArray, voice_rows: IntArray) -> Batch:
+    def gather(self, face_rows: IntArray, voice_rows: IntArray) -> NetworkInputs:
         """Faces of some rows with voices of others."""
         ...
 
