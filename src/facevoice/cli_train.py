@@ -22,6 +22,7 @@ from facevoice.screen import complain
 if TYPE_CHECKING:
     from facevoice.data.feature_table import FeatureTable
     from facevoice.training.config import TrainConfig
+    from facevoice.training.finetune import Tuning
     from facevoice.training.run import Source, TrainedRun
 
 EXIT_FAILED: Final = 1
@@ -45,8 +46,8 @@ _Backbones = Annotated[
     typer.Option(
         "--backbone",
         metavar="NAME",
-        help="Backbone (or NAME@REVISION) whose embeddings to read from the store; once a channel. "
-        "Default: the only one of the channel that is there.",
+        help="Backbone (or NAME@REVISION, or its folder) whose embeddings to read from the store; "
+        "once a channel. Default: the only one of the channel that is there.",
     ),
 ]
 _Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")]
@@ -116,6 +117,24 @@ def train(
         Path | None,
         typer.Option(metavar="FILE", help="Splits by `data split`; split.fold says which."),
     ] = None,
+    windows: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Keeps the windows that [finetune] trains backbones on. Default: windows beside "
+            "the store.",
+        ),
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option(metavar="N", help="Processes that cut those windows.", min=1)
+    ] = 1,
+    gradient_checkpointing: Annotated[
+        bool,
+        typer.Option(
+            "--gradient-checkpointing",
+            help="Compute the backbones' layers twice in [finetune], to save memory.",
+        ),
+    ] = False,
     cpu: Annotated[bool, typer.Option("--cpu", help="Compute on the CPU, GPU or not.")] = False,
     small: Annotated[
         bool, typer.Option("--small", help="A few clips and 2 epochs, to see that it runs.")
@@ -125,7 +144,8 @@ def train(
     ] = False,
     quiet: _Quiet = False,
 ) -> None:
-    """Train fusion and heads on embeddings that were extracted before.
+    """Train fusion and heads on embeddings that were extracted before; with --set
+    finetune.video_layers=2 or finetune.lora_rank=8, part of the backbones too.
 
     Run the same command again after a kill: it goes on where it stopped, and ends in the same
     weights. With `accelerate launch -m facevoice train ...` it runs on several devices or machines.
@@ -144,11 +164,25 @@ def train(
             manifest, store = data_dir / "manifest.jsonl", store or data_dir / "features.db"
         table, source = _read(manifest, features, store, backbones, settings)
         settings = _fit_widths(settings, table, texts)
+        tuning = None
+        if settings.finetune.is_on and manifest is not None:
+            from facevoice.workbench.tuning import open_tuning
+
+            tuning = open_tuning(
+                settings,
+                table,
+                store or manifest.with_name("features.db"),
+                backbones or [],
+                folder=windows,
+                jobs=jobs,
+                checkpointing=gradient_checkpointing,
+            )
         run = _train(
             settings,
             table,
             source,
             out,
+            tuning=tuning,
             votes=votes,
             split=split,
             cpu=cpu,
@@ -230,6 +264,7 @@ def _read(
     from facevoice.data.feature_table import read_feature_file
     from facevoice.training.run import Source
     from facevoice.workbench.stored_table import read_store_table
+    from facevoice.workbench.tuning import stored_name
 
     if (manifest is None) == (features is None):
         raise ConfigError("name either a table (MANIFEST, --data-dir) or --features, not both")
@@ -242,7 +277,8 @@ def _read(
     if manifest is None or not manifest.is_file():
         raise ConfigError(f"{manifest}: no such table; make one with `facevoice data prepare`")
     path = store or manifest.with_name("features.db")
-    table = read_store_table(manifest, path, settings.network, backbones or [])
+    names = [stored_name(name) for name in backbones or []]
+    table = read_store_table(manifest, path, settings.network, names)
     return table, Source.of(manifest, command)
 
 
@@ -264,6 +300,7 @@ def _train(
     source: Source,
     out: Path,
     *,
+    tuning: Tuning | None,
     votes: Path | None,
     split: Path | None,
     cpu: bool,
@@ -287,7 +324,16 @@ def _train(
             raise ConfigError(f"{split}: has splits 0 to {len(splits) - 1}; set split.fold so")
         chosen = splits[settings.split.fold]
     options = RunOptions(cpu=cpu, fresh=fresh, keep=keep)
-    return train_run(settings, table, out, source, votes=counts, split=chosen, options=options)
+    return train_run(
+        settings,
+        table,
+        out,
+        source,
+        votes=counts,
+        split=chosen,
+        options=options,
+        tuning=tuning,
+    )
 
 
 def _show(run: TrainedRun) -> None:

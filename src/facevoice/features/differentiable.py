@@ -6,11 +6,13 @@ Values equal those of the frozen run up to rounding: the same inputs, layers and
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from facevoice.errors import ConfigError, MissingExtraError
 from facevoice.features.backbone import Backbone
@@ -104,6 +106,17 @@ def add_adapters(backbone: VideoMae | Wav2Vec2, rank: int, alpha: float) -> None
     inject_adapter_in_model(config, backbone.network)
     for name, parameter in backbone.network.named_parameters():
         parameter.requires_grad_(_ADAPTER in name)
+
+
+def compute_twice(backbone: VideoMae | Wav2Vec2) -> None:
+    """Keep no inner values of layers for the backward pass, but compute them again: less memory.
+
+    Chen et al. (2016), Training deep nets with sublinear memory cost.
+    """
+    for layer in encoder_layers(backbone.network):
+        layer.forward = partial(
+            checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False
+        )
 
 
 def merged_weights(backbone: VideoMae | Wav2Vec2) -> dict[str, Tensor]:

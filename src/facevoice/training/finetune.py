@@ -17,7 +17,7 @@ from facevoice.errors import ConfigError
 from facevoice.features.backbone import Backbone
 from facevoice.features.differentiable import (
     add_adapters,
-    encoder_layers,
+    compute_twice,
     free_layers,
     runner,
     tunable,
@@ -99,7 +99,6 @@ class FinetuneNetwork(nn.Module):
         super().__init__()
         self.fusion = fusion
         self.noise = fusion.noise
-        self.checkpointing = checkpointing
         self.rows = dict(rows)
         self.tuned = {m: tunable(backbone) for m, backbone in backbones.items()}
         torch.manual_seed(seed)
@@ -110,20 +109,16 @@ class FinetuneNetwork(nn.Module):
             else:
                 free_layers(backbone, num_layers(settings)[modality])
             if checkpointing:
-                backbone.network.gradient_checkpointing_enable({"use_reentrant": False})
+                compute_twice(backbone)
         self.runs = {m: runner(backbone, self.rows[m]) for m, backbone in self.tuned.items()}
         # Under this name the optimizer gives them their own rate.
         self.backbones = nn.ModuleDict({m.value: b.network for m, b in self.tuned.items()})
         self.train()
 
     def train(self, mode: bool = True) -> FinetuneNetwork:
-        """Only the fusion changes; a layer must be told so too to be computed again."""
+        """Only the fusion changes: backbones are always in evaluation mode."""
         super().train(mode)
         self.backbones.eval()
-        if self.checkpointing:
-            for network in self.backbones.values():
-                for layer in encoder_layers(network):
-                    layer.training = mode  # its parts, dropout among them, stay as they are
         return self
 
     def forward(
