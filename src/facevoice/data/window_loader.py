@@ -28,7 +28,8 @@ class ChannelWindows:
     inputs: of all windows, clip by clip: frames (F, 3, S, S), or samples (N,) of any N;
     clips (W,): whose window it is, 0 to C − 1; weights (W,): of the windows of a clip, sum 1;
     positions (W,): number of the window within its clip;
-    items (B,): the clip of each item; present bool (B,): whether the item shows the channel.
+    items (B,): the clip of each item; present bool (B,): whether the item shows the channel;
+    num_tokens: T of stored embeddings, to which all batches are filled up: dropout draws for it.
     """
 
     inputs: tuple[Tensor, ...]
@@ -37,6 +38,7 @@ class ChannelWindows:
     positions: Tensor
     items: Tensor
     present: Tensor
+    num_tokens: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,6 +91,7 @@ class WindowDataset(Dataset[WindowBatch]):
         self.modalities = modalities
         self.clip_ids = [clip.clip_id for clip in table.clips]
         self.present = {m: table.arrays[m].lengths > 0 for m in prepare}
+        self.num_tokens = {m: table.arrays[m].tokens.shape[1] for m in prepare}
         for modality, there in self.present.items():
             lacking = [
                 self.clip_ids[row]
@@ -159,6 +162,7 @@ class WindowDataset(Dataset[WindowBatch]):
             positions=torch.tensor(positions, dtype=torch.int64, device=self.device),
             items=torch.from_numpy(items).to(self.device),
             present=torch.from_numpy(there).to(self.device),
+            num_tokens=self.num_tokens[modality],
         )
 
 

@@ -156,11 +156,11 @@ class FinetuneNetwork(nn.Module):
     def _nothing(self, modality: Modality, channel: ChannelWindows) -> tuple[Tensor, Tensor]:
         """No item shows the channel; still, every process must have a gradient to exchange."""
         dim = self.fusion.config.dim(modality)
-        tokens = channel.weights.new_zeros(len(channel.present), 1, dim)
+        tokens = channel.weights.new_zeros(len(channel.present), channel.num_tokens, dim)
         for parameter in self.backbones[modality.value].parameters():
             if parameter.requires_grad:
                 tokens = tokens + 0.0 * parameter.sum()
-        return tokens, channel.present[:, None]
+        return tokens, channel.present[:, None].expand(-1, channel.num_tokens)
 
 
 def start_finetune(
@@ -219,7 +219,7 @@ def build_finetune(
 
 def _joined(rows: Tensor, channel: ChannelWindows) -> tuple[Tensor, Tensor]:
     """Tokens of a clip's windows, one window after the other."""
-    num_clips, most = int(channel.clips.max()) + 1, int(channel.positions.max()) + 1
+    num_clips, most = int(channel.clips.max()) + 1, channel.num_tokens // rows.shape[1]
     where = (channel.clips, channel.positions)
     clips = rows.new_zeros(num_clips, most, *rows.shape[1:]).index_put(where, rows)
     there = torch.zeros(num_clips, most, dtype=torch.bool, device=rows.device)

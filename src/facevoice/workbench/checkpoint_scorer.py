@@ -7,15 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from facevoice.assembly import assemble
+from facevoice.assembly import assemble, find_checkpoint
 from facevoice.data.clips import Clip
 from facevoice.errors import ConfigError
 from facevoice.evaluation.predictions import UsedBackbone
 from facevoice.features.backbone import UNKNOWN_CORPORA, Backbone
 from facevoice.features.extract import backbone_id
 from facevoice.labels import NUM_EMOTIONS, Modality
+from facevoice.models.checkpoint_folder import INDEX_FILE
 from facevoice.models.checkpoint_info import UsedEmbeddings
 from facevoice.models.compact import Posteriors
+from facevoice.models.export_folder import is_export
+from facevoice.models.tuned import TunedBackbone, read_tuned
 from facevoice.types import BoolArray, DoubleArray, FeatureSet, FloatArray
 from facevoice.workbench.predict import WindowPosteriors
 from facevoice.workbench.seen_speakers import find_seen_speakers
@@ -58,8 +61,14 @@ class CheckpointScorer:
         if found.held_out:
             heads += f" (trained on other speakers of {', '.join(found.held_out)})"
         self.words = found.words
+        tuned = _tuned(checkpoint)
         self.trained_on = (
-            *(_history(b, parts.info.backbones[m]) for m, b in used.items()),
+            *(
+                _tuned_history(b, tuned[m], found.training_corpora)
+                if m in tuned
+                else _history(b, parts.info.backbones[m])
+                for m, b in used.items()
+            ),
             UsedBackbone(heads, found.training_corpora),
         )
         thresholds = parts.model.thresholds
@@ -97,6 +106,24 @@ def _history(backbone: Backbone, used: UsedEmbeddings) -> UsedBackbone:
         )
     return UsedBackbone(
         backbone_id(backbone), tuple(dict.fromkeys((*corpora, *used.training_corpora)))
+    )
+
+
+def _tuned(checkpoint: Path) -> Mapping[Modality, TunedBackbone]:
+    folder = find_checkpoint(checkpoint)
+    return {} if is_export(folder) else read_tuned(folder, INDEX_FILE)
+
+
+def _tuned_history(
+    backbone: Backbone, tuned: TunedBackbone, corpora: tuple[str, ...]
+) -> UsedBackbone:
+    """What its base saw, and `corpora` of whose tested speakers it was tuned along with the heads.
+
+    With a base of unknown history the heads alone tell of the tuning.
+    """
+    known = tuned.base_corpora
+    return UsedBackbone(
+        backbone_id(backbone), None if known is None else tuple(dict.fromkeys((*known, *corpora)))
     )
 
 
