@@ -49,6 +49,8 @@ print(json.dumps({"before": before, "after": state(), "modules": sorted(sys.modu
 # These import torch at the top; whoever needs them imports them inside a function.
 WITH_TORCH = {
     "facevoice.data.loaders",
+    "facevoice.data.window_loader",
+    "facevoice.features.differentiable",
     "facevoice.models.fusion",
     "facevoice.models.network",
     *(
@@ -57,6 +59,7 @@ WITH_TORCH = {
             "calibrate",
             "devices",
             "epochs",
+            "finetune",
             "loop",
             "losses",
             "optimizer",
@@ -64,6 +67,7 @@ WITH_TORCH = {
             "predict",
             "resume",
             "run",
+            "tuned_backbone",
             "validation",
         )
     ),

@@ -102,7 +102,7 @@ def test_without_a_mask_padding_would_leak(backbones: dict[str, Wav2Vec2]) -> No
 def test_whether_lengths_may_differ_is_read_from_the_checkpoint(
     backbones: dict[str, Wav2Vec2],
 ) -> None:
-    takes = {kind: backbone._takes_mask for kind, backbone in backbones.items()}
+    takes = {kind: backbone.takes_mask for kind, backbone in backbones.items()}
     assert takes == {kind: kind != "wav2vec2-base" for kind in SPEECH_KINDS}
 
 

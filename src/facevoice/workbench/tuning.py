@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from facevoice.data.clips import Clip
 from facevoice.data.feature_table import FeatureTable
@@ -17,9 +17,11 @@ from facevoice.features.pretrained import HUB_PREFIX
 from facevoice.features.stacked import split_name
 from facevoice.labels import Modality
 from facevoice.training.config import TrainConfig
-from facevoice.training.finetune import Tuning, tuned_modalities
 from facevoice.workbench.stored_features import facts_path
 from facevoice.workbench.window_cache import cache_windows
+
+if TYPE_CHECKING:
+    from facevoice.training.finetune import Tuning
 
 _LOG = logging.getLogger(__name__)
 _FOLDER: Final = "folder:"
@@ -68,6 +70,8 @@ def open_tuning(
         ConfigError: a backbone lies in a folder that was not named, or the settings don't fit.
         WeightsError, MissingExtraError: a backbone can't be loaded.
     """
+    from facevoice.training.finetune import Tuning, tuned_modalities
+
     sources = {stored_name(n): split_name(n)[0] for n in names if not _STORED.search(n)}
     backbones: dict[Modality, Backbone] = {}
     for modality in tuned_modalities(config):
