@@ -33,6 +33,7 @@ from facevoice.training.config import TrainConfig
 from facevoice.training.finetune import FinetuneNetwork, Tuning, build_finetune
 from facevoice.training.run import RunOptions, TrainedRun, train
 from facevoice.types import Window
+from facevoice.workbench.checkpoint_scorer import CheckpointScorer
 from tiny_checkpoints import DIM, NUM_LAYERS, write_checkpoint
 from training_builders import SOURCE, make_clips
 
@@ -457,3 +458,31 @@ def test_windows_come_back_as_they_were(corpus: Corpus, tmp_path: Path) -> None:
             cache.read(key)
     with pytest.raises(CorpusError, match="no window that shows it"):
         ClipWindows(cache, {}).read("x", Modality.VIDEO)
+
+
+def test_a_tuned_backbone_is_judged_by_the_speakers_that_are_tested(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    tuning = corpus.tuning()
+    for backbone in tuning.backbones.values():
+        known = tunable(backbone)
+        known.spec = replace(known.spec, training_corpora=("kinetics-400",))
+    settings = config("finetune.video_layers=1", "finetune.audio_layers=1", "train.num_epochs=1")
+    done = train(
+        settings,
+        corpus.table,
+        tmp_path,
+        SOURCE,
+        options=RunOptions(cpu=True),
+        tuning=tuning,
+    )
+    for used in read_info(done.checkpoint).backbones.values():
+        assert used.training_corpora == ("kinetics-400", "ravdess")
+        assert used.corpora_known
+    others = [replace(c, clip_id=f"{c.clip_id}x", speaker="20") for c in corpus.clips]
+    for clips, corpora in (
+        (corpus.clips, ("kinetics-400", "ravdess")),
+        (others, ("kinetics-400",)),
+    ):
+        face, voice, _ = CheckpointScorer(done.checkpoint, clips).trained_on
+        assert face.known_corpora == voice.known_corpora == corpora

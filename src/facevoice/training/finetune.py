@@ -150,7 +150,8 @@ class FinetuneNetwork(nn.Module):
         num_clips = int(channel.clips.max()) + 1
         share = rows.new_zeros(num_clips, len(rows))
         share[channel.clips, torch.arange(len(rows), device=rows.device)] = channel.weights
-        clips = (share @ rows.flatten(1)).reshape(num_clips, *rows.shape[1:])
+        with torch.autocast(rows.device.type, enabled=False):  # means in full precision
+            clips = (share @ rows.flatten(1)).reshape(num_clips, *rows.shape[1:])
         return clips[channel.items], channel.present[:, None].expand(-1, rows.shape[1])
 
     def _nothing(self, modality: Modality, channel: ChannelWindows) -> tuple[Tensor, Tensor]:
