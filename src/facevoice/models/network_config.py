@@ -29,27 +29,31 @@ class NetworkConfig:
     """Width of the audio backbone's embeddings."""
     input_norm: str = "whiten"
     """standardize: each input to mean 0 and variance 1 over the training set; whiten: all inputs of
-    a channel to unit covariance too."""
-    video_shrinkage: float = 1e-3
-    """Added to the variances when video embeddings are whitened."""
-    audio_shrinkage: float = 0.1
+    a channel to unit covariance too, where the training rows are at least twice as many."""
+    video_shrinkage: float = 0.05
+    """Added to the variances when video embeddings are whitened: directions that vary less are
+    left small."""
+    audio_shrinkage: float = 3.0
     """The same for audio embeddings."""
     fused_dim: int = 512
     """Width of the fused embedding."""
     head_dim: int = 256
-    """Hidden width of the fused emotion head and of the conflict head."""
+    """Hidden width of the fused emotion head and of the plain conflict head."""
     channel_dim: int = 256
     """Hidden width of the face and voice heads; 0 makes them linear."""
     conflict_head: str = "agreement"
-    """plain: looks at the fused embedding only; agreement: also at how well the channels'
-    posteriors agree and at products and differences of the projected channels."""
-    interaction_dim: int = 32
-    """Width to which channels are projected to be multiplied and subtracted (agreement)."""
-    dropout: float = 0.5
+    """plain: looks at the fused embedding; agreement: at how well the channels' posteriors agree.
+    """
+    agreement_dim: int = 64
+    """Hidden width of the agreement head."""
+    interaction_dim: int = 0
+    """If above 0, the agreement head also looks at products and differences of the channels,
+    projected to this width."""
+    dropout: float = 0.6
     """Share of hidden units dropped in training."""
-    input_dropout: float = 0.4
+    input_dropout: float = 0.3
     """Share of inputs dropped in training."""
-    layer_norm: bool = False
+    layer_norm: bool = True
     """Normalise the hidden layers of the fusion."""
     attention_dim: int = 256
     """Width of the tokens in attention."""
@@ -71,9 +75,10 @@ class NetworkConfig:
             require(0 < getattr(self, name) <= 100, name, getattr(self, name), "above 0, to 100")
         heads = ", ".join(CONFLICT_HEADS)
         require(self.conflict_head in CONFLICT_HEADS, "conflict_head", self.conflict_head, heads)
-        for name in ("video_dim", "audio_dim", "fused_dim", "head_dim", "interaction_dim"):
+        for name in ("video_dim", "audio_dim", "fused_dim", "head_dim", "agreement_dim"):
             require(1 <= getattr(self, name) <= 65536, name, getattr(self, name), "1–65536")
-        require(0 <= self.channel_dim <= 65536, "channel_dim", self.channel_dim, "0–65536")
+        for name in ("channel_dim", "interaction_dim"):
+            require(0 <= getattr(self, name) <= 65536, name, getattr(self, name), "0–65536")
         for name in ("dropout", "input_dropout"):
             require(0 <= getattr(self, name) < 1, name, getattr(self, name), "0 to below 1")
         divides = self.attention_heads > 0 and self.attention_dim % self.attention_heads == 0

@@ -54,6 +54,7 @@ from facevoice.version import VERSION
 _LOG = logging.getLogger(__name__)
 
 CHECKPOINT: Final = "checkpoint"
+MIN_ROWS_PER_INPUT: Final = 2
 PREDICTIONS: Final = "predictions"
 
 
@@ -132,6 +133,7 @@ def train(
         _LOG.warning(SMALL_WARNING)
         config = small(config, options.keep)
     data = prepare_data(table, config, votes=votes, split=split)
+    config = suit_inputs(config, data)
     fusion, identity = build_network(config, data), run_identity(config, data)
     network: nn.Module = fusion
     inputs: FeatureDataset | WindowDataset
@@ -151,6 +153,28 @@ def train(
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return done or finish.summary(out, (), data.split.test != ())
+
+
+def suit_inputs(config: TrainConfig, data: TrainingData) -> TrainConfig:
+    """Standardised inputs instead of whitened ones where the training clips are too few.
+
+    With fewer rows than twice the inputs, the smallest variances are chance, and whitening makes
+    them as large as the others.
+    """
+    if config.network.input_norm != "whiten":
+        return config
+    rows = data.rows("train")
+    for modality in config.network.modalities:
+        num_rows = int(data.table.arrays[modality].take(rows).mask.sum())
+        if num_rows < MIN_ROWS_PER_INPUT * config.network.dim(modality):
+            _LOG.warning(
+                "%d training rows are too few to whiten %d inputs (%s): they are standardised",
+                num_rows,
+                config.network.dim(modality),
+                modality,
+            )
+            return replace(config, network=replace(config.network, input_norm="standardize"))
+    return config
 
 
 def build_network(config: TrainConfig, data: TrainingData) -> FusionNetwork:
