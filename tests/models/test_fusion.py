@@ -32,7 +32,8 @@ def make_network(fusion: str = "concat", **changes: object) -> FusionNetwork:
         audio_dim=AUDIO_DIM,
         fused_dim=8,
         head_dim=8,
-        interaction_dim=4,
+        interaction_dim=4 if fusion == "concat" else 0,
+        agreement_dim=8,
         attention_dim=8,
         attention_heads=2,
         **changes,  # type: ignore[arg-type]

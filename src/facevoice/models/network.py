@@ -23,6 +23,10 @@ from facevoice.models.network_config import NetworkConfig
 _TINY = 1e-6
 _NULL = 1e-9
 _NUM_EVIDENCE = 5
+# Rough place and size of each measure, so that all are of one order: log agreement, log sharpness,
+# divergence, gaps of valence and of arousal.
+_EVIDENCE_CENTRE = [-1.8, -2.5, 0.12, 0.25, 0.25]
+_EVIDENCE_SPREAD = [1.0, 1.0, 0.2, 0.5, 0.5]
 
 
 class Logits(NamedTuple):
@@ -113,52 +117,67 @@ class ChannelHead(nn.Module):
 
 
 class ConflictHead(nn.Module):
-    """Match or conflict, (B, 2), from the fused embedding and, if wanted, from agreement.
+    """Match or conflict, (B, 2).
 
-    Agreement: soft measures on the channels' posteriors, their outer product, and products and
-    differences of the projected channels; a plain head must find all that by itself.
+    plain: an MLP on the fused embedding, which must find agreement by itself. agreement: a linear
+    model on soft measures of how well the channels' posteriors agree, plus an MLP on those and on
+    the posteriors' outer product (and, if wanted, on products and differences of the projected
+    channels). It never sees the fused embedding, by which it would only learn speakers by heart.
     """
 
     _merge: Tensor
     _affect: Tensor
+    _centre: Tensor
+    _spread: Tensor
 
     def __init__(self, config: NetworkConfig, noise: Noise) -> None:
         super().__init__()
-        self.config = config
-        dim = 0 if config.fusion == "late" else config.fused_dim
+        self.is_plain = config.conflict_head == "plain"
+        if self.is_plain:
+            dim, hidden_dim = config.fused_dim, config.head_dim
+        else:
+            dim, hidden_dim = _NUM_EVIDENCE + (NUM_EMOTIONS - 1) ** 2, config.agreement_dim
+            self.linear = nn.Linear(_NUM_EVIDENCE, 2)
         self.project = nn.ModuleDict()
-        if config.conflict_head == "agreement":
+        if config.interaction_dim and not self.is_plain:
             self.project = nn.ModuleDict(
                 {m.value: nn.Linear(config.dim(m), config.interaction_dim) for m in Modality}
             )
-            num_merged = NUM_EMOTIONS - 1
-            self.evidence_norm = nn.LayerNorm(2 * config.interaction_dim)
-            dim += _NUM_EVIDENCE + num_merged**2 + 2 * config.interaction_dim
+            self.norm = nn.LayerNorm(2 * config.interaction_dim)
+            dim += 2 * config.interaction_dim
         self.mlp = nn.Sequential(
-            hidden_layer(dim, config.head_dim, config, noise), nn.Linear(config.head_dim, 2)
+            hidden_layer(dim, hidden_dim, config, noise), nn.Linear(hidden_dim, 2)
         )
         # Neutral and calm count as one class, as in `conflict_evidence`.
         clear = [emotion for emotion in EMOTIONS if not emotion.is_flat]
         merge = [[float(e.is_flat), *(float(e is other) for other in clear)] for e in EMOTIONS]
         affect = [[emotion.valence, emotion.arousal] for emotion in EMOTIONS]
-        self.register_buffer("_merge", torch.tensor(merge), persistent=False)
-        self.register_buffer("_affect", torch.tensor(affect), persistent=False)
+        for name, values in (
+            ("_merge", merge),
+            ("_affect", affect),
+            ("_centre", _EVIDENCE_CENTRE),
+            ("_spread", _EVIDENCE_SPREAD),
+        ):
+            self.register_buffer(name, torch.tensor(values), persistent=False)
 
     def forward(
         self, fused: Tensor | None, face: Tensor, voice: Tensor, video: Tensor, audio: Tensor
     ) -> Tensor:
         """fused (B, F) or None; face, voice: logits (B, 8); video, audio: embeddings (B, D)."""
-        parts = [] if fused is None else [fused]
-        if self.config.conflict_head == "agreement":
-            p, q = face.softmax(dim=-1), voice.softmax(dim=-1)
-            merged_p, merged_q = p @ self._merge, q @ self._merge
-            joint = (merged_p.sqrt()[:, :, None] * merged_q.sqrt()[:, None, :]).flatten(1)
+        if self.is_plain:
+            plain: Tensor = self.mlp(fused)
+            return plain
+        p, q = face.softmax(dim=-1), voice.softmax(dim=-1)
+        merged_p, merged_q = p @ self._merge, q @ self._merge
+        evidence = self._evidence(p, q, merged_p, merged_q)
+        evidence = (evidence - self._centre) / self._spread
+        joint = (merged_p[:, :, None] * merged_q[:, None, :]).clamp(min=_TINY).sqrt().flatten(1)
+        parts = [evidence, (NUM_EMOTIONS - 1) * joint - 1]
+        if self.project:
             left = self.project[Modality.VIDEO.value](video)
             right = self.project[Modality.AUDIO.value](audio)
-            interaction = torch.cat([left * right, (left - right).abs()], dim=1)
-            parts += [self._evidence(p, q, merged_p, merged_q), joint]
-            parts.append(self.evidence_norm(interaction))
-        logits: Tensor = self.mlp(torch.cat(parts, dim=1))
+            parts.append(self.norm(torch.cat([left * right, (left - right).abs()], dim=1)))
+        logits: Tensor = self.linear(evidence) + self.mlp(torch.cat(parts, dim=1))
         return logits
 
     def _evidence(self, p: Tensor, q: Tensor, merged_p: Tensor, merged_q: Tensor) -> Tensor:

@@ -69,7 +69,7 @@ class OptimizerSettings:
     """Items a step, over all processes and accumulated parts."""
     accumulate: int = 1
     """A step's batch is computed in so many parts, one after the other, to save memory."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 5e-4
     """Highest rate of AdamW, reached after the warm-up."""
     backbone_learning_rate: float = 1e-5
     """The same for backbone layers that are trained along."""
@@ -79,6 +79,9 @@ class OptimizerSettings:
     """Share of all steps in which the rate rises."""
     weight_decay: float = 1.0
     """AdamW's decay of weight matrices; biases, norms and absent vectors have none."""
+    epsilon: float = 1e-8
+    """AdamW's ε. Where it is far above the gradients, steps follow their size, as in plain gradient
+    descent with momentum; else every weight moves alike, those of inputs that are noise too."""
     max_gradient_norm: float = 1.0
     """Longer gradients are cut to this length; 0 leaves them."""
     ema: float = 0.98
@@ -99,6 +102,7 @@ class OptimizerSettings:
         for name in ("final_rate", "warmup", "ema"):
             share = getattr(self, name)
             require(0 <= share < 1, f"train.{name}", share, "0 to below 1")
+        require(0 < self.epsilon <= 1, "train.epsilon", self.epsilon, "above 0, at most 1")
         require(0 <= self.weight_decay <= 10, "train.weight_decay", self.weight_decay, "0–10")
         norm = self.max_gradient_norm
         require(norm >= 0, "train.max_gradient_norm", norm, "at least 0")
@@ -141,7 +145,7 @@ class LossSettings:
     """balanced: the emotions of a corpus count alike; none: each clip does."""
     corpus_power: float = 0.4
     """A corpus counts as (its speakers)^power; 0 makes all corpora alike, 1 all speakers."""
-    label_smoothing: float = 0.05
+    label_smoothing: float = 0.2
     """Share of each target that is spread over the emotions of the corpus."""
     modality_dropout: float = 0.1
     """Share of items that lose one of their two channels in training."""

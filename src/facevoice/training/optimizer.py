@@ -38,6 +38,7 @@ def build_optimizer(network: nn.Module, settings: OptimizerSettings) -> torch.op
             for (in_backbone, decays), parameters in groups.items()
         ],
         lr=settings.learning_rate,
+        eps=settings.epsilon,
         fused=True,
     )
 
