@@ -33,13 +33,13 @@ from facevoice.labels import Modality
 from facevoice.models.checkpoint_info import Calibration
 from facevoice.models.compact import conflict_evidence, softmax
 from facevoice.models.network import FusionNetwork, count_parameters
+from facevoice.training.build import build_network
 from facevoice.training.config import TrainConfig
 from facevoice.training.data import TrainingData, prepare_data, split_clips
 from facevoice.training.devices import create_accelerator
 from facevoice.training.loop import fit
 from facevoice.training.outcome import PartOutcome, part_figures, score_part
 from facevoice.training.resume import put_weights
-from facevoice.training.run import build_network
 from facevoice.training.validation import compute_logits
 
 CORPORA = ("ravdess", "cremad")

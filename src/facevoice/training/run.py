@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -37,8 +36,9 @@ from facevoice.models.checkpoint_info import (
     UsedEmbeddings,
 )
 from facevoice.models.compact import Thresholds
-from facevoice.models.network import FusionNetwork, count_parameters
+from facevoice.models.network import count_parameters
 from facevoice.toml_settings import plain_settings
+from facevoice.training.build import build_network, suit_inputs
 from facevoice.training.calibrate import choose_thresholds, fit_temperatures
 from facevoice.training.config import SMALL_WARNING, TrainConfig, small
 from facevoice.training.data import PARTS, TrainingData, prepare_data, split_digest
@@ -54,7 +54,6 @@ from facevoice.version import VERSION
 _LOG = logging.getLogger(__name__)
 
 CHECKPOINT: Final = "checkpoint"
-MIN_ROWS_PER_INPUT: Final = 2
 PREDICTIONS: Final = "predictions"
 
 
@@ -153,39 +152,6 @@ def train(
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return done or finish.summary(out, (), data.split.test != ())
-
-
-def suit_inputs(config: TrainConfig, data: TrainingData) -> TrainConfig:
-    """Standardised inputs instead of whitened ones where the training clips are too few.
-
-    With fewer rows than twice the inputs, the smallest variances are chance, and whitening makes
-    them as large as the others.
-    """
-    if config.network.input_norm != "whiten":
-        return config
-    rows = data.rows("train")
-    for modality in config.network.modalities:
-        num_rows = int(data.table.arrays[modality].take(rows).mask.sum())
-        if num_rows < MIN_ROWS_PER_INPUT * config.network.dim(modality):
-            _LOG.warning(
-                "%d training rows are too few to whiten %d inputs (%s): they are standardised",
-                num_rows,
-                config.network.dim(modality),
-                modality,
-            )
-            return replace(config, network=replace(config.network, input_norm="standardize"))
-    return config
-
-
-def build_network(config: TrainConfig, data: TrainingData) -> FusionNetwork:
-    """The network at its start: weights by the seed, inputs by the training clips' statistics."""
-    torch.manual_seed(config.run.seed)
-    network = FusionNetwork(config.network)
-    rows = data.rows("train")
-    for modality in config.network.modalities:
-        part = data.table.arrays[modality].take(rows)
-        network.fit_inputs(modality, torch.from_numpy(part.tokens[part.mask].astype(np.float32)))
-    return network
 
 
 def run_identity(config: TrainConfig, data: TrainingData) -> dict[str, str]:

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from facevoice.training import run
+from facevoice.training import build
 from facevoice.training.data import prepare_data
 from training_builders import make_table, quick_config
 
@@ -14,7 +14,7 @@ from training_builders import make_table, quick_config
 def test_enough_clips_are_whitened() -> None:
     config = quick_config("network.input_norm=whiten")
     data = prepare_data(make_table(), config)
-    assert run.suit_inputs(config, data) == config
+    assert build.suit_inputs(config, data) == config
 
 
 def test_few_clips_are_standardised_instead(
@@ -22,8 +22,8 @@ def test_few_clips_are_standardised_instead(
 ) -> None:
     config = quick_config("network.input_norm=whiten")
     data = prepare_data(make_table(), config)
-    monkeypatch.setattr(run, "MIN_ROWS_PER_INPUT", 1000)
+    monkeypatch.setattr(build, "MIN_ROWS_PER_INPUT", 1000)
     with caplog.at_level(logging.WARNING, logger="facevoice"):
-        suited = run.suit_inputs(config, data)
+        suited = build.suit_inputs(config, data)
     assert suited.network.input_norm == "standardize"
     assert "too few to whiten" in caplog.text
