@@ -56,6 +56,7 @@ WITH_TORCH = {
     *(
         f"facevoice.training.{name}"
         for name in (
+            "build",
             "calibrate",
             "devices",
             "epochs",
