@@ -1,0 +1,152 @@
+"""The trainer on javanese films with the compact backbones, one speaker of six left out at a time.
+
+    python -m benchmarks.train_javanese --corpora CORPORA --work WORK
+
+Voices of RAVDESS and EmoDB are trained on as well, the next javanese speaker is kept for
+validation. Clips are cut as pairs are, so lengths say nothing. Test scores of all six are pooled.
+CORPORA as for `benchmarks.congruence`; features come from the same store in WORK.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from benchmarks.congruence.compact import ARCHIVES, AV_CORPUS, FACE, VOICE, read_clips
+from benchmarks.train_precomputed import one_channel
+
+from facevoice.data.clips import Clip
+from facevoice.data.feature_table import FeatureTable, stack_tokens
+from facevoice.data.loaders import FeatureDataset
+from facevoice.data.pairs import PAIR_PLANS
+from facevoice.data.splits import Split, leave_one_speaker_out
+from facevoice.evaluation.bootstrap import cluster_bootstrap
+from facevoice.evaluation.metrics import auroc, uar
+from facevoice.labels import Modality
+from facevoice.models.compact import softmax
+from facevoice.training.build import build_network, suit_inputs
+from facevoice.training.config import TrainConfig
+from facevoice.training.data import TrainingData, prepare_data
+from facevoice.training.devices import create_accelerator
+from facevoice.training.loop import fit
+from facevoice.training.outcome import PartOutcome, score_part
+from facevoice.training.resume import put_weights
+from facevoice.workbench.extraction import extract_clips
+from facevoice.workbench.pair_making import spoken_ends, spoken_lengths
+from facevoice.workbench.stored_features import read_features
+
+SETTINGS = ("network.video_dim=519", "run.trackers=[]", "network.input_norm=standardize")
+BACKBONES = {Modality.VIDEO: FACE, Modality.AUDIO: VOICE}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--corpora", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True, help="folder for all that is made")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--set", nargs="*", default=[], dest="assignments")
+    given = parser.parse_args()
+    config = TrainConfig.load(None, [*SETTINGS, *given.assignments])
+    table = read_table(given.corpora, given.work, given.jobs)
+    films = [clip for clip in table.clips if clip.corpus == AV_CORPUS]
+    others = tuple(clip.clip_id for clip in table.clips if clip.corpus != AV_CORPUS)
+    rows: list[dict[str, np.ndarray]] = []
+    for fold in leave_one_speaker_out(films):
+        split = replace(fold, train=tuple(sorted((*fold.train, *others))))
+        rows.append(run_fold(table, config, split))
+        print(f"{split.name}: done", flush=True)
+    print_table(rows)
+
+
+def read_table(corpora: Path, work: Path, jobs: int) -> FeatureTable:
+    """Mean embeddings of every clip's windows; javanese clips cut to their pairs' length."""
+    clips: list[Clip] = []
+    for name, archive in ARCHIVES.items():
+        clips += read_clips(corpora, work, name, archive)
+    av_clips = [clip for clip in clips if clip.corpus == AV_CORPUS]
+    limits_s = spoken_lengths(av_clips, PAIR_PLANS[AV_CORPUS], spoken_ends(av_clips, jobs))
+    store = work / "features.db"
+    extract_clips(clips, store, backbones=list(BACKBONES.values()), limits_s=limits_s, jobs=jobs)
+    arrays = {}
+    for modality, name in BACKBONES.items():
+        found = read_features(clips, store, backbone=name, limits_s=limits_s)
+        pooled = [found[c.clip_id].pooled() if c.clip_id in found else None for c in clips]
+        dim = next(len(row) for row in pooled if row is not None)
+        rows = [None if row is None else row[np.newaxis] for row in pooled]
+        arrays[modality] = stack_tokens(rows, dim, name)
+    return FeatureTable(tuple(clips), arrays)
+
+
+def run_fold(table: FeatureTable, config: TrainConfig, split: Split) -> dict[str, np.ndarray]:
+    """Truth, answers and scores of the tested speaker's clips and pairs."""
+    data = prepare_data(table, config, split=split)
+    config = suit_inputs(config, data)
+    with tempfile.TemporaryDirectory() as folder:
+        accelerator = create_accelerator(config.run, Path(folder), cpu=True)
+        network = build_network(config, data)
+        inputs = FeatureDataset(
+            data.table, config.network.modalities, torch.device("cpu"), network.standardized_tokens
+        )
+        result = fit(config, data, network, inputs, accelerator, Path(folder), identity={})
+    put_weights(network, result.weights)
+    tested = score_part(network, inputs, data, "test", config)
+    found = collect(tested, data)
+    for name, value in one_channel(network, inputs, data, tested.pair_items).items():
+        found[name] = np.array([value])
+    return found
+
+
+def collect(tested: PartOutcome, data: TrainingData) -> dict[str, np.ndarray]:
+    items = tested.clip_items
+    emotions = data.targets.emotions[items.face_rows]
+    found = {
+        "speaker": np.array([data.table.clips[row].speaker for row in items.face_rows]),
+        "truth": data.targets.emotion[items.face_rows].argmax(axis=1),
+        "filmed": data.table.arrays[Modality.VIDEO].lengths[items.face_rows] > 0,
+    }
+    for head in ("emotion", "face", "voice"):
+        logits = getattr(tested.clip_logits, head)
+        found[head] = np.where(emotions, logits, -np.inf).argmax(axis=1)
+    if tested.pair_logits is None or tested.pair_logits.conflict is None:
+        raise SystemExit("no pairs to score")
+    logits = tested.pair_logits.conflict.astype(np.float64)
+    found["conflict"] = softmax(logits)[:, 1]
+    found["is_conflict"] = tested.pair_items.conflict
+    found["pair_speaker"] = np.repeat(found["speaker"][:1], len(logits))
+    return found
+
+
+def print_table(folds: list[dict[str, np.ndarray]]) -> None:
+    def all_of(name: str) -> np.ndarray:
+        return np.concatenate([fold[name] for fold in folds])
+
+    print("| figure | value | 95 % over speakers |\n|---|---|---|")
+    filmed = all_of("filmed")
+    for head in ("face", "voice", "emotion"):
+        arrays = (all_of("truth")[filmed], all_of(head)[filmed])
+        found = cluster_bootstrap(uar, arrays, all_of("speaker")[filmed])
+        print(
+            f"| UAR %, {head}, {filmed.sum()} films | {100 * found.estimate:.1f} "
+            f"| {100 * found.low:.1f} to {100 * found.high:.1f} |"
+        )
+    arrays = (all_of("is_conflict").astype(bool), all_of("conflict"))
+    found = cluster_bootstrap(auroc, arrays, all_of("pair_speaker"))
+    print(
+        f"| conflict AUROC, {len(arrays[0])} pairs | {found.estimate:.3f} "
+        f"| {found.low:.3f} to {found.high:.3f} |"
+    )
+    for name in sorted(folds[0]):
+        if "conflict_auroc" in name:
+            each = all_of(name)
+            spread = f"folds {each.min():.3f} to {each.max():.3f}"
+            print(f"| {name}, mean of folds | {each.mean():.3f} | {spread} |")
+
+
+if __name__ == "__main__":
+    main()
