@@ -52,6 +52,7 @@ WITH_TORCH = {
     "facevoice.data.window_loader",
     "facevoice.features.differentiable",
     "facevoice.models.fusion",
+    "facevoice.models.heads",
     "facevoice.models.network",
     *(
         f"facevoice.training.{name}"

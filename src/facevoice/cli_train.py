@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import logging
-import shlex
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.table import Table
 from rich.text import Text
 
-from facevoice.errors import ConfigError, FacevoiceError, MissingExtraError
-from facevoice.screen import complain
+from facevoice.cli_train_inputs import (
+    channels_of,
+    fit_widths,
+    read_inputs,
+    told_errors,
+    told_progress,
+)
+from facevoice.errors import ConfigError
 
 if TYPE_CHECKING:
     from facevoice.data.feature_table import FeatureTable
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
     from facevoice.training.finetune import Tuning
     from facevoice.training.run import Source, TrainedRun
 
-EXIT_FAILED: Final = 1
-EXIT_USAGE: Final = 2
-EXIT_INTERRUPTED: Final = 130
-_CHANNELS: Final = {"multimodal": ["video", "audio"], "video": ["video"], "audio": ["audio"]}
 
 _Features = Annotated[
     Path | None,
@@ -154,16 +150,16 @@ def train(
     """
     given = _given(num_epochs, batch_size, learning_rate, seed, small)
     if model_type is not None:
-        given["network.modalities"] = _channels(model_type)
-    with _told_errors(), _told_progress(quiet):
+        given["network.modalities"] = channels_of(model_type)
+    with told_errors(), told_progress(quiet):
         from facevoice.training.config import TrainConfig
 
         texts = [*(assignments or []), *(f"{name}={value}" for name, value in given.items())]
         settings = TrainConfig.load(config, texts)
         if data_dir is not None:
             manifest, store = data_dir / "manifest.jsonl", store or data_dir / "features.db"
-        table, source = _read(manifest, features, store, backbones, settings)
-        settings = _fit_widths(settings, table, texts)
+        table, source = read_inputs(manifest, features, store, backbones, settings)
+        settings = fit_widths(settings, table, texts)
         tuning = None
         if settings.finetune.is_on and manifest is not None:
             from facevoice.workbench.tuning import open_tuning
@@ -213,7 +209,7 @@ def predict(
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """
-    with _told_errors(), _told_progress(quiet):
+    with told_errors(), told_progress(quiet):
         from facevoice.models.checkpoint_folder import load_checkpoint
         from facevoice.toml_settings import build_settings
         from facevoice.training.config import TrainConfig
@@ -222,7 +218,7 @@ def predict(
         loaded = load_checkpoint(checkpoint)
         settings = build_settings(TrainConfig, loaded.info.settings)
         names = [used.backbone for used in loaded.info.backbones.values()]
-        table, source = _read(manifest, features, store, names, settings)
+        table, source = read_inputs(manifest, features, store, names, settings)
         num_clips, num_pairs = predict_table(loaded, table, out, source)
     if not quiet:
         Console(highlight=False).print(
@@ -245,53 +241,6 @@ def _given(
         "run.size": "small" if small else None,
     }
     return {name: value for name, value in options.items() if value is not None}
-
-
-def _channels(model_type: str) -> list[str]:
-    if model_type not in _CHANNELS:
-        complain(f"--model-type {model_type}: choose one of {', '.join(_CHANNELS)}")
-        raise typer.Exit(EXIT_USAGE)
-    return _CHANNELS[model_type]
-
-
-def _read(
-    manifest: Path | None,
-    features: Path | None,
-    store: Path | None,
-    backbones: list[str] | None,
-    settings: TrainConfig,
-) -> tuple[FeatureTable, Source]:
-    from facevoice.data.feature_table import read_feature_file
-    from facevoice.training.run import Source
-    from facevoice.workbench.stored_table import read_store_table
-    from facevoice.workbench.tuning import stored_name
-
-    if (manifest is None) == (features is None):
-        raise ConfigError("name either a table (MANIFEST, --data-dir) or --features, not both")
-    command = shlex.join(["facevoice", *sys.argv[1:]])
-    if features is not None:
-        table = read_feature_file(features)
-        for clip_id, reason in table.skipped:
-            logging.getLogger(__name__).warning("%s is left out: %s", clip_id, reason)
-        return table, Source.of(features, command)
-    if manifest is None or not manifest.is_file():
-        raise ConfigError(f"{manifest}: no such table; make one with `facevoice data prepare`")
-    path = store or manifest.with_name("features.db")
-    names = [stored_name(name) for name in backbones or []]
-    table = read_store_table(manifest, path, settings.network, names)
-    return table, Source.of(manifest, command)
-
-
-def _fit_widths(settings: TrainConfig, table: FeatureTable, texts: list[str]) -> TrainConfig:
-    """Take the widths of the embeddings, unless the command says them."""
-    from dataclasses import replace
-
-    named = {text.partition("=")[0].strip() for text in texts}
-    network = settings.network
-    for modality, array in table.arrays.items():
-        if f"network.{modality}_dim" not in named:
-            network = network.with_dim(modality, array.dim)
-    return replace(settings, network=network)
 
 
 def _train(
@@ -349,39 +298,3 @@ def _show(run: TrainedRun) -> None:
             overflow="fold",
         )
     )
-
-
-@contextmanager
-def _told_errors() -> Iterator[None]:
-    """End the command with a message and an exit code instead of a traceback."""
-    try:
-        yield
-    except (ConfigError, MissingExtraError) as error:
-        complain(str(error))
-        raise typer.Exit(EXIT_USAGE) from error
-    except FacevoiceError as error:
-        complain(str(error))
-        raise typer.Exit(EXIT_FAILED) from error
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in ("torch", "safetensors", "accelerate"):
-            raise
-        complain(str(MissingExtraError("training", "train")))
-        raise typer.Exit(EXIT_USAGE) from error
-    except KeyboardInterrupt as error:
-        complain("Interrupted. Run the same command again to go on.")
-        raise typer.Exit(EXIT_INTERRUPTED) from error
-
-
-@contextmanager
-def _told_progress(quiet: bool) -> Iterator[None]:
-    """What the trainer logs, on the screen while the command runs."""
-    logger = logging.getLogger("facevoice")
-    handler = RichHandler(console=Console(stderr=True), show_path=False, markup=False)
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.ERROR if quiet else logging.INFO)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)

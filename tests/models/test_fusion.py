@@ -12,13 +12,8 @@ from facevoice.labels import Modality  # noqa: E402
 from facevoice.models.compact import LateFusion as CompactLate  # noqa: E402
 from facevoice.models.compact import conflict_evidence, softmax  # noqa: E402
 from facevoice.models.fusion import KeyedDropout, LateFusion, Noise  # noqa: E402
-from facevoice.models.network import (  # noqa: E402
-    FusionNetwork,
-    LayerMix,
-    Logits,
-    Standardize,
-    count_parameters,
-)
+from facevoice.models.heads import LayerMix, Standardize  # noqa: E402
+from facevoice.models.network import FusionNetwork, Logits, count_parameters  # noqa: E402
 from facevoice.models.network_config import FUSIONS, NetworkConfig  # noqa: E402
 
 VIDEO_DIM, AUDIO_DIM = 6, 10
