@@ -246,7 +246,7 @@ def test_two_processes_compute_what_one_does(fusion: str, tmp_path: Path) -> Non
                 text=True,
             )
         )
-    said = [process.communicate(timeout=120)[0] for process in processes]
+    said = [process.communicate(timeout=300)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], "\n".join(said)
     assert ["processes: 2" in text for text in said] == [True, True]
     one, two = weights_of(tmp_path / "one"), weights_of(tmp_path / "two")
