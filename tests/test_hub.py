@@ -665,6 +665,9 @@ def test_the_commands_obey_the_environment(
         "HF_ENDPOINT": hub.url,
         "HF_HOME": str(tmp_path / "home"),
         "HF_HUB_DISABLE_XET": "1",
+        # A busy machine may be slow to answer itself.
+        "HF_HUB_ETAG_TIMEOUT": "60",
+        "HF_HUB_DOWNLOAD_TIMEOUT": "60",
         "HF_TOKEN": "writer",
     }
 
