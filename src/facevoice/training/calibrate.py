@@ -121,7 +121,7 @@ def lowest_threshold(probs: DoubleArray, truth: BoolArray, precision: float = PR
 def _choose_flat(shares: DoubleArray, truth: BoolArray) -> float:
     if truth.all() or not truth.any():
         return 0.5
-    grid = np.linspace(0.2, 0.9, 71)
+    grid = np.linspace(0.05, 0.95, 91)
     accuracy = [(shares[truth] >= t).mean() + (shares[~truth] < t).mean() for t in grid]
     return float(grid[int(np.argmax(accuracy))])
 
