@@ -144,7 +144,8 @@ def train(
     finetune.video_layers=2 or finetune.lora_rank=8, part of the backbones too.
 
     Run the same command again after a kill: it goes on where it stopped, and ends in the same
-    weights. With `accelerate launch -m facevoice train ...` it runs on several devices or machines.
+    weights. With `accelerate launch -m facevoice train ...` it runs on several GPUs or machines,
+    with `torchrun --nproc_per_node 2 -m facevoice train ... --cpu` in several processes of a CPU.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """

@@ -5,8 +5,6 @@ Needs torch and onnx (extra `train`).
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
@@ -35,6 +33,7 @@ from facevoice.models.family import CheckpointModel
 from facevoice.models.onnx_fusion import OnnxFusion
 from facevoice.types import FeatureSet
 from facevoice.version import VERSION
+from facevoice.whole_folder import whole_folder
 
 StepCallback = Callable[[str], None]
 _FILES: Final = {"fp32": FP32_FILE, "int8": INT8_FILE}
@@ -87,10 +86,7 @@ def export_model(
     folder = find_checkpoint(checkpoint)
     _check_paths(folder, out, overwrite)
     model = CheckpointModel.load(folder)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
-    try:
-        part.chmod(0o755)
+    with whole_folder(out) as part:
         work = _Work(part, model, samples, int8, num_threads, on_step or (lambda _step: None))
         built = build_backbones(folder, model.info, backbones, num_threads=num_threads)
         channels = {m: work.channel(m, *built.pop(m)) for m in tuple(built)}
@@ -98,11 +94,7 @@ def export_model(
             raise ConfigError(
                 f"{folder}: its backbones come with facevoice, as they are; leave --int8 out"
             )
-        index = work.finish(channels)
-        _put(part, out)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return index
+        return work.finish(channels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,13 +208,3 @@ def _check_paths(folder: Path, out: Path, overwrite: bool) -> None:
         raise WeightsError(f"{out}: holds something else than an export; name another folder")
     if is_export(out) and not overwrite:
         raise WeightsError(f"{out}: holds an export already; name another, or overwrite it")
-
-
-def _put(part: Path, out: Path) -> None:
-    if not out.exists():
-        part.replace(out)
-        return
-    old = part.with_suffix(".old")
-    out.replace(old)
-    part.replace(out)
-    shutil.rmtree(old)

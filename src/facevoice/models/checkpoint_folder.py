@@ -18,8 +18,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +30,7 @@ from facevoice.models.checkpoint_info import CheckpointInfo, from_plain, to_plai
 from facevoice.models.network_config import NetworkConfig
 from facevoice.models.tuned import TUNED_KEY, TunedBackbone, move_backbones, parse_tuned
 from facevoice.toml_settings import build_settings, format_toml, read_toml
+from facevoice.whole_folder import whole_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -88,20 +87,8 @@ def save_checkpoint(
     """
     _check_target(folder, overwrite)
     _check_weights(weights, info.network, str(folder))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
-    try:
-        part.chmod(0o755)
+    with whole_folder(folder) as part:
         _write_files(part, weights, info, tuned or {})
-        if folder.exists():
-            old = part.with_suffix(".old")
-            folder.replace(old)
-            part.replace(folder)
-            shutil.rmtree(old)
-        else:
-            part.replace(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
