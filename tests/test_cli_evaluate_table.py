@@ -46,13 +46,14 @@ def evaluated(table) -> Path:
     return out
 
 
-def test_predictions_and_pages_are_written(evaluated):
+def test_predictions_and_pages_are_written(table, evaluated):
     run = read_run(evaluated)
     assert len(run.emotions) == 8
     assert np.isfinite(run.emotions.fused).all()
     assert sorted(set(run.conflicts.kind)) == ["conflict", "match", "original"]
     assert np.isfinite(run.conflicts.threshold).all()
-    assert run.info.command.startswith("facevoice ")
+    command = f"facevoice evaluate {table} --out {evaluated} --model-type multimodal"
+    assert run.info.command == command
     assert (evaluated / "index.html").is_file()
     scores = json.loads((evaluated / "scores.json").read_text("utf-8"))
     assert scores["emotions"][0]["contaminated"]

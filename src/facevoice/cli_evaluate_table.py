@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +54,25 @@ class ScoringOptions:
     overwrite: bool
 
 
+def command_of(asked: ModelRequest) -> str:
+    """The command that asks for this, for the run's record."""
+    named: list[tuple[str, object]] = [
+        ("--out", asked.out),
+        ("--model-type", asked.model_type),
+        ("--store", asked.store),
+        ("--split", asked.split),
+        ("--fold", asked.fold),
+        ("--checkpoint", asked.checkpoint),
+        *(("--corpus", name) for name in asked.corpora or ()),
+        *(("--backbone", name) for name in asked.backbones),
+    ]
+    words = ["facevoice", "evaluate", str(asked.manifest)]
+    words += [str(word) for pair in named if pair[1] is not None for word in pair]
+    if asked.held_out:
+        words.append("--held-out")
+    return shlex.join(words)
+
+
 def evaluate_table(
     asked: ModelRequest, options: ScoringOptions, console: Console, quiet: bool
 ) -> Scores:
@@ -76,7 +95,7 @@ def evaluate_table(
             scorer,
             asked.store or asked.manifest.with_name("features.db"),
             asked.out,
-            Protocol(asked.out.name, f"{words}{seen}", " ".join(["facevoice", *sys.argv[1:]])),
+            Protocol(asked.out.name, f"{words}{seen}", command_of(asked)),
             jobs=asked.jobs,
             num_resamples=options.num_resamples,
             strict=options.strict,

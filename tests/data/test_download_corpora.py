@@ -512,7 +512,12 @@ def test_ctrl_c_stops_soon_and_keeps_what_came(server: Publisher, tmp_path: Path
     pairs = [f"--base-url={name}={url}" for name, url in bases(server).items()]
     code = "from facevoice.cli_data import data_app; data_app()"
     arguments = ["download", "ravdess", "--subset", f"--root={tmp_path}", *pairs]
-    child = subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE)
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stderr=subprocess.PIPE,
+        # A shell's background job, and so all that it starts, would ignore the signal.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     deadline_s = time.monotonic() + 120
     while not list(tmp_path.rglob("*.part")):
         assert time.monotonic() < deadline_s
