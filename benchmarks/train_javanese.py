@@ -16,8 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from benchmarks.congruence.compact import ARCHIVES, AV_CORPUS, FACE, VOICE, read_clips
 from benchmarks.train_precomputed import one_channel
+from recipes.compact_data import FACE, PUBLISHED, read_clips, register_voices, voice_name
+from recipes.crossfit import AV_CORPUS
+from recipes.voice_data import ARCHIVES
 
 from facevoice.data.clips import Clip
 from facevoice.data.feature_table import FeatureTable, stack_tokens
@@ -26,6 +28,7 @@ from facevoice.data.pairs import PAIR_PLANS
 from facevoice.data.splits import Split, leave_one_speaker_out
 from facevoice.evaluation.bootstrap import cluster_bootstrap
 from facevoice.evaluation.metrics import auroc, uar
+from facevoice.features.compact import FACE_DIM, VOICE_FEATURES
 from facevoice.labels import Modality
 from facevoice.models.compact import softmax
 from facevoice.training.build import build_network, suit_inputs
@@ -39,8 +42,14 @@ from facevoice.workbench.extraction import extract_clips
 from facevoice.workbench.pair_making import spoken_ends, spoken_lengths
 from facevoice.workbench.stored_features import read_features
 
-SETTINGS = ("network.video_dim=519", "run.trackers=[]", "network.input_norm=standardize")
-BACKBONES = {Modality.VIDEO: FACE, Modality.AUDIO: VOICE}
+SETTINGS = (
+    f"network.video_dim={FACE_DIM}",
+    f"network.audio_dim={VOICE_FEATURES}",
+    "run.trackers=[]",
+    "network.input_norm=standardize",
+)
+# The untuned voice network: it knows nobody.
+BACKBONES = {Modality.VIDEO: FACE, Modality.AUDIO: voice_name(PUBLISHED)}
 
 
 def main() -> None:
@@ -52,6 +61,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--set", nargs="*", default=[], dest="assignments")
     given = parser.parse_args()
+    register_voices(given.work, [PUBLISHED])
     config = TrainConfig.load(None, [*SETTINGS, *given.assignments])
     table = read_table(given.corpora, given.work, given.jobs)
     films = [clip for clip in table.clips if clip.corpus == AV_CORPUS]
@@ -72,7 +82,7 @@ def read_table(corpora: Path, work: Path, jobs: int) -> FeatureTable:
     av_clips = [clip for clip in clips if clip.corpus == AV_CORPUS]
     limits_s = spoken_lengths(av_clips, PAIR_PLANS[AV_CORPUS], spoken_ends(av_clips, jobs))
     store = work / "features.db"
-    extract_clips(clips, store, backbones=list(BACKBONES.values()), limits_s=limits_s, jobs=jobs)
+    extract_clips(clips, store, backbones=list(BACKBONES.values()), limits_s=limits_s)
     arrays = {}
     for modality, name in BACKBONES.items():
         found = read_features(clips, store, backbone=name, limits_s=limits_s)

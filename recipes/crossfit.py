@@ -2,7 +2,9 @@
 
 For each test speaker, heads, their sharpness, fusion and conflict are fitted on the other speakers
 only; sharpness, fusion and conflict see posteriors that were themselves made leaving one of those
-speakers out. The networks below never saw any of these corpora.
+speakers out. The face network never saw any of these corpora. Voice networks are tuned on them: a
+tested speaker is heard by one that was tuned without this speaker, and what is fitted to voices of
+other speakers (sharpness, fusion, conflict) is fitted to the untuned network, which knows nobody.
 """
 
 from __future__ import annotations
@@ -24,11 +26,12 @@ from recipes.fitting import (
 
 from facevoice.data.pairs import Pair
 from facevoice.evaluation.metrics import best_threshold
+from facevoice.labels import NUM_EMOTIONS
 from facevoice.models.compact import ConflictHead, LateFusion, LinearHead
 from facevoice.types import DoubleArray
 
+AV_CORPUS = "javanese"
 FACE_PENALTIES = FacePenalties(features=1000.0, evidence=1000.0)
-VOICE_PENALTY = 50.0
 CONFLICT_PENALTY = 0.02
 
 Posteriors = dict[str, DoubleArray]
@@ -42,13 +45,11 @@ class Channel:
         samples: Samples,
         clip_ids: Sequence[str],
         fit: Callable[[Samples], LinearHead],
-        av_corpus: str,
     ) -> None:
         self.samples = samples
         self.clip_ids = np.array(clip_ids)
         self._fit = fit
-        self.av_corpus = av_corpus
-        self.speakers = sorted({str(s) for s in samples.speakers[samples.corpora == av_corpus]})
+        self.speakers = sorted({str(s) for s in samples.speakers[samples.corpora == AV_CORPUS]})
         self._heads: dict[frozenset[str], LinearHead] = {}
 
     def head(self, without: frozenset[str]) -> LinearHead:
@@ -64,16 +65,64 @@ class Channel:
         Each speaker's are made by a head without that speaker and without `without`; the
         sharpness is fitted without `without` too.
         """
-        probs = np.full((len(self.clip_ids), 8), np.nan)
+        probs = np.full((len(self.clip_ids), NUM_EMOTIONS), np.nan)
         for speaker in self.speakers:
             rows = self.samples.speakers == speaker
             probs[rows] = self.head(without | {speaker})(self.samples.embeddings[rows])
-        known = (self.samples.corpora == self.av_corpus) & ~np.isin(
-            self.samples.speakers, list(without)
-        )
+        known = (self.samples.corpora == AV_CORPUS) & ~np.isin(self.samples.speakers, list(without))
         sharpness = fit_sharpness(probs[known], self.samples.where(known))
-        rows = self.samples.corpora == self.av_corpus
+        rows = self.samples.corpora == AV_CORPUS
         return mean_by_clip(self.clip_ids[rows], power(probs[rows], sharpness)), sharpness
+
+
+class TunedVoices:
+    """Windows of every clip as each fold's network embeds them, and who is left out of it."""
+
+    def __init__(
+        self, by_fold: Sequence[Samples], clip_ids: Sequence[str], folds: np.ndarray
+    ) -> None:
+        self._by_fold = tuple(by_fold)
+        self.samples = self._by_fold[0]
+        self.clip_ids = np.array(clip_ids)
+        self.folds = folds
+        self._probs: dict[int, DoubleArray] = {}
+
+    def posteriors(self, speaker: str, sharpness: float | None = None) -> Posteriors:
+        """Those of one speaker's clips: network and head never heard this speaker.
+
+        Without a sharpness it is fitted to the other speakers whom the network never heard.
+        """
+        own = self.samples.speakers == speaker
+        fold = int(self.folds[own][0])
+        probs = self._by_head(fold)
+        if sharpness is None:
+            others = (self.folds == fold) & ~own
+            sharpness = fit_sharpness(probs[others], self.samples.where(others))
+        return mean_by_clip(self.clip_ids[own], power(probs[own], sharpness))
+
+    def all_posteriors(self, sharpness: float | None = None) -> Posteriors:
+        """Those of every clip, each as `posteriors` has them."""
+        found: Posteriors = {}
+        for speaker in np.unique(self.samples.speakers):
+            found.update(self.posteriors(str(speaker), sharpness))
+        return found
+
+    def sharpness(self) -> float:
+        """What suits the windows of all speakers, each heard by a network that left them out."""
+        probs = np.empty((len(self.folds), NUM_EMOTIONS))
+        for fold in np.unique(self.folds):
+            held = self.folds == fold
+            probs[held] = self._by_head(int(fold))[held]
+        return fit_sharpness(probs, self.samples)
+
+    def _by_head(self, fold: int) -> DoubleArray:
+        """Probabilities of a fold's rows by a head fitted to the others; NaN elsewhere."""
+        if fold not in self._probs:
+            held, samples = self.folds == fold, self._by_fold[fold]
+            probs = np.full((len(held), NUM_EMOTIONS), np.nan)
+            probs[held] = fit_voice_head(samples.where(~held))(samples.embeddings[held])
+            self._probs[fold] = probs
+        return self._probs[fold]
 
 
 def mean_by_clip(clip_ids: np.ndarray, probs: DoubleArray) -> Posteriors:
@@ -100,11 +149,11 @@ class Scored:
 
 
 def make_channels(
-    faces: Samples, face_ids: Sequence[str], voices: Samples, voice_ids: Sequence[str], corpus: str
+    faces: Samples, face_ids: Sequence[str], voices: Samples, voice_ids: Sequence[str]
 ) -> tuple[Channel, Channel]:
     return (
-        Channel(faces, face_ids, lambda part: fit_face_head(part, FACE_PENALTIES), corpus),
-        Channel(voices, voice_ids, lambda part: fit_voice_head(part, VOICE_PENALTY), corpus),
+        Channel(faces, face_ids, lambda part: fit_face_head(part, FACE_PENALTIES)),
+        Channel(voices, voice_ids, fit_voice_head),
     )
 
 
@@ -117,7 +166,7 @@ def fit_joint(
     is_conflict = np.array([p.is_conflict for p in pairs])
     labels = np.array([p.face_emotion.position for p in pairs])
     match = ~is_conflict
-    emotions = samples.emotions[samples.corpora == face_channel.av_corpus][:1]
+    emotions = samples.emotions[samples.corpora == AV_CORPUS][:1]
     emotions = np.repeat(emotions, match.sum(), axis=0)
     fusion = fit_fusion(f[match], v[match], labels[match], emotions)
     return fusion, fit_conflict(f, v, is_conflict, CONFLICT_PENALTY)
@@ -144,12 +193,16 @@ def crossfit(
     voice_channel: Channel,
     pairs: Sequence[Pair],
     originals: Sequence[Pair],
+    tuned: TunedVoices | None = None,
 ) -> Scored:
-    """Score all pairs and originals, each by what was fitted without its speaker."""
+    """Score all pairs and originals, each by what was fitted without its speaker.
+
+    tuned: hears the tested speakers; without it the untuned network does.
+    """
     scored = Scored({}, {}, {}, {}, {})
     for speaker in face_channel.speakers:
         face, _ = face_channel.posteriors(frozenset({speaker}))
-        voice, _ = voice_channel.posteriors(frozenset({speaker}))
+        voice, sharpness = voice_channel.posteriors(frozenset({speaker}))
         train = [p for p in pairs if p.speaker != speaker]
         fusion, conflict = fit_joint(face_channel, train, face, voice)
         scored.threshold[speaker] = best_threshold(
@@ -157,6 +210,8 @@ def crossfit(
         )
         weights = f"fusion weights {fusion.face_weight:.2f} face {fusion.voice_weight:.2f} voice"
         print(f"  without {speaker}: {weights}", flush=True)
+        if tuned is not None:
+            voice.update(tuned.posteriors(speaker, sharpness))
         test = [p for p in (*pairs, *originals) if p.speaker == speaker]
         f, v = pair_posteriors(test, face, voice)
         scored.face.update(of_speaker(face_channel, face, speaker))

@@ -24,6 +24,7 @@ FOLDERS = {
     "surprised": "surprise",
 }
 EMOTIONS = tuple(FOLDERS)
+NUM_SHAPES = 31  # as `recipes.face_shapes` names them
 SIDE_PX = 48
 THUMB_PX = 16
 # Two thumbnails that correlate more than this show the same photograph.
@@ -33,14 +34,18 @@ FLAT_STD = 4.0  # grey levels; an image with less is blank
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Faces:
-    """Grey faces `images` uint8 (n, 1, 48, 48) with `labels` int64 (n,), indices into EMOTIONS."""
+    """Grey faces `images` uint8 (n, 1, 48, 48) with `labels` int64 (n,), indices into EMOTIONS.
+
+    shapes: float32 (n, NUM_SHAPES), blendshapes in 0–1; NaN where they are not known.
+    """
 
     images: Tensor
     labels: Tensor
+    shapes: Tensor
 
     def take(self, keep: Tensor) -> Faces:
         """Faces at the indices, or under the mask, `keep`."""
-        return Faces(self.images[keep], self.labels[keep])
+        return Faces(self.images[keep], self.labels[keep], self.shapes[keep])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,8 +68,11 @@ def unpack(corpora: Path, work: Path) -> Path:
     return folder
 
 
-def read_part(folder: Path) -> Faces:
-    """Read every `<emotion>/*.jpg` under `folder`, in sorted order."""
+def read_part(folder: Path, shapes: Path | None = None) -> Faces:
+    """Read every `<emotion>/*.jpg` under `folder`, in sorted order.
+
+    shapes: what `recipes.face_shapes` wrote of the same folder.
+    """
     images, labels = [], []
     for index, name in enumerate(FOLDERS.values()):
         for path in sorted((folder / name).glob("*.jpg")):
@@ -73,12 +81,19 @@ def read_part(folder: Path) -> Faces:
             labels.append(index)
     if not images:
         raise FileNotFoundError(f"no FER2013 images under {folder}")
-    return Faces(torch.from_numpy(np.stack(images))[:, None], torch.tensor(labels))
+    known = torch.full((len(labels), NUM_SHAPES), torch.nan)
+    if shapes is not None:
+        with np.load(shapes, allow_pickle=False) as table:
+            seen = torch.from_numpy(table["presence"] > 0)
+            known = torch.where(seen[:, None], torch.from_numpy(table["shapes"]), known)
+    return Faces(torch.from_numpy(np.stack(images))[:, None], torch.tensor(labels), known)
 
 
-def make_splits(folder: Path, validation_share: float = 0.06, seed: int = 0) -> Splits:
+def make_splits(
+    folder: Path, shapes: Path | None = None, validation_share: float = 0.06, seed: int = 0
+) -> Splits:
     """Hold out part of the training images, and drop those that leak into what is scored."""
-    pool, test = read_part(folder / "train"), read_part(folder / "test")
+    pool, test = read_part(folder / "train", shapes), read_part(folder / "test")
     sharp = pool.images.float().std(dim=(1, 2, 3)) >= FLAT_STD
     num_blank = int((~sharp).sum())
     pool = pool.take(sharp)

@@ -1,4 +1,4 @@
-"""The compact face network: a small residual net on grey crops."""
+"""The compact face network: a small residual net on grey crops, for emotions and blendshapes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ class Block(nn.Module):
 
 
 class FaceNet(nn.Module):
-    """Grey crops float32 (B, 1, S, S) in 0..255 → embedding (B, 256) and logits (B, num_classes).
+    """Grey crops float32 (B, 1, S, S) in 0..255 → embedding, logits and blendshapes.
+
+    Embedding (B, 256), logits (B, num_classes), log-odds of the blendshapes (B, num_shapes).
 
     Each image is standardised inside the net, so callers hand in plain grey values.
     """
@@ -39,9 +41,10 @@ class FaceNet(nn.Module):
     def __init__(
         self,
         num_classes: int,
-        widths: tuple[int, ...] = (24, 56, 112, 192),
-        depths: tuple[int, ...] = (0, 1, 1, 1),
-        dropout: float = 0.1,
+        num_shapes: int,
+        widths: tuple[int, ...],
+        depths: tuple[int, ...],
+        dropout: float = 0.2,
     ) -> None:
         super().__init__()
         self.stem = nn.Sequential(
@@ -59,13 +62,14 @@ class FaceNet(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
         self.classify = nn.Linear(EMBEDDING_DIM, num_classes)
+        self.shape = nn.Linear(EMBEDDING_DIM, num_shapes)
 
-    def forward(self, grey: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, grey: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         centred = grey - grey.mean(dim=(2, 3), keepdim=True)
         power = (centred * centred).mean(dim=(2, 3), keepdim=True)
         maps = self.blocks(self.stem(centred * torch.rsqrt(power + 16.0)))
         embedding = self.project(maps.mean(dim=(2, 3)))
-        return embedding, self.classify(self.dropout(embedding))
+        return embedding, self.classify(self.dropout(embedding)), self.shape(embedding)
 
 
 def count_macs(net: nn.Module, side_px: int) -> int:

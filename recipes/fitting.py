@@ -18,6 +18,8 @@ from facevoice.types import BoolArray, DoubleArray
 TINY = 1e-9
 # How far FER2013's own classes are believed before any film was seen.
 FER_TRUST = 0.3
+# Directions of voice embeddings that are kept; what lies beyond hardly varies.
+NUM_DIRECTIONS = 700
 NEUTRAL, CALM = Emotion.NEUTRAL.position, Emotion.CALM.position
 
 
@@ -163,13 +165,22 @@ def fit_face_head(samples: Samples, penalties: FacePenalties) -> LinearHead:
     return LinearHead(mean, scale, weight, bias)
 
 
-def fit_voice_head(samples: Samples, penalty: float) -> LinearHead:
-    """Multinomial ridge regression on the standardised features of the encoder."""
+def fit_voice_head(samples: Samples, penalty: float = 30.0, shrinkage: float = 30.0) -> LinearHead:
+    """Multinomial ridge regression on whitened features of the encoder.
+
+    Embeddings vary most by who speaks and what is said; emotion hides in directions that vary
+    little, which whitening brings up. `shrinkage` is added to each direction's variance, so that
+    noise stays small (for standardised features whose variances sum up to their number).
+    """
     mean, scale = samples.embeddings.mean(axis=0), samples.embeddings.std(axis=0) + 1e-6
     x = (samples.embeddings - mean) / scale
-    dim = x.shape[1]
-    weight, bias = fit_softmax(x, samples, np.zeros((NUM_EMOTIONS, dim)), np.full(dim, penalty))
-    return LinearHead(mean, scale, weight, bias)
+    variances, directions = np.linalg.eigh(x.T @ x / len(x))
+    kept = np.argsort(variances)[::-1][:NUM_DIRECTIONS]
+    whiten = directions[:, kept] / np.sqrt(variances[kept] + shrinkage)
+    white = x @ whiten
+    dim = white.shape[1]
+    weight, bias = fit_softmax(white, samples, np.zeros((NUM_EMOTIONS, dim)), np.full(dim, penalty))
+    return LinearHead(mean, scale, weight @ whiten.T, bias)
 
 
 def fit_sharpness(probs: DoubleArray, samples: Samples) -> float:

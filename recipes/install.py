@@ -15,9 +15,12 @@ from recipes.weights_index import store_weights
 
 LICENSES = {
     "face": "research use (trained on FER2013)",
-    "voice": "MIT (OpenAI Whisper)",
+    "voice": "CC BY-NC-SA 4.0 (OpenAI Whisper, MIT; tuned on RAVDESS, Javanese and EmoDB)",
 }
-TRAINING_CORPORA: dict[str, tuple[str, ...]] = {"face": ("fer2013",), "voice": ()}
+TRAINING_CORPORA: dict[str, tuple[str, ...]] = {
+    "face": ("fer2013",),
+    "voice": ("emodb", "javanese", "ravdess"),
+}
 
 
 def main() -> None:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import soxr
-from recipes.voice_data import Samples
 
-from facevoice.features.mel import SAMPLE_RATE_HZ, log_mel_power, normalize, trim_silence
+from facevoice.features.mel import (
+    NUM_MELS,
+    SAMPLE_RATE_HZ,
+    log_mel_power,
+    mel_centres_hz,
+    normalize,
+    trim_silence,
+)
+from facevoice.types import FloatArray
 
 
-def augment(samples: Samples, rng: np.random.Generator) -> Samples:
+def augment(samples: FloatArray, rng: np.random.Generator) -> FloatArray:
     """Change of speed and pitch, room, equaliser, low-pass and noise; each only sometimes."""
     if rng.random() < 0.5:
         factor = rng.uniform(0.93, 1.07)
@@ -30,7 +37,7 @@ def augment(samples: Samples, rng: np.random.Generator) -> Samples:
     return clean + _noise(clean, rng) if rng.random() < 0.6 else clean
 
 
-def _room(rng: np.random.Generator) -> Samples:
+def _room(rng: np.random.Generator) -> FloatArray:
     """Impulse response: direct sound and exponentially fading noise (60 dB in 0.1 to 0.5 s)."""
     seconds = np.arange(SAMPLE_RATE_HZ // 2) / SAMPLE_RATE_HZ
     tail = rng.standard_normal(seconds.size) * 10 ** (-3.0 * seconds / rng.uniform(0.1, 0.5))
@@ -39,7 +46,7 @@ def _room(rng: np.random.Generator) -> Samples:
     return tail.astype(np.float32)
 
 
-def _noise(clean: Samples, rng: np.random.Generator) -> Samples:
+def _noise(clean: FloatArray, rng: np.random.Generator) -> FloatArray:
     """Noise with a spectrum between white and brown, 5 to 40 dB below the speech."""
     spectrum = np.fft.rfft(rng.standard_normal(clean.size))
     spectrum /= np.arange(1, spectrum.size + 1) ** rng.uniform(0.0, 1.0)
@@ -48,9 +55,34 @@ def _noise(clean: Samples, rng: np.random.Generator) -> Samples:
     return (noise * level * 10 ** (-rng.uniform(5.0, 40.0) / 20)).astype(np.float32)
 
 
-def training_mel(samples: Samples, rng: np.random.Generator, max_frames: int) -> Samples:
-    """Augmented mel (80, T): random crop and silent edges, SpecAugment (Park et al. 2019)."""
-    power = trim_silence(log_mel_power(augment(samples, rng)), int(rng.integers(2, 20)))
+def warp(power: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Log-mel (80, T) of a longer or shorter vocal tract, and of faster or slower speech.
+
+    Frequencies move by up to 15 % (as in vocal tract length perturbation, Jaitly and Hinton 2013),
+    the length by up to 22 %.
+    """
+    centres_hz = mel_centres_hz()
+    moved_hz = centres_hz * np.exp(rng.uniform(-0.14, 0.14))
+    bands = np.interp(moved_hz, centres_hz, np.arange(float(NUM_MELS)))
+    low = np.minimum(bands.astype(int), NUM_MELS - 2)
+    share = (bands - low)[:, None]
+    power = power[low] * (1 - share) + power[low + 1] * share
+    length = power.shape[1]
+    places = np.linspace(0, length - 1, max(50, int(length * np.exp(rng.uniform(-0.2, 0.2)))))
+    first = np.minimum(places.astype(int), length - 2)
+    share = places - first
+    warped: FloatArray = power[:, first] * (1 - share) + power[:, first + 1] * share
+    return warped.astype(np.float32)
+
+
+def training_mel(samples: FloatArray, rng: np.random.Generator, max_frames: int) -> FloatArray:
+    """Augmented mel (80, T): sound, warp, random crop, SpecAugment (Park et al. 2019)."""
+    if rng.random() < 0.3:
+        power = trim_silence(log_mel_power(samples))
+    else:
+        power = trim_silence(log_mel_power(augment(samples, rng)), int(rng.integers(2, 20)))
+    if rng.random() < 0.8:
+        power = warp(power, rng)
     start = int(rng.integers(0, max(1, power.shape[1] - max_frames + 1)))
     mel = normalize(power[:, start : start + max_frames]).copy()
     fill = mel.mean()

@@ -1,4 +1,4 @@
-"""The compact voice network in torch: truncated Whisper encoder, masked pooling, linear head."""
+"""The compact voice network in torch: truncated Whisper encoder, masked pooling."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from torch.nn import functional as F
 WIDTH = 512
 NUM_HEADS = 8
 NUM_BLOCKS = 3
-NUM_CLASSES = 8
-EMBEDDING_DIM = 2 * WIDTH
+EMBEDDING_DIM = NUM_BLOCKS * 2 * WIDTH
 MAX_POSITIONS = 500  # 10 s at 50 tokens a second
 STD_FLOOR = 1e-5
 
@@ -61,27 +60,21 @@ class Block(nn.Module):
 
 
 class VoiceNet(nn.Module):
-    """mel (B, 80, T) and frames in use (B,) to embedding (B, 1024) and logits (B, 8).
+    """mel (B, 80, T) and frames in use (B,) to an embedding (B, 3072).
 
-    Whatever stands after the frames in use has no influence on the result. The embedding is the
-    mean and the standard deviation of the last block's tokens, standardised by the buffers
-    ``shift`` and ``scale`` (statistics of the training windows).
+    Whatever stands after the frames in use has no influence on the result. The embedding holds
+    mean and standard deviation over time of every block's tokens: what lies deeper knows more of
+    words, what lies higher up more of how they are said.
     """
 
     positions: Tensor
-    shift: Tensor
-    scale: Tensor
 
     def __init__(self, num_blocks: int = NUM_BLOCKS, max_positions: int = MAX_POSITIONS) -> None:
         super().__init__()
         self.conv1 = WindowedLinear(80, WIDTH, stride=1)
         self.conv2 = WindowedLinear(WIDTH, WIDTH, stride=2)
         self.blocks = nn.ModuleList(Block() for _ in range(num_blocks))
-        self.dropout = nn.Dropout(0.2)
-        self.head = nn.Linear(EMBEDDING_DIM, NUM_CLASSES)
         self.register_buffer("positions", torch.zeros(max_positions, WIDTH))
-        self.register_buffer("shift", torch.zeros(EMBEDDING_DIM))
-        self.register_buffer("scale", torch.ones(EMBEDDING_DIM))
 
     def load_whisper(self, weights: Mapping[str, npt.NDArray[np.float32]]) -> None:
         """Copy encoder weights as :func:`recipes.whisper_base.encoder_weights` gives them."""
@@ -93,51 +86,38 @@ class VoiceNet(nn.Module):
             elif name in ("conv1.weight", "conv2.weight"):
                 tensor = tensor.permute(0, 2, 1).flatten(1)  # (out, in, tap) → (out, tap × in)
             state[name] = tensor
-        missing, unexpected = self.load_state_dict(state, strict=False)
-        left = [
-            name
-            for name in missing
-            if name not in ("shift", "scale") and not name.startswith("head.")
-        ]
-        if left or unexpected:
-            raise ValueError(f"encoder weights don't fit: missing {left}, unknown {unexpected}")
+        self.load_state_dict(state)
 
     def lower(self, mel: Tensor, num_frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens (B, L, 512) that enter the last block, and which are real (B, L, 1), 0 or 1."""
+        """Tokens (B, L, 512) of the first block, and which are real (B, L, 1), 0 or 1."""
         frames = torch.arange(mel.shape[2], device=mel.device)
         real = (frames[None, :] < num_frames[:, None]).unsqueeze(2).to(mel.dtype)
         x = F.gelu(self.conv1(mel.transpose(1, 2) * real)) * real
         x = F.gelu(self.conv2(x))
         real = real[:, ::2]
         x = x + self.positions[: x.shape[1]]
-        for block in self.blocks[:-1]:
+        return self.blocks[0](x, _attention_bias(real)), real
+
+    def upper(self, x: Tensor, real: Tensor) -> Tensor:
+        """Embedding (B, 3072) from what `lower` gives."""
+        pooled = [_pool(x, real)]
+        for block in self.blocks[1:]:
             x = block(x, _attention_bias(real))
-        return x, real
+            pooled.append(_pool(x, real))
+        return torch.cat(pooled, dim=1)
 
-    def encode(self, mel: Tensor, num_frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens (B, L, 512) of the last block, and which of them are real (B, L, 1), 0 or 1."""
-        x, real = self.lower(mel, num_frames)
-        return self.blocks[-1](x, _attention_bias(real)), real
+    def forward(self, mel: Tensor, num_frames: Tensor) -> Tensor:
+        return self.upper(*self.lower(mel, num_frames))
 
-    def pool(self, x: Tensor, real: Tensor) -> Tensor:
-        """Last block, then mean and standard deviation over the real tokens: (B, 1024).
 
-        ``x`` and ``real`` as :meth:`lower` gives them; the result is not standardised yet.
-        """
-        tokens = self.blocks[-1](x, _attention_bias(real))
-        count = real.sum(dim=1)
-        mean = (tokens * real).sum(dim=1) / count
-        centred = (tokens - mean.unsqueeze(1)) * real
-        std = ((centred * centred).sum(dim=1) / count + STD_FLOOR).sqrt()
-        return torch.cat([mean, std], dim=1)
-
-    def classify(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
-        """Standardised embedding (B, 1024) and logits (B, 8)."""
-        embedding = (pooled - self.shift) / self.scale
-        return embedding, self.head(self.dropout(embedding))
-
-    def forward(self, mel: Tensor, num_frames: Tensor) -> tuple[Tensor, Tensor]:
-        return self.classify(self.pool(*self.lower(mel, num_frames)))
+def _pool(x: Tensor, real: Tensor) -> Tensor:
+    """Mean and standard deviation over the real tokens: (B, 1024)."""
+    x = x.float()
+    count = real.sum(dim=1)
+    mean = (x * real).sum(dim=1) / count
+    centred = (x - mean.unsqueeze(1)) * real
+    std = ((centred * centred).sum(dim=1) / count + STD_FLOOR).sqrt()
+    return torch.cat([mean, std], dim=1)
 
 
 def _attention_bias(real: Tensor) -> Tensor:

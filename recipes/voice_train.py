@@ -1,174 +1,200 @@
-"""Fine-tuning of the compact voice network: sampling, the loop, scores of held-out clips."""
+"""Fine-tuning of the compact voice network: sampling, loss, the loop, and a step back."""
 
 from __future__ import annotations
 
+import copy
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from recipes.voice_data import CLASSES, VoiceClip, corpus_classes
+from recipes.fitting import PartialLabels, Samples, fit_voice_head
+from recipes.voice_augment import training_mel
 from recipes.voice_net import EMBEDDING_DIM, VoiceNet
-from recipes.voice_tokens import TokenSet
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
 
+from facevoice.data.clips import Clip
 from facevoice.features.mel import FRAMES_PER_SECOND
+from facevoice.labels import NUM_EMOTIONS
+from facevoice.types import FloatArray
+
+BATCH = 32
 
 
 @dataclass(frozen=True, slots=True)
-class TrainConfig:
-    """The recipe; the same for every fold and for the final network."""
+class TuneConfig:
+    """The recipe; the same for every part and for the final network."""
 
-    epochs: int = 3
-    versions: int = 2  # augmented versions of the corpora that the epochs take in turn
-    batch_size: int = 16
-    lr: float = 1e-4  # of the last block; everything below stays as published
-    head_lr: float = 3e-4
-    weight_decay: float = 0.02
+    epochs: int = 7
+    lr: float = 7e-5  # of the last block; each one below has `lr_decay` of that above
+    lr_decay: float = 0.8
+    head_lr: float = 5e-4
+    weight_decay: float = 0.05
     warmup: float = 0.1  # share of all steps
     label_smoothing: float = 0.1
+    dropout: float = 0.3
+    averaging: float = 0.99
+    step_back: float = 0.75  # how much of the way from the published weights is kept
     takes_per_cell: int = 2  # javanese takes are near-identical
-    max_frames: int = 5 * FRAMES_PER_SECOND // 2
+    corpus_power: float = 0.75  # a corpus weighs as its number of speakers to this power
+    max_frames: int = 4 * FRAMES_PER_SECOND
+    bfloat16: bool = False
     seed: int = 0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ClipScores:
-    """Clip-level results: mean embedding and log of the mean posterior over the windows."""
+class TunedHead(nn.Module):
+    """Standardised embedding to log-odds (B, 8); what the tuning is steered by."""
 
-    embedding: npt.NDArray[np.float32]  # (n, 1024)
-    log_probs: npt.NDArray[np.float32]  # (n, 8)
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(self, start: Samples, dropout: float) -> None:
+        super().__init__()
+        fitted = fit_voice_head(start)
+        self.register_buffer("shift", torch.from_numpy(fitted.mean).float())
+        self.register_buffer("scale", torch.from_numpy(fitted.scale).float())
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(EMBEDDING_DIM, NUM_EMOTIONS)
+        self.linear.weight.data.copy_(torch.from_numpy(fitted.weight))
+        self.linear.bias.data.copy_(torch.from_numpy(fitted.bias))
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        return self.linear(self.dropout((embedding - self.shift) / self.scale))
 
 
-# ---- sampling ---------------------------------------------------------------------------------
+def pad(mels: Sequence[FloatArray]) -> tuple[Tensor, Tensor]:
+    """mel (B, 80, T) and frames in use (B,)."""
+    num_frames = torch.tensor([mel.shape[1] for mel in mels])
+    batch = torch.zeros(len(mels), 80, int(num_frames.max()))
+    for row, mel in zip(batch, mels, strict=True):
+        row[:, : mel.shape[1]] = torch.from_numpy(np.ascontiguousarray(mel))
+    return batch, num_frames
 
 
-def epoch_batches(
-    rows: npt.NDArray[np.int64],
-    lengths: npt.NDArray[np.int64],
-    batch_size: int,
-    rng: np.random.Generator,
-) -> list[npt.NDArray[np.int64]]:
-    """One epoch's batches of ``rows``; like lengths share a batch, to save padding."""
-    order, batches = rng.permutation(rows), []
-    for start in range(0, len(order), 8 * batch_size):
-        chunk = order[start : start + 8 * batch_size]
+def embed(net: VoiceNet, mels: Sequence[FloatArray]) -> np.ndarray:
+    """Embeddings (n, 3072) of mels; like lengths share a batch."""
+    net.eval()
+    order = np.argsort([mel.shape[1] for mel in mels])
+    found = np.empty((len(mels), EMBEDDING_DIM), dtype=np.float32)
+    with torch.no_grad():
+        for first in range(0, len(order), BATCH):
+            rows = order[first : first + BATCH]
+            found[rows] = net(*pad([mels[i] for i in rows])).numpy()
+    return found
+
+
+def epoch_batches(lengths: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
+    """One epoch's batches; like lengths share a batch, to save padding."""
+    order, batches = rng.permutation(len(lengths)), []
+    for start in range(0, len(order), 8 * BATCH):
+        chunk = order[start : start + 8 * BATCH]
         chunk = chunk[np.argsort(lengths[chunk])]
-        batches += [chunk[i : i + batch_size] for i in range(0, len(chunk), batch_size)]
+        batches += [chunk[i : i + BATCH] for i in range(0, len(chunk), BATCH)]
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def class_weights(clips: Sequence[VoiceClip]) -> npt.NDArray[np.float32]:
-    """Weight of each clip, so that a corpus's classes weigh the same; mean 1 in each corpus."""
-    weights = np.zeros(len(clips), dtype=np.float32)
-    corpora, labels = np.array([c.corpus for c in clips]), np.array([c.label for c in clips])
-    for corpus in np.unique(corpora):
-        inside = corpora == corpus
-        present, counts = np.unique(labels[inside], return_counts=True)
-        for label, count in zip(present, counts, strict=True):
-            weights[inside & (labels == label)] = inside.sum() / (len(present) * count)
-    return weights
+def draw_clips(clips: Sequence[Clip], takes: int, rng: np.random.Generator) -> np.ndarray:
+    """Indices of one epoch's clips: all, but of near-identical javanese takes only a few."""
+    cells: dict[object, list[int]] = defaultdict(list)
+    for index, clip in enumerate(clips):
+        key = (clip.speaker, clip.sentence, clip.labels.intended)
+        cells[key if clip.corpus == "javanese" else index].append(index)
+    return np.concatenate([rng.permutation(members)[:takes] for members in cells.values()])
 
 
-# ---- training ---------------------------------------------------------------------------------
-
-
-def masked_loss(
-    logits: Tensor, clips: Sequence[VoiceClip], weights: Tensor, smoothing: float
+def partial_loss(
+    logits: Tensor, labels: PartialLabels, weights: Tensor, smoothing: float
 ) -> Tensor:
-    """Cross-entropy over only those classes that the clip's corpus has; smoothing likewise."""
-    present = torch.from_numpy(np.stack([corpus_classes(c.corpus) for c in clips]))
-    log_probs = logits.masked_fill(~present, -1e4).log_softmax(dim=1)
-    target = F.one_hot(torch.tensor([c.label for c in clips]), len(CLASSES)).float()
-    spread = present.float() / present.sum(dim=1, keepdim=True)
-    target = (1.0 - smoothing) * target + smoothing * spread
-    losses = -(target * log_probs.masked_fill(~present, 0.0)).sum(dim=1)
+    """-log Σ_targets p over the classes that a clip may be; smoothed over these."""
+    possible = torch.from_numpy(labels.possible)
+    log_probs = logits.masked_fill(~possible, -1e4).log_softmax(dim=1)
+    inside = log_probs.masked_fill(~torch.from_numpy(labels.targets), -1e4)
+    hit = -inside.logsumexp(dim=1)
+    spread = -(log_probs * possible).sum(dim=1) / possible.sum(dim=1)
+    losses = (1 - smoothing) * hit + smoothing * spread
     return (losses * weights).sum() / weights.sum()
 
 
-def start_head(
-    net: VoiceNet,
-    tokens: TokenSet,
-    rows: npt.NDArray[np.int64],
-    clips: Sequence[VoiceClip],
-    config: TrainConfig,
-) -> None:
-    """Set the standardisation, and fit the head to the published encoder's embeddings."""
-    rows = rows[np.argsort(tokens.lengths[rows])]
-    with torch.no_grad():
-        features = torch.cat(
-            [
-                net.pool(*tokens.batch(rows[i : i + config.batch_size]))
-                for i in range(0, len(rows), config.batch_size)
-            ]
+def make_optimizer(net: VoiceNet, head: TunedHead, config: TuneConfig) -> torch.optim.AdamW:
+    """AdamW over the head and all blocks but the first; front-end and first block stay."""
+    for parameter in net.parameters():
+        parameter.requires_grad_(False)
+    groups = [{"params": list(head.linear.parameters()), "lr": config.head_lr}]
+    for depth, block in enumerate(reversed(net.blocks[1:])):
+        for parameter in block.parameters():
+            parameter.requires_grad_(True)
+        groups.append(
+            {"params": list(block.parameters()), "lr": config.lr * config.lr_decay**depth}
         )
-    net.shift.copy_(features.mean(dim=0))
-    net.scale.copy_(features.std(dim=0) + 1e-4)
-    features = (features - net.shift) / net.scale
-    heard = [clips[i] for i in tokens.clips[rows]]
-    weights = torch.from_numpy(class_weights(heard))
-    torch.nn.init.zeros_(net.head.weight)
-    torch.nn.init.zeros_(net.head.bias)
-    optimizer = torch.optim.AdamW(net.head.parameters(), lr=2e-3, weight_decay=3.0)
-    for _ in range(150):
-        optimizer.zero_grad()
-        masked_loss(net.head(features), heard, weights, config.label_smoothing).backward()
-        optimizer.step()
-
-
-def make_optimizer(net: VoiceNet, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW over the last block and the head."""
-    groups = [
-        {"params": list(net.blocks[-1].parameters()), "lr": config.lr},
-        {"params": list(net.head.parameters()), "lr": config.head_lr},
-    ]
     return torch.optim.AdamW(groups, weight_decay=config.weight_decay)
+
+
+def clip_weights(samples: Samples, power: float) -> Tensor:
+    """Classes of a corpus weigh alike, and a corpus as its speakers to `power`; mean 1."""
+    weights = samples.balanced_weights()
+    for corpus in np.unique(samples.corpora):
+        rows = samples.corpora == corpus
+        weights[rows] *= len(np.unique(samples.speakers[rows])) ** (power - 1)
+    return torch.from_numpy(weights / weights.mean()).float()
 
 
 def fit(
     net: VoiceNet,
-    versions: Sequence[TokenSet],
-    clips: Sequence[VoiceClip],
-    allowed: npt.NDArray[np.bool_],
-    config: TrainConfig,
+    head: TunedHead,
+    clips: Sequence[Clip],
+    sounds: Sequence[FloatArray],
+    samples: Samples,
+    config: TuneConfig,
 ) -> Iterator[tuple[int, float]]:
-    """Train on the clips that are ``allowed``, in place; yields (epoch, mean loss).
+    """Tune `net` in place on all clips; yields (epoch, mean loss).
 
-    Epoch 0 is the published encoder with a fitted head. Later epochs take one augmented version
-    of the clips each, in turn.
+    samples: one row a clip, for labels and corpora. At the end `net` holds averaged weights, a
+    part of the way back to where it started (Wortsman et al. 2022, "Robust fine-tuning of
+    zero-shot models").
     """
-    kept = [np.flatnonzero(allowed[tokens.clips]) for tokens in versions]
-    start_head(net, versions[0], kept[0], clips, config)
-    yield 0, float("nan")
     rng = np.random.default_rng(config.seed + 1)
     torch.manual_seed(config.seed)
-    optimizer = make_optimizer(net, config)
-    num_steps = config.epochs * -(-len(kept[0]) // config.batch_size)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(
+    start, average = copy.deepcopy(net), copy.deepcopy(net)
+    optimizer = make_optimizer(net, head, config)
+    num_drawn = len(draw_clips(clips, config.takes_per_cell, np.random.default_rng(0)))
+    num_steps = config.epochs * math.ceil(num_drawn / BATCH)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: _rate(step / num_steps, config.warmup)
     )
     for epoch in range(1, config.epochs + 1):
-        net.train()
-        tokens, rows = versions[epoch % len(versions)], kept[epoch % len(versions)]
-        all_weights = class_weights([clips[i] for i in tokens.clips[rows]])
-        weight_of = dict(zip(rows.tolist(), all_weights.tolist(), strict=True))
+        net.train(), head.train()
+        drawn = draw_clips(clips, config.takes_per_cell, rng)
+        part = samples.where(drawn)
+        weights = clip_weights(part, config.corpus_power)
+        mels = [training_mel(sounds[i], rng, config.max_frames) for i in drawn]
         losses = []
-        for batch in epoch_batches(rows, tokens.lengths, config.batch_size, rng):
-            _, logits = net.classify(net.pool(*tokens.batch(batch)))
-            weights = torch.tensor([weight_of[row] for row in batch.tolist()])
-            heard = [clips[i] for i in tokens.clips[batch]]
-            loss = masked_loss(logits, heard, weights, config.label_smoothing)
+        for batch in epoch_batches(np.array([mel.shape[1] for mel in mels]), rng):
+            with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
+                with torch.no_grad():
+                    x, real = net.lower(*pad([mels[i] for i in batch]))
+                embedding = net.upper(x, real)
+            labels = PartialLabels.of(part.labels[batch], part.emotions[batch])
+            logits = head(embedding.float())
+            loss = partial_loss(logits, labels, weights[batch], config.label_smoothing)
             optimizer.zero_grad()
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+            nn.utils.clip_grad_norm_([*net.parameters(), *head.parameters()], 1.0)
             optimizer.step()
-            scheduler.step()
+            schedule.step()
+            _move(average, net, 1 - config.averaging)
             losses.append(loss.item())
         yield epoch, float(np.mean(losses))
+    _move(average, start, 1 - config.step_back)
+    net.load_state_dict(average.state_dict())
+
+
+def _move(net: nn.Module, towards: nn.Module, share: float) -> None:
+    """Move weights by a share of their distance to another's."""
+    with torch.no_grad():
+        for mine, other in zip(net.parameters(), towards.parameters(), strict=True):
+            mine.lerp_(other, share)
 
 
 def _rate(progress: float, warmup: float) -> float:
@@ -176,37 +202,3 @@ def _rate(progress: float, warmup: float) -> float:
     if progress < warmup:
         return progress / warmup
     return 0.5 * (1.0 + math.cos(math.pi * min(1.0, (progress - warmup) / (1.0 - warmup))))
-
-
-# ---- scores -----------------------------------------------------------------------------------
-
-
-def score_tokens(
-    net: VoiceNet, tokens: TokenSet, clip_ids: Sequence[int], batch_size: int = 16
-) -> ClipScores:
-    """Run the network on every window of the clips and average within each clip."""
-    place = {clip: i for i, clip in enumerate(clip_ids)}
-    rows = np.flatnonzero(np.isin(tokens.clips, clip_ids))
-    rows = rows[np.argsort(tokens.lengths[rows])]
-    embedding = np.zeros((len(place), EMBEDDING_DIM), dtype=np.float32)
-    probs = np.zeros((len(place), len(CLASSES)), dtype=np.float32)
-    owners = np.array([place[clip] for clip in tokens.clips[rows].tolist()])
-    net.eval()
-    for start in range(0, len(rows), batch_size):
-        part = slice(start, start + batch_size)
-        with torch.no_grad():
-            emb, logits = net.classify(net.pool(*tokens.batch(rows[part])))
-        np.add.at(embedding, owners[part], emb.numpy())
-        np.add.at(probs, owners[part], logits.softmax(dim=1).numpy())
-    count = np.bincount(owners, minlength=len(place))[:, None].astype(np.float32)
-    return ClipScores(embedding / count, np.log(probs / count + 1e-12))
-
-
-def save_checkpoint(net: VoiceNet, path: Path) -> None:
-    torch.save(net.state_dict(), path)
-
-
-def load_checkpoint(path: Path) -> VoiceNet:
-    net = VoiceNet()
-    net.load_state_dict(torch.load(path, weights_only=True))
-    return net.eval()

@@ -16,6 +16,7 @@ from facevoice.config import AnalyzerConfig, WindowConfig
 from facevoice.errors import ConfigError, WeightsError
 from facevoice.export.samples import make_samples
 from facevoice.features.backbone import create_backbone
+from facevoice.features.compact import FACE_DIM, VOICE_FEATURES
 from facevoice.features.export import export_backbone
 from facevoice.labels import Modality
 from facevoice.models.checkpoint_info import UsedEmbeddings
@@ -87,8 +88,8 @@ def test_without_thresholds_no_conflict_is_told(tmp_path: Path) -> None:
     )
     rng = np.random.default_rng(0)
     embeddings = {
-        Modality.VIDEO: rng.normal(size=519).astype(np.float32),
-        Modality.AUDIO: rng.normal(size=1024).astype(np.float32),
+        Modality.VIDEO: rng.normal(size=FACE_DIM).astype(np.float32),
+        Modality.AUDIO: rng.normal(size=VOICE_FEATURES).astype(np.float32),
     }
     window = FeatureSet(0.0, 4.0, embeddings, {})
     assert parts.model.predict([window])[0].conflict is not None

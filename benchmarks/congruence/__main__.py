@@ -19,6 +19,7 @@ from pathlib import Path
 from benchmarks.congruence import compact, cremad_votes, fer2013, ravdess_posteriors
 from benchmarks.congruence.overview import write_overview
 from benchmarks.dub_audits import markdown, run_dub_audits
+from recipes.compact_data import read_data
 
 from facevoice.data.archive import corpus_root
 from facevoice.evaluation.predictions import Run, write_run
@@ -80,7 +81,7 @@ def collect(arguments: argparse.Namespace) -> list[Run]:
 
 
 def run_compact(corpora: Path, work: Path, jobs: int) -> list[Run]:
-    data = compact.read_data(corpora, work, jobs)
+    data = read_data(corpora, work, jobs)
     audits, num_pairs = run_dub_audits(corpora, work / "dubs", jobs=jobs)
     table = f"{num_pairs} pairs as dubbed clips:\n\n{markdown(audits)}\n"
     print(table, flush=True)

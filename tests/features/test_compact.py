@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from facevoice.features.backbone import create_backbone, register_backbone
 from facevoice.features.compact import FACE_FEATURES, CompactFace, CompactVoice, grey_crops
 from facevoice.features.extract import extract
 from facevoice.labels import Modality
+from facevoice.sessions import read_weights
 from facevoice.types import Window
 
 RNG = np.random.default_rng(3)
@@ -62,6 +65,29 @@ def test_voice_embedding_ignores_loudness() -> None:
     assert heard.samples is not None
     quiet = Window(0.0, 2.0, None, heard.samples * np.float32(0.1), 0.0, 1.0)
     np.testing.assert_allclose(embedding, voice.embed([quiet]), atol=0.2)
+
+
+def test_voice_network_may_come_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "fold3.onnx"
+    path.write_bytes(read_weights("voice"))
+    named, own, heard = CompactVoice(network=path), CompactVoice(), window()
+    np.testing.assert_array_equal(named.embed([heard]), own.embed([heard]))
+    assert named.model.name == "fold3"
+    assert named.model.sha256 == own.model.sha256
+
+
+def test_voice_embedding_holds_mean_and_deviation_of_every_block() -> None:
+    embedding = CompactVoice().embed([window()])[0].reshape(-1, 2, 512)
+    assert len(embedding) == 3
+    assert (embedding[:, 1] > 0).all()
+    assert (embedding[:, 0] < 0).any(axis=1).all()
+
+
+def test_face_features_are_the_same_mirrored() -> None:
+    face = CompactFace()
+    crop = RNG.integers(0, 255, (1, 120, 120, 3), dtype=np.uint8)
+    mirrored = face.embed_crops(crop[:, :, ::-1].copy())
+    np.testing.assert_allclose(face.embed_crops(crop), mirrored, atol=1e-3)
 
 
 def test_embedding_a_batch_is_embedding_each() -> None:

@@ -175,3 +175,12 @@ def test_the_number_of_threads_changes_no_bit():
         for threads in ("1", "2", "4")
     }
     assert len(printed) == 1
+
+
+def test_filters_are_highest_around_their_centres() -> None:
+    centres_hz = mel.mel_centres_hz()
+    assert centres_hz.shape == (mel.NUM_MELS,)
+    assert (np.diff(centres_hz) > 0).all()
+    bins_hz = np.linspace(0, mel.SAMPLE_RATE_HZ / 2, mel.NUM_BINS)
+    highest_hz = bins_hz[mel.mel_filters().argmax(axis=1)]
+    assert np.abs(highest_hz - centres_hz).max() <= bins_hz[1]

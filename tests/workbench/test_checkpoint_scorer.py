@@ -10,6 +10,7 @@ import pytest
 
 from facevoice.data.clips import Clip
 from facevoice.errors import ConfigError
+from facevoice.features.compact import FACE_DIM, VOICE_FEATURES
 from facevoice.labels import Modality
 from facevoice.models.checkpoint_info import DataRecord, PartRecord
 from facevoice.workbench.seen_speakers import find_seen_speakers, held_out_clips
@@ -113,8 +114,8 @@ def test_windows_are_scored_with_one_channel_or_both(tmp_path: Path) -> None:
     assert "trained on other speakers of javanese" in heads.name
     assert scorer.trained_on[0].training_corpora == ("fer2013",)
     rng = np.random.default_rng(0)
-    face = rng.normal(size=(4, 519)).astype(np.float32)
-    voice = rng.normal(size=(4, 1024)).astype(np.float32)
+    face = rng.normal(size=(4, FACE_DIM)).astype(np.float32)
+    voice = rng.normal(size=(4, VOICE_FEATURES)).astype(np.float32)
     present = np.array([[True, True], [True, False], [False, True], [False, False]])
     said = scorer.score(face, voice, present)
     assert said.face is not None
@@ -147,8 +148,8 @@ def test_the_same_numbers_as_the_trainers_own(tmp_path: Path) -> None:
 
     folder = write_compact_model(tmp_path / "both")
     rng = np.random.default_rng(1)
-    face = rng.normal(size=(1, 519)).astype(np.float32)
-    voice = rng.normal(size=(1, 1024)).astype(np.float32)
+    face = rng.normal(size=(1, FACE_DIM)).astype(np.float32)
+    voice = rng.normal(size=(1, VOICE_FEATURES)).astype(np.float32)
     said = CheckpointScorer(folder, []).score(face, voice, np.ones((1, 2), bool))
     checkpoint = load_checkpoint(folder)
     ids = {m: used.backbone for m, used in checkpoint.info.backbones.items()}

@@ -12,6 +12,7 @@ from facevoice.config import AnalyzerConfig
 from facevoice.data.clips import Clip, Labels
 from facevoice.data.pairs import PAIR_PLANS, make_pairs
 from facevoice.errors import EvaluationError
+from facevoice.features.compact import FACE_DIM, VOICE_FEATURES
 from facevoice.labels import EMOTIONS, Emotion, Modality
 from facevoice.workbench.compact_scorer import CompactScorer
 from facevoice.workbench.predict import (
@@ -157,8 +158,8 @@ def test_pairs_are_planned_with_one_length_for_a_sentence(clips, make_shared_cli
 def test_the_shipped_model_scores_windows_with_one_channel_or_both():
     scorer = CompactScorer()
     rng = np.random.default_rng(0)
-    face = rng.normal(size=(3, 519)).astype(np.float32)
-    voice = rng.normal(size=(3, 1024)).astype(np.float32)
+    face = rng.normal(size=(3, FACE_DIM)).astype(np.float32)
+    voice = rng.normal(size=(3, VOICE_FEATURES)).astype(np.float32)
     present = np.array([[True, True], [True, False], [False, True]])
     said = scorer.score(face, voice, present)
     assert np.isfinite(said.face).all(axis=1).tolist() == [True, True, False]
@@ -174,7 +175,7 @@ def test_the_shipped_model_scores_windows_with_one_channel_or_both():
 def test_one_modality_alone_reads_one_backbone():
     scorer = CompactScorer(frozenset({Modality.AUDIO}))
     assert set(scorer.backbones) == {Modality.AUDIO}
-    voice = np.zeros((1, 1024), np.float32)
+    voice = np.zeros((1, VOICE_FEATURES), np.float32)
     said = scorer.score(None, voice, np.array([[False, True]]))
     assert said.face is None
     assert said.conflict is None

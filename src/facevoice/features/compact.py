@@ -5,7 +5,9 @@ Each embedding ends with the network's own class evidence, so that a head may le
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -15,13 +17,14 @@ from facevoice.features.backbone import BackboneSpec
 from facevoice.features.mel import voice_mel
 from facevoice.labels import Emotion, Modality
 from facevoice.results import ModelId
-from facevoice.sessions import load_session
+from facevoice.sessions import load_session, load_session_file
 from facevoice.types import ByteArray, FloatArray, Window
 
 # Output order of the face network: FER2013's seven classes (it has no calm).
 FACE_CLASSES: Final[tuple[Emotion, ...]] = tuple(e for e in Emotion if e is not Emotion.CALM)
 FACE_FEATURES: Final[int] = 256
-VOICE_FEATURES: Final[int] = 1024
+FACE_DIM: Final[int] = 2 * FACE_FEATURES + len(FACE_CLASSES)
+VOICE_FEATURES: Final[int] = 3072
 
 # Crops hold 1.25 × the framing of FER2013 around its centre; the network wants FER2013's.
 _CENTRAL_SHARE: Final[float] = 1 / 1.25
@@ -37,7 +40,7 @@ class CompactFace:
     spec = BackboneSpec(
         name="compact-face",
         modality=Modality.VIDEO,
-        dim=2 * FACE_FEATURES + len(FACE_CLASSES),
+        dim=FACE_DIM,
         license="FER2013: research use",
         training_corpora=("fer2013",),
         preprocessing="grey-central-1",
@@ -102,22 +105,30 @@ def grey_crops(crops: ByteArray, side_px: int) -> FloatArray:
 
 
 class CompactVoice:
-    """The first three blocks of Whisper base's encoder, on log-mels normalised per window.
+    """The first three blocks of Whisper base's encoder, tuned, on log-mels normalised per window.
 
-    Embedding (1024,): mean (512) and standard deviation (512) over time of the third block.
+    Embedding (3072,): of each block, from the first, mean (512) and standard deviation (512) over
+    time.
     """
 
     spec = BackboneSpec(
         name="compact-voice",
         modality=Modality.AUDIO,
         dim=VOICE_FEATURES,
-        license="MIT (OpenAI Whisper)",
-        training_corpora=(),
+        license="CC BY-NC-SA 4.0 (OpenAI Whisper, MIT; tuned on RAVDESS, Javanese and EmoDB)",
+        training_corpora=("ravdess", "javanese", "emodb"),
         preprocessing="voice-mel-1",
     )
 
-    def __init__(self, *, num_threads: int = 1) -> None:
-        self._session, self._model = load_session("voice", num_threads=num_threads)
+    def __init__(self, *, num_threads: int = 1, network: Path | None = None) -> None:
+        """Open the package's network, or an ONNX file made as it was (`recipes/voice.py`)."""
+        if network is None:
+            self._session, self._model = load_session("voice", num_threads=num_threads)
+            return
+        digest = hashlib.sha256(network.read_bytes()).hexdigest()
+        self._session, self._model = load_session_file(
+            network, name=network.stem, sha256=digest, num_threads=num_threads
+        )
 
     @property
     def model(self) -> ModelId:
@@ -128,7 +139,7 @@ class CompactVoice:
         """Embed windows with sound, one by one: int8 ranges of a batch would depend on its members.
 
         Returns:
-            float32 (B, 1024).
+            float32 (B, 3072).
 
         Raises:
             ValueError: a window has no sound.

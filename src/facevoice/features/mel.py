@@ -67,6 +67,11 @@ def mel_filters() -> FloatArray:
     return filters
 
 
+def mel_centres_hz() -> npt.NDArray[np.float64]:
+    """Frequencies (80,) at which the filters of :func:`mel_filters` let most through."""
+    return _mel_to_hz(np.linspace(0.0, _hz_to_mel(SAMPLE_RATE_HZ / 2), NUM_MELS + 2))[1:-1]
+
+
 @lru_cache(maxsize=1)
 def _hann() -> FloatArray:
     phase = 2.0 * np.pi * np.arange(FFT_SAMPLES) / FFT_SAMPLES

@@ -59,7 +59,7 @@ _FREE: Final = re.compile(r"\b(mit|apache|bsd|odbl|odc|cc0|gpl|public domain|cc[
 _UNRESTRICTED: Final = License(None)
 _PACKAGE_BACKBONES: Final = {
     "compact-face": "research use (trained on FER2013)",
-    "compact-voice": "MIT (OpenAI Whisper)",
+    "compact-voice": "CC BY-NC-SA 4.0 (tuned on RAVDESS, Javanese and EmoDB)",
 }
 
 

@@ -1,0 +1,280 @@
+"""What each piece of the compact family is worth; writes docs/benchmarks/compact.md's tables.
+
+    python -m benchmarks.compact_ablations --corpora CORPORA --work WORK [--out FILE]
+
+CORPORA and WORK as for `benchmarks.congruence`, which scores the family as it is shipped; features
+come from the same store. WORK/voice holds `without-emodb.onnx` too. Speakers never cross a split.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from recipes.compact_data import (
+    CompactData,
+    make_all_pairs,
+    read_channel,
+    read_clips,
+    read_data,
+    register_voices,
+    voice_name,
+)
+from recipes.crossfit import (
+    AV_CORPUS,
+    CONFLICT_PENALTY,
+    Scored,
+    crossfit,
+    mean_by_clip,
+    pair_posteriors,
+)
+from recipes.fitting import Samples, fit_conflict, fit_softmax, fit_voice_head, power, restrict
+from recipes.voice_data import ARCHIVES
+
+from facevoice.data.pairs import Pair, PairBin
+from facevoice.evaluation.bootstrap import cluster_bootstrap
+from facevoice.evaluation.metrics import auroc, uar
+from facevoice.models.compact import LinearHead
+from facevoice.types import DoubleArray
+
+LAST_BLOCK = slice(2048, 3072)
+CORPORA = ("ravdess", "javanese", "emodb")
+HeadFit = Callable[[Samples], LinearHead]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    corpora = os.environ.get("FACEVOICE_CORPORA")
+    parser.add_argument("--corpora", type=Path, default=Path(corpora) if corpora else None)
+    parser.add_argument("--work", type=Path, required=True, help="folder for all that is made")
+    parser.add_argument("--out", type=Path, help="write the tables here too")
+    parser.add_argument("--jobs", type=int, default=1)
+    arguments = parser.parse_args()
+    if arguments.corpora is None:
+        raise SystemExit("give --corpora DIR or set FACEVOICE_CORPORA: the folder of zip files")
+    data = read_data(arguments.corpora, arguments.work, arguments.jobs)
+    lines: list[str] = []
+    for text in tables(data, arguments.corpora, arguments.work):
+        print(text, flush=True)
+        lines.append(text)
+    if arguments.out is not None:
+        arguments.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def tables(data: CompactData, corpora: Path, work: Path) -> Iterator[str]:
+    """Markdown, a line at a time."""
+    yield "### Voice, six speaker folds: mean recall in % [95 % over speakers]\n"
+    yield "| | RAVDESS (8) | javanese (6) | EmoDB (6) |\n|---|---|---|---|"
+    yield from voice_rows(data)
+    yield "\n### Voice of a corpus that nothing was fitted to\n"
+    yield "| | RAVDESS (8) | javanese (6) | EmoDB (6) |\n|---|---|---|---|"
+    yield from unseen_corpus_rows(data, corpora, work)
+    yield "\n### Javanese films, one of 6 speakers left out\n"
+    yield "| | face | voice | both | conflict AUROC | opposite valence |\n|---|---|---|---|---|---|"
+    yield from film_rows(data)
+
+
+# ---- the voice --------------------------------------------------------------------------------
+
+
+def voice_rows(data: CompactData) -> Iterator[str]:
+    plain, folds = data.voices.samples, data.tuned.folds
+    last = replace_embeddings(plain, plain.embeddings[:, LAST_BLOCK])
+    variants: dict[str, tuple[Samples, HeadFit]] = {
+        "last block as published, ridge regression": (last, fit_ridge),
+        "… on whitened features": (last, fit_voice_head),
+        "three blocks as published, whitened": (plain, fit_voice_head),
+    }
+    for name, (samples, fit) in variants.items():
+        probs = by_fold(samples, folds, fit)
+        yield voice_row(name, data, mean_by_clip(data.voices.clip_ids, probs))
+    yield voice_row("… and tuned (shipped)", data, data.tuned.all_posteriors())
+    known = plain.corpora != "ravdess"
+    probs = by_fold(plain, folds, fit_voice_head, known)
+    named = "three blocks as published, nothing fitted to RAVDESS"
+    yield voice_row(named, data, mean_by_clip(data.voices.clip_ids, probs), ("javanese", "emodb"))
+
+
+def fit_ridge(samples: Samples) -> LinearHead:
+    """Multinomial ridge regression on standardised features, penalty as formerly shipped."""
+    mean, scale = samples.embeddings.mean(axis=0), samples.embeddings.std(axis=0) + 1e-6
+    x = (samples.embeddings - mean) / scale
+    shape = (8, x.shape[1])
+    weight, bias = fit_softmax(x, samples, np.zeros(shape), np.full(shape[1], 50.0))
+    return LinearHead(mean, scale, weight, bias)
+
+
+def replace_embeddings(samples: Samples, embeddings: DoubleArray) -> Samples:
+    return Samples(embeddings, samples.labels, samples.emotions, samples.speakers, samples.corpora)
+
+
+def by_fold(
+    samples: Samples, folds: np.ndarray, fit: HeadFit, known: np.ndarray | None = None
+) -> DoubleArray:
+    """Probabilities of every row by a head fitted on the other folds (and on `known` rows only)."""
+    probs = np.empty((len(folds), 8))
+    for fold in np.unique(folds):
+        held = folds == fold
+        kept = ~held if known is None else ~held & known
+        probs[held] = fit(samples.where(kept))(samples.embeddings[held])
+    return probs
+
+
+def voice_row(
+    name: str,
+    data: CompactData,
+    posteriors: dict[str, DoubleArray],
+    corpora: Sequence[str] = CORPORA,
+) -> str:
+    cells = [recall(data, posteriors, c) if c in corpora else "" for c in CORPORA]
+    return f"| {name} | {' | '.join(cells)} |"
+
+
+def recall(data: CompactData, posteriors: dict[str, DoubleArray], corpus: str) -> str:
+    samples = data.voices.samples
+    emotions = samples.emotions[samples.corpora == corpus][:1]
+    clips = [data.clips[key] for key in posteriors if data.clips[key].corpus == corpus]
+    probs = np.array([posteriors[clip.clip_id] for clip in clips])
+    labels = np.array([clip.labels.intended.position for clip in clips if clip.labels.intended])
+    guesses = restrict(probs, emotions).argmax(axis=1)
+    interval = cluster_bootstrap(
+        uar, (labels, guesses), np.array([str(clip.speaker_key) for clip in clips])
+    )
+    return f"{100 * interval.estimate:.1f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+
+
+def unseen_corpus_rows(data: CompactData, corpora: Path, work: Path) -> Iterator[str]:
+    plain = data.voices.samples
+    found: dict[str, DoubleArray] = {}
+    for corpus in CORPORA:
+        held = plain.corpora == corpus
+        probs = fit_voice_head(plain.where(~held))(plain.embeddings[held])
+        found.update(mean_by_clip(data.voices.clip_ids[held], probs))
+    yield voice_row("three blocks as published, whitened", data, found)
+    name = voice_name("without-emodb")
+    register_voices(work, ["without-emodb"])
+    clips = [c for n, archive in ARCHIVES.items() for c in read_clips(corpora, work, n, archive)]
+    samples, ids = read_channel(clips, work / "features.db", [name], data.lengths_s, 1)[name]
+    held = samples.corpora == "emodb"
+    probs = fit_voice_head(samples.where(~held))(samples.embeddings[held])
+    posteriors = mean_by_clip(np.array(ids)[held], probs)
+    yield voice_row("tuned on RAVDESS and javanese", data, posteriors, ("emodb",))
+
+
+# ---- both channels ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Films:
+    """Pairs, originals, and how they were scored."""
+
+    pairs: tuple[Pair, ...]
+    originals: tuple[Pair, ...]
+    scored: Scored
+
+    def row(self, name: str, scores: np.ndarray | None = None) -> str:
+        """One line of the table; `scores` stand in for the conflict model's."""
+        if scores is None:
+            scores = np.array(
+                [self.scored.conflict[p.face_clip_id, p.voice_clip_id] for p in self.pairs]
+            )
+        return f"| {name} | {' | '.join(self._emotions())} | {' | '.join(self._conflict(scores))} |"
+
+    def _emotions(self) -> list[str]:
+        labels = np.array([p.face_emotion.position for p in self.originals])
+        speakers = np.array([p.speaker for p in self.originals])
+        present = np.zeros((1, 8), dtype=bool)
+        present[0, np.unique(labels)] = True
+        channels = (
+            [self.scored.face[p.face_clip_id] for p in self.originals],
+            [self.scored.voice[p.voice_clip_id] for p in self.originals],
+            [self.scored.fused[p.face_clip_id, p.voice_clip_id] for p in self.originals],
+        )
+        cells = []
+        for probs in channels:
+            guesses = restrict(np.array(probs), present).argmax(axis=1)
+            i = cluster_bootstrap(uar, (labels, guesses), speakers)
+            cells.append(f"{100 * i.estimate:.1f} [{100 * i.low:.1f}, {100 * i.high:.1f}]")
+        return cells
+
+    def _conflict(self, scores: np.ndarray) -> list[str]:
+        truth = np.array([p.is_conflict for p in self.pairs])
+        speakers = np.array([p.speaker for p in self.pairs])
+        opposite = np.array(
+            [not p.is_conflict or p.bin is PairBin.OPPOSITE_VALENCE for p in self.pairs]
+        )
+        cells = []
+        for rows in (np.ones(len(truth), dtype=bool), opposite):
+            i = cluster_bootstrap(auroc, (truth[rows], scores[rows]), speakers[rows])
+            cells.append(f"{i.estimate:.3f} [{i.low:.3f}, {i.high:.3f}]")
+        return cells
+
+
+def film_rows(data: CompactData) -> Iterator[str]:
+    pairs, originals = make_all_pairs(data)
+    untuned = crossfit(data.faces, data.voices, pairs, originals)
+    yield Films(pairs, originals, untuned).row("voice network as published")
+    tuned = Films(pairs, originals, crossfit(data.faces, data.voices, pairs, originals, data.tuned))
+    yield tuned.row("tuned (shipped)")
+    face, voice = pair_posteriors(pairs, tuned.scored.face, tuned.scored.voice)
+    yield tuned.row("… conflict by bare soft agreement", 1 - (face * voice).sum(axis=1))
+    yield tuned.row("… conflict model fitted to cross-corpus pairs too", cross_corpus(data, pairs))
+
+
+def cross_corpus(data: CompactData, pairs: Sequence[Pair]) -> np.ndarray:
+    """Conflict scores where the model also learns from javanese faces beside others' voices.
+
+    The voices are those of RAVDESS and EmoDB speakers of the tested speaker's fold, by a head that
+    was fitted to none of that fold.
+    """
+    plain, folds = data.voices.samples, data.tuned.folds
+    scores = np.empty(len(pairs))
+    rng = np.random.default_rng(0)
+    for speaker in data.faces.speakers:
+        face, _ = data.faces.posteriors(frozenset({speaker}))
+        voice, sharpness = data.voices.posteriors(frozenset({speaker}))
+        train = [p for p in pairs if p.speaker != speaker]
+        f, v = pair_posteriors(train, face, voice)
+        truth = np.array([p.is_conflict for p in train])
+        held = folds == int(folds[plain.speakers == speaker][0])
+        head = fit_voice_head(plain.where(~held))
+        others = held & (plain.corpora != AV_CORPUS)
+        probs = power(head(plain.embeddings[others]), sharpness)
+        heard = mean_by_clip(data.voices.clip_ids[others], probs)
+        extra = draw_pairs(data, train, heard, rng)
+        f = np.concatenate([f, [face[a] for a, _, _ in extra]])
+        v = np.concatenate([v, [heard[b] for _, b, _ in extra]])
+        truth = np.concatenate([truth, [differ for _, _, differ in extra]])
+        model = fit_conflict(f, v, truth, CONFLICT_PENALTY)
+        rows = [i for i, p in enumerate(pairs) if p.speaker == speaker]
+        voice.update(data.tuned.posteriors(speaker, sharpness))
+        scores[rows] = model(*pair_posteriors([pairs[i] for i in rows], face, voice))
+    return scores
+
+
+def draw_pairs(
+    data: CompactData,
+    train: Sequence[Pair],
+    heard: dict[str, DoubleArray],
+    rng: np.random.Generator,
+) -> list[tuple[str, str, bool]]:
+    """As many random pairs of javanese faces and others' voices, half of them matches."""
+    faces = sorted({p.face_clip_id for p in train})
+    voices, found = sorted(heard), []
+    while len(found) < len(train):
+        a, b = faces[rng.integers(len(faces))], voices[rng.integers(len(voices))]
+        differ = data.clips[a].labels.intended is not data.clips[b].labels.intended
+        wanted = sum(d for _, _, d in found) * 2 <= len(found)
+        if differ is wanted:
+            found.append((a, b, differ))
+    return found
+
+
+if __name__ == "__main__":
+    main()
