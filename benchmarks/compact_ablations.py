@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from benchmarks.compact_curves import HeadFit, curve_rows, recall
 from recipes.compact_data import (
     CompactData,
     make_all_pairs,
@@ -32,7 +33,14 @@ from recipes.crossfit import (
     mean_by_clip,
     pair_posteriors,
 )
-from recipes.fitting import Samples, fit_conflict, fit_softmax, fit_voice_head, power, restrict
+from recipes.fitting import (
+    Samples,
+    fit_conflict,
+    fit_softmax,
+    fit_voice_head,
+    power,
+    restrict,
+)
 from recipes.voice_data import ARCHIVES
 
 from facevoice.data.pairs import Pair, PairBin
@@ -43,7 +51,6 @@ from facevoice.types import DoubleArray
 
 LAST_BLOCK = slice(2048, 3072)
 CORPORA = ("ravdess", "javanese", "emodb")
-HeadFit = Callable[[Samples], LinearHead]
 
 
 def main() -> None:
@@ -75,6 +82,9 @@ def tables(data: CompactData, corpora: Path, work: Path) -> Iterator[str]:
     yield "\n### Voice of a corpus that nothing was fitted to\n"
     yield "| | RAVDESS (8) | javanese (6) | EmoDB (6) |\n|---|---|---|---|"
     yield from unseen_corpus_rows(data, corpora, work)
+    yield "\n### Learning curves: speakers of the same corpus learnt from, mean recall in %\n"
+    yield "| | | | | |\n|---|---|---|---|---|"
+    yield from curve_rows(data)
     yield "\n### Javanese films, one of 6 speakers left out\n"
     yield "| | face | voice | both | conflict AUROC | opposite valence |\n|---|---|---|---|---|---|"
     yield from film_rows(data)
@@ -134,19 +144,6 @@ def voice_row(
 ) -> str:
     cells = [recall(data, posteriors, c) if c in corpora else "" for c in CORPORA]
     return f"| {name} | {' | '.join(cells)} |"
-
-
-def recall(data: CompactData, posteriors: dict[str, DoubleArray], corpus: str) -> str:
-    samples = data.voices.samples
-    emotions = samples.emotions[samples.corpora == corpus][:1]
-    clips = [data.clips[key] for key in posteriors if data.clips[key].corpus == corpus]
-    probs = np.array([posteriors[clip.clip_id] for clip in clips])
-    labels = np.array([clip.labels.intended.position for clip in clips if clip.labels.intended])
-    guesses = restrict(probs, emotions).argmax(axis=1)
-    interval = cluster_bootstrap(
-        uar, (labels, guesses), np.array([str(clip.speaker_key) for clip in clips])
-    )
-    return f"{100 * interval.estimate:.1f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
 
 
 def unseen_corpus_rows(data: CompactData, corpora: Path, work: Path) -> Iterator[str]:
