@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +95,7 @@ def tables(data: CompactData, corpora: Path, work: Path) -> Iterator[str]:
 
 def voice_rows(data: CompactData) -> Iterator[str]:
     plain, folds = data.voices.samples, data.tuned.folds
-    last = replace_embeddings(plain, plain.embeddings[:, LAST_BLOCK])
+    last = replace(plain, embeddings=plain.embeddings[:, LAST_BLOCK])
     variants: dict[str, tuple[Samples, HeadFit]] = {
         "last block as published, ridge regression": (last, fit_ridge),
         "… on whitened features": (last, fit_voice_head),
@@ -118,10 +118,6 @@ def fit_ridge(samples: Samples) -> LinearHead:
     shape = (8, x.shape[1])
     weight, bias = fit_softmax(x, samples, np.zeros(shape), np.full(shape[1], 50.0))
     return LinearHead(mean, scale, weight, bias)
-
-
-def replace_embeddings(samples: Samples, embeddings: DoubleArray) -> Samples:
-    return Samples(embeddings, samples.labels, samples.emotions, samples.speakers, samples.corpora)
 
 
 def by_fold(

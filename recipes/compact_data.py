@@ -6,7 +6,7 @@ since lengths give conflicts away.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -66,10 +66,14 @@ def register_voices(work: Path, parts: Sequence[str]) -> None:
             register_backbone(voice_name(part), _factory(part, path))
 
 
-def _factory(part: str, path: Path):  # type: ignore[no-untyped-def]
+def _factory(part: str, path: Path) -> Callable[[int], CompactVoice]:
+    changes = {"name": voice_name(part)}
+    if part == PUBLISHED:  # it has heard none of the corpora
+        changes |= {"license": "MIT (OpenAI Whisper)", "training_corpora": ()}
+
     def build(num_threads: int) -> CompactVoice:
         voice = CompactVoice(num_threads=num_threads, network=path)
-        voice.spec = replace(voice.spec, name=voice_name(part))  # type: ignore[misc]
+        voice.spec = replace(voice.spec, **changes)
         return voice
 
     return build
@@ -88,9 +92,12 @@ def read_data(corpora: Path, work: Path, jobs: int) -> CompactData:
     parts = (PUBLISHED, ALL, *folds)
     register_voices(work, parts)
     heard = [c for part in found.values() for c in part]
-    voices = read_channel(heard, store, [voice_name(part) for part in parts], lengths_s, 1)
+    # In this process: others don't know the networks that were registered just now.
+    voices = read_channel(heard, store, [voice_name(part) for part in parts], lengths_s, jobs=1)
     clips = clips_by_id(heard)
     plain, plain_ids = voices[voice_name(PUBLISHED)]
+    if any(ids != plain_ids for _, ids in voices.values()):
+        raise SystemExit(f"{store}: the voice networks have embedded different windows; delete it")
     tuned = TunedVoices(
         tuple(voices[voice_name(part)][0] for part in folds),
         plain_ids,

@@ -13,24 +13,19 @@ from pathlib import Path
 
 from recipes.weights_index import store_weights
 
-LICENSES = {
-    "face": "research use (trained on FER2013)",
-    "voice": "CC BY-NC-SA 4.0 (OpenAI Whisper, MIT; tuned on RAVDESS, Javanese and EmoDB)",
-}
-TRAINING_CORPORA: dict[str, tuple[str, ...]] = {
-    "face": ("fer2013",),
-    "voice": ("emodb", "javanese", "ravdess"),
-}
+from facevoice.features.compact import CompactFace, CompactVoice
+
+SPECS = {"face": CompactFace.spec, "voice": CompactVoice.spec}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    for name in LICENSES:
+    for name in SPECS:
         parser.add_argument(f"--{name}", type=Path)
     arguments = vars(parser.parse_args())
-    for name, license_text in LICENSES.items():
+    for name, spec in SPECS.items():
         path: Path | None = arguments[name]
         if path is not None:
             content = path.read_bytes()
@@ -38,9 +33,9 @@ def main() -> None:
                 name,
                 f"{name}.onnx",
                 content,
-                license=license_text,
+                license=spec.license,
                 card=f"{name}.md",
-                training_corpora=TRAINING_CORPORA[name],
+                training_corpora=spec.training_corpora,
             )
 
 

@@ -164,7 +164,8 @@ def fit(
         optimizer, lambda step: _rate(step / num_steps, config.warmup)
     )
     for epoch in range(1, config.epochs + 1):
-        net.train(), head.train()
+        net.train()
+        head.train()
         drawn = draw_clips(clips, config.takes_per_cell, rng)
         part = samples.where(drawn)
         weights = clip_weights(part, config.corpus_power)

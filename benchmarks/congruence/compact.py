@@ -48,7 +48,7 @@ def used_backbones() -> tuple[UsedBackbone, ...]:
     folds = [create_backbone(voice_name(f"fold{k}")) for k in range(NUM_FOLDS)]
     return (
         UsedBackbone(backbone_id(face), face.spec.training_corpora),
-        UsedBackbone(backbone_id(published), ()),
+        UsedBackbone(backbone_id(published), published.spec.training_corpora),
         *(UsedBackbone(backbone_id(b), ("other folds' speakers",)) for b in folds),
     )
 

@@ -41,7 +41,7 @@ class CompactFace:
         name="compact-face",
         modality=Modality.VIDEO,
         dim=FACE_DIM,
-        license="FER2013: research use",
+        license="research use (trained on FER2013)",
         training_corpora=("fer2013",),
         preprocessing="grey-central-1",
     )

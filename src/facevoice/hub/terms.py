@@ -10,6 +10,7 @@ from typing import Final
 
 from facevoice.data.registry import corpus_names, create_corpus
 from facevoice.errors import ConfigError
+from facevoice.features.compact import CompactFace, CompactVoice
 from facevoice.features.pretrained import PRETRAINED
 from facevoice.models.checkpoint_info import CheckpointInfo
 
@@ -58,8 +59,7 @@ _PATTERNS: Final = (
 _FREE: Final = re.compile(r"\b(mit|apache|bsd|odbl|odc|cc0|gpl|public domain|cc[ -]by)\b")
 _UNRESTRICTED: Final = License(None)
 _PACKAGE_BACKBONES: Final = {
-    "compact-face": "research use (trained on FER2013)",
-    "compact-voice": "CC BY-NC-SA 4.0 (tuned on RAVDESS, Javanese and EmoDB)",
+    spec.name: spec.license for spec in (CompactFace.spec, CompactVoice.spec)
 }
 
 
