@@ -28,9 +28,9 @@ from facevoice.media.audio import read_audio
 from facevoice.media.probe import probe
 from facevoice.media.video import read_frames, regular_times
 from facevoice.perception.detect import create_detector
+from facevoice.perception.reading import read_windows
 from facevoice.perception.speech import read_speech
 from facevoice.perception.track import track_faces
-from facevoice.pipeline import read_windows
 
 
 def parts(path: Path) -> dict[str, tuple[Callable[[], object], float]]:

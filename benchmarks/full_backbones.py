@@ -40,7 +40,7 @@ from facevoice.media.probe import probe
 from facevoice.models.network import FusionNetwork, count_parameters
 from facevoice.models.network_config import FUSIONS, NetworkConfig
 from facevoice.perception.detect import create_detector
-from facevoice.pipeline import read_windows
+from facevoice.perception.reading import read_windows
 from facevoice.types import FloatArray, Window
 
 # As published: MCG-NJU/videomae-base and jonatasgrosman/wav2vec2-large-xlsr-53-english.

@@ -6,18 +6,19 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from typer.testing import CliRunner
 
 import facevoice
 from builders import make_prediction, make_report
-from facevoice import cli
-from facevoice.config import AnalyzerConfig
+from facevoice import cli, cli_analyze
+from facevoice.batch import AnalyzerSetup
 from facevoice.errors import UnreadableMediaError, WeightsError
 from facevoice.labels import Emotion, Outcome, Reason
 from facevoice.report import from_json, read_report
-from facevoice.results import Report
+from facevoice.results import ModelId, Prediction, Report
 
 runner = CliRunner()
 
@@ -25,13 +26,22 @@ runner = CliRunner()
 class FakeAnalyzer:
     """Answers by file name: `good*` conflicts, `stop*` is interrupted, anything else fails."""
 
-    def __init__(self, config: AnalyzerConfig, num_threads: int) -> None:
-        self.config = config
-        self.num_threads = num_threads
+    models: ClassVar = {"voice": ModelId("v", "0" * 64)}
+
+    def __init__(self, setup: AnalyzerSetup) -> None:
+        self.config = setup.config
+        self.num_threads = setup.num_threads
+        self.analyzed: list[str] = []
 
     def analyze(
-        self, path: str | Path, *, on_progress: Callable[[float], None] | None = None
+        self,
+        path: str | Path,
+        *,
+        on_progress: Callable[[float], None] | None = None,
+        on_window: Callable[[Prediction], None] | None = None,
+        **_: object,
     ) -> Report:
+        self.analyzed.append(Path(path).name)
         name = Path(path).name
         if name.startswith("stop"):
             raise KeyboardInterrupt
@@ -48,6 +58,9 @@ class FakeAnalyzer:
             start_s=2,
             end_s=6,
         )
+        if on_window is not None:
+            on_window(conflict)
+            on_window(no_face)
         return make_report(conflict, no_face, path=str(path))
 
 
@@ -64,11 +77,11 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[FakeAnalyzer]:
     """The analyzers that the command line has built."""
     analyzers: list[FakeAnalyzer] = []
 
-    def create(config: AnalyzerConfig, num_threads: int, *_model: object) -> FakeAnalyzer:
-        analyzers.append(FakeAnalyzer(config, num_threads))
+    def create(setup: AnalyzerSetup) -> FakeAnalyzer:
+        analyzers.append(FakeAnalyzer(setup))
         return analyzers[-1]
 
-    monkeypatch.setattr(cli, "create_analyzer", create)
+    monkeypatch.setattr(cli_analyze, "create_analyzer", create)
     monkeypatch.setenv("COLUMNS", "80")
     return analyzers
 
@@ -79,7 +92,7 @@ def folder(tmp_path: Path, made: list[FakeAnalyzer]) -> Path:
     root = tmp_path / "in"
     (root / "sub").mkdir(parents=True)
     for name in ("good1.mp4", "bad.mp4", "sub/good1.mp4"):
-        (root / name).touch()
+        (root / name).write_text(name)
     return root
 
 
@@ -87,6 +100,12 @@ def run(*arguments: str | Path, code: int = 0) -> tuple[str, str]:
     result = runner.invoke(cli.app, [str(a) for a in arguments])
     assert result.exit_code == code, (result.output, result.exception)
     return result.stdout, result.stderr
+
+
+def shown(out: Path) -> list[str]:
+    """Files below a folder, without those that only remember what is done."""
+    files = (p.relative_to(out) for p in out.rglob("*") if p.is_file())
+    return sorted(p.as_posix() for p in files if p.parts[0] != cli_analyze.CACHE_NAME)
 
 
 def test_version() -> None:
@@ -130,7 +149,7 @@ def test_missing_file_gives_exit_1(folder: Path) -> None:
 def test_out_writes_all_formats_and_mirrors_the_tree(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run("analyze", folder, "--out", out, code=1)
-    assert {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()} == {
+    assert set(shown(out)) == {
         "good1.json",
         "good1.csv",
         "bad.json",
@@ -152,14 +171,14 @@ def test_repeated_runs_write_the_same_bytes(folder: Path, tmp_path: Path) -> Non
     contents = []
     for name in ("one", "two"):
         run("analyze", folder, "--out", tmp_path / name, code=1)
-        files = sorted(p for p in (tmp_path / name).rglob("*") if p.is_file())
+        files = [tmp_path / name / file for file in shown(tmp_path / name)]
         contents.append([(p.relative_to(tmp_path / name), p.read_bytes()) for p in files])
     assert contents[0] == contents[1]
 
 
 def test_out_with_one_format(folder: Path, tmp_path: Path) -> None:
     run("analyze", folder / "good1.mp4", "--out", tmp_path / "out", "--format", "json")
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["good1.json"]
+    assert shown(tmp_path / "out") == ["good1.json"]
 
 
 def test_json_on_standard_output_is_one_report_a_line(folder: Path) -> None:
@@ -205,7 +224,7 @@ def test_interruption_keeps_what_is_done_and_exits_130(folder: Path, tmp_path: P
     files = [folder / name for name in ("good1.mp4", "stop.mp4", "bad.mp4")]
     _, stderr = run("analyze", *files, "--out", out, code=130)
     assert "1 of 3 files" in stderr
-    assert sorted(p.name for p in out.iterdir()) == ["good1.csv", "good1.json", "windows.csv"]
+    assert shown(out) == ["good1.csv", "good1.json", "windows.csv"]
 
 
 def test_settings_come_from_file_then_options(
@@ -220,7 +239,7 @@ def test_settings_come_from_file_then_options(
     windows = [(m.config.windows.length_s, m.config.windows.hop_s) for m in made]
     assert windows == [(3.0, 1.0), (5.0, 2.5), (4.0, 2.0)]
     assert made[0].config.faces.sample_rate_hz == 4.0
-    assert [m.num_threads for m in made] == [2, 1, 1]
+    assert [m.num_threads for m in made] == [2, None, None]
 
 
 @pytest.mark.parametrize(
@@ -251,7 +270,7 @@ def test_damaged_weights_are_said_without_traceback(
     def create(*_: object) -> FakeAnalyzer:
         raise WeightsError("face.onnx: wrong SHA-256")
 
-    monkeypatch.setattr(cli, "create_analyzer", create)
+    monkeypatch.setattr(cli_analyze, "create_analyzer", create)
     _, stderr = run("analyze", folder, code=1)
     assert "wrong SHA-256" in stderr
     assert "Traceback" not in stderr
@@ -277,3 +296,72 @@ def test_models_lists_licence_and_hash_of_every_weights_file() -> None:
         assert name in stdout
         assert entry["sha256"] in stdout
     assert stdout.count("intact") == len(index)
+
+
+def test_what_is_done_is_not_done_again(
+    folder: Path, tmp_path: Path, made: list[FakeAnalyzer]
+) -> None:
+    out = tmp_path / "out"
+    (folder / "stop.mp4").write_text("stop")
+    _, stderr = run("analyze", folder, "--jobs", "1", "--out", out, code=130)
+    assert "2 of 4 files are done and kept. Run again to go on." in " ".join(stderr.split())
+    (folder / "stop.mp4").write_text("changed")
+    (folder / "stop.mp4").rename(folder / "good9.mp4")
+    stdout, _ = run("analyze", folder, "--jobs", "1", "--out", out, code=1)
+    assert "4 files (2 done before): 3 conflict, 1 failed" in stdout
+    assert "unreadable_media" in stdout
+    assert [m.analyzed for m in made] == [
+        ["bad.mp4", "good1.mp4", "stop.mp4"],
+        ["good9.mp4", "good1.mp4"],
+    ]
+    (folder / "sub" / "good1.mp4").rename(folder / "good2.mp4")
+    run("analyze", folder, "--jobs", "1", "--out", out, code=1)
+    assert made[2].analyzed == []  # a file that has moved is known by its content
+    assert json.loads((out / "good2.json").read_text())["file"]["path"] == str(folder / "good2.mp4")
+    run("analyze", folder, "--jobs", "1", "--out", out, "--again", code=1)
+    assert len(made[3].analyzed) == 4
+    run("analyze", folder, "--jobs", "1", "--out", out, "--window", "3", code=1)
+    assert len(made[4].analyzed) == 4  # other settings are other results
+
+
+def test_equal_contents_are_analysed_once(
+    folder: Path, tmp_path: Path, made: list[FakeAnalyzer]
+) -> None:
+    (folder / "good2.mp4").write_text("good1.mp4")
+    run("analyze", folder, "--jobs", "1", "--cache", tmp_path / "cache", code=1)
+    assert made[0].analyzed == ["bad.mp4", "good1.mp4", "good1.mp4"]
+
+
+def test_windows_come_as_json_lines_as_they_are_done(folder: Path) -> None:
+    stdout, _ = run("analyze", folder / "good1.mp4", "--format", "jsonl")
+    lines = [json.loads(line) for line in stdout.splitlines()]
+    assert [line["outcome"] for line in lines] == ["conflict", "insufficient"]
+    assert {line["file"] for line in lines} == {str(folder / "good1.mp4")}
+
+
+def test_known_windows_come_as_json_lines_too(folder: Path, tmp_path: Path) -> None:
+    arguments = ["analyze", folder / "good1.mp4", "--format", "jsonl", "--cache", tmp_path / "c"]
+    first, _ = run(*arguments)
+    assert run(*arguments)[0] == first
+
+
+def test_many_files_are_shown_in_a_line_each(folder: Path) -> None:
+    for number in range(9):
+        (folder / f"good{number}.mp4").write_text(str(number))
+    stdout, _ = run("analyze", folder, "--jobs", "1", code=1)
+    assert f"{folder / 'good3.mp4'} conflict, 2 windows" in " ".join(stdout.split())
+    assert "0:00.0" not in stdout
+    assert "11 files: 10 conflict, 1 failed" in stdout
+    assert "failed: unreadable_media" in stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--backend", "cloud"], "unknown backend 'cloud'; known: local, ray"),
+        (["--format", "parquet"], "--format parquet needs --out DIR"),
+    ],
+)
+def test_wrong_batch_settings(folder: Path, arguments: list[str], words: str) -> None:
+    _, stderr = run("analyze", folder, *arguments, code=2)
+    assert words in stderr

@@ -24,6 +24,9 @@ class FacesConfig:
     """Name in the detector registry."""
     sample_rate_hz: float = 5.0
     """Frames per second of media time in which faces are followed and cropped."""
+    exact_frames: bool = False
+    """Take the very frame on display at each sampled time. Otherwise one at most half a sampling
+    period away will do, if the decoder can then leave out a frame on which no other depends."""
     detect_rate_hz: float = 1.25
     """Full detections per second; in the sampled frames between, known faces are followed."""
     max_side_px: int = 640
@@ -162,6 +165,8 @@ def _build(kind: type[Any], values: object, where: str) -> Any:
             raise ConfigError(f"{where}: {name} = {value!r} is not a number")
         if wanted == "int" and not isinstance(value, int):
             raise ConfigError(f"{where}: {name} = {value!r} is not a whole number")
+        if wanted == "bool" and not isinstance(value, bool):
+            raise ConfigError(f"{where}: {name} = {value!r} is neither true nor false")
         if wanted == "str" and not isinstance(value, str):
             raise ConfigError(f"{where}: {name} = {value!r} is not text")
     return kind(**values)

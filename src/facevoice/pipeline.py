@@ -4,65 +4,61 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-import numpy as np
+from typing import Protocol
 
 from facevoice.assembly import Assembly, assemble
 from facevoice.config import AnalyzerConfig
 from facevoice.errors import ConfigError
 from facevoice.features.extract import extract
-from facevoice.labels import Modality, Outcome, Reason, Status
-from facevoice.media.audio import read_audio
+from facevoice.labels import Outcome
+from facevoice.machine import num_cpus
 from facevoice.media.probe import file_sha256, probe
-from facevoice.media.video import read_frames, regular_times
-from facevoice.models.compact import Posteriors, Thresholds
-from facevoice.models.decision import choose_outcome, decide, weigh_evidence
+from facevoice.models.decision import decide, weigh_evidence
 from facevoice.models.family import COMPACT
-from facevoice.perception.detect import FaceDetector, create_detector
-from facevoice.perception.speech import read_speech, vad_model_id
-from facevoice.perception.track import track_faces
-from facevoice.perception.windows import cut_windows
+from facevoice.perception.detect import create_detector
+from facevoice.perception.reading import read_windows
+from facevoice.perception.speech import vad_model_id
 from facevoice.results import ModelId, Prediction, Report
-from facevoice.types import ChannelPosterior, DoubleArray, MediaInfo, Window
+from facevoice.summarize import file_status, summarize, with_stream_reasons
+from facevoice.types import MediaInfo, ResumePoint, Window
 from facevoice.version import VERSION
 
 ProgressCallback = Callable[[float], None]
+WindowCallback = Callable[[Prediction], None]
 
 
-@dataclass(frozen=True, slots=True)
-class _Damage:
-    """Collects what the decoders complain of."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """What one window says, and what it takes to begin with this window another time."""
 
-    messages: list[str] = field(default_factory=list)
+    prediction: Prediction
+    begin: ResumePoint
+    has_video: bool
 
 
-def read_windows(
-    info: MediaInfo,
-    detector: FaceDetector,
-    config: AnalyzerConfig,
-    on_damage: Callable[[str], None] | None = None,
-) -> Iterator[Window]:
-    """Steps 2 to 4: decode, find faces and speech, cut. Training takes its windows from here too.
+class Journal(Protocol):
+    """Keeps what an analysis has come to, so that it can go on after an interruption."""
 
-    Raises:
-        UnreadableMediaError: a stream that the container promises can't be decoded at all.
-    """
-    faces = speech = None
-    if info.has_video:
-        times = regular_times(info.duration_s, config.faces.sample_rate_hz)
-        frames = read_frames(
-            info.path,
-            times,
-            tolerance_s=0.5 / config.faces.sample_rate_hz,
-            max_side_px=config.faces.max_side_px,
-            on_damage=on_damage,
-        )
-        faces = track_faces(frames, detector, config.faces)
-    if info.has_audio:
-        speech = read_speech(read_audio(info.path, on_damage=on_damage))
-    return cut_windows(info.duration_s, faces, speech, config.windows, config.faces, config.speech)
+    @property
+    def predictions(self) -> Sequence[Prediction]:
+        """Of an earlier run, up to where this one goes on."""
+        ...
+
+    @property
+    def start(self) -> ResumePoint | None:
+        """Where to go on; None to begin at the start."""
+        ...
+
+    @property
+    def damage(self) -> Sequence[str]:
+        """What the decoders complained of in the earlier run."""
+        ...
+
+    def add(self, step: Step, damage: Sequence[str]) -> None:
+        """Take the next window, and all complaints so far."""
+        ...
 
 
 class Analyzer:
@@ -73,7 +69,9 @@ class Analyzer:
         checkpoint: a checkpoint of `facevoice train`, or a folder of `facevoice export`, which
             needs no torch; None for the compact model of the package.
         backbones: in place of those that the checkpoint names, see `facevoice.assembly.assemble`.
-        num_threads: threads each network may use.
+        num_threads: threads that one file may use; None for as many as there are processors. More
+            than one let decoding, perception and networks overlap; the results are the same. The
+            networks of a checkpoint use as many, those of the package one each.
 
     Raises:
         ConfigError: a setting names an unknown model, detector or backbone.
@@ -88,7 +86,7 @@ class Analyzer:
         *,
         checkpoint: str | Path | None = None,
         backbones: Sequence[str] = (),
-        num_threads: int = 1,
+        num_threads: int | None = None,
     ) -> None:
         config = config or AnalyzerConfig()
         if checkpoint is None and config.model != COMPACT:
@@ -97,7 +95,10 @@ class Analyzer:
                 "folder, with --checkpoint"
             )
         folder = None if checkpoint is None else Path(checkpoint)
-        self._assembly = assemble(folder, backbones, num_threads=num_threads)
+        self._num_threads = num_cpus() if num_threads is None else num_threads
+        # The package's networks are too small to gain by threads, and others need the cores.
+        per_network = 1 if folder is None else self._num_threads
+        self._assembly = assemble(folder, backbones, num_threads=per_network)
         self.config = replace(config, model=self._assembly.model.name)
         self._detector = create_detector(
             self.config.faces.detector,
@@ -131,45 +132,102 @@ class Analyzer:
 
     def stream(self, path: str | Path) -> Iterator[Prediction]:
         """Predictions window by window, as the file is read; see `analyze` for what is raised."""
-        return self._predictions(probe(path), None)
+        for step in self.steps(probe(path)):
+            yield step.prediction
 
-    def analyze(self, path: str | Path, *, on_progress: ProgressCallback | None = None) -> Report:
+    def steps(
+        self,
+        info: MediaInfo,
+        *,
+        start: ResumePoint | None = None,
+        on_damage: Callable[[str], None] | None = None,
+    ) -> Iterator[Step]:
+        """Predictions of a probed file with what it takes to go on after an interruption.
+
+        Args:
+            info: from `probe`.
+            start: `Step.begin` of an earlier run over the same content with the same settings:
+                gives what that run gave, or would have given, from that window on.
+            on_damage: called with what the decoders complain of; perhaps from another thread.
+
+        Raises:
+            MediaError: see `analyze`.
+        """
+        number = 0 if start is None else start.window
+        windows = read_windows(
+            info,
+            self._detector,
+            self.config,
+            on_damage,
+            num_threads=self._num_threads,
+            start=start,
+        )
+        for window in windows:
+            prediction = with_stream_reasons(self.predict(window), info)
+            yield Step(prediction, ResumePoint(number, window.face_memory), info.has_video)
+            number += 1
+
+    def analyze(
+        self,
+        path: str | Path,
+        *,
+        on_progress: ProgressCallback | None = None,
+        on_window: WindowCallback | None = None,
+        journal: Journal | None = None,
+        sha256: str | None = None,
+    ) -> Report:
         """Analyse one file.
 
         Args:
             path: a video or audio file.
             on_progress: called with the seconds of media done so far.
+            on_window: called with each window as soon as it is done; those that the journal holds
+                come first.
+            journal: takes every window as it is done, and gives those of an interrupted run.
+            sha256: of the file's content, if it is known already.
 
         Raises:
             MediaNotFoundError, EmptyMediaError, UnreadableMediaError, NoStreamError: the file
                 can't be read; the message names it and the remedy.
         """
         info = probe(path)
-        damage = _Damage()
-        predictions: list[Prediction] = []
-        for prediction in self._predictions(info, damage.messages.append):
-            predictions.append(prediction)
+        damage = [] if journal is None else list(journal.damage)
+        predictions = [] if journal is None else list(journal.predictions)
+        start = None if journal is None else journal.start
+        if on_window is not None:
+            for prediction in predictions:
+                on_window(prediction)
+        if on_progress is not None:
+            on_progress(predictions[-1].end_s if predictions else 0.0)
+        for step in self.steps(info, start=start, on_damage=damage.append):
+            predictions.append(step.prediction)
+            if journal is not None:
+                journal.add(step, damage)
+            if on_window is not None:
+                on_window(step.prediction)
             if on_progress is not None:
-                on_progress(prediction.end_s)
-        return self._report(info, predictions, damage)
+                on_progress(step.prediction.end_s)
+        sha256 = sha256 or file_sha256(info.path)
+        return self.report(info, sha256, predictions, damaged=bool(damage))
 
-    def _predictions(
-        self, info: MediaInfo, on_damage: Callable[[str], None] | None
-    ) -> Iterator[Prediction]:
-        for window in read_windows(info, self._detector, self.config, on_damage):
-            yield with_stream_reasons(self.predict(window), info)
+    def report(
+        self, info: MediaInfo, sha256: str, predictions: Sequence[Prediction], *, damaged: bool
+    ) -> Report:
+        """Step 8: all windows of a file as its report.
 
-    def _report(self, info: MediaInfo, predictions: list[Prediction], damage: _Damage) -> Report:
+        Args:
+            info: the probed file.
+            sha256: of its content.
+            predictions: of all its windows, in order.
+            damaged: whether the decoders complained.
+        """
         counts = Counter(p.outcome for p in predictions)
         return Report(
             path=str(info.path),
-            sha256=file_sha256(info.path),
+            sha256=sha256,
             media=info,
             status=file_status(
-                info,
-                predictions,
-                damaged=bool(damage.messages),
-                modalities=self._assembly.modalities,
+                info, predictions, damaged=damaged, modalities=self._assembly.modalities
             ),
             error=None,
             windows=tuple(predictions),
@@ -180,88 +238,7 @@ class Analyzer:
             facevoice_version=VERSION,
         )
 
-    def _summarize(self, predictions: list[Prediction]) -> Prediction | None:
+    def _summarize(self, predictions: Sequence[Prediction]) -> Prediction | None:
         if not predictions:
             return None
         return summarize(predictions, self._assembly.model.thresholds)
-
-
-def with_stream_reasons(prediction: Prediction, info: MediaInfo) -> Prediction:
-    """Say "no such stream" rather than "no face" or "no speech" where the file lacks one."""
-    swaps = {}
-    if not info.has_video:
-        swaps[Reason.NO_FACE] = Reason.NO_VIDEO_STREAM
-    if not info.has_audio:
-        swaps[Reason.NO_SPEECH] = Reason.NO_AUDIO_STREAM
-    if not swaps:
-        return prediction
-    return replace(prediction, reasons=tuple(swaps.get(r, r) for r in prediction.reasons))
-
-
-def file_status(
-    info: MediaInfo,
-    predictions: list[Prediction],
-    *,
-    damaged: bool,
-    modalities: frozenset[Modality] = frozenset(Modality),
-) -> Status:
-    """What became of a file as a whole; a channel that the model doesn't read lacks nothing."""
-    if damaged:
-        return Status.TRUNCATED
-    if not info.has_video:
-        return Status.AUDIO_ONLY
-    if not info.has_audio:
-        return Status.VIDEO_ONLY
-    has_face = Modality.VIDEO not in modalities or any(p.face is not None for p in predictions)
-    has_voice = Modality.AUDIO not in modalities or any(p.voice is not None for p in predictions)
-    if has_face and has_voice:
-        return Status.OK
-    if has_face:
-        return Status.NO_SPEECH
-    return Status.NO_FACE if has_voice else Status.NO_FACE_NO_SPEECH
-
-
-def summarize(predictions: list[Prediction], thresholds: Thresholds | None) -> Prediction:
-    """Step 8: a whole file as one prediction, windows weighted by their coverage.
-
-    Conflict is the mean over the windows that have one, not a new comparison of mean
-    posteriors: a person may conflict for a minute and match for the rest.
-    """
-    face = _pool([p.face for p in predictions])
-    voice = _pool([p.voice for p in predictions])
-    fused = _pool([p.fused for p in predictions])
-    conflicts = [p.conflict for p in predictions if p.conflict is not None]
-    conflict = float(np.mean(conflicts)) if conflicts else None
-    posteriors = Posteriors(_probs(face), _probs(voice), _probs(fused), conflict)
-    outcome, reasons = choose_outcome(posteriors, thresholds)
-    if not conflicts:
-        everywhere = [set(p.reasons) for p in predictions]
-        reasons += tuple(r for r in Reason if all(r in found for found in everywhere))
-    lengths = np.array([p.end_s - p.start_s for p in predictions])
-    return Prediction(
-        start_s=predictions[0].start_s,
-        end_s=predictions[-1].end_s,
-        face=face,
-        voice=voice,
-        fused=fused,
-        conflict=conflict,
-        outcome=outcome,
-        reasons=reasons,
-        face_coverage=float(np.average([p.face_coverage for p in predictions], weights=lengths)),
-        speech_coverage=float(
-            np.average([p.speech_coverage for p in predictions], weights=lengths)
-        ),
-    )
-
-
-def _pool(channels: list[ChannelPosterior | None]) -> ChannelPosterior | None:
-    present = [c for c in channels if c is not None]
-    if not present:
-        return None
-    weights = np.array([c.coverage for c in present])
-    probs = np.average([c.probs for c in present], axis=0, weights=weights)
-    return ChannelPosterior(probs / probs.sum(), float(weights.sum() / len(channels)))
-
-
-def _probs(channel: ChannelPosterior | None) -> DoubleArray | None:
-    return None if channel is None else channel.probs

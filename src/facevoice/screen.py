@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Final
 
 from rich.console import Console
@@ -15,9 +17,10 @@ from rich.progress import Progress as ProgressDisplay
 from rich.text import Text
 
 from facevoice.batch import Progress, ProgressCallback
-from facevoice.labels import Outcome, Status
+from facevoice.labels import Status
 from facevoice.report import build_table, summarize_in_words
 from facevoice.report.table import OUTCOME_STYLES
+from facevoice.report.tally import Tally, count_noun
 from facevoice.results import Report
 
 _MAX_TABLE_WINDOWS: Final = 40
@@ -48,6 +51,25 @@ class Screen:
         style = "" if report.summary is None else OUTCOME_STYLES[report.summary.outcome]
         self.text.print(Text(summarize_in_words(report), style=style.replace("dim", "")))
         self.text.print()
+
+    def show_line(self, report: Report) -> None:
+        """Show one of many files in a line; of a failed file why, also when quiet."""
+        if report.status is Status.FAILED:
+            self.complain(summarize_in_words(report))
+        elif not self.quiet and report.summary is not None:
+            outcome = report.summary.outcome
+            line = Text(f"{report.path}  ", overflow="fold")
+            line.append(outcome.value, style=OUTCOME_STYLES[outcome])
+            line.append(f", {count_noun(len(report.windows), 'window')}")
+            self.text.print(line)
+
+    def show_tally(self, tally: Tally) -> None:
+        """Show what all files came to, as a line and a table."""
+        if self.quiet:
+            return
+        self.text.print(Text(tally.line(), overflow="fold"))
+        self.text.print()
+        self.text.print(tally.table())
 
     def say(self, message: str) -> None:
         """Say something unless quiet."""
@@ -85,41 +107,41 @@ def progress_bar(console: Console | None) -> Iterator[ProgressCallback | None]:
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=20),
-        TextColumn("{task.fields[seconds]}"),
+        TextColumn("{task.fields[note]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
     with ProgressDisplay(*columns, console=console, transient=True) as display:
-        task = display.add_task("", total=None, seconds="")
-        current = -1
+        task = display.add_task("", total=None, note="")
+        begun_s = time.monotonic()
+        current = ""
 
         def show(progress: Progress) -> None:
             nonlocal current
-            if progress.index != current:
-                current = progress.index
+            if progress.done_s is not None and progress.path != current:
+                current = progress.path
                 display.reset(task)
-            total = progress.duration_s
-            done_s = progress.done_s if total is None else min(progress.done_s, total)
+            completed, total, done = _amounts(progress)
+            speed = progress.media_s / max(time.monotonic() - begun_s, 1e-3)
+            number = progress.num_done + (progress.done_s is not None)
             display.update(
                 task,
-                description=f"{progress.index + 1}/{progress.num_files} {_short_name(progress)}",
-                completed=done_s,
+                description=f"{number}/{progress.num_files} {_short_name(progress)}",
+                completed=completed,
                 total=total,
-                seconds=f"{done_s:.0f}/{'?' if total is None else f'{total:.0f}'} s",
+                note=f"{done}{speed:.1f}× real time" if speed > 0 else done,
             )
 
         yield show
 
 
-def tally(reports: list[Report]) -> str:
-    """How many files came to which outcome."""
-    counts = {
-        outcome.value: sum(r.summary is not None and r.summary.outcome is outcome for r in reports)
-        for outcome in Outcome
-    }
-    counts["failed"] = sum(report.status is Status.FAILED for report in reports)
-    cells = [f"{number} {name}" for name, number in counts.items() if number]
-    return f"{len(reports)} files: {', '.join(cells)}"
+def _amounts(progress: Progress) -> tuple[float, float | None, str]:
+    """Completed and total for the bar, and how to say it: of one file seconds, else files."""
+    if progress.done_s is None:
+        return progress.num_done, progress.num_files, ""
+    total = progress.duration_s
+    done_s = progress.done_s if total is None else min(progress.done_s, total)
+    return done_s, total, f"{done_s:.0f}/{'?' if total is None else f'{total:.0f}'} s "
 
 
 def complain(message: str) -> None:
@@ -128,5 +150,5 @@ def complain(message: str) -> None:
 
 
 def _short_name(progress: Progress) -> str:
-    name = progress.path.name
+    name = PurePath(progress.path).name
     return name if len(name) <= _NAME_WIDTH else f"{name[: _NAME_WIDTH - 1]}…"

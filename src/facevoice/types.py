@@ -126,16 +126,50 @@ class FaceSighting:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class TrackMemory:
+    """What the tracker remembers of one person.
+
+    box (4,) x0 y0 x1 y1 px, looks (4, 4, 3) grey levels, velocity (2,) px/s of the box's centre.
+    """
+
+    track_id: int
+    box: FloatArray
+    looks: FloatArray
+    seen_s: float
+    confirmed_s: float
+    velocity: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceMemory:
+    """All that the tracker remembers between two frames, so that it can go on another time.
+
+    tracks: people known; next_id: the identity that a new one gets; thumbnail: of the last picture
+    float32 (9, 16, 3), None before the first; last_s: its time; next_detect_s, alert_until_s: when
+    a full search is due, and until when every frame is searched for missing faces.
+    """
+
+    tracks: tuple[TrackMemory, ...]
+    next_id: int
+    thumbnail: FloatArray | None
+    last_s: float
+    next_detect_s: float
+    alert_until_s: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class FrameFaces:
     """All faces of one sampled frame (possibly none), as the tracker knows them.
 
-    Boxes are in pixels of the picture as it was handed in, `width_px` × `height_px`.
+    Boxes are in pixels of the picture as it was handed in, `width_px` × `height_px`; `memory` is
+    the tracker's before this frame.
     """
 
     timestamp_s: float
     width_px: int
     height_px: int
     sightings: tuple[FaceSighting, ...]
+    memory: FaceMemory | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -174,7 +208,8 @@ class Window:
     speech_coverage: share of the window's length that is speech, in [0, 1];
     num_tracks: how many people's faces were seen;
     face_timestamps_s (T,), boxes (T, 4) as fractions of picture width and height, track_id:
-    of the leading face, None without faces.
+    of the leading face, None without faces;
+    face_memory: the face tracker's before the window's first frame, None without frames.
     """
 
     start_s: float
@@ -187,6 +222,7 @@ class Window:
     face_timestamps_s: DoubleArray | None = None
     boxes_xyxy_rel: FloatArray | None = None
     track_id: int | None = None
+    face_memory: FaceMemory | None = None
 
     def __post_init__(self) -> None:
         _check(self.end_s > self.start_s, f"Window: end {self.end_s} ≤ start {self.start_s}")
@@ -226,3 +262,15 @@ class ChannelPosterior:
             self.probs.shape == (NUM_EMOTIONS,) and abs(float(self.probs.sum()) - 1.0) < 1e-6,
             f"ChannelPosterior.probs must be ({NUM_EMOTIONS},) and sum to 1: {self.probs}",
         )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ResumePoint:
+    """Where to go on in a file so that everything from there on comes out as it would have.
+
+    window: number of the first window to read; face_memory: the tracker's before its first frame,
+    None where the file has no video.
+    """
+
+    window: int
+    face_memory: FaceMemory | None

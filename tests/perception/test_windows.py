@@ -61,7 +61,7 @@ def test_windows_tile_the_file(duration_s, windows):
         if k < len(spans) - 1:
             assert end_s - start_s == pytest.approx(windows.length_s)
             assert end_s < duration_s
-            assert spans[k + 1][0] <= end_s
+            assert spans[k + 1][0] <= end_s + 1e-9  # the rounding of sums
 
 
 @settings(deadline=None, max_examples=25)

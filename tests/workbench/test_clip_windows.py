@@ -14,9 +14,9 @@ from conftest import ClipMaker
 from facevoice.config import AnalyzerConfig, FacesConfig, WindowConfig
 from facevoice.media.probe import probe
 from facevoice.perception.mtcnn import MtcnnDetector
+from facevoice.perception.reading import read_windows
 from facevoice.perception.speech import read_speech
 from facevoice.perception.track import track_faces
-from facevoice.pipeline import read_windows
 from facevoice.types import AudioBlock, Frame, FrameFaces, SpeechBlock, Window
 from facevoice.workbench.clip_windows import read_clip_windows
 from portraits import make_portrait

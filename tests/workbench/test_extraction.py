@@ -26,8 +26,8 @@ from facevoice.features.store import FeatureStore
 from facevoice.labels import Modality
 from facevoice.media.probe import file_sha256, probe
 from facevoice.perception.mtcnn import MtcnnDetector
+from facevoice.perception.reading import read_windows
 from facevoice.perception.windows import window_spans
-from facevoice.pipeline import read_windows
 from facevoice.workbench.extraction import ExtractionProgress, extract_clips
 from facevoice.workbench.feature_plan import identify
 from facevoice.workbench.stored_features import (

@@ -17,7 +17,7 @@ from facevoice.labels import Modality
 from facevoice.media.probe import probe
 from facevoice.models.decision import Evidence, weigh_evidence
 from facevoice.perception.detect import create_detector
-from facevoice.pipeline import read_windows
+from facevoice.perception.reading import read_windows
 from facevoice.types import SAMPLE_RATE_HZ, FloatArray, Window
 
 NUM_WINDOWS: Final = 4

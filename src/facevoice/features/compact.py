@@ -6,8 +6,10 @@ Each embedding ends with the network's own class evidence, so that a head may le
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Final
 
 import numpy as np
@@ -25,6 +27,9 @@ FACE_CLASSES: Final[tuple[Emotion, ...]] = tuple(e for e in Emotion if e is not 
 FACE_FEATURES: Final[int] = 256
 FACE_DIM: Final[int] = 2 * FACE_FEATURES + len(FACE_CLASSES)
 VOICE_FEATURES: Final[int] = 3072
+
+# Windows overlap, so a crop comes back soon: those of the longest window are kept, twice over.
+_REMEMBERED_CROPS: Final[int] = 256
 
 # Crops hold 1.25 × the framing of FER2013 around its centre; the network wants FER2013's.
 _CENTRAL_SHARE: Final[float] = 1 / 1.25
@@ -51,6 +56,8 @@ class CompactFace:
         model_input = self._session.get_inputs()[0]
         self._input_name: str = model_input.name
         self._side_px = int(model_input.shape[-1])
+        self._seen: OrderedDict[bytes, tuple[FloatArray, FloatArray]] = OrderedDict()
+        self._lock = Lock()
 
     @property
     def model(self) -> ModelId:
@@ -74,14 +81,35 @@ class CompactFace:
         return embeddings
 
     def embed_crops(self, crops: ByteArray) -> FloatArray:
-        """Embed aligned crops uint8 (T, S, S, 3) of one person as one: float32 (519,)."""
-        grey = grey_crops(crops, self._side_px)
-        features, logits = self._session.run(["embedding", "logits"], {self._input_name: grey})
+        """Embed aligned crops uint8 (T, S, S, 3) of one person as one: float32 (519,).
+
+        Crops that were embedded a moment ago, in a window that overlaps, are not run again.
+        """
+        features, logits = self._describe(grey_crops(crops, self._side_px))
         log_probs = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
         pooled: FloatArray = np.concatenate(
             [features.mean(axis=0), features.std(axis=0), log_probs.mean(axis=0)]
         ).astype(np.float32)
         return pooled
+
+    def _describe(self, grey: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Features (T, 256) and logits (T, 7); the network gives a crop the same in any batch."""
+        keys = [row.tobytes() for row in grey]
+        with self._lock:
+            known = {key: self._seen[key] for key in keys if key in self._seen}
+        fresh = list(dict.fromkeys(key for key in keys if key not in known))
+        if fresh:
+            rows = grey[[keys.index(key) for key in fresh]]
+            outputs = self._session.run(["embedding", "logits"], {self._input_name: rows})
+            known.update(zip(fresh, zip(*outputs, strict=True), strict=True))
+        with self._lock:
+            for key in keys:
+                self._seen[key] = known[key]
+                self._seen.move_to_end(key)
+            while len(self._seen) > _REMEMBERED_CROPS:
+                self._seen.popitem(last=False)
+        features, logits = zip(*(known[key] for key in keys), strict=True)
+        return np.stack(features), np.stack(logits)
 
 
 def grey_crops(crops: ByteArray, side_px: int) -> FloatArray:

@@ -67,6 +67,21 @@ def mel_filters() -> FloatArray:
     return filters
 
 
+@lru_cache(maxsize=1)
+def _bands() -> list[tuple[int, npt.NDArray[np.float64]]]:
+    """Of every filter, its first bin and its weights from there to its last one.
+
+    One by one they are too small for the linear algebra library to wake its threads, which would
+    spin on the cores that decoding needs. In double precision: the order of adding up must not
+    change the rounded result, for an int8 network makes much of the last bit.
+    """
+    bands = []
+    for row in mel_filters().astype(np.float64):
+        bins = np.flatnonzero(row)
+        bands.append((int(bins[0]), row[bins[0] : bins[-1] + 1]))
+    return bands
+
+
 def mel_centres_hz() -> npt.NDArray[np.float64]:
     """Frequencies (80,) at which the filters of :func:`mel_filters` let most through."""
     return _mel_to_hz(np.linspace(0.0, _hz_to_mel(SAMPLE_RATE_HZ / 2), NUM_MELS + 2))[1:-1]
@@ -99,10 +114,10 @@ def log_mel_power(samples: FloatArray) -> FloatArray:
     padded = np.pad(samples.astype(np.float32, copy=False), FFT_SAMPLES // 2, mode="reflect")
     frames = np.lib.stride_tricks.sliding_window_view(padded, FFT_SAMPLES)[::HOP_SAMPLES]
     spectrum = np.fft.rfft(frames[:num_frames] * _hann(), axis=1)
-    power = spectrum.real**2 + spectrum.imag**2
-    # In double precision: the order in which threads add up must not change the rounded result,
-    # for an int8 network makes much of the last bit.
-    mel = (mel_filters().astype(np.float64) @ power.T.astype(np.float64)).astype(np.float32)
+    power = (spectrum.real**2 + spectrum.imag**2).T.astype(np.float64)
+    mel = np.empty((NUM_MELS, num_frames), dtype=np.float32)
+    for row, (first, weights) in zip(mel, _bands(), strict=True):
+        row[:] = weights @ power[first : first + len(weights)]
     floored: FloatArray = np.maximum(mel, np.float32(POWER_FLOOR))
     return np.log10(floored)
 

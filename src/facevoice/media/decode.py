@@ -19,13 +19,19 @@ StreamT = TypeVar("StreamT", VideoStream, AudioStream)
 
 
 def read_packets(
-    source: Source, stream: StreamT, damage: DamageLog
+    source: Source,
+    stream: StreamT,
+    damage: DamageLog,
+    packets: Iterator[Packet[StreamT]] | None = None,
 ) -> Iterator[Packet[StreamT] | None]:
-    """All packets of `stream` that can be read, then None, which drains the decoder."""
+    """All packets of `stream` that can be read, then None, which drains the decoder.
+
+    With `packets`, which are those from some place in the file on, what lies before is not read.
+    """
     source.keep_only(stream)
     end_s = 0.0
     try:
-        for packet in source.demux(stream):
+        for packet in source.demux(stream) if packets is None else packets:
             if packet.is_corrupt:
                 damage.note("packets", f"damaged {stream.type} data at {_place(source, packet)}")
             if packet.size > 0:  # An empty packet would end the decoding.

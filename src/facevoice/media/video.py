@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right, insort
-from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import av
 import numpy as np
@@ -18,26 +15,24 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from facevoice.errors import NoStreamError, UnreadableMediaError
+from facevoice.media.asked import AskedTimes
 from facevoice.media.decode import decode_video, read_packets, undecodable
 from facevoice.media.orientation import read_orientation
+from facevoice.media.plan import Step, plan
 from facevoice.media.probe import file_sha256, probe
+from facevoice.media.references import TraitReader
+from facevoice.media.seek import VideoPackets, open_near
 from facevoice.media.source import (
     DamageCallback,
     DamageLog,
     Source,
     display_size_px,
     frame_rate_hz,
-    open_source,
     ticks_to_s,
 )
 from facevoice.types import Frame
 
 __all__ = ["file_sha256", "probe", "read_frames", "regular_times"]
-
-# Matroska and WebM round timestamps to milliseconds: a frame counts as shown a bit before it.
-_ROUNDING_S: Final = 0.0006
-# Deepest reordering that H.264 and HEVC allow, in frames.
-_MAX_REORDER: Final = 16
 
 
 def regular_times(duration_s: float, rate_hz: float) -> Iterator[float]:
@@ -52,6 +47,8 @@ def read_frames(
     *,
     tolerance_s: float,
     max_side_px: int | None = None,
+    exact: bool = True,
+    num_threads: int = 1,
     on_damage: DamageCallback | None = None,
 ) -> Iterator[Frame]:
     """Frames that are on display at the asked times, upright, in order, each at most once.
@@ -61,15 +58,24 @@ def read_frames(
     outside the video, gives nothing. (The first frame also answers for times up to `tolerance_s`
     before it.) `Frame.timestamp_s` is the frame's own timestamp in media time, not the asked one.
 
-    Frames on which no other depends are not decoded unless asked for. The file is read once from
-    its start up to the last asked time. Damaged packets are skipped; a file that breaks off gives
-    what there is.
+    With `exact=False`, a frame on which no other depends gives way to the one nearest to t (the
+    earlier of equals) on which others do, if that is within `tolerance_s` of t: it must be decoded
+    anyway. H.264, HEVC, MPEG-4 and MPEG-1/2 have such frames; other codecs give the same as with
+    `exact=True`.
+
+    The file is read once up to the last asked time, from its start, or, in MP4, MOV, Matroska and
+    WebM, from a keyframe before the first time if that is late. Frames are decoded if they are
+    asked for, or if others depend on them and no keyframe lies between them and the next one asked
+    for; the pixels are those of a full decode. Damaged packets are skipped; a file that breaks off
+    gives what there is. Damage in parts that are not read or not decoded is not seen.
 
     Args:
         path: a video file.
         timestamps_s: asked media times, not decreasing; may be a generator without end.
         tolerance_s: see above, ≥ 0.
         max_side_px: scale pictures down until the longer side is at most this.
+        exact: see above.
+        num_threads: of the decoder. More than one take less time, but 25 to 40 % more of the CPU.
         on_damage: called with a message once per kind of damage met.
 
     Raises:
@@ -80,21 +86,24 @@ def read_frames(
     """
     if tolerance_s < 0 or (max_side_px is not None and max_side_px < 1):
         raise ValueError(f"tolerance_s = {tolerance_s} and max_side_px = {max_side_px}: too small")
-    asked = _AskedTimes(timestamps_s)
-    with open_source(path) as source:
-        if source.video is None:
-            raise NoStreamError(source.path, "holds no video.", "Read its sound only.")
-        damage = DamageLog(source.path, on_damage)
-        converter = _Converter(source, source.video, max_side_px)
-        shown: _TimedFrame | None = None
-        for following in _decode(source, source.video, asked, damage):
-            if shown is not None and asked.take(shown, following.start_s, tolerance_s):
-                yield converter(shown)
-            if asked.peek() is None:
+    if num_threads < 1:
+        raise ValueError(f"num_threads = {num_threads}: must be at least 1")
+    path = Path(path)
+    asked = AskedTimes(timestamps_s, tolerance_s)
+    damage = DamageLog(path, on_damage)
+    reach_s = None if exact else tolerance_s
+    for jumps in (True, False):
+        with open_near(path, asked.peek() if jumps else None, tolerance_s) as (source, packets):
+            if source.video is None:
+                raise NoStreamError(source.path, "holds no video.", "Read its sound only.")
+            decoder = _Decoder(source, source.video, damage, num_threads)
+            steps = decoder.plan(packets, asked, reach_s, jumps)
+            yield from _answer(decoder.run(steps), asked, _Converter(source, max_side_px))
+            # Not one picture came: was the rest, which was left out, any better?
+            if not decoder.is_fruitless:
                 return
-            shown = following
-        if shown is not None and asked.take(shown, math.inf, tolerance_s):
-            yield converter(shown)
+            if not decoder.left_out:
+                raise undecodable(source, source.video)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,64 +113,34 @@ class _TimedFrame:
     duration_s: float
 
 
-class _AskedTimes:
-    """The asked times that are not answered yet, drawn from their source only as needed."""
-
-    def __init__(self, timestamps_s: Iterable[float]) -> None:
-        self._source = iter(timestamps_s)
-        self._pending: deque[float] = deque()
-        self._last_s = -math.inf
-
-    def peek(self) -> float | None:
-        """The next time, None if all are answered."""
-        if not self._pending and not self._draw():
-            return None
-        return self._pending[0]
-
-    def has_between(self, start_s: float, end_s: float) -> bool:
-        """Whether an unanswered time lies in [start_s, end_s)."""
-        while self._last_s < end_s and self._draw():
-            pass
-        return any(start_s <= t < end_s for t in self._pending)
-
-    def take(self, shown: _TimedFrame, next_start_s: float, tolerance_s: float) -> bool:
-        """Drop the times that are due before the next frame; whether `shown` answers any."""
-        covered_s = max(shown.duration_s, tolerance_s)
-        answers = False
-        while (t := self.peek()) is not None and t < next_start_s - _ROUNDING_S:
-            since_s = t - shown.start_s
-            if since_s > covered_s:
-                if next_start_s == math.inf:
-                    break  # The times may go on for ever.
-            elif since_s >= -max(_ROUNDING_S, tolerance_s):
-                in_display = since_s < shown.duration_s + _ROUNDING_S
-                answers = answers or in_display or abs(since_s) <= tolerance_s
-            self._pending.popleft()
-        return answers
-
-    def _draw(self) -> bool:
-        t = next(self._source, None)
-        if t is None:
-            return False
-        if not t >= self._last_s:
-            raise ValueError(f"timestamps_s must not decrease: {t} after {self._last_s}")
-        self._last_s = t
-        self._pending.append(t)
-        return True
+def _answer(
+    pictures: Iterable[_TimedFrame], asked: AskedTimes, converter: _Converter
+) -> Iterator[Frame]:
+    """The frames that answer the asked times, until all are answered."""
+    shown: _TimedFrame | None = None
+    for following in pictures:
+        if shown and asked.take(shown.start_s, shown.duration_s, following.start_s):
+            yield converter(shown)
+        if asked.peek() is None:
+            return
+        shown = following
+    if shown and asked.take(shown.start_s, shown.duration_s, math.inf):
+        yield converter(shown)
 
 
 class _Converter:
     """Decoded pictures to upright RGB; keeps the scaler between frames."""
 
-    def __init__(self, source: Source, stream: VideoStream, max_side_px: int | None) -> None:
+    def __init__(self, source: Source, max_side_px: int | None) -> None:
         self._source = source
-        self._stream = stream
         self._max_side_px = max_side_px
         self._reformatter = VideoReformatter()
 
     def __call__(self, shown: _TimedFrame) -> Frame:
-        picture = shown.picture
-        width, height = display_size_px(self._stream, picture.width, picture.height)
+        picture, stream = shown.picture, self._source.video
+        width, height = picture.width, picture.height
+        if stream is not None:
+            width, height = display_size_px(stream, width, height)
         scale = min(1.0, (self._max_side_px or math.inf) / max(width, height))
         width, height = max(1, round(width * scale)), max(1, round(height * scale))
         resized = (width, height) != (picture.width, picture.height)
@@ -179,66 +158,76 @@ class _Converter:
         return Frame(shown.start_s, upright)
 
 
-def _decode(
-    source: Source, stream: VideoStream, asked: _AskedTimes, damage: DamageLog
-) -> Iterator[_TimedFrame]:
-    """Decoded frames in order of display; those that nobody asked for may be missing."""
-    stream.thread_type = "AUTO"
-    step_s = 1.0 / frame_rate_hz(stream)
-    previous_s: float | None = None
-    has_data = False
-    for packet, is_wanted in _plan(source, read_packets(source, stream, damage), asked):
-        has_data = has_data or packet is not None
-        # The decoder, in all its threads, heeds this for the packet that follows.
-        stream.codec_context.skip_frame = "DEFAULT" if is_wanted else "NONREF"
-        for picture in decode_video(source, packet, damage):
-            start_s = ticks_to_s(picture.pts, stream.time_base)
-            if start_s is not None:
-                start_s -= source.origin_s
-            else:
-                start_s = 0.0 if previous_s is None else previous_s + step_s
-            if previous_s is not None and start_s <= previous_s:
-                damage.note("order", f"video timestamps run backwards at {previous_s:.1f} s")
-                continue
-            previous_s = start_s
-            duration_s = ticks_to_s(picture.duration, stream.time_base) or step_s
-            yield _TimedFrame(picture, start_s, duration_s)
-    if has_data and previous_s is None:
-        raise undecodable(source, stream)
+class _Decoder:
+    """Decodes one stream by plan.
 
-
-def _plan(
-    source: Source, packets: Iterable[Packet[VideoStream] | None], asked: _AskedTimes
-) -> Iterator[tuple[Packet[VideoStream] | None, bool]]:
-    """Each packet with whether its picture is on display at any asked time.
-
-    Looks so many packets ahead that the picture shown next is among those seen.
+    is_fruitless: all was run, there was data, and no picture came out.
+    left_out: some packets before the last one were not decoded because none depended on them.
     """
-    ahead: deque[Packet[VideoStream] | None] = deque()
-    starts_s: list[float] = []
 
-    def is_wanted(packet: Packet[VideoStream] | None) -> bool:
-        start_s = _packet_start_s(source, packet)
-        if start_s is None:
-            return True
-        following = bisect_right(starts_s, start_s)
-        if following == len(starts_s):
-            return True
-        return asked.has_between(start_s - _ROUNDING_S, starts_s[following] - _ROUNDING_S)
+    def __init__(
+        self, source: Source, stream: VideoStream, damage: DamageLog, num_threads: int
+    ) -> None:
+        self._source = source
+        self._stream = stream
+        self._damage = damage
+        self._traits = TraitReader(stream)
+        self._step_s = 1.0 / frame_rate_hz(stream)
+        self._previous_s: float | None = None
+        self.is_fruitless = False
+        self.left_out = False
+        stream.thread_type = "AUTO" if num_threads > 1 else "NONE"
+        stream.codec_context.thread_count = num_threads
 
-    for packet in packets:
-        ahead.append(packet)
-        start_s = _packet_start_s(source, packet)
-        if start_s is not None:
-            insort(starts_s, start_s)
-            del starts_s[: -4 * _MAX_REORDER]
-        if len(ahead) > 2 * _MAX_REORDER:
-            oldest = ahead.popleft()
-            yield oldest, is_wanted(oldest)
-    for packet in ahead:
-        yield packet, is_wanted(packet)
+    def plan(
+        self,
+        packets: VideoPackets | None,
+        asked: AskedTimes,
+        reach_s: float | None,
+        jumps: bool,
+    ) -> Iterator[Step]:
+        """What to decode of `packets`, or of all if None."""
+        self.left_out = packets is not None
+        read = read_packets(self._source, self._stream, self._damage, packets)
+        return plan(self._source, read, asked, self._traits, reach_s=reach_s, jumps=jumps)
 
+    def run(self, steps: Iterable[Step]) -> Iterator[_TimedFrame]:
+        """Decoded frames in order of display; those that nobody asked for may be missing."""
+        has_data = False
+        first_pts: int | None = None
+        for step in steps:
+            has_data = has_data or step.packet is not None
+            if step.restarts and step.packet is not None:
+                self.left_out = True
+                if not self._traits.is_intra_only:
+                    yield from self._timed(self._decode(None), first_pts)
+                    self._stream.codec_context.flush_buffers()
+                    first_pts = step.packet.pts
+            # The decoder, in all its threads, heeds this for the packet that follows.
+            self._stream.codec_context.skip_frame = "NONREF" if step.may_skip else "DEFAULT"
+            yield from self._timed(self._decode(step.packet), first_pts)
+        self.is_fruitless = has_data and self._previous_s is None
 
-def _packet_start_s(source: Source, packet: Packet[VideoStream] | None) -> float | None:
-    start_s = None if packet is None else ticks_to_s(packet.pts, packet.time_base)
-    return None if start_s is None else start_s - source.origin_s
+    def _decode(self, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
+        return decode_video(self._source, packet, self._damage)
+
+    def _timed(
+        self, pictures: Iterable[VideoFrame], first_pts: int | None
+    ) -> Iterator[_TimedFrame]:
+        """Pictures with their times, without those shown before `first_pts`, which are broken."""
+        for picture in pictures:
+            if first_pts is not None and picture.pts is not None and picture.pts < first_pts:
+                continue
+            previous_s = self._previous_s
+            start_s = ticks_to_s(picture.pts, self._stream.time_base)
+            if start_s is not None:
+                start_s -= self._source.origin_s
+            else:
+                start_s = 0.0 if previous_s is None else previous_s + self._step_s
+            if previous_s is not None and start_s <= previous_s:
+                place = f"video timestamps run backwards at {previous_s:.1f} s"
+                self._damage.note("order", place)
+                continue
+            self._previous_s = start_s
+            duration_s = ticks_to_s(picture.duration, self._stream.time_base) or self._step_s
+            yield _TimedFrame(picture, start_s, duration_s)

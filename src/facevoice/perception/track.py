@@ -8,7 +8,6 @@ another shot makes both demands stricter. Identities are never given twice.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -16,9 +15,18 @@ from PIL import Image
 
 from facevoice.config import FacesConfig
 from facevoice.perception.align import align_crop
-from facevoice.perception.boxes import iou, overlap_of_smaller
+from facevoice.perception.boxes import overlap_of_smaller
 from facevoice.perception.detect import FaceDetector
-from facevoice.types import ByteArray, Detections, FaceSighting, FloatArray, Frame, FrameFaces
+from facevoice.perception.person import LOOKS_SIDE, Sight, Track, looks_of
+from facevoice.types import (
+    ByteArray,
+    Detections,
+    FaceMemory,
+    FaceSighting,
+    FloatArray,
+    Frame,
+    FrameFaces,
+)
 
 # A face that is hidden this long comes back as the same person; later it is a new track.
 MAX_GAP_S: Final[float] = 1.0
@@ -33,105 +41,58 @@ MAX_UNCONFIRMED_S: Final[float] = 2.0
 CUT_DIFFERENCE: Final[float] = 10.0
 THUMBNAIL_SIZE: Final[tuple[int, int]] = (16, 9)
 
-# Looks are the middle of the aligned crop at 4 × 4, hair and background left out; from one sampled
-# frame to the next they differed by less than 12 grey levels in 99 of 100 cases for one person,
-# and by more than 8 in 99 of 100 pairs of people.
-LOOKS_SIDE: Final[int] = 4
-LOOKS_SHARE: Final[float] = 0.7
-MAX_LOOKS_DIFFERENCE: Final[float] = 25.0
-MAX_LOOKS_DIFFERENCE_AT_CUT: Final[float] = 10.0
-MIN_IOU_AT_CUT: Final[float] = 0.3
-# Distance from the expected place in box heights, and ratio of heights, of one person's sightings.
-MAX_DISTANCE: Final[float] = 0.8
-MAX_SIZE_RATIO: Final[float] = 1.8
 # Overlap with a place, as a share of the smaller box, from which on that place is meant.
 SAME_PLACE: Final[float] = 0.6
 AWAITED_PLACE: Final[float] = 0.3
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Sight:
-    """A face as found in one frame, before it is known whose."""
-
-    box: FloatArray
-    score: float
-    crop: ByteArray
-    looks: FloatArray
-
-
-@dataclass(slots=True, eq=False)
-class _Track:
-    """What is remembered of a person."""
-
-    track_id: int
-    box: FloatArray
-    looks: FloatArray
-    seen_s: float
-    confirmed_s: float
-    velocity: FloatArray  # px/s of the centre (2,)
-
-    def expected_box(self, time_s: float) -> FloatArray:
-        """Where steady motion takes the face, at most half its height away."""
-        way = self.velocity * (time_s - self.seen_s)
-        limit = 0.5 * _height(self.box)
-        way *= min(1.0, limit / max(float(np.hypot(*way)), 1e-9))
-        shifted: FloatArray = (self.box + np.tile(way, 2)).astype(np.float32)
-        return shifted
-
-    def cost(self, sight: _Sight, time_s: float, *, at_cut: bool) -> float:
-        """How unlike this person a sight is; infinite if it can't be."""
-        expected = self.expected_box(time_s)
-        size = (_height(expected) + _height(sight.box)) / 2
-        distance = float(np.hypot(*(_centre(sight.box) - _centre(expected)))) / size
-        ratio = abs(float(np.log(_height(sight.box) / _height(expected))))
-        looks = float(np.abs(sight.looks - self.looks).mean())
-        if at_cut:
-            overlap = float(iou(sight.box[None], self.box[None])[0, 0])
-            if overlap < MIN_IOU_AT_CUT or looks > MAX_LOOKS_DIFFERENCE_AT_CUT:
-                return np.inf
-        if distance > MAX_DISTANCE or ratio > np.log(MAX_SIZE_RATIO):
-            return np.inf
-        if looks > MAX_LOOKS_DIFFERENCE:
-            return np.inf
-        return distance + ratio + looks / MAX_LOOKS_DIFFERENCE
-
-    def see(self, sight: _Sight, time_s: float, *, confirmed: bool) -> None:
-        """Take a sight as this person's."""
-        elapsed = time_s - self.seen_s
-        if elapsed > 0:
-            velocity = (_centre(sight.box) - _centre(self.box)) / elapsed
-            self.velocity = ((self.velocity + velocity) / 2).astype(np.float32)
-        self.box, self.looks, self.seen_s = sight.box, sight.looks, time_s
-        if confirmed:
-            self.confirmed_s = time_s
-
-
 def track_faces(
-    frames: Iterable[Frame], detector: FaceDetector, config: FacesConfig
+    frames: Iterable[Frame],
+    detector: FaceDetector,
+    config: FacesConfig,
+    memory: FaceMemory | None = None,
 ) -> Iterator[FrameFaces]:
     """Follow all faces through sampled frames, in time order; one result per frame.
 
     Faces are searched `config.detect_rate_hz` times a second, and in every frame while one is
     missing shortly after the start, a cut, or its loss. Only one frame is held at a time.
+
+    Args:
+        frames: the pictures.
+        detector: finds the faces.
+        config: settings.
+        memory: that of the `FrameFaces` which the first frame gave in an earlier run: the results
+            from here on are then those of that run. None at the start of a film.
     """
-    tracker = _Tracker(detector, config)
+    tracker = _Tracker(detector, config, memory or _BLANK)
     for frame in frames:
         yield tracker.step(frame)
 
 
 class _Tracker:
-    def __init__(self, detector: FaceDetector, config: FacesConfig) -> None:
+    def __init__(self, detector: FaceDetector, config: FacesConfig, memory: FaceMemory) -> None:
         self._detector = detector
         self._config = config
-        self._tracks: list[_Track] = []
-        self._next_id = 0
-        self._thumbnail: FloatArray | None = None
-        self._last_s = -np.inf
-        self._next_detect_s = -np.inf
-        self._alert_until_s = -np.inf
+        self._tracks = [Track.recall(track) for track in memory.tracks]
+        self._next_id = memory.next_id
+        self._thumbnail = memory.thumbnail
+        self._last_s = memory.last_s
+        self._next_detect_s = memory.next_detect_s
+        self._alert_until_s = memory.alert_until_s
+
+    def _remember(self) -> FaceMemory:
+        return FaceMemory(
+            tuple(track.remember() for track in self._tracks),
+            self._next_id,
+            self._thumbnail,
+            self._last_s,
+            self._next_detect_s,
+            self._alert_until_s,
+        )
 
     def step(self, frame: Frame) -> FrameFaces:
         """Take the next frame."""
+        memory = self._remember()
         now_s = frame.timestamp_s
         thumbnail = _thumbnail(frame.rgb)
         first = self._thumbnail is None
@@ -156,9 +117,9 @@ class _Tracker:
             FaceSighting(track.track_id, now_s, sight.box, sight.score, sight.crop)
             for track, sight, _ in sorted(seen, key=lambda entry: entry[0].track_id)
         )
-        return FrameFaces(now_s, width, height, sightings)
+        return FrameFaces(now_s, width, height, sightings, memory)
 
-    def _visible(self) -> list[_Track]:
+    def _visible(self) -> list[Track]:
         """Tracks that the last frame showed."""
         return [t for t in self._tracks if t.seen_s == self._last_s]
 
@@ -178,7 +139,7 @@ class _Tracker:
         missing = num_visible == 0 or num_visible < len(self._tracks)
         return missing and now_s < self._alert_until_s
 
-    def _detect(self, frame: Frame, *, at_cut: bool) -> list[tuple[_Track, _Sight, bool]]:
+    def _detect(self, frame: Frame, *, at_cut: bool) -> list[tuple[Track, Sight, bool]]:
         """Full search; faces that it misses are looked for where they were."""
         now_s = frame.timestamp_s
         self._next_detect_s = now_s + 1 / self._config.detect_rate_hz
@@ -199,15 +160,15 @@ class _Tracker:
         missed = [t for t in unseen if t.seen_s == self._last_s]
         return seen + self._follow(frame, missed, taken=[sight for _, sight, _ in seen])
 
-    def _begin(self, sight: _Sight, now_s: float) -> _Track:
-        track = _Track(self._next_id, sight.box, sight.looks, now_s, now_s, np.zeros(2, np.float32))
+    def _begin(self, sight: Sight, now_s: float) -> Track:
+        track = Track(self._next_id, sight.box, sight.looks, now_s, now_s, np.zeros(2, np.float32))
         self._next_id += 1
         self._tracks.append(track)
         return track
 
     def _follow(
-        self, frame: Frame, tracks: list[_Track], taken: Iterable[_Sight] = ()
-    ) -> list[tuple[_Track, _Sight, bool]]:
+        self, frame: Frame, tracks: list[Track], taken: Iterable[Sight] = ()
+    ) -> list[tuple[Track, Sight, bool]]:
         """Look near where the tracks are heading, best matches first, one track a place."""
         if not tracks:
             return []
@@ -229,21 +190,21 @@ class _Tracker:
                 seen.append((tracks[place], sight, confirmed))
         return seen
 
-    def _sights(self, frame: Frame, found: Detections, *, keep_lost: bool = False) -> list[_Sight]:
+    def _sights(self, frame: Frame, found: Detections, *, keep_lost: bool = False) -> list[Sight]:
         sights = []
         for box, landmarks, score in zip(
             found.boxes_xyxy, found.landmarks_px, found.scores.tolist(), strict=True
         ):
             if score > 0:
                 crop = align_crop(frame.rgb, landmarks, self._config.crop_px)
-                sights.append(_Sight(box, score, crop, _looks(crop)))
+                sights.append(Sight(box, score, crop, looks_of(crop)))
             elif keep_lost:
-                sights.append(_Sight(box, 0.0, _NOTHING, _NO_LOOKS))
+                sights.append(Sight(box, 0.0, _NOTHING, _NO_LOOKS))
         return sights
 
 
 def _assign(
-    tracks: list[_Track], sights: list[_Sight], now_s: float, *, at_cut: bool
+    tracks: list[Track], sights: list[Sight], now_s: float, *, at_cut: bool
 ) -> list[tuple[int, int]]:
     """Pairs (track, sight), cheapest first, each used at most once."""
     costs = [
@@ -273,21 +234,6 @@ def _thumbnail(rgb: ByteArray) -> FloatArray:
     return np.asarray(small, np.float32)
 
 
-def _looks(crop: ByteArray) -> FloatArray:
-    low, high = (len(crop) * (1 + sign * LOOKS_SHARE) / 2 for sign in (-1, 1))
-    small = Image.fromarray(crop).resize(
-        (LOOKS_SIDE, LOOKS_SIDE), Image.Resampling.BOX, box=(low, low, high, high)
-    )
-    return np.asarray(small, np.float32)
-
-
-def _centre(box: FloatArray) -> FloatArray:
-    return ((box[:2] + box[2:]) / 2).astype(np.float32)
-
-
-def _height(box: FloatArray) -> float:
-    return max(float(box[3] - box[1]), 1.0)
-
-
+_BLANK: Final = FaceMemory((), 0, None, -np.inf, -np.inf, -np.inf)
 _NOTHING: Final[ByteArray] = np.zeros((1, 1, 3), np.uint8)
 _NO_LOOKS: Final[FloatArray] = np.zeros((LOOKS_SIDE, LOOKS_SIDE, 3), np.float32)

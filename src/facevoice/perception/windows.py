@@ -31,6 +31,8 @@ def cut_windows(
     windows: WindowConfig,
     faces_config: FacesConfig,
     speech_config: SpeechConfig,
+    *,
+    first: int = 0,
 ) -> Iterator[Window]:
     """Join faces and speech into windows; both streams are read only as far as is needed.
 
@@ -45,15 +47,18 @@ def cut_windows(
         duration_s: length of the file.
         faces: sampled frames in time order; None where the file has no video.
         speech: consecutive blocks from media time 0 on; None where it has no sound.
+        first: number of the first window given; `faces` begin where it does, `speech` may.
 
     Raises:
         ValueError: the duration is not above 0.
     """
     if duration_s <= 0:
         raise ValueError(f"cut_windows: duration_s = {duration_s} is not above 0")
-    seen = _SeenFaces(faces, faces_config.sample_rate_hz) if faces is not None else None
+    # From a later window on, the video began before, as far as is known.
+    begun_s = first * windows.hop_s if first else None
+    seen = _SeenFaces(faces, faces_config.sample_rate_hz, begun_s) if faces is not None else None
     heard = _HeardSpeech(speech, speech_config.threshold) if speech is not None else None
-    for start_s, end_s in window_spans(duration_s, windows):
+    for start_s, end_s in window_spans(duration_s, windows, first=first):
         is_last = end_s >= duration_s
         found = seen.between(start_s, end_s, is_last=is_last) if seen else []
         num_missing = seen.num_missing(start_s, end_s) if seen else 0
@@ -61,9 +66,14 @@ def cut_windows(
         yield _window(start_s, end_s, found, num_missing, samples, speech_s)
 
 
-def window_spans(duration_s: float, windows: WindowConfig) -> Iterator[tuple[float, float]]:
-    """Start and end in seconds of every window of a file; together they cover it exactly."""
-    k = 0
+def window_spans(
+    duration_s: float, windows: WindowConfig, *, first: int = 0
+) -> Iterator[tuple[float, float]]:
+    """Start and end in seconds of every window of a file; together they cover it exactly.
+
+    `first`: number of the first one given.
+    """
+    k = first
     while True:
         start_s = k * windows.hop_s
         if start_s + windows.length_s >= duration_s - _EPSILON_S:
@@ -76,12 +86,14 @@ def window_spans(duration_s: float, windows: WindowConfig) -> Iterator[tuple[flo
 class _SeenFaces:
     """The sampled frames of the current window, and where the video begins and ends."""
 
-    def __init__(self, frames: Iterator[FrameFaces], sample_rate_hz: float) -> None:
+    def __init__(
+        self, frames: Iterator[FrameFaces], sample_rate_hz: float, begun_s: float | None
+    ) -> None:
         self._frames = frames
         self._period_s = 1 / sample_rate_hz
         self._kept: deque[FrameFaces] = deque()
-        self._first_s: float | None = None
-        self._end_s: float | None = None
+        self._first_s = begun_s
+        self._end_s = begun_s
         self._ended = False
 
     def between(self, start_s: float, end_s: float, *, is_last: bool) -> list[FrameFaces]:
@@ -176,8 +188,9 @@ def _window(
 ) -> Window:
     speech_coverage = min(1.0, speech_s / (end_s - start_s))
     leading = leading_face(frames)
+    memory = frames[0].memory if frames else None
     if leading is None:
-        return Window(start_s, end_s, None, samples, 0.0, speech_coverage)
+        return Window(start_s, end_s, None, samples, 0.0, speech_coverage, face_memory=memory)
     sightings = [(f, s) for f in frames for s in f.sightings if s.track_id == leading]
     sides = np.array([[f.width_px, f.height_px] * 2 for f, _ in sightings], np.float32)
     boxes = np.stack([s.box_xyxy for _, s in sightings]) / sides
@@ -192,6 +205,7 @@ def _window(
         face_timestamps_s=np.array([s.timestamp_s for _, s in sightings]),
         boxes_xyxy_rel=np.clip(boxes, 0, 1).astype(np.float32),
         track_id=leading,
+        face_memory=memory,
     )
 
 

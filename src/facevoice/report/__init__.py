@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from facevoice.report.folder import FORMATS, ReportFolder
-from facevoice.report.json import from_json, read_report, to_json
+from facevoice.report.folder import DEFAULT_FORMATS, FORMATS, ReportFolder
+from facevoice.report.json import from_json, read_report, to_json, to_jsonl, window_to_jsonl
 from facevoice.report.sentence import summarize_in_words
 from facevoice.report.table import CSV_COLUMNS, build_table, csv_rows, to_csv
 
 __all__ = [
     "CSV_COLUMNS",
+    "DEFAULT_FORMATS",
     "FORMATS",
     "ReportFolder",
     "build_table",
@@ -18,4 +19,6 @@ __all__ = [
     "summarize_in_words",
     "to_csv",
     "to_json",
+    "to_jsonl",
+    "window_to_jsonl",
 ]

@@ -9,27 +9,30 @@ from pathlib import Path, PurePath
 from types import TracebackType
 from typing import Final, Self
 
-from facevoice.report.json import to_json
+from facevoice.report.dataset import DATASET_NAME, ParquetDataset
+from facevoice.report.json import to_json, to_jsonl
 from facevoice.report.table import CSV_COLUMNS, csv_rows, to_csv
 from facevoice.results import Report
 
-FORMATS: Final[tuple[str, ...]] = ("json", "csv")
+FORMATS: Final[tuple[str, ...]] = ("json", "csv", "jsonl", "parquet")
+DEFAULT_FORMATS: Final[tuple[str, ...]] = ("json", "csv")
 WINDOWS_STEM: Final = "windows"
 """`windows.csv` gathers the windows of all files; no single report may take its name."""
 
 
 class ReportFolder:
-    """A folder that takes NAME.json and NAME.csv of each report, and windows.csv over all.
+    """A folder that takes NAME.json, .csv, .jsonl of each report, and tables over all of them.
 
-    Use it in a `with` block: windows.csv gets its name when the block ends, also by an error
-    or an interruption; then it holds the files done so far.
+    Use it in a `with` block: windows.csv and dataset/ (Parquet) get their names when the block
+    ends, also by an error or an interruption; then they hold the files done so far.
     """
 
-    def __init__(self, root: Path, formats: Collection[str] = FORMATS) -> None:
+    def __init__(self, root: Path, formats: Collection[str] = DEFAULT_FORMATS) -> None:
         """Create the folder where it is missing.
 
         Raises:
             ValueError: a format is not in `FORMATS`.
+            MissingExtraError: Parquet is wanted and pyarrow not installed.
             OSError: the folder can't be made or written.
         """
         unknown = set(formats) - set(FORMATS)
@@ -38,6 +41,7 @@ class ReportFolder:
         self.root = root
         self._formats = frozenset(formats)
         root.mkdir(parents=True, exist_ok=True)
+        self._dataset = ParquetDataset(root / DATASET_NAME) if "parquet" in self._formats else None
         self._part = root / f".{WINDOWS_STEM}.csv.part"
         self._file = None
         if "csv" in self._formats:
@@ -57,6 +61,8 @@ class ReportFolder:
         if self._file is not None:
             self._file.close()
             self._part.replace(self.root / f"{WINDOWS_STEM}.csv")
+        if self._dataset is not None:
+            self._dataset.finish()
 
     def write(self, report: Report, name: PurePath) -> list[Path]:
         """Write one report under `name`, a relative path without ending; gives the files made.
@@ -69,6 +75,10 @@ class ReportFolder:
         base.parent.mkdir(parents=True, exist_ok=True)
         if "json" in self._formats:
             written.append(write_atomically(_add_ending(base, "json"), to_json(report) + "\n"))
+        if "jsonl" in self._formats:
+            written.append(write_atomically(_add_ending(base, "jsonl"), to_jsonl(report)))
+        if self._dataset is not None:
+            self._dataset.add(report)
         if self._file is not None:
             written.append(write_atomically(_add_ending(base, "csv"), to_csv([report])))
             self._writer.writerows(csv_rows(report))

@@ -42,8 +42,12 @@ def round_probs(probs: DoubleArray) -> list[float]:
     return [int(unit) / _UNITS for unit in units]
 
 
-def to_dict(report: Report) -> dict[str, Any]:
-    """The report as plain dictionaries and lists, in the order of the schema."""
+def to_dict(report: Report, *, exact: bool = False) -> dict[str, Any]:
+    """The report as plain dictionaries and lists, in the order of the schema.
+
+    `exact`: all digits of predictions instead of six, for reports that are to be kept and read
+    again. Such a text is read by `from_json` too.
+    """
     media = report.media
     return {
         "schema": SCHEMA,
@@ -53,9 +57,9 @@ def to_dict(report: Report) -> dict[str, Any]:
         "file": {
             "path": report.path,
             "sha256": report.sha256,
-            "duration_s": None if media is None else _round(media.duration_s),
-            "video": None if media is None else _stream_to_dict(media.video),
-            "audio": None if media is None else _stream_to_dict(media.audio),
+            "duration_s": None if media is None else _number(media.duration_s, exact),
+            "video": None if media is None else _stream_to_dict(media.video, exact),
+            "audio": None if media is None else _stream_to_dict(media.audio, exact),
         },
         "models": {
             role: {"name": model.name, "sha256": model.sha256}
@@ -64,14 +68,29 @@ def to_dict(report: Report) -> dict[str, Any]:
         "settings": report.config.to_dict(),
         "status": report.status.value,
         "error": None if report.error is None else dataclasses.asdict(report.error),
-        "windows": [_prediction_to_dict(window) for window in report.windows],
-        "summary": _summary_to_dict(report),
+        "windows": [prediction_to_dict(window, exact=exact) for window in report.windows],
+        "summary": _summary_to_dict(report, exact),
     }
 
 
-def to_json(report: Report, *, indent: int | None = 2) -> str:
-    """The report as JSON text without a closing line break; `indent=None` gives one line."""
-    return json.dumps(to_dict(report), indent=indent, ensure_ascii=False, allow_nan=False)
+def to_json(report: Report, *, indent: int | None = 2, exact: bool = False) -> str:
+    """The report as JSON text without a closing line break; `indent=None` gives one line.
+
+    `exact`: see `to_dict`.
+    """
+    document = to_dict(report, exact=exact)
+    return json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def to_jsonl(report: Report) -> str:
+    """The windows of a report as JSON Lines: those of `window_to_jsonl`."""
+    return "".join(window_to_jsonl(report.path, window) for window in report.windows)
+
+
+def window_to_jsonl(path: str, prediction: Prediction) -> str:
+    """One window of the file `path` as a line of JSON, with its line break."""
+    values = {"file": path, **prediction_to_dict(prediction)}
+    return json.dumps(values, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def from_json(text: str) -> Report:
@@ -116,50 +135,52 @@ def read_report(path: Path) -> Report:
         raise ReportError(f"{path}: {error}") from error
 
 
-def _round(value: float) -> float:
-    rounded = round(float(value), _DIGITS)
+def _number(value: float, exact: bool) -> float:
+    rounded = float(value) if exact else round(float(value), _DIGITS)
     return 0.0 if rounded == 0 else rounded  # never "-0.0"
 
 
-def _stream_to_dict(stream: VideoInfo | AudioInfo | None) -> dict[str, Any] | None:
+def _stream_to_dict(stream: VideoInfo | AudioInfo | None, exact: bool) -> dict[str, Any] | None:
     if stream is None:
         return None
     return {
-        name: _round(value) if isinstance(value, float) else value
+        name: _number(value, exact) if isinstance(value, float) else value
         for name, value in dataclasses.asdict(stream).items()
     }
 
 
-def _posterior_to_dict(posterior: ChannelPosterior | None) -> dict[str, Any] | None:
+def _posterior_to_dict(posterior: ChannelPosterior | None, exact: bool) -> dict[str, Any] | None:
     if posterior is None:
         return None
-    probs = round_probs(posterior.probs)
+    probs = posterior.probs.tolist() if exact else round_probs(posterior.probs)
     return {
         "probs": {emotion.value: prob for emotion, prob in zip(EMOTIONS, probs, strict=True)},
-        "coverage": _round(posterior.coverage),
+        "coverage": _number(posterior.coverage, exact),
     }
 
 
-def _prediction_to_dict(prediction: Prediction) -> dict[str, Any]:
+def prediction_to_dict(prediction: Prediction, *, exact: bool = False) -> dict[str, Any]:
+    """One window as in a report; `exact`: see `to_dict`."""
+    conflict = prediction.conflict
     return {
-        "start_s": _round(prediction.start_s),
-        "end_s": _round(prediction.end_s),
-        "face": _posterior_to_dict(prediction.face),
-        "voice": _posterior_to_dict(prediction.voice),
-        "fused": _posterior_to_dict(prediction.fused),
-        "face_coverage": _round(prediction.face_coverage),
-        "speech_coverage": _round(prediction.speech_coverage),
-        "conflict": None if prediction.conflict is None else _round(prediction.conflict),
+        "start_s": _number(prediction.start_s, exact),
+        "end_s": _number(prediction.end_s, exact),
+        "face": _posterior_to_dict(prediction.face, exact),
+        "voice": _posterior_to_dict(prediction.voice, exact),
+        "fused": _posterior_to_dict(prediction.fused, exact),
+        "face_coverage": _number(prediction.face_coverage, exact),
+        "speech_coverage": _number(prediction.speech_coverage, exact),
+        "conflict": None if conflict is None else _number(conflict, exact),
         "outcome": prediction.outcome.value,
         "reasons": [reason.value for reason in prediction.reasons],
     }
 
 
-def _summary_to_dict(report: Report) -> dict[str, Any] | None:
+def _summary_to_dict(report: Report, exact: bool) -> dict[str, Any] | None:
     if report.summary is None:
         return None
     return {
-        **_prediction_to_dict(report.summary),
+        **prediction_to_dict(report.summary, exact=exact),
         "outcome_counts": {
             outcome.value: report.outcome_counts.get(outcome, 0) for outcome in Outcome
         },
@@ -177,8 +198,8 @@ def _report_from_dict(values: dict[str, Any]) -> Report:
         media=_media_from_dict(file),
         status=Status(values["status"]),
         error=None if error is None else FileError(**error),
-        windows=tuple(_prediction_from_dict(window) for window in values["windows"]),
-        summary=None if summary is None else _prediction_from_dict(summary),
+        windows=tuple(prediction_from_dict(window) for window in values["windows"]),
+        summary=None if summary is None else prediction_from_dict(summary),
         outcome_counts=(
             {}
             if summary is None
@@ -211,7 +232,8 @@ def _posterior_from_dict(values: dict[str, Any] | None) -> ChannelPosterior | No
     )
 
 
-def _prediction_from_dict(values: dict[str, Any]) -> Prediction:
+def prediction_from_dict(values: dict[str, Any]) -> Prediction:
+    """Read what `prediction_to_dict` gave; raises KeyError, TypeError or ValueError if it isn't."""
     conflict = values["conflict"]
     return Prediction(
         start_s=float(values["start_s"]),

@@ -44,6 +44,7 @@ def read_clip_windows(
             regular_times(end_s, config.faces.sample_rate_hz),
             tolerance_s=0.5 / config.faces.sample_rate_hz,
             max_side_px=config.faces.max_side_px,
+            exact=config.faces.exact_frames,
             on_damage=on_damage,
         )
         faces = track_faces(_frames_before(end_s, frames), detector, config.faces)

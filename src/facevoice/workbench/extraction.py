@@ -26,7 +26,7 @@ from facevoice.workbench.facts import FactsFile, FileFacts
 from facevoice.workbench.feature_plan import BackboneId, Span, clip_file, clip_spans, wanted_keys
 from facevoice.workbench.problems import ClipProblem, describe_problem
 from facevoice.workbench.stored_features import facts_path, remember_backbones
-from facevoice.workbench.workers import run_tasks
+from facevoice.workers import run_tasks
 
 DEFAULT_BACKBONES: Final = ("compact-face", "compact-voice")
 

@@ -18,7 +18,7 @@ from facevoice.workbench.clip_windows import read_clip_windows
 from facevoice.workbench.facts import FactsFile, FileFacts
 from facevoice.workbench.feature_plan import clip_file, clip_spans, key_rules
 from facevoice.workbench.problems import ClipProblem, describe_problem
-from facevoice.workbench.workers import run_tasks
+from facevoice.workers import run_tasks
 
 ProgressCallback = Callable[[int, int, str], None]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from facevoice.errors import ConfigError
-from facevoice.workbench.workers import run_tasks
+from facevoice.workers import run_tasks
 from worker_tasks import build_square
 
 

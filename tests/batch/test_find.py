@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path, PurePath
+from typing import ClassVar
 
 import pytest
 
@@ -12,16 +13,21 @@ from facevoice.batch import MEDIA_EXTENSIONS, Progress, analyze_paths, find_file
 from facevoice.config import AnalyzerConfig, WindowConfig
 from facevoice.errors import EmptyMediaError, MediaNotFoundError
 from facevoice.labels import Status
-from facevoice.results import Report
+from facevoice.results import ModelId, Report
 
 
 class ScriptedAnalyzer:
     """Fails on files by what their name says, reports all others."""
 
     config = AnalyzerConfig(windows=WindowConfig(length_s=2.0, hop_s=1.0))
+    models: ClassVar = {"voice": ModelId("v", "0" * 64)}
 
     def analyze(
-        self, path: str | Path, *, on_progress: Callable[[float], None] | None = None
+        self,
+        path: str | Path,
+        *,
+        on_progress: Callable[[float], None] | None = None,
+        **_: object,
     ) -> Report:
         path = Path(path)
         if not path.exists():
@@ -134,8 +140,9 @@ def test_progress_names_file_and_seconds(tmp_path: Path, make_clip: Callable[...
     seen: list[Progress] = []
     paths = [tmp_path / "gone.mp4", clip]
     list(analyze_paths(paths, ScriptedAnalyzer(), seen.append))
-    assert seen[0] == Progress(paths[0], 0, 2, 0.0, None)
-    assert [(p.path, p.index, p.done_s) for p in seen[1:]] == [(clip, 1, 0.0), (clip, 1, 1.5)]
+    assert seen[0] == Progress(str(paths[0]), 0, 2, 0.0, None, 0.0)
+    of_clip = [(p.path, p.num_done, p.done_s) for p in seen[1:]]
+    assert of_clip == [(str(clip), 1, 0.0), (str(clip), 1, 1.5)]
     assert seen[1].duration_s == pytest.approx(1.0, abs=0.1)
 
 

@@ -1,0 +1,97 @@
+"""Steps 2 to 4 of one file: decode, find faces and speech, cut into windows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Final, TypeVar
+
+from facevoice.config import AnalyzerConfig, FacesConfig
+from facevoice.media.audio import read_audio
+from facevoice.media.video import read_frames
+from facevoice.overlap import draw_ahead
+from facevoice.perception.detect import FaceDetector
+from facevoice.perception.speech import read_speech
+from facevoice.perception.track import track_faces
+from facevoice.perception.windows import cut_windows
+from facevoice.types import Frame, MediaInfo, ResumePoint, Window
+
+T = TypeVar("T")
+
+# Enough to ride out the frames that take longest, a full search of faces in several of them.
+_FRAMES_AHEAD: Final = 8
+_BLOCKS_AHEAD: Final = 8
+# Frames before the first one wanted are asked for too: which frame answers an asked time depends
+# on which ones answered the times just before.
+_RUN_UP_FRAMES: Final = 8
+
+
+def read_windows(
+    info: MediaInfo,
+    detector: FaceDetector,
+    config: AnalyzerConfig,
+    on_damage: Callable[[str], None] | None = None,
+    *,
+    num_threads: int = 1,
+    start: ResumePoint | None = None,
+) -> Iterator[Window]:
+    """Steps 2 to 4: decode, find faces and speech, cut. Training takes its windows from here too.
+
+    Each stream is decoded once, both side by side and only as far as the windows need, so an hour
+    takes no more memory than a minute.
+
+    Args:
+        info: the probed file.
+        detector: finds the faces.
+        config: settings.
+        on_damage: called with what the decoders complain of; with several threads, from those.
+        num_threads: 1 does one thing after the other; more lets decoding, faces and sound overlap.
+        start: go on there; the video is sought, the sound read again from its start, which is
+            cheap: voice activity and many codecs depend on all that was heard before.
+
+    Raises:
+        UnreadableMediaError: a stream that the container promises can't be decoded at all.
+    """
+    first = 0 if start is None else start.window
+    faces = speech = None
+    if info.has_video:
+        memory = None if start is None else start.face_memory
+        start_s = first * config.windows.hop_s
+        frames = _frames(info, start_s, config.faces, on_damage, num_threads)
+        if start is not None:
+            frames = (frame for frame in frames if frame.timestamp_s >= start_s)
+        seen = track_faces(
+            _ahead(frames, _FRAMES_AHEAD, num_threads), detector, config.faces, memory
+        )
+        faces = _ahead(seen, _FRAMES_AHEAD, num_threads)
+    if info.has_audio:
+        heard = read_speech(read_audio(info.path, on_damage=on_damage))
+        speech = _ahead(heard, _BLOCKS_AHEAD, num_threads)
+    return cut_windows(
+        info.duration_s, faces, speech, config.windows, config.faces, config.speech, first=first
+    )
+
+
+def _frames(
+    info: MediaInfo,
+    start_s: float,
+    config: FacesConfig,
+    on_damage: Callable[[str], None] | None,
+    num_threads: int,
+) -> Iterator[Frame]:
+    rate_hz = config.sample_rate_hz
+    first = max(0, math.floor(start_s * rate_hz) - _RUN_UP_FRAMES)
+    return read_frames(
+        info.path,
+        (k / rate_hz for k in range(first, math.ceil(info.duration_s * rate_hz))),
+        tolerance_s=0.5 / rate_hz,
+        max_side_px=config.max_side_px,
+        exact=config.exact_frames,
+        # One core decodes while the others look and listen; more of them decode where there are.
+        num_threads=max(1, num_threads // 2),
+        on_damage=on_damage,
+    )
+
+
+def _ahead(items: Iterator[T], depth: int, num_threads: int) -> Iterator[T]:
+    return items if num_threads == 1 else draw_ahead(items, depth)

@@ -1,0 +1,91 @@
+"""Tasks over a cluster; the machines are all on this one, but Ray does not know that."""
+
+from __future__ import annotations
+
+import faulthandler
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("ray")
+
+from facevoice.errors import ConfigError
+from facevoice.ray_workers import run_ray_tasks
+from ray_cluster import ray_cluster
+from ray_tasks import build_scribe, build_square
+
+
+@pytest.fixture(autouse=True)
+def no_hang() -> Iterator[None]:
+    faulthandler.dump_traceback_later(60, exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    with ray_cluster(2) as running:
+        yield running
+
+
+def test_every_task_gets_its_result(cluster: Any) -> None:
+    results = dict(run_ray_tasks(range(20), build_square, 3, address=cluster.address))
+    assert results == {n: n * n * 3 for n in range(20)}
+
+
+def test_a_task_that_kills_its_process_is_given_up(cluster: Any) -> None:
+    results = dict(run_ray_tasks([1, -1, 2], build_square, 1, address=cluster.address))
+    assert results == {1: 1, -1: None, 2: 4}
+
+
+def test_a_worker_that_cannot_be_built_is_said(cluster: Any) -> None:
+    with pytest.raises(ConfigError, match="nothing to multiply by"):
+        list(run_ray_tasks([1, 2], build_square, 0, address=cluster.address))
+
+
+def test_nothing_to_do_needs_no_cluster() -> None:
+    assert list(run_ray_tasks([], build_square, 1, address="nowhere:1")) == []
+
+
+def test_a_cluster_that_does_not_answer_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"no Ray cluster answers at 127\.0\.0\.1:9"):
+        list(run_ray_tasks([1], build_square, 1, address="127.0.0.1:9"))
+
+
+def test_stopping_early_leaves_nothing_behind(cluster: Any, tmp_path: Path) -> None:
+    with closing(run_ray_tasks(range(100), build_scribe, tmp_path, address=cluster.address)) as got:
+        next(got)
+    begun = (tmp_path / "begun").read_text()
+    time.sleep(1.0)
+    assert (tmp_path / "begun").read_text().count("\n") <= begun.count("\n") + 4
+
+
+def test_a_machine_may_die_in_the_midst(cluster: Any, tmp_path: Path) -> None:
+    node = cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20)
+    cluster.wait_for_nodes()
+
+    def kill() -> None:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            begun = tmp_path / "begun"
+            if begun.exists() and node.node_id in begun.read_text():
+                break
+            time.sleep(0.02)
+        cluster.remove_node(node, allow_graceful=False)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    found = list(run_ray_tasks(range(12), build_scribe, tmp_path, address=cluster.address))
+    killer.join()
+    assert sorted(task for task, _ in found) == list(range(12))
+    assert all(result is not None for _, result in found)
+    begun = [line.split() for line in (tmp_path / "begun").read_text().splitlines()]
+    assert len({node_id for _, node_id in begun}) == 3
+    # What the dead machine had begun was begun again elsewhere.
+    assert len(begun) > 12
+    assert node.node_id not in {result for _, result in found[-3:]}
