@@ -5,7 +5,7 @@
 On the clip of `analyze_vs_decode.py` (10 s of 720p30, speech throughout), in CPU milliseconds:
 
 detect    detection, tracking and alignment, a sampled frame (decoding is not counted)
-face      the face network, a sampled frame; windows overlap, so each frame is embedded twice
+face      the face network, a sampled frame; of a frame in two windows the second finds it done
 speech    voice activity, a second of sound
 voice     log-mel and the voice network, a second of sound; windows overlap here too
 
@@ -48,9 +48,14 @@ def parts(path: Path) -> dict[str, tuple[Callable[[], object], float]]:
     if any(w.faces is None or w.samples is None for w in windows):
         sys.exit(f"{path}: a window lacks face or sound")
     face, voice = CompactFace(), CompactVoice()
+
+    def embed_faces() -> object:
+        face.forget()
+        return face.embed(windows)
+
     return {
         "detect": (lambda: list(track_faces(frames, detector, config.faces)), len(frames)),
-        "face": (lambda: face.embed(windows), len(frames)),
+        "face": (embed_faces, len(frames)),
         "speech": (lambda: list(read_speech(blocks)), info.duration_s),
         "voice": (lambda: voice.embed(windows), info.duration_s),
     }

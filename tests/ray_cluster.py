@@ -20,7 +20,7 @@ def ray_cluster(num_nodes: int) -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     # Sockets have a limit for the length of their path.
-    home = Path(tempfile.mkdtemp(prefix="fv", dir="/tmp"))  # noqa: S108
+    home = Path(tempfile.mkdtemp(prefix="fv", dir="/tmp"))
     settings = {
         "HOME": str(home),
         "RAY_USAGE_STATS_ENABLED": "0",

@@ -27,7 +27,7 @@ class FacesConfig:
     exact_frames: bool = False
     """Take the very frame on display at each sampled time. Otherwise one at most half a sampling
     period away will do, if the decoder can then leave out a frame on which no other depends."""
-    detect_rate_hz: float = 1.25
+    detect_rate_hz: float = 0.625
     """Full detections per second; in the sampled frames between, known faces are followed."""
     max_side_px: int = 640
     """Frames are scaled down until their longer side is at most this."""

@@ -44,10 +44,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(4):
         name = "smile_glad_voice" if number % 2 else "smile_sad_voice"
         content = (EXAMPLES / f"{name}.mp4").read_bytes()
-        # A box that nobody reads makes every file another content.
-        (root / f"film{number}.mp4").write_bytes(
-            content + b"\x00\x00\x00\x09free" + bytes([number])
-        )
+        box = b"\x00\x00\x00\x09free" + bytes([number])  # read by nobody, makes another content
+        (root / f"film{number}.mp4").write_bytes(content + box)
     (root / "empty.mp4").touch()
     (root / "text.mp4").write_text("not a film " * 100)
     return root

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
-
 from benchmarks.long_videos import repeat_video
+
 from facevoice.batch import AnalyzerSetup, BatchPlan, analyze_files, find_media
 from facevoice.config import AnalyzerConfig
 from facevoice.errors import ConfigError

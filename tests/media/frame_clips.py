@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
@@ -223,18 +222,3 @@ def choose(
 
 def times_from(start_s: float, end_s: float, rate_hz: float) -> list[float]:
     return [start_s + k / rate_hz for k in range(math.ceil((end_s - start_s) * rate_hz))]
-
-
-def count_decoded(monkeypatch: Any) -> Callable[[], int]:
-    """Count the pictures that `read_frames` decodes from here on."""
-    from facevoice.media import video
-
-    real, count = video.decode_video, [0]
-
-    def counting(*args: Any) -> Any:
-        pictures = real(*args)
-        count[0] += len(pictures)
-        return pictures
-
-    monkeypatch.setattr(video, "decode_video", counting)
-    return lambda: count[0]

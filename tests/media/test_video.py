@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import gc
 from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
+from av.video.frame import VideoFrame
 
 from facevoice.errors import UnreadableMediaError
 from facevoice.media import probe, read_frames, regular_times
@@ -255,3 +257,18 @@ def test_streams_that_appear_midway_do_not_stop_the_reading(make_clip, read_inde
     assert probe(path).duration_s > 0.9
     frames = list(read_frames(path, [0.1, 0.9], tolerance_s=0.05))
     assert [read_index(f.rgb) for f in frames] == pytest.approx([2, 22], abs=1)
+
+
+def test_pictures_leave_no_cycles_behind(make_clip):
+    """Else their pixels would stay in memory until the collector comes round, 200 MB of them."""
+    path = make_clip("long.mp4", duration_s=8.0)
+    gc.collect()
+    gc.disable()
+    try:
+        num_before = sum(isinstance(o, VideoFrame) for o in gc.get_objects())
+        frames = list(read_frames(path, regular_times(8.0, 5), tolerance_s=0.1))
+        num_left = sum(isinstance(o, VideoFrame) for o in gc.get_objects()) - num_before
+    finally:
+        gc.enable()
+    assert len(frames) == 40
+    assert num_left <= 5

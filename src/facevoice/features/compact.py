@@ -92,6 +92,11 @@ class CompactFace:
         ).astype(np.float32)
         return pooled
 
+    def forget(self) -> None:
+        """Embed every crop anew from here on; for measuring."""
+        with self._lock:
+            self._seen.clear()
+
     def _describe(self, grey: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Features (T, 256) and logits (T, 7); the network gives a crop the same in any batch."""
         keys = [row.tobytes() for row in grey]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import av
 import numpy as np
@@ -17,7 +18,7 @@ from av.video.stream import VideoStream
 from facevoice.errors import NoStreamError, UnreadableMediaError
 from facevoice.media.asked import AskedTimes
 from facevoice.media.decode import decode_video, read_packets, undecodable
-from facevoice.media.orientation import read_orientation
+from facevoice.media.orientation import Orientation, read_orientation
 from facevoice.media.plan import Step, plan
 from facevoice.media.probe import file_sha256, probe
 from facevoice.media.references import TraitReader
@@ -33,6 +34,8 @@ from facevoice.media.source import (
 from facevoice.types import Frame
 
 __all__ = ["file_sha256", "probe", "read_frames", "regular_times"]
+
+_ORIENT_EVERY_S: Final = 2.0
 
 
 def regular_times(duration_s: float, rate_hz: float) -> Iterator[float]:
@@ -111,6 +114,7 @@ class _TimedFrame:
     picture: VideoFrame
     start_s: float
     duration_s: float
+    orientation: Orientation
 
 
 def _answer(
@@ -154,8 +158,7 @@ class _Converter:
                 f"its pictures ({picture.format.name}) can't be converted to RGB.",
                 "Convert it to MP4 (H.264 and AAC) first.",
             ) from error
-        upright = read_orientation(picture).apply(np.asarray(rgb, np.uint8))
-        return Frame(shown.start_s, upright)
+        return Frame(shown.start_s, shown.orientation.apply(np.asarray(rgb, np.uint8)))
 
 
 class _Decoder:
@@ -174,6 +177,8 @@ class _Decoder:
         self._traits = TraitReader(stream)
         self._step_s = 1.0 / frame_rate_hz(stream)
         self._previous_s: float | None = None
+        self._orientation = Orientation()
+        self._oriented_s = -math.inf
         self.is_fruitless = False
         self.left_out = False
         stream.thread_type = "AUTO" if num_threads > 1 else "NONE"
@@ -230,4 +235,16 @@ class _Decoder:
                 continue
             self._previous_s = start_s
             duration_s = ticks_to_s(picture.duration, self._stream.time_base) or self._step_s
-            yield _TimedFrame(picture, start_s, duration_s)
+            yield _TimedFrame(picture, start_s, duration_s, self._turn(picture, start_s))
+
+    def _turn(self, picture: VideoFrame, start_s: float) -> Orientation:
+        """How a picture lies: it changes at keyframes only, if ever.
+
+        PyAV ties a frame whose side data is read into a cycle, so its pixels stay in memory until
+        Python's collector comes round to it; doing that to all frames would cost 200 MB.
+        """
+        is_due = picture.key_frame and start_s >= self._oriented_s + _ORIENT_EVERY_S
+        if self._oriented_s == -math.inf or is_due:
+            self._orientation = read_orientation(picture)
+            self._oriented_s = start_s
+        return self._orientation

@@ -230,7 +230,9 @@ def _is_cut(before: FloatArray | None, after: FloatArray) -> bool:
 
 
 def _thumbnail(rgb: ByteArray) -> FloatArray:
-    small = Image.fromarray(rgb).resize(THUMBNAIL_SIZE, Image.Resampling.BOX, reducing_gap=1.0)
+    # Every fourth pixel of every fourth row is enough for an average, and a tenth of the work.
+    sparse = np.ascontiguousarray(rgb[::4, ::4]) if min(rgb.shape[:2]) >= 4 * 16 else rgb
+    small = Image.fromarray(sparse).resize(THUMBNAIL_SIZE, Image.Resampling.BOX, reducing_gap=1.0)
     return np.asarray(small, np.float32)
 
 
