@@ -92,9 +92,10 @@ def measure(action: Callable[[], object]) -> Cost:
     return Cost(time.perf_counter() - start, own_cpu_s() - cpu_s)
 
 
-def run_round(path: Path, analyzer: Analyzer, python: Path) -> tuple[Round, list[str]]:
+def run_round(path: Path, python: Path) -> tuple[Round, list[str]]:
     """Run each pipeline once; also a line on what each peer found."""
     command = [sys.executable, "-m", "facevoice", "analyze", str(path), "--no-progress"]
+    analyzer = Analyzer()  # a new one, for an old one remembers faces
     loaded = {"facevoice": measure(lambda: analyzer.analyze(path))}
     whole = {"facevoice": run_process(command)[0]}
     notes = []
@@ -115,14 +116,13 @@ def run_round(path: Path, analyzer: Analyzer, python: Path) -> tuple[Round, list
 
 def compare_cost(path: Path, python: Path, num_runs: int) -> None:
     """Time all pipelines in turn and print the figures."""
-    analyzer = Analyzer()
-    report = analyzer.analyze(path)
+    report = Analyzer().analyze(path)
     if report.media is None or report.media.video is None:
         raise SystemExit(f"{path}: no video stream to compare with")
     info, duration_s = report.media.video, report.media.duration_s
     rounds, notes = [], []
     for _ in range(num_runs):
-        costs, notes = run_round(path, analyzer, python)
+        costs, notes = run_round(path, python)
         rounds.append(costs)
     print(
         f"{path.name}: {info.width_px}x{info.height_px} {info.codec}, {duration_s:.1f} s, status "

@@ -2,7 +2,7 @@
 
     python benchmarks/scaling.py                        all of it; about 25 minutes on two cores
     python benchmarks/scaling.py --only length --minutes 0.17 1 10 60 120
-    python benchmarks/scaling.py --json scaling.json    keeps the figures; `draw_scaling.py` draws them
+    python benchmarks/scaling.py --json docs/benchmarks/scaling/figures.json
 
 Videos are the 10-s clip of `analyze_vs_decode.py` (a face that fills half the height, speech), as
 720p30 and scaled to 360p and 1080p, repeated without encoding anew (`long_videos.py`). Of each,
@@ -32,10 +32,12 @@ from pathlib import Path
 import av
 
 from analyze_vs_decode import count_frames, make_video, own_cpu_s
+from facevoice.pipeline import Analyzer
+from figures import keep, plain
 from long_videos import repeat_video
 
 HEIGHTS_PX = (360, 720, 1080)
-BIT_RATES = {360: 800_000, 1080: 5_000_000}
+BIT_RATES = {360: 800_000, 480: 1_200_000, 1080: 5_000_000}
 RESOLUTION_S = 60.0
 
 
@@ -66,17 +68,20 @@ class Row:
 
 def analyze_here(path: Path, num_cores: int | None) -> Cost:
     """What a process of its own does: analyse a file in a stream, as the command does it."""
-    import resource
-
     if num_cores is not None:
         os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[:num_cores]))
-    from facevoice.pipeline import Analyzer
-
     analyzer = Analyzer()
     cpu_s, began_s = own_cpu_s(), time.perf_counter()
     num_windows = sum(1 for _ in analyzer.stream(path))
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return Cost(own_cpu_s() - cpu_s, time.perf_counter() - began_s, peak_mb, num_windows)
+    return Cost(own_cpu_s() - cpu_s, time.perf_counter() - began_s, peak_mb(), num_windows)
+
+
+def peak_mb() -> float:
+    """Peak of this process's resident memory; unlike `getrusage`, without that of its parent."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) / 1024
+    raise OSError("/proc/self/status names no VmHWM")
 
 
 def analyze_apart(path: Path, num_cores: int | None = None) -> Cost:
@@ -127,7 +132,11 @@ def scale_video(source: Path, target: Path, height_px: int) -> Path:
     with av.open(str(source)) as given, av.open(str(target), "w") as written:
         pictures, sound = given.streams.video[0], given.streams.audio[0]
         video = written.add_stream("libx264", rate=pictures.average_rate)
-        video.width, video.height, video.pix_fmt = height_px * 16 // 9, height_px, "yuv420p"
+        video.width, video.height, video.pix_fmt = (
+            round(height_px * 8 / 9) * 2,
+            height_px,
+            "yuv420p",
+        )
         video.bit_rate, video.options = BIT_RATES[height_px], {"preset": "fast"}
         audio = written.add_stream_from_template(sound)
         for packet in given.demux(pictures, sound):
@@ -160,7 +169,7 @@ def by_resolution(clip: Path, runs: int) -> list[Row]:
     for height_px in HEIGHTS_PX:
         name = f"{height_px}p"
         short = clip
-        if height_px in BIT_RATES:
+        if height_px != 720:
             short = scale_video(clip, clip.with_name(f"{name}.mp4"), height_px)
         path = repeat_video(short, clip.with_name(f"{name}_long.mp4"), round(RESOLUTION_S / 10))
         rows.append(measure("resolution", name, path, RESOLUTION_S, runs))
@@ -186,18 +195,17 @@ def main() -> None:
     if options.child is not None:
         print(json.dumps(asdict(analyze_here(options.child, options.cores))))
         return
-    rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "clip.mp4"
         make_video(clip)
-        if options.only in (None, "resolution"):
-            rows += by_resolution(clip, options.runs)
-        if options.only in (None, "cores"):
-            rows += by_cores(clip, options.runs)
-        if options.only in (None, "length"):
-            rows += by_length(clip, options.minutes, options.runs)
-    if options.json is not None:
-        options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+        tables = {
+            "resolution": lambda: by_resolution(clip, options.runs),
+            "cores": lambda: by_cores(clip, options.runs),
+            "length": lambda: by_length(clip, options.minutes, options.runs),
+        }
+        for name, make in tables.items():
+            if options.only in (None, name):
+                keep(options.json, name, [plain(row) for row in make()])
 
 
 if __name__ == "__main__":

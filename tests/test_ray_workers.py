@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +15,9 @@ import pytest
 
 pytest.importorskip("ray")
 
-from facevoice.errors import ConfigError
+import ray
+
+from facevoice.errors import ConfigError, MissingExtraError
 from facevoice.ray_workers import run_ray_tasks
 from ray_cluster import ray_cluster
 from ray_tasks import build_scribe, build_square
@@ -46,6 +49,50 @@ def test_a_task_that_kills_its_process_is_given_up(cluster: Any) -> None:
 def test_a_worker_that_cannot_be_built_is_said(cluster: Any) -> None:
     with pytest.raises(ConfigError, match="nothing to multiply by"):
         list(run_ray_tasks([1, 2], build_square, 0, address=cluster.address))
+
+
+def test_a_mistake_of_the_worker_is_not_hidden(cluster: Any) -> None:
+    with pytest.raises(TypeError, match="unsupported operand"):
+        list(run_ray_tasks([{}], build_square, 2, address=cluster.address))
+
+
+def test_a_cluster_on_this_machine_is_found(cluster: Any, tmp_path: Path) -> None:
+    ((_, node_id),) = run_ray_tasks([2], build_scribe, tmp_path)
+    assert node_id in {node.node_id for node in cluster.list_all_nodes()}
+
+
+def test_a_cluster_that_was_killed_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # `ray start` leaves its address behind when it is killed.
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text("127.0.0.1:9")
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.setenv("RAY_ADDRESS", "")
+    monkeypatch.setattr("ray._private.services.find_gcs_addresses", list)
+
+    def init(address: str, **_: object) -> None:
+        raise InterruptedError(address)
+
+    monkeypatch.setattr("ray.init", init)
+    with pytest.raises(InterruptedError, match="local"):
+        list(run_ray_tasks([1], build_square, 1))
+
+
+def test_a_cluster_that_lets_nobody_in_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(**_: object) -> None:
+        raise ray.exceptions.RayError("no token")
+
+    monkeypatch.setattr("ray.init", init)
+    with pytest.raises(ConfigError, match="at auto lets nobody in: no token"):
+        monkeypatch.setattr("facevoice.ray_workers._reach", lambda *_: None)
+        list(run_ray_tasks([1], build_square, 1, address="auto"))
+
+
+def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtraError, match=r"The Ray backend.*facevoice\[ray\]"):
+        list(run_ray_tasks([1], build_square, 1))
 
 
 def test_nothing_to_do_needs_no_cluster() -> None:

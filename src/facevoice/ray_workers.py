@@ -58,7 +58,7 @@ def run_ray_tasks(
 
     Raises:
         MissingExtraError: Ray is not installed.
-        ConfigError: no cluster answers, or a worker can't be built there.
+        ConfigError: no cluster answers or lets us in, or a worker can't be built there.
     """
     if not tasks:
         return
@@ -148,21 +148,27 @@ def _connect(ray: Any, address: str | None) -> None:
     # A cluster that is started here tells nobody of it.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     quiet = {"log_to_driver": False, "configure_logging": False, "logging_level": logging.ERROR}
-    wanted = address or os.environ.get("RAY_ADDRESS")
+    wanted = address or os.environ.get("RAY_ADDRESS") or None
     try:
-        _reach(wanted)
+        _reach(ray, wanted)
         ray.init(address=wanted or "auto", **quiet)
+    except ray.exceptions.RayError as error:
+        where = wanted or "this machine"
+        raise ConfigError(f"the Ray cluster at {where} lets nobody in: {error}") from error
     except (OSError, RuntimeError, ValueError) as error:
         if wanted is not None:
             raise ConfigError(
                 f"no Ray cluster answers at {wanted} ({error}); start one with `ray start --head`, "
                 "or check the address"
             ) from error
-        ray.init(include_dashboard=False, **quiet)
+        # Without "local", Ray would take the address that a killed cluster left behind.
+        ray.init(address="local", include_dashboard=False, **quiet)
 
 
-def _reach(address: str | None) -> None:
+def _reach(ray: Any, address: str | None) -> None:
     """Raise OSError if nothing listens there: Ray itself would try for minutes."""
+    if address in (None, "auto"):
+        address = ray._private.services.canonicalize_bootstrap_address("auto")
     parts = urlsplit(address if address and "://" in address else f"//{address or ''}")
     if parts.hostname and parts.port:
         socket.create_connection((parts.hostname, parts.port), _REACH_S).close()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import fsspec
 import pytest
 import s3fs
 
-from facevoice.errors import MediaNotFoundError, UnreadableMediaError
+from facevoice.errors import MediaNotFoundError, MissingExtraError, UnreadableMediaError
 from facevoice.media.remote import fetched, identify, is_remote, list_media, public_address
 from file_server import FileServer
 
@@ -29,6 +33,33 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
             "/films/notes.txt": b"none",
         }
         yield running
+
+
+@pytest.fixture
+def broken_server() -> Iterator[str]:
+    """The address of a server that fails always, sometimes after leading elsewhere."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            moved = self.path.startswith("/moved")
+            self.send_response(302 if moved else 500)
+            if moved:
+                self.send_header("Location", "/signed.mp4?Signature=SECRET")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_HEAD = do_GET  # noqa: N815
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=http.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{http.server_address[1]}"
+    http.shutdown()
+    http.server_close()
+    thread.join()
 
 
 @pytest.fixture
@@ -75,6 +106,70 @@ def test_a_dropped_connection_is_taken_up_again(server: FileServer, no_ranges: b
     server.drops["/films/a.mp4"] = 2
     with fetched(f"{server.url}/films/a.mp4") as path:
         assert path.read_bytes() == FILM
+
+
+class Replacing(Counter[str]):
+    """Puts another file in place when the second piece is asked for, and may break off there."""
+
+    def __init__(self, server: FileServer, content: bytes, *, breaks: bool) -> None:
+        super().__init__()
+        self.server, self.content, self.breaks = server, content, breaks
+        self.is_done = False
+
+    def __getitem__(self, name: str) -> int:
+        if self.server.num_fetched(name) != 2 or self.is_done:
+            return 0
+        self.is_done = True
+        self.server.files[name] = self.content
+        return int(self.breaks)
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+def test_a_file_that_is_replaced_meanwhile_never_comes_in_parts(
+    server: FileServer, breaks: bool
+) -> None:
+    # Several pieces of fsspec's, and as many bytes as before: sizes don't tell.
+    server.files["/films/a.mp4"], new = FILM * 4, bytes(4 * len(FILM))
+    server.drops = drops = Replacing(server, new, breaks=breaks)
+    with fetched(f"{server.url}/films/a.mp4") as path:
+        assert path.read_bytes() == new
+    assert drops.is_done
+
+
+def test_what_came_before_a_break_is_not_fetched_again(server: FileServer) -> None:
+    server.files["/films/a.mp4"] = content = FILM * 4
+    server.drops = Replacing(server, content, breaks=True)
+    with fetched(f"{server.url}/films/a.mp4") as path:
+        assert path.read_bytes() == content
+    ranges = [wanted for method, _, wanted in server.asked if method == "GET"]
+    assert sum(wanted.startswith("bytes=0-") for wanted in ranges) == 1
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/a.mp4?sig=SECRET%2F1%7E%41",  # aiohttp writes it in another way
+        "/moved.mp4?sig=x",  # leads to an address with a secret of the server's own
+        "/a.mp4?sig=a'SECRET)",
+    ],
+)
+def test_secrets_stay_out_of_messages(
+    broken_server: str, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr("facevoice.media.remote._PAUSES_S", ())
+    url = f"{broken_server}{path}".replace("//", "//me:SECRET@", 1)
+    with pytest.raises(UnreadableMediaError, match="500") as caught:
+        identify(url)
+    assert "SECRET" not in str(caught.value)
+    with pytest.raises(UnreadableMediaError, match="500") as caught, fetched(url):
+        pass
+    assert "SECRET" not in str(caught.value)
+
+
+def test_without_fsspec_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+    with pytest.raises(MissingExtraError, match=r"Reading s3:// addresses.*facevoice\[remote\]"):
+        identify("s3://films/a.mp4")
 
 
 def test_what_never_comes_whole_is_an_error_that_may_pass(server: FileServer) -> None:

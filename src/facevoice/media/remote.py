@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -29,6 +30,9 @@ _LOG = logging.getLogger(__name__)
 
 # Two letters at least: "C:" is a drive.
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+# Users, passwords and queries in others' messages, which may name an address in another spelling or
+# one to which the server led.
+_SECRETS: Final = re.compile(r"(?<=://)[^\s/?#]*@|\?\S+")
 _PIECE_BYTES: Final = 1 << 20
 _PAUSES_S: Final = (0.5, 1.0, 2.0)
 # What file systems call a mark that changes with the content, best first.
@@ -87,6 +91,10 @@ def identify(url: str) -> str | None:
         info = system.info(root)
     except Exception as error:
         raise _explain(url, error) from error
+    return _mark(info)
+
+
+def _mark(info: dict[str, Any]) -> str | None:
     for name in _MARKS:
         if info.get(name):
             return f"{name}={info[name]}"
@@ -99,7 +107,8 @@ def fetched(url: str, folder: Path | None = None) -> Iterator[Path]:
     """The file as a temporary copy in `folder` (None: the system's), which is gone afterwards.
 
     It is fetched in pieces. A connection that drops is taken up again a few times, where it broke
-    off if the server allows.
+    off if the server allows. A file that changes meanwhile is begun anew: parts of
+    both would make one that never was.
 
     Raises:
         MissingExtraError: see `list_media`.
@@ -108,9 +117,10 @@ def fetched(url: str, folder: Path | None = None) -> Iterator[Path]:
     """
     with tempfile.TemporaryDirectory(prefix="facevoice-", dir=folder) as place:
         target = Path(place) / f"media{PurePosixPath(urlsplit(url).path).suffix}"
+        copy = _Copy(target)
         for pause_s in (*_PAUSES_S, None):
             try:
-                _fetch(url, target)
+                _fetch(url, copy)
                 break
             except Exception as error:
                 reason = _explain(url, error)
@@ -121,26 +131,41 @@ def fetched(url: str, folder: Path | None = None) -> Iterator[Path]:
         yield target
 
 
-def _fetch(url: str, target: Path) -> None:
+@dataclass(slots=True)
+class _Copy:
+    """What has come so far, and the mark of the content that it is a part of."""
+
+    path: Path
+    mark: str | None = None
+
+
+def _fetch(url: str, copy: _Copy) -> None:
     """Fetch what is lacking of a file."""
     system, root = _open_system(url)
-    size = system.info(root).get("size")
-    done = target.stat().st_size if target.exists() else 0
-    with system.open(root, "rb") as source, target.open("ab") as copy:
+    info = system.info(root)
+    size, mark = info.get("size"), _mark(info)
+    if mark is None or mark != copy.mark:
+        copy.path.unlink(missing_ok=True)
+        copy.mark = mark
+    done = copy.path.stat().st_size if copy.path.exists() else 0
+    with system.open(root, "rb") as source, copy.path.open("ab") as target:
         if done:
             try:
                 source.seek(done)
             except (ValueError, OSError):
-                copy.truncate(0)  # this server sends whole files only
+                target.truncate(0)  # this server sends whole files only
         while piece := source.read(_PIECE_BYTES):
-            copy.write(piece)
-    got = target.stat().st_size
+            target.write(piece)
+    got = copy.path.stat().st_size
     if size is not None and got != size:
         raise _IncompleteError(f"{got} of {size} bytes came")
+    # Pieces are asked for one by one, so that even without a break they may be of two files.
+    if mark != _mark(system.info(root)):
+        raise _IncompleteError("it changed meanwhile")
 
 
 class _IncompleteError(Exception):
-    """Fewer or more bytes came than were announced."""
+    """What came is not the file: too few bytes, too many, or of two files."""
 
 
 def _open_system(url: str) -> tuple[Any, str]:
@@ -173,7 +198,7 @@ def _explain(url: str, error: Exception) -> MediaError | MissingExtraError:
         )
     if isinstance(error, PermissionError) or getattr(error, "status", None) in (401, 403):
         return UnreadableMediaError(shown, "may not be read.", "Check address and credentials.")
-    reason = str(error).replace(url, shown)
+    reason = _SECRETS.sub("", str(error).replace(url, shown))
     if not isinstance(error, _IncompleteError):
         reason = f"{type(error).__name__}: {reason}"
     return _BrokenOffError(
