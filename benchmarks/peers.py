@@ -44,6 +44,7 @@ from analyze_vs_decode import make_video, own_cpu_s
 from facevoice.evaluation.bootstrap import cluster_bootstrap
 from facevoice.evaluation.metrics import uar
 from facevoice.pipeline import Analyzer
+from figures import keep
 
 if TYPE_CHECKING:
     from peer_pipelines.baselines import Answer, PeerOutput
@@ -114,7 +115,7 @@ def run_round(path: Path, python: Path) -> tuple[Round, list[str]]:
     return Round(loaded, whole), notes
 
 
-def compare_cost(path: Path, python: Path, num_runs: int) -> None:
+def compare_cost(path: Path, python: Path, num_runs: int, kept: Path | None) -> None:
     """Time all pipelines in turn and print the figures."""
     report = Analyzer().analyze(path)
     if report.media is None or report.media.video is None:
@@ -130,6 +131,12 @@ def compare_cost(path: Path, python: Path, num_runs: int) -> None:
         f"{os.cpu_count()} cores. Medians per minute of video:"
     )
     print_costs("loaded", [costs.loaded for costs in rounds], duration_s)
+    a_minute = 60 / duration_s
+    medians = {
+        name: statistics.median(costs.loaded[name].wall_s for costs in rounds) * a_minute
+        for name in rounds[0].loaded
+    }
+    keep(kept, "peers", [{"name": n, "wall_s": round(s, 2)} for n, s in medians.items()])
     print_costs("whole", [costs.whole for costs in rounds], duration_s)
     print("Last round:", *notes, sep="\n  ")
 
@@ -230,6 +237,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--javanese", type=Path, help="accuracy on this corpus instead of cost")
     parser.add_argument("--work", type=Path, help="folder that keeps the peers' output")
+    parser.add_argument("--json", type=Path, help="see figures.py")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if arguments.javanese:
@@ -239,7 +247,7 @@ def main() -> None:
         path = arguments.file or Path(folder) / "made_720p30.mp4"
         if not arguments.file:
             make_video(path)
-        compare_cost(path, arguments.peer_python, arguments.runs)
+        compare_cost(path, arguments.peer_python, arguments.runs, arguments.json)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,141 @@
+"""Charts and the page of what analysis costs, from the figures that the benchmarks kept.
+
+    python benchmarks/draw_scaling.py docs/benchmarks/scaling
+
+Reads `figures.json` there, which these write (each with `--json FOLDER/figures.json`): `scaling.py`
+(resolution, cores, length), `live_latency.py`, `peers.py`. Writes `scaling.svg` and `tables.md`,
+with the plan for 1,000 hours on 1, 10 and 100 machines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+Rows = list[dict[str, Any]]
+
+DARK, LIGHT, WARM = "#1f4e79", "#9dbbd6", "#d08a2e"
+PLANNED_HOURS = 1000
+MACHINES = (1, 10, 100)
+CORES_EACH = 2
+
+
+def draw(figures: dict[str, Any], path: Path) -> None:
+    """All charts as one picture."""
+    mpl.rcParams["svg.hashsalt"] = "facevoice"
+    figure = Figure(figsize=(11, 6.4), layout="constrained")
+    axes = figure.subplots(2, 3)
+    draw_resolution(axes[0, 0], figures["resolution"])
+    draw_cores(axes[0, 1], figures["cores"])
+    draw_peers(axes[0, 2], figures.get("peers", []))
+    draw_length(axes[1, 0], figures["length"], "cpu_s", "CPU seconds a minute of video")
+    draw_length(axes[1, 1], figures["length"], "peak_mb", "peak memory, MB")
+    draw_latency(axes[1, 2], figures["latency_ms"])
+    figure.savefig(path, metadata={"Date": None})
+
+
+def draw_resolution(axes: Axes, rows: Rows) -> None:
+    places = range(len(rows))
+    axes.bar([p - 0.2 for p in places], [r["decode_cpu_s"] for r in rows], 0.4, color=LIGHT)
+    axes.bar([p + 0.2 for p in places], [r["cpu_s"] for r in rows], 0.4, color=DARK)
+    axes.set_xticks(list(places), [r["name"] for r in rows])
+    axes.set_title("CPU seconds a minute of video")
+    axes.legend(["decoding all frames", "whole analysis"], frameon=False, fontsize=8)
+
+
+def draw_cores(axes: Axes, rows: Rows) -> None:
+    axes.bar([r["name"] for r in rows], [r["real_time"] for r in rows], 0.5, color=DARK)
+    for place, row in enumerate(rows):
+        axes.annotate(
+            f"{row['real_time']:.1f}×", (place, row["real_time"]), ha="center", va="bottom"
+        )
+    axes.set_title("times real time, 720p, by cores")
+    axes.margins(y=0.15)
+
+
+def draw_peers(axes: Axes, rows: Rows) -> None:
+    rows = sorted(rows, key=lambda row: -row["wall_s"])
+    axes.barh(
+        [r["name"].replace(" + ", "\n+ ") for r in rows],
+        [r["wall_s"] for r in rows],
+        0.5,
+        color=[DARK if r["name"] == "facevoice" else WARM for r in rows],
+    )
+    for place, row in enumerate(rows):
+        axes.annotate(f" {row['wall_s']:.0f} s", (row["wall_s"], place), va="center")
+    axes.set_xscale("log")
+    axes.margins(x=0.3)
+    axes.set_title("seconds a minute of video, 720p")
+
+
+def draw_length(axes: Axes, rows: Rows, value: str, title: str) -> None:
+    minutes = [r["media_s"] / 60 for r in rows]
+    axes.plot(minutes, [r[value] for r in rows], "o-", color=DARK)
+    axes.set_xscale("log")
+    axes.set_xticks(minutes, [r["name"] for r in rows])
+    axes.minorticks_off()
+    axes.set_ylim(0, None)
+    axes.set_title(title)
+
+
+def draw_latency(axes: Axes, latencies_ms: list[float]) -> None:
+    axes.hist(latencies_ms, bins=20, color=DARK)
+    axes.axvline(statistics.median(latencies_ms), color=WARM)
+    axes.set_xlim(0, None)
+    axes.set_title("live: ms from a window's end to its answer")
+
+
+def write_tables(figures: dict[str, Any], path: Path) -> None:
+    """The same figures as text."""
+    lines = [
+        "| video | decode | analysis | ratio | × real time | peak MB |",
+        "|---|---|---|---|---|---|",
+    ]
+    for table in ("resolution", "cores", "length"):
+        for row in figures[table]:
+            name = f"{row['name']} core(s), 720p" if table == "cores" else row["name"]
+            decoded = not math.isnan(row["decode_cpu_s"])
+            decode = f"{row['decode_cpu_s']:.2f}" if decoded else "–"
+            ratio = f"{row['cpu_ratio']:.2f}" if decoded else "–"
+            lines.append(
+                f"| {name} | {decode} | {row['cpu_s']:.2f} | {ratio} | {row['real_time']:.1f} | "
+                f"{row['peak_mb']:.0f} |"
+            )
+    lines += ["", *plan(figures)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def plan(figures: dict[str, Any]) -> list[str]:
+    """What 1,000 hours take on machines like this one, by CPU seconds."""
+    lines = [
+        f"| 1,000 hours of | core-hours | {' | '.join(f'{n} machines' for n in MACHINES)} |",
+        "|---|---|" + "---|" * len(MACHINES),
+    ]
+    for row in figures["resolution"]:
+        core_hours = PLANNED_HOURS * 60 * row["cpu_s"] / 3600
+        hours = [core_hours / CORES_EACH / number for number in MACHINES]
+        cells = " | ".join(f"{h:.1f} h" for h in hours)
+        lines.append(f"| {row['name']} | {core_hours:.0f} | {cells} |")
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("folder", type=Path)
+    options = parser.parse_args()
+    figures = json.loads((options.folder / "figures.json").read_text(encoding="utf-8"))
+    draw(figures, options.folder / "scaling.svg")
+    write_tables(figures, options.folder / "tables.md")
+    print(f"written to {options.folder}")
+
+
+if __name__ == "__main__":
+    main()
