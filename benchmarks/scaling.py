@@ -40,7 +40,7 @@ HEIGHTS_PX = (360, 720, 1080)
 BIT_RATES = {360: 800_000, 480: 1_200_000, 1080: 5_000_000}
 RESOLUTION_S = 60.0
 # Decoding longer ones whole would take as long as analysing them and tell nothing new.
-LONGEST_DECODED_S = 600.0
+LONGEST_DECODED_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,7 +176,9 @@ def _open_system(url: str) -> tuple[Any, str]:
         # Listings and sizes are asked for anew: files come and change while a batch runs.
         system, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
     except ImportError as error:
-        raise MissingExtraError(f"Reading {scheme}:// addresses", "remote") from error
+        raise MissingExtraError(
+            f"Reading {scheme}:// addresses (beside fsspec's own part for them)", "remote"
+        ) from error
     return system, root
 
 
