@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import statistics
 from pathlib import Path
 from typing import Any
@@ -102,9 +101,10 @@ def write_tables(figures: dict[str, Any], path: Path) -> None:
     for table in ("resolution", "cores", "length"):
         for row in figures[table]:
             name = f"{row['name']} core(s), 720p" if table == "cores" else row["name"]
-            decoded = not math.isnan(row["decode_cpu_s"])
-            decode = f"{row['decode_cpu_s']:.2f}" if decoded else "–"
-            ratio = f"{row['cpu_ratio']:.2f}" if decoded else "–"
+            decode, ratio = (
+                "–" if row[value] is None else f"{row[value]:.2f}"
+                for value in ("decode_cpu_s", "cpu_ratio")
+            )
             lines.append(
                 f"| {name} | {decode} | {row['cpu_s']:.2f} | {ratio} | {row['real_time']:.1f} | "
                 f"{row['peak_mb']:.0f} |"

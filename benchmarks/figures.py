@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,5 +20,11 @@ def keep(path: Path | None, name: str, value: Any) -> None:
 
 
 def plain(record: Any) -> dict[str, Any]:
-    """A frozen dataclass of figures as a dictionary, rounded to what they are worth."""
-    return {n: round(v, 4) if isinstance(v, float) else v for n, v in asdict(record).items()}
+    """A frozen dataclass of figures as a dictionary, rounded; NaN as null."""
+    return {name: _plain(value) for name, value in asdict(record).items()}
+
+
+def _plain(value: Any) -> Any:
+    if not isinstance(value, float):
+        return value
+    return None if math.isnan(value) else round(value, 4)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, NoReturn
+from typing import Final, NoReturn
 
 import typer
 
@@ -22,6 +22,24 @@ from facevoice.batch import (
     FoundFile,
     analyze_files,
     find_files,
+)
+from facevoice.cli_analyze_options import (
+    CACHE_NAME,
+    AddressOption,
+    AgainOption,
+    BackendOption,
+    CacheOption,
+    ConfigOption,
+    FormatsOption,
+    HopSecondsOption,
+    JobsOption,
+    OutOption,
+    PathsArgument,
+    QuietOption,
+    ShowProgressOption,
+    ThreadsOption,
+    VerboseOption,
+    WindowSecondsOption,
 )
 from facevoice.cli_checkpoint import BackbonesOption, CheckpointOption
 from facevoice.config import AnalyzerConfig, WindowConfig
@@ -44,105 +62,8 @@ EXIT_SOME_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130
 
-CACHE_NAME: Final = ".facevoice"
-"""Folder below --out that remembers what is done."""
-
-_WINDOWS: Final = WindowConfig()
 # Of more files than this, each is shown in a line.
 _MAX_TABLES: Final = 8
-
-_Paths = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="PATH",
-        help="Video or audio files, folders of them, or addresses (https://…, s3://…).",
-    ),
-]
-_Out = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DIR",
-        help="Write NAME.json and NAME.csv per file and windows.csv over all. What is done there "
-        "already is not done again, and what was interrupted goes on.",
-    ),
-]
-_Formats = Annotated[
-    str | None,
-    typer.Option(
-        "--format",
-        metavar="LIST",
-        help="Of json, csv, jsonl, parquet, joined by commas. With --out: what to write, by "
-        "default json,csv; parquet is one dataset over all files. Without: print one of the others "
-        "to standard output (json: a report a line; jsonl: each window as soon as it is done).",
-    ),
-]
-_Config = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Settings as TOML; see configs/default.toml.")
-]
-_WindowSeconds = Annotated[
-    float | None,
-    typer.Option(metavar="SECONDS", help=f"Length of a window. Default: {_WINDOWS.length_s:g}."),
-]
-_HopSeconds = Annotated[
-    float | None,
-    typer.Option(
-        metavar="SECONDS",
-        help=f"Step between windows. Default: {_WINDOWS.hop_s:g}, or half of --window.",
-    ),
-]
-_Threads = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N",
-        min=1,
-        help="Threads that one file may use. Default: as many as there are processors, shared "
-        "among --jobs; with Ray, one.",
-    ),
-]
-_Jobs = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N",
-        min=1,
-        help="Files worked on at once, each by a process. Default: as many as there are "
-        "processors, or 1 for few files.",
-    ),
-]
-_Backend = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME",
-        help="local: this machine; ray: a Ray cluster (needs the extra ray).",
-    ),
-]
-_Address = Annotated[
-    str | None,
-    typer.Option(
-        metavar="ADDRESS",
-        help="Of the Ray cluster, such as HOST:6379 or ray://HOST:10001. Default: RAY_ADDRESS, or "
-        "a cluster that runs on this machine, or a new one.",
-    ),
-]
-_Cache = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DIR",
-        help="Remember here, by content and settings, what is done; may be shared among runs, and "
-        f"with Ray must be visible to all machines. Default: {CACHE_NAME} below --out.",
-    ),
-]
-_Again = Annotated[
-    bool, typer.Option("--again", help="Analyse again what is done already, from the start.")
-]
-_Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Show no tables and no progress, only errors.")
-]
-_Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Show all windows and what is going on.")
-]
-_ShowProgress = Annotated[
-    bool, typer.Option("--progress/--no-progress", help="Show a progress bar on a terminal.")
-]
 
 
 def add_analyze_command(app: typer.Typer) -> None:
@@ -151,23 +72,23 @@ def add_analyze_command(app: typer.Typer) -> None:
 
 
 def analyze(
-    paths: _Paths,
-    out: _Out = None,
-    formats: _Formats = None,
-    config: _Config = None,
+    paths: PathsArgument,
+    out: OutOption = None,
+    formats: FormatsOption = None,
+    config: ConfigOption = None,
     checkpoint: CheckpointOption = None,
     backbones: BackbonesOption = None,
-    window: _WindowSeconds = None,
-    hop: _HopSeconds = None,
-    jobs: _Jobs = None,
-    threads: _Threads = None,
-    cache: _Cache = None,
-    again: _Again = False,
-    backend: _Backend = BACKENDS[0],
-    address: _Address = None,
-    quiet: _Quiet = False,
-    verbose: _Verbose = False,
-    progress: _ShowProgress = True,
+    window: WindowSecondsOption = None,
+    hop: HopSecondsOption = None,
+    jobs: JobsOption = None,
+    threads: ThreadsOption = None,
+    cache: CacheOption = None,
+    again: AgainOption = False,
+    backend: BackendOption = BACKENDS[0],
+    address: AddressOption = None,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+    progress: ShowProgressOption = True,
 ) -> None:
     """Analyse videos: face, voice, and whether they match.
 
