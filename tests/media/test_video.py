@@ -260,7 +260,7 @@ def test_streams_that_appear_midway_do_not_stop_the_reading(make_clip, read_inde
 
 
 def test_pictures_leave_no_cycles_behind(make_clip):
-    """Else their pixels would stay in memory until the collector comes round, 200 MB of them."""
+    """Else their pixels would stay in memory until the collector comes round, perhaps never."""
     path = make_clip("long.mp4", duration_s=8.0)
     gc.collect()
     gc.disable()
@@ -271,4 +271,4 @@ def test_pictures_leave_no_cycles_behind(make_clip):
     finally:
         gc.enable()
     assert num_frames == 40
-    assert num_left <= 5
+    assert num_left <= 1

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import av
 import numpy as np
@@ -34,8 +33,6 @@ from facevoice.media.source import (
 from facevoice.types import Frame
 
 __all__ = ["file_sha256", "probe", "read_frames", "regular_times"]
-
-_ORIENT_EVERY_S: Final = 2.0
 
 
 def regular_times(duration_s: float, rate_hz: float) -> Iterator[float]:
@@ -177,8 +174,7 @@ class _Decoder:
         self._traits = TraitReader(stream)
         self._step_s = 1.0 / frame_rate_hz(stream)
         self._previous_s: float | None = None
-        self._orientation = Orientation()
-        self._oriented_s = -math.inf
+        self._orientation: Orientation | None = None
         self.is_fruitless = False
         self.left_out = False
         stream.thread_type = "AUTO" if num_threads > 1 else "NONE"
@@ -235,16 +231,9 @@ class _Decoder:
                 continue
             self._previous_s = start_s
             duration_s = ticks_to_s(picture.duration, self._stream.time_base) or self._step_s
-            yield _TimedFrame(picture, start_s, duration_s, self._turn(picture, start_s))
-
-    def _turn(self, picture: VideoFrame, start_s: float) -> Orientation:
-        """How a picture lies: it changes at keyframes only, if ever.
-
-        PyAV ties a frame whose side data is read into a cycle, so its pixels stay in memory until
-        Python's collector comes round to it; doing that to all frames would cost 200 MB.
-        """
-        is_due = picture.key_frame and start_s >= self._oriented_s + _ORIENT_EVERY_S
-        if self._oriented_s == -math.inf or is_due:
-            self._orientation = read_orientation(picture)
-            self._oriented_s = start_s
-        return self._orientation
+            if self._orientation is None:
+                # Of the first picture only, which is that of the container, as in `probe`. PyAV
+                # ties a frame whose side data is read into a cycle, so its pixels stay in memory
+                # until Python's collector comes round to it, which may be never.
+                self._orientation = read_orientation(picture)
+            yield _TimedFrame(picture, start_s, duration_s, self._orientation)
