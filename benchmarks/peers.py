@@ -8,7 +8,7 @@ The peers run in an interpreter of their own; their weights are in the wheels:
 
     python3 -m venv PEER
     PEER/bin/pip install tensorflow-cpu==2.21.0 opencv-contrib-python==5.1.0.* librosa==0.11.0 \\
-        "moviepy<2" ffmpeg-python matplotlib pandas requests tqdm "setuptools<81"
+        "moviepy<2" ffmpeg-python matplotlib pandas requests tqdm "setuptools>=77.0.3,<81"
     PEER/bin/pip install torch==2.13.0 torchvision==0.28.0
     PEER/bin/pip install --no-deps fer==25.10.3 facenet-pytorch==2.6.0
 
