@@ -12,15 +12,15 @@ height, speech throughout), repeated without encoding anew.
 
 real-time   wall seconds / seconds of media, decoding, faces and voice activity included; at most 1
             keeps up with a live stream. Overlapping windows (hop 2 s is the package's default) cost
-            about as many times as they overlap, for nothing of them is remembered
+            up to as many times as they overlap, for no embedding is remembered
 CPU-s       user + system, all threads; far below wall x threads where others use the machine
 load        opening and hashing the networks, in wall seconds; not part of the above
 peak        resident memory of the process, networks and interpreter included
 scored      windows in which both networks ran; a last one shorter than 0.4 s is not scored
 
-Times do not depend on what the weights are, so they are real; what the model says is meaningless.
+Times hardly depend on what the weights are, so they are real; what the model says is meaningless.
 Every row is a process of its own that analyses the file `--runs` times: medians, and the highest
-peak. Making everything takes some minutes, 7 GB of memory and 4 GB of disk (with --fp32: 6 GB).
+peak. Making everything takes 5 minutes (--fp32: 2 more), 7 GB of memory and about 5 GB of disk.
 """
 
 from __future__ import annotations
