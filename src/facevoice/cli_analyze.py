@@ -177,7 +177,7 @@ def _run(paths: Sequence[str], plan: BatchPlan, output: _Output) -> int:
             for file, result in _results(files, plan, output, stack):
                 _deliver(file, result, output, folder, tally, num_files=len(files))
         except KeyboardInterrupt:
-            screen.complain(_interruption(tally, len(files), out))
+            screen.complain(_interruption(tally, len(files), plan.cache))
             return EXIT_INTERRUPTED
         except BrokenPipeError:
             # The reader of standard output has seen enough; spare it the complaint at exit too.
@@ -197,13 +197,12 @@ def _results(
     files: Sequence[FoundFile], plan: BatchPlan, output: _Output, stack: ExitStack
 ) -> Iterator[tuple[FoundFile, FileResult]]:
     on_progress = stack.enter_context(progress_bar(output.screen.progress))
-    jobs = plan.num_jobs(len(files))
     results = analyze_files(
         [file.path for file in files],
         plan,
         on_progress=on_progress,
         on_window=_print_window if output.streams_windows else None,
-        analyzer=create_analyzer(plan.analyzer) if jobs == 1 else None,
+        analyzer=create_analyzer(plan.analyzer) if plan.works_here(len(files)) else None,
     )
     return zip(files, results, strict=True)
 
@@ -229,9 +228,9 @@ def _deliver(
         output.screen.show(report)
 
 
-def _interruption(tally: Tally, num_files: int, out: Path | None) -> str:
+def _interruption(tally: Tally, num_files: int, cache: Path | None) -> str:
     kept = f"{tally.num_files} of {num_files} files are done and kept"
-    return f"Interrupted: {kept}." if out is None else f"Interrupted: {kept}. Run again to go on."
+    return f"Interrupted: {kept}." if cache is None else f"Interrupted: {kept}. Run again to go on."
 
 
 def _print_window(path: str, window: Prediction) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -14,7 +15,8 @@ from pathlib import Path
 import pytest
 from benchmarks.long_videos import repeat_video
 
-from facevoice.batch import AnalyzerSetup, BatchPlan, analyze_files, find_media
+from facevoice.batch import AnalyzerSetup, BatchPlan, Progress, analyze_files, find_media
+from facevoice.batch.journal import FileJournal
 from facevoice.config import AnalyzerConfig
 from facevoice.errors import ConfigError
 from facevoice.report import to_json
@@ -120,3 +122,54 @@ def test_a_killed_batch_goes_on_within_a_file(tmp_path: Path) -> None:
         assert (tmp_path / "out" / name).read_bytes() == expected
     windows = json.loads((tmp_path / "out" / "film2.json").read_text())["windows"]
     assert len(windows) > 20
+
+
+def test_what_is_secret_in_an_address_is_shown_to_nobody(tmp_path: Path) -> None:
+    url = "http://me:hidden@127.0.0.1:9/film.mp4?token=hidden"
+    seen: list[Progress] = []
+    told: list[str] = []
+    plan = BatchPlan(SETUP, jobs=1, cache=tmp_path)
+    (result,) = analyze_files(
+        [url], plan, on_progress=seen.append, on_window=lambda path, _: told.append(path)
+    )
+    assert result.report.path == "http://127.0.0.1:9/film.mp4"
+    assert seen
+    assert "hidden" not in f"{seen} {told} {to_json(result.report)}"
+
+
+def test_a_lone_file_over_a_cluster_needs_no_analyzer_here() -> None:
+    assert BatchPlan(SETUP).works_here(1)
+    assert not BatchPlan(SETUP, backend="ray").works_here(1)
+    assert not BatchPlan(SETUP, jobs=2).works_here(2)
+    assert BatchPlan(SETUP, jobs=2).works_here(1)
+
+
+def test_a_cache_that_cannot_be_made_is_said_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    plan = BatchPlan(SETUP, jobs=1, cache=tmp_path / "file")
+    with pytest.raises(ConfigError, match="can't be made"):
+        list(analyze_files([EXAMPLES / "smile_sad_voice.mp4"], plan))
+
+
+def test_a_full_disk_costs_the_memory_and_not_the_result(
+    folder: Path, serial: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    class FullFile(io.BytesIO):
+        def write(self, _: object) -> int:
+            fail()
+            return 0
+
+    def enter(journal: FileJournal) -> FileJournal:
+        journal._file = FullFile()
+        return journal
+
+    monkeypatch.setattr("facevoice.batch.cache.write_atomically", fail)
+    monkeypatch.setattr(FileJournal, "__enter__", enter)
+    (result,) = analyze_files([folder / "a.mp4"], BatchPlan(SETUP, jobs=1, cache=tmp_path))
+    assert to_json(result.report, exact=True) == serial[0]
+    monkeypatch.undo()
+    (again,) = analyze_files([folder / "a.mp4"], BatchPlan(SETUP, jobs=1, cache=tmp_path))
+    assert not again.known

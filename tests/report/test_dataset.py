@@ -80,3 +80,12 @@ def test_large_tables_are_cut_into_parts(tmp_path: Path, monkeypatch: pytest.Mon
     assert [p.name for p in parts] == ["part-0.parquet", "part-1.parquet", "part-2.parquet"]
     starts = pd.read_parquet(tmp_path / "dataset" / "windows")["start_s"]
     assert sorted(starts) == list(range(25))
+
+
+def test_what_a_killed_run_left_is_cleared_away(tmp_path: Path) -> None:
+    left = tmp_path / ".dataset.part"
+    left.mkdir()
+    (left / "files.parquet").write_bytes(b"half")
+    write(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["dataset"]
+    assert len(pd.read_parquet(tmp_path / "dataset" / "files.parquet")) == 3

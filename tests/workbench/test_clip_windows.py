@@ -160,7 +160,7 @@ def test_only_the_named_streams_are_decoded(
         raise AssertionError("decoded for nothing")
 
     info = probe(make_clip("av.mp4", duration_s=1))
-    monkeypatch.setattr("facevoice.workbench.clip_windows.read_frames", refuse)
+    monkeypatch.setattr("facevoice.workbench.clip_windows.read_sampled_frames", refuse)
     heard = list(read_clip_windows(replace(info, video=None), 0.7, detector, CONFIG))
     assert all(window.samples is not None and window.faces is None for window in heard)
 

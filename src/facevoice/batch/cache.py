@@ -19,7 +19,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from facevoice.config import AnalyzerConfig
-from facevoice.errors import ReportError
+from facevoice.errors import ConfigError, ReportError
 from facevoice.report.folder import write_atomically
 from facevoice.report.json import read_report, to_json
 from facevoice.results import ModelId, Report
@@ -44,9 +44,16 @@ class ReportCache:
     Args:
         folder: made where it is missing.
         recipe: from `recipe_id`.
+
+    Raises:
+        ConfigError: the folder can't be made.
     """
 
     def __init__(self, folder: Path, recipe: str) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"cache {folder}: can't be made ({error.strerror})") from error
         self._folder = folder
         self._recipe = recipe
 
@@ -63,11 +70,7 @@ class ReportCache:
         return _renamed(report, path)
 
     def put(self, sha256: str, report: Report) -> None:
-        """Keep a report.
-
-        Raises:
-            OSError: it can't be written.
-        """
+        """Keep a report; what can't be written is not remembered, but not lost either."""
         self._write(self._file("reports", sha256, "json"), to_json(report, exact=True))
 
     def journal_path(self, sha256: str) -> Path:
@@ -95,11 +98,7 @@ class ReportCache:
             return None
 
     def remember(self, source: str, sha256: str) -> None:
-        """Note what an address held.
-
-        Raises:
-            OSError: it can't be written.
-        """
+        """Note what an address held, if it can be written."""
         digest = hashlib.sha256(source.encode()).hexdigest()
         self._write(self._file("sources", digest, "txt"), sha256 + "\n")
 
@@ -107,8 +106,11 @@ class ReportCache:
         return self._folder / kind / digest[:2] / f"{digest}-{self._recipe}.{ending}"
 
     def _write(self, path: Path, text: str) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, text)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, text)
+        except OSError as error:
+            _LOG.warning("%s: can't be written, so this is not remembered (%s)", path, error)
 
 
 def _renamed(report: Report, path: str) -> Report:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from facevoice.batch.cache import ReportCache, recipe_id
-from facevoice.batch.file import FileResult, FileTask, WorkerSetup, build_file_worker
+from facevoice.batch.cache import ReportCache
+from facevoice.batch.file import (
+    FileResult,
+    FileTask,
+    WorkerSetup,
+    build_file_worker,
+    open_cache,
+    recall,
+    source_of,
+)
 from facevoice.errors import MediaError
-from facevoice.media.remote import identify, is_remote, public_address
 from facevoice.ray_workers import run_ray_tasks
 
 if TYPE_CHECKING:
@@ -36,11 +41,13 @@ def run_on_ray(tasks: Sequence[FileTask], plan: BatchPlan) -> TaskResults:
     """
     threads = plan.analyzer.num_threads or 1
     analyzer = replace(plan.analyzer, num_threads=threads)
-    cache = _open_cache(plan)
+    cache = None if plan.cache is None else open_cache(plan.cache, plan.analyzer.build())
     sources = _ask_sources(tasks) if cache is not None else {}
     rest = []
     for task in tasks:
-        known = None if cache is None or plan.again else _recall(cache, task, sources)
+        known = None
+        if cache is not None and task.index in sources and not plan.again:
+            known = recall(cache, sources[task.index], task)
         if known is None:
             rest.append(task)
         else:
@@ -56,13 +63,6 @@ def run_on_ray(tasks: Sequence[FileTask], plan: BatchPlan) -> TaskResults:
             yield task, result
 
 
-def _open_cache(plan: BatchPlan) -> ReportCache | None:
-    if plan.cache is None:
-        return None
-    models = plan.analyzer.build().models
-    return ReportCache(plan.cache, recipe_id(plan.analyzer.config, models))
-
-
 def _ask_sources(tasks: Sequence[FileTask]) -> dict[int, str]:
     """By index of its task, an address with what tells whether its content has changed."""
     with ThreadPoolExecutor(_ASKERS) as pool:
@@ -72,23 +72,9 @@ def _ask_sources(tasks: Sequence[FileTask]) -> dict[int, str]:
 
 def _source(task: FileTask) -> str | None:
     try:
-        if is_remote(task.path):
-            fingerprint = identify(task.path)
-            return None if fingerprint is None else f"{task.path} {fingerprint}"
-        stat = Path(task.path).stat()
-        return f"{os.path.realpath(task.path)} {stat.st_size} {stat.st_mtime_ns}"
+        return source_of(task)
     except (MediaError, OSError):
         return None  # The worker says what is wrong.
-
-
-def _recall(cache: ReportCache, task: FileTask, sources: dict[int, str]) -> FileResult | None:
-    source = sources.get(task.index)
-    sha256 = None if source is None else cache.recall(source)
-    name = public_address(task.path) if is_remote(task.path) else task.path
-    report = None if sha256 is None else cache.get(sha256, name)
-    if report is None:
-        return None
-    return FileResult(report, known=True, sha256=sha256, source=source)
 
 
 def _keep(cache: ReportCache, task: FileTask, result: FileResult, sources: dict[int, str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -102,20 +103,23 @@ class FileTask:
     index: int
     path: str
 
+    @property
+    def name(self) -> str:
+        """What reports and people may see: of an address no user, password and query."""
+        return public_address(self.path) if is_remote(self.path) else self.path
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FileResult:
     """What became of a file.
 
     known: whether the report was there before; sha256: of the content, None where it could not be
-    read; source: the address with its fingerprint, None for files or where there is none;
-    was_streamed: whether each of its windows was told as soon as it was done.
+    read; was_streamed: whether each of its windows was told as soon as it was done.
     """
 
     report: Report
     known: bool = False
     sha256: str | None = None
-    source: str | None = None
     was_streamed: bool = False
 
     @property
@@ -143,34 +147,32 @@ class FileWorker:
 
     def __call__(self, task: FileTask, watch: Watch = _UNWATCHED) -> FileResult:
         """The report of a file; one that fails gives a report with status `failed`."""
-        shown = public_address(task.path) if is_remote(task.path) else task.path
         try:
             result = (
-                self._remote(task.path, watch)
+                self._remote(task, watch)
                 if is_remote(task.path)
-                else self._local(Path(task.path), task.path, watch)
+                else self._local(Path(task.path), task.name, watch)
             )
             told = watch.on_window is not None and not result.known
             return replace(result, was_streamed=told)
         except FacevoiceError as error:
-            return self._failed(shown, FileError(error.kind, str(error)))
+            return self._failed(task.name, FileError(error.kind, str(error)))
         except Exception as error:
-            # One file's surprise must not cost the results of all the others.
-            logger.exception("%s: unexpected error", shown)
-            message = f"{shown}: unexpected {type(error).__name__}: {error}"
-            return self._failed(shown, FileError("internal", message))
+            # One file's surprise must not cost the results of all the others. (Of an address, what
+            # led to it may hold what is secret.)
+            logger.error("%s: unexpected error", task.name, exc_info=not is_remote(task.path))
+            reason = str(error).replace(task.path, task.name)
+            message = f"{task.name}: unexpected {type(error).__name__}: {reason}"
+            return self._failed(task.name, FileError("internal", message))
 
-    def _remote(self, url: str, watch: Watch) -> FileResult:
-        name = public_address(url)
-        fingerprint = identify(url)
-        source = None if fingerprint is None else f"{url} {fingerprint}"
+    def _remote(self, task: FileTask, watch: Watch) -> FileResult:
+        source = source_of(task) if self._cache is not None else None
         if self._cache is not None and source is not None and not self._again:
-            sha256 = self._cache.recall(source)
-            report = None if sha256 is None else self._cache.get(sha256, name)
-            if report is not None:
-                return FileResult(report, known=True, sha256=sha256, source=source)
-        with fetched(url) as path:
-            result = replace(self._local(path, name, watch), source=source)
+            known = recall(self._cache, source, task)
+            if known is not None:
+                return known
+        with fetched(task.path) as path:
+            result = self._local(path, task.name, watch)
         if self._cache is not None and source is not None and result.sha256 is not None:
             self._cache.remember(source, result.sha256)
         return result
@@ -228,6 +230,28 @@ class FileWorker:
         return FileResult(make_failed_report(path, error, self._analyzer.config, sha256))
 
 
+def source_of(task: FileTask) -> str | None:
+    """Path or address with what changes when its content does, without reading that.
+
+    Of a file its size and time, of an address its ETag or the like; None if nothing tells.
+
+    Raises:
+        MediaError, OSError: there is no such file, or it can't be read.
+    """
+    if is_remote(task.path):
+        fingerprint = identify(task.path)
+        return None if fingerprint is None else f"{task.path} {fingerprint}"
+    stat = Path(task.path).stat()
+    return f"{os.path.realpath(task.path)} {stat.st_size} {stat.st_mtime_ns}"
+
+
+def recall(cache: ReportCache, source: str, task: FileTask) -> FileResult | None:
+    """The result of a source that the cache remembers; None if it doesn't."""
+    sha256 = cache.recall(source)
+    report = None if sha256 is None else cache.get(sha256, task.name)
+    return None if report is None else FileResult(report, known=True, sha256=sha256)
+
+
 def build_file_worker(setup: WorkerSetup) -> Callable[[FileTask], FileResult]:
     """The worker of one process; see `facevoice.workers.run_tasks`."""
     return make_file_worker(setup.analyzer.build(), setup)
@@ -235,10 +259,17 @@ def build_file_worker(setup: WorkerSetup) -> Callable[[FileTask], FileResult]:
 
 def make_file_worker(analyzer: FileAnalyzer, setup: WorkerSetup) -> FileWorker:
     """A worker with an analyzer that is there already."""
-    cache = None
-    if setup.cache is not None:
-        cache = ReportCache(setup.cache, recipe_id(analyzer.config, analyzer.models))
+    cache = None if setup.cache is None else open_cache(setup.cache, analyzer)
     return FileWorker(analyzer, cache, again=setup.again)
+
+
+def open_cache(folder: Path, analyzer: FileAnalyzer) -> ReportCache:
+    """The cache in a folder, for what an analyzer says.
+
+    Raises:
+        ConfigError: the folder can't be made.
+    """
+    return ReportCache(folder, recipe_id(analyzer.config, analyzer.models))
 
 
 def make_failed_report(

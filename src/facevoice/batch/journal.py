@@ -68,11 +68,7 @@ class FileJournal:
             self._file.close()
 
     def add(self, step: Step, damage: Sequence[str]) -> None:
-        """Take the next window; it is in the file when this returns.
-
-        Raises:
-            OSError: it can't be written.
-        """
+        """Take the next window; it is in the file when this returns, if that can be written."""
         now_s = time.monotonic()
         # A window without frames before it gives the face tracker nothing to go on from.
         if now_s - self._last_begin_s >= _BEGIN_EVERY_S and _is_whole(step):
@@ -92,9 +88,14 @@ class FileJournal:
 
     def _write(self, **entry: Any) -> None:
         if self._file is None:
-            raise RuntimeError("a journal is written in its `with` block only")
-        self._file.write((json.dumps(entry, ensure_ascii=False) + "\n").encode())
-        self._file.flush()
+            return
+        try:
+            self._file.write((json.dumps(entry, ensure_ascii=False) + "\n").encode())
+            self._file.flush()
+        except OSError as error:
+            # A full disk must not cost the analysis, only the way back into it.
+            _LOG.warning("%s: can't be written any more (%s)", self._path, error)
+            self._file = None
 
     def _read(self, content: bytes) -> None:
         windows: list[Prediction] = []

@@ -81,10 +81,12 @@ class BatchPlan:
             raise ConfigError(f"jobs = {self.jobs}: at least 1")
 
     def num_jobs(self, num_files: int) -> int:
-        """Processes for so many files; 1 means that the calling one does the work itself."""
-        if self.backend != BACKENDS[0]:
-            return num_files
+        """Processes of this machine for so many files."""
         return min(self.jobs or choose_jobs(num_files), max(1, num_files))
+
+    def works_here(self, num_files: int) -> bool:
+        """Whether the calling process does all the work itself."""
+        return self.backend == BACKENDS[0] and self.num_jobs(num_files) == 1
 
 
 def analyze_files(
@@ -110,18 +112,16 @@ def analyze_files(
         analyzer: does the work where one process does it all; by default built from the plan.
 
     Raises:
-        ConfigError: a setting is wrong, or a process can't be started.
+        ConfigError: a setting is wrong, the cache can't be made, or a process not be started.
         WeightsError, MissingExtraError: see `Analyzer`; the extra `ray` may be missing too.
-        OSError: the cache can't be written.
     """
     tasks = [FileTask(index, str(path)) for index, path in enumerate(paths)]
-    jobs = plan.num_jobs(len(tasks))
-    if plan.backend == BACKENDS[0] and jobs == 1:
+    if plan.works_here(len(tasks)):
         setup = WorkerSetup(plan.analyzer, plan.cache, plan.again)
         worker = make_file_worker(analyzer or plan.analyzer.build(), setup)
         yield from _one_by_one(tasks, worker, on_progress, on_window)
         return
-    with closing(_start(tasks, plan, jobs)) as results:
+    with closing(_start(tasks, plan)) as results:
         yield from _in_order(results, plan, len(tasks), on_progress)
 
 
@@ -153,7 +153,7 @@ def _one_by_one(
 ) -> Iterator[FileResult]:
     media_s = 0.0
     for task in tasks:
-        watch_window = None if on_window is None else partial(on_window, task.path)
+        watch_window = None if on_window is None else partial(on_window, task.name)
         watch = Watch(_watch(task, len(tasks), media_s, on_progress), watch_window)
         result = worker(task, watch)
         media_s += _fresh_media_s(result)
@@ -173,17 +173,18 @@ def _watch(
         # What an interrupted run left counts as done, but not as done now.
         first_s = done_s if first_s is None else first_s
         now_s = media_s + done_s - first_s
-        on_progress(Progress(task.path, task.index, num_files, done_s, duration_s, now_s))
+        on_progress(Progress(task.name, task.index, num_files, done_s, duration_s, now_s))
 
-    on_progress(Progress(task.path, task.index, num_files, 0.0, duration_s, media_s))
+    on_progress(Progress(task.name, task.index, num_files, 0.0, duration_s, media_s))
     return watch
 
 
-def _start(tasks: Sequence[FileTask], plan: BatchPlan, jobs: int) -> TaskResults:
+def _start(tasks: Sequence[FileTask], plan: BatchPlan) -> TaskResults:
     if plan.backend == "ray":
         from facevoice.batch.cluster import run_on_ray
 
         return run_on_ray(tasks, plan)
+    jobs = plan.num_jobs(len(tasks))
     threads = plan.analyzer.num_threads or max(1, num_cpus() // jobs)
     analyzer = replace(plan.analyzer, num_threads=threads)
     setup = WorkerSetup(analyzer, plan.cache, plan.again)
@@ -203,7 +204,7 @@ def _in_order(
         result = _died(task, plan) if found is None else found
         media_s += _fresh_media_s(result)
         if on_progress is not None:
-            on_progress(Progress(task.path, num_done, num_files, None, None, media_s))
+            on_progress(Progress(task.name, num_done, num_files, None, None, media_s))
         waiting[task.index] = result
         while turn in waiting:
             yield waiting.pop(turn)
@@ -212,11 +213,11 @@ def _in_order(
 
 def _died(task: FileTask, plan: BatchPlan) -> FileResult:
     message = (
-        f"{task.path}: the processes that worked on it died; it may crash a decoder, or memory is "
+        f"{task.name}: the processes that worked on it died; it may crash a decoder, or memory is "
         "short"
     )
     error = FileError("worker_died", message)
-    return FileResult(make_failed_report(task.path, error, plan.analyzer.config))
+    return FileResult(make_failed_report(task.name, error, plan.analyzer.config))
 
 
 def _fresh_media_s(result: FileResult) -> float:

@@ -57,7 +57,14 @@ def read_windows(
     if info.has_video:
         memory = None if start is None else start.face_memory
         start_s = first * config.windows.hop_s
-        frames = _frames(info, start_s, config.faces, on_damage, num_threads)
+        frames = read_sampled_frames(
+            info,
+            config.faces,
+            on_damage,
+            start_s=start_s,
+            # One core decodes while the others look and listen; more decode where there are more.
+            num_threads=max(1, num_threads // 2),
+        )
         if start is not None:
             frames = (frame for frame in frames if frame.timestamp_s >= start_s)
         seen = track_faces(
@@ -72,23 +79,38 @@ def read_windows(
     )
 
 
-def _frames(
+def read_sampled_frames(
     info: MediaInfo,
-    start_s: float,
     config: FacesConfig,
-    on_damage: Callable[[str], None] | None,
-    num_threads: int,
+    on_damage: Callable[[str], None] | None = None,
+    *,
+    start_s: float = 0.0,
+    end_s: float | None = None,
+    num_threads: int = 1,
 ) -> Iterator[Frame]:
+    """The frames in which faces are looked for, `config.sample_rate_hz` times a second.
+
+    Args:
+        info: the probed file, with video.
+        config: settings.
+        on_damage: called with what the decoders complain of.
+        start_s: some frames from shortly before come too.
+        end_s: no time from here on is asked for; None for the file's end.
+        num_threads: that the decoder may use.
+
+    Raises:
+        UnreadableMediaError: nothing of the video can be decoded.
+    """
     rate_hz = config.sample_rate_hz
     first = max(0, math.floor(start_s * rate_hz) - _RUN_UP_FRAMES)
+    num_times = math.ceil((info.duration_s if end_s is None else end_s) * rate_hz)
     return read_frames(
         info.path,
-        (k / rate_hz for k in range(first, math.ceil(info.duration_s * rate_hz))),
+        (k / rate_hz for k in range(first, num_times)),
         tolerance_s=0.5 / rate_hz,
         max_side_px=config.max_side_px,
         exact=config.exact_frames,
-        # One core decodes while the others look and listen; more of them decode where there are.
-        num_threads=max(1, num_threads // 2),
+        num_threads=num_threads,
         on_damage=on_damage,
     )
 

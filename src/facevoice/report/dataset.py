@@ -11,7 +11,6 @@ their digits. Read it with `pandas.read_parquet("DIR/windows")`, or in DuckDB
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any, Final
@@ -41,9 +40,9 @@ class ParquetDataset:
         self._arrow, self._parquet = _import_parquet()
         self._target = target
         target.parent.mkdir(parents=True, exist_ok=True)
-        part = tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-        self._part = Path(part)
-        self._part.chmod(0o755)  # mkdtemp makes it private
+        self._part = target.with_name(f".{target.name}.part")
+        shutil.rmtree(self._part, ignore_errors=True)  # of a run that was killed
+        self._part.mkdir()
         self._windows = _window_schema(self._arrow)
         self._num_parts: Counter[str] = Counter()
         self._parts: dict[str, _Table] = {}

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 from facevoice.config import AnalyzerConfig
 from facevoice.media.audio import read_audio
-from facevoice.media.video import read_frames, regular_times
 from facevoice.perception.detect import FaceDetector
+from facevoice.perception.reading import read_sampled_frames
 from facevoice.perception.speech import read_speech
 from facevoice.perception.track import track_faces
 from facevoice.perception.windows import cut_windows
@@ -21,7 +21,7 @@ def read_clip_windows(
     config: AnalyzerConfig,
     on_damage: Callable[[str], None] | None = None,
 ) -> Iterator[Window]:
-    """Windows of a file as if it ended at `end_s`, by the steps that `pipeline.read_windows` takes.
+    """Windows of a file as if it ended at `end_s`, by the steps of `read_windows`.
 
     No frame from `end_s` on and no 16-kHz sample from `end_s` on reaches the face tracker, the
     voice activity network or a window. (The resampler and the codecs look ahead by milliseconds.)
@@ -39,14 +39,7 @@ def read_clip_windows(
     """
     faces = speech = None
     if info.has_video:
-        frames = read_frames(
-            info.path,
-            regular_times(end_s, config.faces.sample_rate_hz),
-            tolerance_s=0.5 / config.faces.sample_rate_hz,
-            max_side_px=config.faces.max_side_px,
-            exact=config.faces.exact_frames,
-            on_damage=on_damage,
-        )
+        frames = read_sampled_frames(info, config.faces, on_damage, end_s=end_s)
         faces = track_faces(_frames_before(end_s, frames), detector, config.faces)
     if info.has_audio:
         speech = read_speech(_sound_before(end_s, read_audio(info.path, on_damage=on_damage)))
