@@ -6,8 +6,8 @@ The clip of `analyze_vs_decode.py`, scaled to `--height`, is read by the package
 frames and sound (in blocks of 0.1 s) are held back until the moment at which a camera would give
 them. From there on it is the package's pipeline: tracking, voice activity, windows, networks, in
 overlapping threads. Prints the median, the 95th percentile and the worst of the latency: from the
-end of a window in media time to its prediction, and what of that is waiting for the frame that
-shows that the window is over (half a sampling period on average, a whole one at worst).
+end of a window in media time to its prediction, waiting for the frame that shows that the window is
+over included.
 """
 
 from __future__ import annotations
