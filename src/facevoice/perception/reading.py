@@ -37,8 +37,8 @@ def read_windows(
 ) -> Iterator[Window]:
     """Steps 2 to 4: decode, find faces and speech, cut. Training takes its windows from here too.
 
-    Each stream is decoded once, both side by side and only as far as the windows need, so an hour
-    takes no more memory than a minute.
+    Each stream is decoded once, both side by side and only as far as the windows need; of a long
+    file no more is in memory than of a short one but the container's index.
 
     Args:
         info: the probed file.
