@@ -81,7 +81,7 @@ def draw_length(axes: Axes, rows: Rows, value: str, title: str) -> None:
     axes.set_xscale("log")
     axes.set_xticks(minutes, [r["name"] for r in rows])
     axes.minorticks_off()
-    axes.set_ylim(0, None)
+    axes.set_ylim(0, 1.1 * max(r[value] for r in rows))
     axes.set_title(title)
 
 
@@ -89,7 +89,7 @@ def draw_latency(axes: Axes, latencies_ms: list[float]) -> None:
     axes.hist(latencies_ms, bins=20, color=DARK)
     axes.axvline(statistics.median(latencies_ms), color=WARM)
     axes.set_xlim(0, None)
-    axes.set_title("live: ms from a window's end to its answer")
+    axes.set_title("live: latency of a window, ms")
 
 
 def write_tables(figures: dict[str, Any], path: Path) -> None:
