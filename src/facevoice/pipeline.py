@@ -27,6 +27,7 @@ from facevoice.version import VERSION
 
 ProgressCallback = Callable[[float], None]
 WindowCallback = Callable[[Prediction], None]
+ReadCallback = Callable[[Window], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,6 +142,7 @@ class Analyzer:
         *,
         start: ResumePoint | None = None,
         on_damage: Callable[[str], None] | None = None,
+        on_read: ReadCallback | None = None,
     ) -> Iterator[Step]:
         """Predictions of a probed file with what it takes to go on after an interruption.
 
@@ -149,6 +151,7 @@ class Analyzer:
             start: `Step.begin` of an earlier run over the same content with the same settings:
                 gives what that run gave, or would have given, from that window on.
             on_damage: called with what the decoders complain of; perhaps from another thread.
+            on_read: called with each window's faces and sound, before its prediction.
 
         Raises:
             MediaError: see `analyze`.
@@ -163,6 +166,8 @@ class Analyzer:
             start=start,
         )
         for window in windows:
+            if on_read is not None:
+                on_read(window)
             prediction = with_stream_reasons(self.predict(window), info)
             yield Step(prediction, ResumePoint(number, window.face_memory), info.has_video)
             number += 1
@@ -173,6 +178,7 @@ class Analyzer:
         *,
         on_progress: ProgressCallback | None = None,
         on_window: WindowCallback | None = None,
+        on_read: ReadCallback | None = None,
         journal: Journal | None = None,
         sha256: str | None = None,
     ) -> Report:
@@ -183,6 +189,8 @@ class Analyzer:
             on_progress: called with the seconds of media done so far.
             on_window: called with each window as soon as it is done; those that the journal holds
                 come first.
+            on_read: called with each window's faces and sound, as `TraceRecorder.add`; not with
+                those that the journal holds.
             journal: takes every window as it is done, and gives those of an interrupted run.
             sha256: of the file's content, if it is known already.
 
@@ -199,7 +207,7 @@ class Analyzer:
                 on_window(prediction)
         if on_progress is not None:
             on_progress(predictions[-1].end_s if predictions else 0.0)
-        for step in self.steps(info, start=start, on_damage=damage.append):
+        for step in self.steps(info, start=start, on_damage=damage.append, on_read=on_read):
             predictions.append(step.prediction)
             if journal is not None:
                 journal.add(step, damage)
@@ -236,6 +244,7 @@ class Analyzer:
             models=self.models,
             config=self.config,
             facevoice_version=VERSION,
+            thresholds=self._assembly.model.thresholds,
         )
 
     def _summarize(self, predictions: Sequence[Prediction]) -> Prediction | None:

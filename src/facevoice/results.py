@@ -42,6 +42,21 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Where outcomes change, chosen on validation speakers.
+
+    conflict_above, match_below: on the conflict probability, between them undecided;
+    flat_above: share of neutral and calm from which a channel counts as flat;
+    clear_above: probability of the likeliest other emotion below which it counts as flat too.
+    """
+
+    conflict_above: float
+    match_below: float
+    flat_above: float
+    clear_above: float
+
+
+@dataclass(frozen=True, slots=True)
 class ModelId:
     """A model that took part: its name and the SHA-256 of its weights file."""
 
@@ -72,6 +87,7 @@ class Report:
     models: Mapping[str, ModelId]
     config: AnalyzerConfig
     facevoice_version: str
+    thresholds: Thresholds | None = None
 
 
 def top_emotion(posterior: ChannelPosterior) -> tuple[Emotion, float]:

@@ -16,6 +16,7 @@ from facevoice.labels import NUM_EMOTIONS, Modality
 
 FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 ByteArray = npt.NDArray[np.uint8]
 BoolArray = npt.NDArray[np.bool_]
 
@@ -209,6 +210,7 @@ class Window:
     num_tracks: how many people's faces were seen;
     face_timestamps_s (T,), boxes (T, 4) as fractions of picture width and height, track_id:
     of the leading face, None without faces;
+    speech_spans_s (n, 2): from when to when speech is heard, in media time, None without sound;
     face_memory: the face tracker's before the window's first frame, None without frames.
     """
 
@@ -223,6 +225,7 @@ class Window:
     boxes_xyxy_rel: FloatArray | None = None
     track_id: int | None = None
     face_memory: FaceMemory | None = None
+    speech_spans_s: DoubleArray | None = None
 
     def __post_init__(self) -> None:
         _check(self.end_s > self.start_s, f"Window: end {self.end_s} ≤ start {self.start_s}")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from facevoice.labels import EMOTIONS, Modality
+from facevoice.results import Thresholds as Thresholds
 from facevoice.types import DoubleArray, FeatureSet, FloatArray
 
 _FLAT = np.array([e.is_flat for e in EMOTIONS])
@@ -122,21 +123,6 @@ def softmax(logits: DoubleArray) -> DoubleArray:
 def flatness(probs: DoubleArray) -> float:
     """Share of a posterior (8,) on emotions that say "nothing clear": neutral and calm."""
     return float(probs[_FLAT].sum())
-
-
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """Where outcomes change, chosen on validation speakers.
-
-    conflict_above, match_below: on the conflict probability, between them undecided;
-    flat_above: share of neutral and calm from which a channel counts as flat;
-    clear_above: probability of the likeliest other emotion below which it counts as flat too.
-    """
-
-    conflict_above: float
-    match_below: float
-    flat_above: float
-    clear_above: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -16,6 +17,7 @@ from facevoice.types import (
     FaceSighting,
     FloatArray,
     FrameFaces,
+    IntArray,
     SpeechBlock,
     Window,
 )
@@ -62,8 +64,8 @@ def cut_windows(
         is_last = end_s >= duration_s
         found = seen.between(start_s, end_s, is_last=is_last) if seen else []
         num_missing = seen.num_missing(start_s, end_s) if seen else 0
-        samples, speech_s = heard.between(start_s, end_s) if heard else (None, 0.0)
-        yield _window(start_s, end_s, found, num_missing, samples, speech_s)
+        sound = heard.between(start_s, end_s) if heard else None
+        yield _window(start_s, end_s, found, num_missing, sound)
 
 
 def window_spans(
@@ -134,6 +136,19 @@ class _SeenFaces:
             self._kept.append(frame)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sound:
+    """Samples (N,) of a window; from which to before which sample of the file speech is heard."""
+
+    samples: FloatArray
+    speech_spans: IntArray
+
+    @property
+    def speech_s(self) -> float:
+        """Seconds of speech."""
+        return float(np.diff(self.speech_spans).sum()) / SAMPLE_RATE_HZ
+
+
 class _HeardSpeech:
     """The sound of the current window with its voice activity."""
 
@@ -143,8 +158,8 @@ class _HeardSpeech:
         self._kept: deque[tuple[int, SpeechBlock]] = deque()
         self._ended = False
 
-    def between(self, start_s: float, end_s: float) -> tuple[FloatArray | None, float]:
-        """Samples (N,) from `start_s` to before `end_s`, and the seconds of speech among them."""
+    def between(self, start_s: float, end_s: float) -> _Sound | None:
+        """What sounds from `start_s` to before `end_s`; None where there is no sound."""
         start, end = round(start_s * SAMPLE_RATE_HZ), round(end_s * SAMPLE_RATE_HZ)
         while self._kept and _end(self._kept[0]) <= start:
             self._kept.popleft()
@@ -156,26 +171,31 @@ class _HeardSpeech:
                 entry = (round(block.start_s * SAMPLE_RATE_HZ), block)
                 if _end(entry) > start:
                     self._kept.append(entry)
-        pieces, num_speech = [], 0
+        pieces: list[FloatArray] = []
+        spans: list[tuple[int, int]] = []
         for first, block in self._kept:
             low, high = max(start - first, 0), min(end - first, len(block.samples))
             if low < high:
                 pieces.append(block.samples[low:high])
-                num_speech += _num_speech(block.probs >= self._threshold, low, high)
+                for begin, stop in _speech_spans(block.probs >= self._threshold, low, high):
+                    if spans and spans[-1][1] == first + begin:
+                        begin = spans.pop()[0] - first
+                    spans.append((first + begin, first + stop))
         if not pieces:
-            return None, 0.0
-        return np.concatenate(pieces), num_speech / SAMPLE_RATE_HZ
+            return None
+        return _Sound(np.concatenate(pieces), np.array(spans, np.int64).reshape(-1, 2))
 
 
 def _end(entry: tuple[int, SpeechBlock]) -> int:
     return entry[0] + len(entry[1].samples)
 
 
-def _num_speech(is_speech: BoolArray, low: int, high: int) -> int:
-    """Samples from `low` to before `high` that lie in chunks marked as speech."""
-    starts = np.flatnonzero(is_speech) * CHUNK_SAMPLES
-    ends = np.minimum(starts + CHUNK_SAMPLES, high)
-    return int(np.maximum(ends - np.maximum(starts, low), 0).sum())
+def _speech_spans(is_speech: BoolArray, low: int, high: int) -> Iterator[tuple[int, int]]:
+    """Where chunks marked as speech lie between the samples `low` and `high` of a block."""
+    edges = np.flatnonzero(np.diff(is_speech, prepend=False, append=False)) * CHUNK_SAMPLES
+    for start, end in edges.reshape(-1, 2).tolist():
+        if max(start, low) < min(end, high):
+            yield max(start, low), min(end, high)
 
 
 def _window(
@@ -183,14 +203,24 @@ def _window(
     end_s: float,
     frames: list[FrameFaces],
     num_missing: int,
-    samples: FloatArray | None,
-    speech_s: float,
+    sound: _Sound | None,
 ) -> Window:
-    speech_coverage = min(1.0, speech_s / (end_s - start_s))
+    samples = None if sound is None else sound.samples
+    spans_s = None if sound is None else sound.speech_spans / SAMPLE_RATE_HZ
+    speech_coverage = min(1.0, (0.0 if sound is None else sound.speech_s) / (end_s - start_s))
     leading = leading_face(frames)
     memory = frames[0].memory if frames else None
     if leading is None:
-        return Window(start_s, end_s, None, samples, 0.0, speech_coverage, face_memory=memory)
+        return Window(
+            start_s,
+            end_s,
+            None,
+            samples,
+            0.0,
+            speech_coverage,
+            face_memory=memory,
+            speech_spans_s=spans_s,
+        )
     sightings = [(f, s) for f in frames for s in f.sightings if s.track_id == leading]
     sides = np.array([[f.width_px, f.height_px] * 2 for f, _ in sightings], np.float32)
     boxes = np.stack([s.box_xyxy for _, s in sightings]) / sides
@@ -206,6 +236,7 @@ def _window(
         boxes_xyxy_rel=np.clip(boxes, 0, 1).astype(np.float32),
         track_id=leading,
         face_memory=memory,
+        speech_spans_s=spans_s,
     )
 
 

@@ -17,7 +17,15 @@ from facevoice.config import AnalyzerConfig
 from facevoice.errors import ConfigError, ReportError
 from facevoice.labels import EMOTIONS, Outcome, Reason, Status
 from facevoice.report.sentence import summarize_in_words
-from facevoice.results import NOTICE, SCHEMA_VERSION, FileError, ModelId, Prediction, Report
+from facevoice.results import (
+    NOTICE,
+    SCHEMA_VERSION,
+    FileError,
+    ModelId,
+    Prediction,
+    Report,
+    Thresholds,
+)
 from facevoice.types import AudioInfo, ChannelPosterior, DoubleArray, MediaInfo, VideoInfo
 
 SCHEMA: Final = "facevoice.report"
@@ -65,6 +73,7 @@ def to_dict(report: Report, *, exact: bool = False) -> dict[str, Any]:
             role: {"name": model.name, "sha256": model.sha256}
             for role, model in sorted(report.models.items())
         },
+        "thresholds": _thresholds_to_dict(report.thresholds, exact),
         "settings": report.config.to_dict(),
         "status": report.status.value,
         "error": None if report.error is None else dataclasses.asdict(report.error),
@@ -149,6 +158,12 @@ def _stream_to_dict(stream: VideoInfo | AudioInfo | None, exact: bool) -> dict[s
     }
 
 
+def _thresholds_to_dict(thresholds: Thresholds | None, exact: bool) -> dict[str, float] | None:
+    if thresholds is None:
+        return None
+    return {name: _number(v, exact) for name, v in dataclasses.asdict(thresholds).items()}
+
+
 def _posterior_to_dict(posterior: ChannelPosterior | None, exact: bool) -> dict[str, Any] | None:
     if posterior is None:
         return None
@@ -192,6 +207,7 @@ def _report_from_dict(values: dict[str, Any]) -> Report:
     file = values["file"]
     summary = values["summary"]
     error = values["error"]
+    thresholds = values.get("thresholds")
     return Report(
         path=file["path"],
         sha256=file["sha256"],
@@ -208,6 +224,7 @@ def _report_from_dict(values: dict[str, Any]) -> Report:
         models={role: ModelId(**model) for role, model in values["models"].items()},
         config=AnalyzerConfig.from_dict(values["settings"]),
         facevoice_version=values["facevoice_version"],
+        thresholds=None if thresholds is None else Thresholds(**thresholds),
     )
 
 
