@@ -49,10 +49,10 @@ from facevoice.models.checkpoint_info import (
     TrainingRecord,
     UsedEmbeddings,
 )
-from facevoice.models.compact import Thresholds
 from facevoice.models.export_folder import is_export
 from facevoice.models.network_config import NetworkConfig
 from facevoice.pipeline import Analyzer
+from facevoice.results import Thresholds
 from facevoice.toml_settings import plain_settings
 from facevoice.version import VERSION
 from figures import keep, plain

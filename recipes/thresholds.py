@@ -12,7 +12,8 @@ import numpy as np
 from recipes.crossfit import Scored
 
 from facevoice.data.pairs import Pair
-from facevoice.models.compact import Thresholds, flatness
+from facevoice.models.compact import flatness
+from facevoice.results import Thresholds
 
 PRECISION = 0.75
 SMALLEST_SHARE = 0.02

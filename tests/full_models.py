@@ -10,8 +10,8 @@ from facevoice.features.backbone import create_backbone
 from facevoice.features.extract import backbone_id
 from facevoice.labels import Modality
 from facevoice.models.checkpoint_info import Calibration, UsedEmbeddings
-from facevoice.models.compact import Thresholds
 from facevoice.models.network_config import NetworkConfig
+from facevoice.results import Thresholds
 from facevoice.toml_settings import plain_settings
 from tiny_checkpoints import NUM_LAYERS, write_checkpoint
 from tiny_models import make_info, write_model

@@ -18,8 +18,8 @@ from facevoice.models.checkpoint_info import (
     TrainingRecord,
     UsedEmbeddings,
 )
-from facevoice.models.compact import Thresholds
 from facevoice.models.network_config import NetworkConfig
+from facevoice.results import Thresholds
 from facevoice.toml_settings import plain_settings
 from facevoice.workbench.feature_plan import identify
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from facevoice.labels import Modality, Reason, Status
-from facevoice.models.compact import Posteriors, Thresholds
+from facevoice.models.compact import Posteriors
 from facevoice.models.decision import choose_outcome
-from facevoice.results import Prediction
+from facevoice.results import Prediction, Thresholds
 from facevoice.types import ChannelPosterior, DoubleArray, MediaInfo
 
 

@@ -7,8 +7,9 @@ import pytest
 
 from facevoice.config import DecisionConfig
 from facevoice.labels import EMOTIONS, Modality, Outcome, Reason
-from facevoice.models.compact import Posteriors, Thresholds
+from facevoice.models.compact import Posteriors
 from facevoice.models.decision import choose_outcome, decide, weigh_evidence
+from facevoice.results import Thresholds
 from facevoice.types import Window
 
 THRESHOLDS = Thresholds(conflict_above=0.7, match_below=0.3, flat_above=0.6, clear_above=0.25)

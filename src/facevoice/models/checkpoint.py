@@ -10,13 +10,8 @@ import numpy as np
 
 from facevoice.errors import WeightsError
 from facevoice.labels import NUM_EMOTIONS, Emotion, Modality
-from facevoice.models.compact import (
-    CompactModel,
-    ConflictHead,
-    LateFusion,
-    LinearHead,
-    Thresholds,
-)
+from facevoice.models.compact import CompactModel, ConflictHead, LateFusion, LinearHead
+from facevoice.results import Thresholds
 
 
 def save_model(model: CompactModel, file: IO[bytes]) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 from facevoice.errors import ConfigError, WeightsError
 from facevoice.labels import Modality
-from facevoice.models.compact import Thresholds
 from facevoice.models.network_config import NetworkConfig
+from facevoice.results import Thresholds
 from facevoice.toml_settings import build_settings, plain_settings, require
 
 

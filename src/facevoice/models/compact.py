@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from facevoice.labels import EMOTIONS, Modality
-from facevoice.results import Thresholds as Thresholds
+from facevoice.results import Thresholds
 from facevoice.types import DoubleArray, FeatureSet, FloatArray
 
 _FLAT = np.array([e.is_flat for e in EMOTIONS])

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from facevoice.config import DecisionConfig
 from facevoice.labels import EMOTIONS, Modality, Outcome, Reason
-from facevoice.models.compact import Posteriors, Thresholds, flatness
-from facevoice.results import Prediction
+from facevoice.models.compact import Posteriors, flatness
+from facevoice.results import Prediction, Thresholds
 from facevoice.types import ChannelPosterior, DoubleArray, Window
 
 

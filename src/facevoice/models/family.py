@@ -15,9 +15,9 @@ from facevoice.errors import MissingExtraError
 from facevoice.labels import Modality
 from facevoice.models.checkpoint_folder import Checkpoint, load_checkpoint
 from facevoice.models.checkpoint_info import CheckpointInfo
-from facevoice.models.compact import CompactModel, Posteriors, Thresholds
+from facevoice.models.compact import CompactModel, Posteriors
 from facevoice.models.predict import predict
-from facevoice.results import ModelId
+from facevoice.results import ModelId, Thresholds
 from facevoice.types import FeatureSet
 
 COMPACT: Final = "compact"

@@ -178,9 +178,8 @@ class _HeardSpeech:
             if low < high:
                 pieces.append(block.samples[low:high])
                 for begin, stop in _speech_spans(block.probs >= self._threshold, low, high):
-                    if spans and spans[-1][1] == first + begin:
-                        begin = spans.pop()[0] - first
-                    spans.append((first + begin, first + stop))
+                    goes_on = spans and spans[-1][1] == first + begin
+                    spans.append((spans.pop()[0] if goes_on else first + begin, first + stop))
         if not pieces:
             return None
         return _Sound(np.concatenate(pieces), np.array(spans, np.int64).reshape(-1, 2))

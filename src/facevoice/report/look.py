@@ -7,6 +7,7 @@ apart by colour-blind people. A colour never stands without its word.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 from facevoice.labels import Emotion, Outcome
@@ -56,6 +57,6 @@ def shown_spans(windows: Sequence[Prediction], end_s: float) -> list[tuple[float
     Windows overlap: each moment belongs to the window whose middle is nearest.
     """
     middles = [(window.start_s + window.end_s) / 2 for window in windows]
-    borders = [(a + b) / 2 for a, b in zip(middles, middles[1:], strict=False)]
+    borders = [(a + b) / 2 for a, b in pairwise(middles)]
     edges = [0.0, *borders, max(end_s, borders[-1] if borders else 0.0)]
-    return list(zip(edges, edges[1:], strict=False)) if windows else []
+    return list(pairwise(edges)) if windows else []

@@ -83,7 +83,8 @@ def window_view(window: Prediction, span: tuple[float, float]) -> dict[str, Any]
 
     start, end: its seconds; from, to: for which seconds it stands on the timeline; face, voice,
     fused: eight thousandths in the order of `emotions`, or None; conflict: thousandths or None;
-    outcome: its place in `outcomes`; reasons: in words; face_coverage, speech_coverage: thousandths.
+    outcome: its place in `outcomes`; reasons: in words; face_coverage, speech_coverage: in
+    thousandths.
     """
     return {
         "start": _seconds(window.start_s),
@@ -104,8 +105,8 @@ def window_view(window: Prediction, span: tuple[float, float]) -> dict[str, Any]
 def trace_view(trace: Trace) -> dict[str, Any]:
     """What was seen and heard.
 
-    peaks_hz, peaks: base64 of one byte each, 0–255; speech: [[from, to]] in seconds; faces: times in
-    seconds, boxes (x0, y0, x1, y1) flat in thousandths of the picture, tracks.
+    peaks_hz, peaks: base64 of one byte each, 0–255; speech: [[from, to]] in seconds; faces: times
+    in seconds, boxes (x0, y0, x1, y1) flat in thousandths of the picture, tracks.
     """
     peaks = np.round(trace.peaks * 255).astype(np.uint8)
     return {

@@ -12,8 +12,9 @@ import torch
 from facevoice.data.pairs import Pair
 from facevoice.data.targets import UNKNOWN, Items
 from facevoice.models.checkpoint_info import Calibration
-from facevoice.models.compact import Thresholds, flatness
+from facevoice.models.compact import flatness
 from facevoice.models.posteriors import temper
+from facevoice.results import Thresholds
 from facevoice.training.epochs import Epoch, TargetTable
 from facevoice.training.losses import conflict_loss, emotion_loss
 from facevoice.training.validation import ItemLogits

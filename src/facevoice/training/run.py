@@ -35,8 +35,8 @@ from facevoice.models.checkpoint_info import (
     TrainingRecord,
     UsedEmbeddings,
 )
-from facevoice.models.compact import Thresholds
 from facevoice.models.network import count_parameters
+from facevoice.results import Thresholds
 from facevoice.toml_settings import plain_settings
 from facevoice.training.build import build_network, suit_inputs
 from facevoice.training.calibrate import choose_thresholds, fit_temperatures
