@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from facevoice.assembly import Assembly, assemble
-from facevoice.config import AnalyzerConfig
+from facevoice.config import AnalyzerConfig, WindowConfig
 from facevoice.errors import ConfigError
 from facevoice.features.extract import extract
 from facevoice.labels import Outcome
@@ -18,11 +18,11 @@ from facevoice.media.probe import file_sha256, probe
 from facevoice.models.decision import decide, weigh_evidence
 from facevoice.models.family import COMPACT
 from facevoice.perception.detect import create_detector
-from facevoice.perception.reading import read_windows
+from facevoice.perception.reading import join_streams, read_windows
 from facevoice.perception.speech import vad_model_id
 from facevoice.results import ModelId, Prediction, Report
 from facevoice.summarize import file_status, summarize, with_stream_reasons
-from facevoice.types import MediaInfo, ResumePoint, Window
+from facevoice.types import AudioBlock, Frame, FrameFaces, MediaInfo, ResumePoint, Window
 from facevoice.version import VERSION
 
 ProgressCallback = Callable[[float], None]
@@ -171,6 +171,40 @@ class Analyzer:
             prediction = with_stream_reasons(self.predict(window), info)
             yield Step(prediction, ResumePoint(number, window.face_memory), info.has_video)
             number += 1
+
+    def follow(
+        self,
+        frames: Iterator[Frame] | None,
+        blocks: Iterator[AudioBlock] | None,
+        duration_s: float,
+        *,
+        windows: WindowConfig | None = None,
+        on_faces: Callable[[FrameFaces], None] | None = None,
+        wanted: Callable[[Window], bool] = lambda _: True,
+    ) -> Iterator[Prediction]:
+        """Predictions of a camera's and a microphone's streams, as they come.
+
+        Args:
+            frames: `config.faces.sample_rate_hz` a second; None without camera.
+            blocks: consecutive sound from time 0 on; None without microphone.
+            duration_s: no window ends later. Where the streams end earlier, one of the windows
+                after that is cut short, and all further ones are empty: stop there.
+            windows: in place of those of the settings.
+            on_faces: called with the faces of each frame, from another thread.
+            wanted: windows for which this is not true are left out, such as those that come late.
+        """
+        config = self.config if windows is None else replace(self.config, windows=windows)
+        for window in join_streams(
+            frames,
+            blocks,
+            duration_s,
+            self._detector,
+            config,
+            num_threads=max(2, self._num_threads),
+            on_faces=on_faces,
+        ):
+            if wanted(window):
+                yield self.predict(window)
 
     def analyze(
         self,

@@ -14,7 +14,7 @@ from facevoice.perception.detect import FaceDetector
 from facevoice.perception.speech import read_speech
 from facevoice.perception.track import track_faces
 from facevoice.perception.windows import cut_windows
-from facevoice.types import Frame, MediaInfo, ResumePoint, Window
+from facevoice.types import AudioBlock, Frame, FrameFaces, MediaInfo, ResumePoint, Window
 
 T = TypeVar("T")
 
@@ -53,9 +53,8 @@ def read_windows(
         UnreadableMediaError: a stream that the container promises can't be decoded at all.
     """
     first = 0 if start is None else start.window
-    faces = speech = None
+    frames = blocks = None
     if info.has_video:
-        memory = None if start is None else start.face_memory
         start_s = first * config.windows.hop_s
         frames = read_sampled_frames(
             info,
@@ -67,16 +66,56 @@ def read_windows(
         )
         if start is not None:
             frames = (frame for frame in frames if frame.timestamp_s >= start_s)
+    if info.has_audio:
+        blocks = read_audio(info.path, on_damage=on_damage)
+    return join_streams(
+        frames, blocks, info.duration_s, detector, config, num_threads=num_threads, start=start
+    )
+
+
+def join_streams(
+    frames: Iterator[Frame] | None,
+    blocks: Iterator[AudioBlock] | None,
+    duration_s: float,
+    detector: FaceDetector,
+    config: AnalyzerConfig,
+    *,
+    num_threads: int = 1,
+    start: ResumePoint | None = None,
+    on_faces: Callable[[FrameFaces], None] | None = None,
+) -> Iterator[Window]:
+    """Steps 3 and 4 on frames and sound, wherever they come from.
+
+    Args:
+        frames: sampled `config.faces.sample_rate_hz` times a second; None where there is no video.
+        blocks: consecutive, from media time 0 on; None where there is no sound.
+        duration_s: where the last window ends.
+        detector: finds the faces.
+        config: settings.
+        num_threads: see `read_windows`.
+        start: see `read_windows`; `frames` begin there.
+        on_faces: called with the faces of each frame, perhaps from another thread.
+    """
+    faces = speech = None
+    if frames is not None:
+        memory = None if start is None else start.face_memory
         seen = track_faces(
             _ahead(frames, _FRAMES_AHEAD, num_threads), detector, config.faces, memory
         )
+        seen = seen if on_faces is None else _told(seen, on_faces)
         faces = _ahead(seen, _FRAMES_AHEAD, num_threads)
-    if info.has_audio:
-        heard = read_speech(read_audio(info.path, on_damage=on_damage))
-        speech = _ahead(heard, _BLOCKS_AHEAD, num_threads)
+    if blocks is not None:
+        speech = _ahead(read_speech(blocks), _BLOCKS_AHEAD, num_threads)
+    first = 0 if start is None else start.window
     return cut_windows(
-        info.duration_s, faces, speech, config.windows, config.faces, config.speech, first=first
+        duration_s, faces, speech, config.windows, config.faces, config.speech, first=first
     )
+
+
+def _told(items: Iterator[T], tell: Callable[[T], None]) -> Iterator[T]:
+    for item in items:
+        tell(item)
+        yield item
 
 
 def read_sampled_frames(

@@ -40,6 +40,11 @@ def summarize_in_words(report: Report) -> str:
     return " ".join(part for part in parts if part)
 
 
+def describe_in_words(prediction: Prediction) -> str:
+    """What one window, or a whole, says; without what only a report knows."""
+    return _verdict(prediction)
+
+
 def percent(prob: float) -> str:
     """A probability for people: whole per cent from 1 to 99, since nothing here is certain."""
     return f"{min(max(round(prob * 100), 1), 99)}%"

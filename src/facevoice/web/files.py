@@ -1,0 +1,53 @@
+"""Whose files are whose: uploads and results go when their user goes."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+from threading import Lock
+
+
+class SessionFiles:
+    """Files of each session. Equal uploads share a file: the last session to leave deletes it."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._uploads: dict[str, set[Path]] = defaultdict(set)
+        self._folders: dict[str, list[Path]] = defaultdict(list)
+
+    def keep_upload(self, session: str, path: Path) -> None:
+        """Note that `session` uses an upload; its other uploads are released."""
+        with self._lock:
+            others = self._uploads[session] - {path}
+            self._uploads[session] = {path}
+            self._delete_unused(others)
+
+    def new_folder(self, session: str) -> Path:
+        """An empty folder for the session's results; its earlier ones are deleted."""
+        with self._lock:
+            self._remove_folders(session)
+            folder = Path(tempfile.mkdtemp(prefix="facevoice-web-"))
+            self._folders[session].append(folder)
+            return folder
+
+    def release(self, session: str) -> None:
+        """Delete what only this session used."""
+        with self._lock:
+            self._remove_folders(session)
+            self._delete_unused(self._uploads.pop(session, set()))
+
+    def release_all(self) -> None:
+        """Delete what any session used."""
+        for session in [*self._uploads, *self._folders]:
+            self.release(session)
+
+    def _remove_folders(self, session: str) -> None:
+        for folder in self._folders.pop(session, []):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _delete_unused(self, paths: set[Path]) -> None:
+        used: set[Path] = set().union(*self._uploads.values())
+        for path in paths - used:
+            path.unlink(missing_ok=True)
