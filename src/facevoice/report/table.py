@@ -44,20 +44,20 @@ OUTCOME_STYLES: Final[dict[Outcome, str]] = {
 }
 """Console styles: told apart by colour-blind people too, and never without the word."""
 
-# What stands in a cell whose channel gives no answer; the first reason found wins.
-_FACE_GAPS: Final[dict[Reason, str]] = {
+# What stands where a channel gives no answer; the first reason found wins.
+FACE_GAPS: Final[dict[Reason, str]] = {
     Reason.NO_VIDEO_STREAM: "no picture",
     Reason.NO_FACE: "no face",
     Reason.FACE_TOO_SELDOM: "seen seldom",
     Reason.TOO_SHORT: "too short",
 }
-_VOICE_GAPS: Final[dict[Reason, str]] = {
+VOICE_GAPS: Final[dict[Reason, str]] = {
     Reason.NO_AUDIO_STREAM: "no sound",
     Reason.NO_SPEECH: "no speech",
     Reason.SPEECH_TOO_SHORT: "little speech",
     Reason.TOO_SHORT: "too short",
 }
-_GAP: Final = "–"
+GAP: Final = "–"
 _HOUR_S: Final = 3600.0
 
 
@@ -115,6 +115,19 @@ def build_table(report: Report, *, max_windows: int | None = None) -> Table:
     return table
 
 
+def channel_words(
+    posterior: ChannelPosterior | None, reasons: tuple[Reason, ...], gaps: dict[Reason, str]
+) -> str:
+    """What a channel says in two words: the likeliest emotion in per cent, or why there is none.
+
+    `gaps` is `FACE_GAPS`, `VOICE_GAPS`, or empty where no reason is to be given.
+    """
+    if posterior is None:
+        return next((text for reason, text in gaps.items() if reason in reasons), GAP)
+    emotion, prob = top_emotion(posterior)
+    return f"{emotion.value} {percent(prob)}"
+
+
 def _number(value: float) -> str:
     return f"{value:.6f}"
 
@@ -131,22 +144,19 @@ def _cells(prediction: Prediction, time: str) -> tuple[str | Text, ...]:
     outcome = prediction.outcome
     return (
         time,
-        _emotion_cell(prediction.face, prediction.reasons, _FACE_GAPS),
-        _emotion_cell(prediction.voice, prediction.reasons, _VOICE_GAPS),
+        _emotion_cell(prediction.face, prediction.reasons, FACE_GAPS),
+        _emotion_cell(prediction.voice, prediction.reasons, VOICE_GAPS),
         _emotion_cell(prediction.fused, (), {}),
         Text(outcome.value, style=OUTCOME_STYLES[outcome]),
-        _GAP if prediction.conflict is None else percent(prediction.conflict),
+        GAP if prediction.conflict is None else percent(prediction.conflict),
     )
 
 
 def _emotion_cell(
     posterior: ChannelPosterior | None, reasons: tuple[Reason, ...], gaps: dict[Reason, str]
 ) -> Text:
-    if posterior is None:
-        words = next((text for reason, text in gaps.items() if reason in reasons), _GAP)
-        return Text(words, style="dim")
-    emotion, prob = top_emotion(posterior)
-    return Text(f"{emotion.value} {percent(prob)}")
+    words = channel_words(posterior, reasons, gaps)
+    return Text(words, style="dim" if posterior is None else "")
 
 
 def _time_span(window: Prediction) -> str:
