@@ -91,7 +91,7 @@ def write_space(folder: Path, options: SpaceOptions, *, overwrite: bool = False)
         MissingExtraError: a checkpoint needs the extra `full`.
     """
     _check_target(folder, overwrite)
-    samples = _find_samples(options.samples)
+    samples = find_samples(options.samples)
     with whole_folder(folder) as part:
         model = _place_model(part, options)
         _write_text(part / APP_FILE, _app(model))
@@ -116,7 +116,12 @@ def _check_target(folder: Path, overwrite: bool) -> None:
         raise ConfigError(f"{folder}: holds a Space already; name another folder, or --overwrite")
 
 
-def _find_samples(folder: Path | None) -> list[Path]:
+def find_samples(folder: Path | None) -> list[Path]:
+    """The clips in a folder of samples, in order; none where no folder is named.
+
+    Raises:
+        ConfigError: there is no such folder, or no clip in it.
+    """
     if folder is None:
         return []
     if not folder.is_dir():

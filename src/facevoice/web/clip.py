@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from threading import Event, Thread
-from typing import Final
 
-from facevoice.errors import FacevoiceError, MediaError
+from facevoice.errors import MediaError
 from facevoice.media.probe import probe
 from facevoice.pipeline import Analyzer
+from facevoice.render import render_video
 from facevoice.results import Prediction, Report
 from facevoice.trace import Trace, TraceRecorder
-
-_TELL_EVERY_S: Final = 0.25
+from facevoice.web.aside import Done, work_aside
 
 
 class TooLongError(MediaError):
@@ -41,13 +38,9 @@ class ClipResult:
     trace: Trace
 
 
-class _LeftError(Exception):
-    """Nobody waits for the result any more."""
-
-
 def analyze_clip(
     analyzer: Analyzer, path: Path, *, max_length_s: float
-) -> Iterator[ClipProgress | ClipResult]:
+) -> Iterator[ClipProgress | Done[ClipResult]]:
     """Analyse one clip; close the generator to stop.
 
     Raises:
@@ -61,48 +54,27 @@ def analyze_clip(
             f"lasts {info.duration_s / 60:.1f} minutes; at most {max_length_s / 60:g} are taken.",
             "Cut it, or use the command: facevoice analyze.",
         )
-    outbox: SimpleQueue[ClipProgress | ClipResult | Exception] = SimpleQueue()
-    unwanted = Event()
     begun_s = time.monotonic()
 
-    def on_window(window: Prediction) -> None:
-        if unwanted.is_set():
-            raise _LeftError
-        spent_s = time.monotonic() - begun_s
-        done_s = min(window.end_s, info.duration_s)
-        outbox.put(ClipProgress(done_s, info.duration_s, spent_s, window))
+    def work(tell: Callable[[ClipProgress], None]) -> ClipResult:
+        def on_window(window: Prediction) -> None:
+            spent_s = time.monotonic() - begun_s
+            done_s = min(window.end_s, info.duration_s)
+            tell(ClipProgress(done_s, info.duration_s, spent_s, window))
 
-    def work() -> None:
         recorder = TraceRecorder()
-        try:
-            report = analyzer.analyze(path, on_window=on_window, on_read=recorder.add)
-            outbox.put(ClipResult(report, recorder.finish()))
-        except (FacevoiceError, OSError, _LeftError) as error:
-            outbox.put(error)
+        report = analyzer.analyze(path, on_window=on_window, on_read=recorder.add)
+        return ClipResult(report, recorder.finish())
 
-    thread = Thread(target=work, name="facevoice-clip", daemon=True)
-    thread.start()
-    try:
-        yield from _newest(outbox)
-    finally:
-        unwanted.set()
-        thread.join()
+    yield from work_aside(work)
 
 
-def _newest(
-    outbox: SimpleQueue[ClipProgress | ClipResult | Exception],
-) -> Iterator[ClipProgress | ClipResult]:
-    """The result at last; before it, now and then, how far it is."""
-    while True:
-        item = outbox.get()
-        try:
-            while isinstance(item, ClipProgress):
-                item = outbox.get_nowait()
-        except Empty:
-            pass
-        if isinstance(item, Exception):
-            raise item
-        yield item
-        if isinstance(item, ClipResult):
-            return
-        time.sleep(_TELL_EVERY_S)
+def draw_clip(done: ClipResult, out: Path) -> Iterator[float | Done[Path]]:
+    """Draw the annotated video of an analysed clip; gives the seconds drawn so far.
+
+    Raises:
+        MediaError: see `render_video`.
+    """
+    return work_aside(
+        lambda tell: render_video(done.report, done.trace, out, on_progress=tell)
+    )

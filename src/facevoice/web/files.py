@@ -32,6 +32,13 @@ class SessionFiles:
             self._folders[session].append(folder)
             return folder
 
+    def folder(self, session: str) -> Path:
+        """The session's newest folder, made if there is none."""
+        with self._lock:
+            if self._folders[session]:
+                return self._folders[session][-1]
+        return self.new_folder(session)
+
     def release(self, session: str) -> None:
         """Delete what only this session used."""
         with self._lock:

@@ -1,0 +1,57 @@
+"""The web app: upload, samples or webcam, and a live mode. Extra `web`."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from facevoice.errors import MissingExtraError
+from facevoice.pipeline import Analyzer
+from facevoice.web.live import LiveDesk
+from facevoice.web.options import WebOptions
+
+__all__ = ["LiveDesk", "WebOptions", "build_app", "launch_app"]
+
+
+def build_app(
+    analyzer: Analyzer, options: WebOptions | None = None, desk: LiveDesk | None = None
+) -> Any:
+    """The page as gradio `Blocks`; see `facevoice.web.page.build_app`.
+
+    Raises:
+        MissingExtraError: gradio is not installed.
+        ConfigError: the folder of samples holds no clip.
+    """
+    # Nothing on how the page is used is sent anywhere; gradio reads this when it is imported.
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    try:
+        from facevoice.web import page
+    except ModuleNotFoundError as error:
+        if error.name != "gradio":
+            raise
+        raise MissingExtraError("the web app", "web") from error
+    return page.build_app(analyzer, options, desk)
+
+
+def launch_app(
+    analyzer: Analyzer, options: WebOptions | None = None, *, wait: bool = True, **launch: Any
+) -> Any:
+    """Serve the page with its live mode; gives gradio's app, address and share address.
+
+    Args:
+        analyzer: reads the clips.
+        options: limits and samples.
+        wait: until interrupted; False returns at once.
+        launch: more arguments of gradio's `Blocks.launch`, such as server_name, server_port, auth.
+
+    Raises:
+        MissingExtraError: gradio is not installed.
+        ConfigError: the folder of samples holds no clip.
+        OSError: the port is taken.
+    """
+    options = options or WebOptions()
+    desk = LiveDesk(analyzer, options)
+    app = build_app(analyzer, options, desk)
+    from facevoice.web import serve
+
+    return serve.launch(app, desk, options, wait=wait, **launch)

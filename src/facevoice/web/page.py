@@ -1,0 +1,213 @@
+"""The page, as gradio Blocks: choose a clip, watch progress, read the result; or live."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import gradio as gr
+
+from facevoice.errors import FacevoiceError
+from facevoice.hub.space import find_samples
+from facevoice.pipeline import Analyzer
+from facevoice.report import to_csv, to_html, to_json
+from facevoice.web import words
+from facevoice.web.aside import Done
+from facevoice.web.clip import ClipResult, analyze_clip, draw_clip
+from facevoice.web.files import SessionFiles
+from facevoice.web.live import LiveDesk
+from facevoice.web.options import WebOptions
+
+logger = logging.getLogger(__name__)
+
+_SWEEP_S: Final = 60
+_FORMATS: Final = ("json", "csv", "html")
+
+
+def build_app(
+    analyzer: Analyzer, options: WebOptions | None = None, desk: LiveDesk | None = None
+) -> Any:
+    """The page as gradio `Blocks`, to launch or to mount elsewhere.
+
+    Args:
+        analyzer: reads the clips.
+        options: limits and samples.
+        desk: serves the live mode; None leaves it out. `launch_app` brings its address too.
+
+    Raises:
+        ConfigError: the folder of samples holds no clip.
+    """
+    options = options or WebOptions()
+    samples = find_samples(options.samples)
+    sweep = (_SWEEP_S, round(options.keep_s))
+    with gr.Blocks(title="facevoice", analytics_enabled=False, delete_cache=sweep) as app:
+        gr.HTML(words.intro(), head=words.head())
+        if desk is None:
+            clips = _add_clip_tab(analyzer, options, samples)
+        else:
+            with gr.Tabs():
+                with gr.Tab("Clip", id="clip"):
+                    clips = _add_clip_tab(analyzer, options, samples)
+                with gr.Tab("Live", id="live"):
+                    live = gr.HTML()
+            app.load(
+                lambda: words.live(desk.new_ticket(), options), None, live, api_visibility="private"
+            )
+        app.unload(clips.left)
+    app.queue(max_size=options.max_waiting, default_concurrency_limit=options.num_at_once)
+    return app
+
+
+def _add_clip_tab(analyzer: Analyzer, options: WebOptions, samples: list[Path]) -> _Clips:
+    clips = _Clips(analyzer, options)
+    done = gr.State(None)
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=3, min_width=320):
+            clip = gr.Video(
+                label="Clip",
+                sources=["upload", "webcam"],
+                include_audio=True,
+                webcam_options=gr.WebcamOptions(mirror=False),
+                height=300,
+                elem_id="fvw-clip",
+            )
+        with gr.Column(scale=2, min_width=280):
+            gr.HTML(words.limits(options))
+            with gr.Row():
+                start = gr.Button("Analyse", variant="primary", elem_id="fvw-start")
+                stop = gr.Button("Stop", elem_id="fvw-stop", interactive=False)
+    if samples:
+        gr.Examples([[str(path)] for path in samples], inputs=[clip], label="Samples")
+    status = gr.HTML(elem_id="fvw-status")
+    result = gr.HTML(elem_id="fvw-result")
+    with gr.Row(visible=False) as downloads:
+        buttons = [
+            gr.DownloadButton(label, size="sm", elem_id=f"fvw-{name}")
+            for name, label in zip(_FORMATS, ("JSON", "CSV", "Report (HTML)"), strict=True)
+        ]
+        draw = gr.Button("Make annotated video", size="sm", elem_id="fvw-draw")
+        film = gr.DownloadButton(
+            "Annotated video (MP4)", size="sm", visible=False, elem_id="fvw-mp4"
+        )
+    shown = [status, result, done, start, stop, downloads, draw, film, *buttons]
+    private = {"api_visibility": "private", "show_progress": "hidden"}
+    run = start.click(clips.analyze, [clip], shown, show_progress="minimal", api_name="analyze")
+    drawing = draw.click(clips.draw, [done], [status, draw, film], **private)
+    stop.click(clips.stopped, None, [status, start, stop], cancels=[run, drawing], **private)
+    clip.change(clips.chosen, [clip], None, queue=False, **private)
+    return clips
+
+
+class _Clips:
+    """What the page's buttons do; the files of each user."""
+
+    def __init__(self, analyzer: Analyzer, options: WebOptions) -> None:
+        self._analyzer = analyzer
+        self._options = options
+        self._files = SessionFiles()
+
+    def chosen(self, clip: str | None, request: gr.Request) -> None:
+        """Note whose upload it is."""
+        if clip:
+            self._files.keep_upload(request.session_hash, Path(clip))
+
+    def left(self, request: gr.Request) -> None:
+        """Delete a user's files."""
+        self._files.release(request.session_hash)
+
+    def stopped(self) -> tuple[Any, ...]:
+        """Show that nothing goes on."""
+        return words.problem("Stopped."), gr.update(interactive=True), _off()
+
+    def analyze(self, clip: str | None, request: gr.Request) -> Iterator[tuple[Any, ...]]:
+        """Analyse the chosen clip: how far it is, then the report and its downloads."""
+        if not clip:
+            yield self._failed("Choose a clip first.")
+            return
+        path = Path(clip)
+        self._files.keep_upload(request.session_hash, path)
+        yield self._working(words.progress(None))
+        try:
+            for state in analyze_clip(
+                self._analyzer, path, max_length_s=self._options.max_length_s
+            ):
+                if isinstance(state, Done):
+                    yield self._finished(state.value, request.session_hash)
+                else:
+                    yield self._working(words.progress(state))
+        except FacevoiceError as error:
+            # Where the server keeps the clip is of no interest to anybody.
+            yield self._failed(str(error).replace(str(path), path.name))
+        except OSError as error:
+            logger.exception("clip failed")
+            yield self._failed(f"The server could not keep the result: {error.strerror}.")
+
+    def draw(self, done: ClipResult | None, request: gr.Request) -> Iterator[tuple[Any, ...]]:
+        """Make the annotated video."""
+        if done is None:
+            yield words.problem("Analyse a clip first."), gr.update(), gr.update()
+            return
+        folder = self._files.folder(request.session_hash)
+        out = folder / f"{Path(done.report.path).stem}.facevoice.mp4"
+        yield words.rendering(0, _length_s(done)), _off(), gr.update(visible=False)
+        try:
+            for state in draw_clip(done, out):
+                if not isinstance(state, Done):
+                    yield words.rendering(state, _length_s(done)), _off(), gr.update()
+        except FacevoiceError as error:
+            message = str(error).replace(done.report.path, Path(done.report.path).name)
+            yield words.problem(message), gr.update(interactive=True), gr.update()
+            return
+        yield "", gr.update(visible=False, interactive=True), _file(out)
+
+    def _finished(self, done: ClipResult, session: str) -> tuple[Any, ...]:
+        folder, path = self._files.new_folder(session), Path(done.report.path)
+        texts = {
+            "json": to_json(done.report) + "\n",
+            "csv": to_csv([done.report]),
+            "html": to_html(done.report, done.trace),
+        }
+        files = []
+        for name in _FORMATS:
+            file = folder / f"{path.stem}.{name}"
+            file.write_text(texts[name], encoding="utf-8", newline="")
+            files.append(_file(file))
+        has_video = done.report.media is not None and done.report.media.has_video
+        return (
+            "",
+            words.result(done, path),
+            done,
+            gr.update(interactive=True),
+            _off(),
+            gr.update(visible=True),
+            gr.update(visible=has_video, interactive=True),
+            gr.update(visible=False, value=None),
+            *files,
+        )
+
+    def _working(self, status: str) -> tuple[Any, ...]:
+        on = gr.update(interactive=True)
+        return (status, "", None, _off(), on, *_nothing_to_download())
+
+    def _failed(self, message: str) -> tuple[Any, ...]:
+        on = gr.update(interactive=True)
+        return (words.problem(message), "", None, on, _off(), *_nothing_to_download())
+
+
+def _nothing_to_download() -> tuple[Any, ...]:
+    hidden = gr.update(visible=False)
+    return (hidden, *(gr.skip() for _ in range(2 + len(_FORMATS))))
+
+
+def _off() -> Any:
+    return gr.update(interactive=False)
+
+
+def _file(path: Path) -> Any:
+    return gr.update(value=str(path), visible=True)
+
+
+def _length_s(done: ClipResult) -> float:
+    return 0.0 if done.report.media is None else done.report.media.duration_s

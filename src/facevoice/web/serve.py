@@ -1,0 +1,32 @@
+"""Serving the page and the live mode's socket from one address."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+from starlette.routing import WebSocketRoute
+
+from facevoice.web.live import LIVE_PATH, LiveDesk
+from facevoice.web.options import WebOptions
+
+# The visitor's own fonts: nothing is fetched from anywhere.
+_FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
+_MONO_FONTS = ["ui-monospace", "Consolas", "monospace"]
+
+
+def launch(app: gr.Blocks, desk: LiveDesk, options: WebOptions, *, wait: bool, **more: Any) -> Any:
+    """Launch a page of `build_app`; see `facevoice.web.launch_app`."""
+    return app.launch(
+        prevent_thread_lock=not wait,
+        app_kwargs={"routes": [WebSocketRoute(LIVE_PATH, desk.serve)]},
+        max_file_size=f"{options.max_size_mb}mb",
+        allowed_paths=[] if options.samples is None else [str(options.samples)],
+        theme=gr.themes.Default(
+            primary_hue=gr.themes.colors.blue, font=_FONTS, font_mono=_MONO_FONTS
+        ),
+        footer_links=[],
+        ssr_mode=False,
+        enable_monitoring=False,
+        **more,
+    )
