@@ -18,6 +18,7 @@ from facevoice.cli_evaluate import add_evaluation_commands
 from facevoice.cli_export import add_export_command
 from facevoice.cli_hub import add_hub_commands
 from facevoice.cli_train import add_training_commands
+from facevoice.cli_web import add_web_command
 from facevoice.version import VERSION
 
 app = typer.Typer(
@@ -36,6 +37,7 @@ add_evaluation_commands(app)
 add_training_commands(app)
 add_export_command(app)
 add_hub_commands(app)
+add_web_command(app)
 
 
 def main() -> None:

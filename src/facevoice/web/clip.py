@@ -75,6 +75,4 @@ def draw_clip(done: ClipResult, out: Path) -> Iterator[float | Done[Path]]:
     Raises:
         MediaError: see `render_video`.
     """
-    return work_aside(
-        lambda tell: render_video(done.report, done.trace, out, on_progress=tell)
-    )
+    return work_aside(lambda tell: render_video(done.report, done.trace, out, on_progress=tell))
