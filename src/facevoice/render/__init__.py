@@ -1,0 +1,7 @@
+"""Annotated films: what a report says, drawn on the pictures it speaks of."""
+
+from __future__ import annotations
+
+from facevoice.render.write import check_target, no_video, render_video
+
+__all__ = ["check_target", "no_video", "render_video"]
