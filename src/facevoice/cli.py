@@ -17,6 +17,7 @@ from facevoice.cli_data import data_app
 from facevoice.cli_evaluate import add_evaluation_commands
 from facevoice.cli_export import add_export_command
 from facevoice.cli_hub import add_hub_commands
+from facevoice.cli_render import add_render_command
 from facevoice.cli_train import add_training_commands
 from facevoice.cli_web import add_web_command
 from facevoice.version import VERSION
@@ -37,6 +38,7 @@ add_evaluation_commands(app)
 add_training_commands(app)
 add_export_command(app)
 add_hub_commands(app)
+add_render_command(app)
 add_web_command(app)
 
 
