@@ -1,8 +1,9 @@
-"""What becomes of a `Report`: JSON, CSV, a console table, one sentence in plain words."""
+"""What becomes of a `Report`: JSON, CSV, a page, a console table, one sentence in plain words."""
 
 from __future__ import annotations
 
 from facevoice.report.folder import DEFAULT_FORMATS, FORMATS, ReportFolder
+from facevoice.report.html import is_report_page, page_script, page_style, to_html
 from facevoice.report.json import from_json, read_report, to_json, to_jsonl, window_to_jsonl
 from facevoice.report.sentence import summarize_in_words
 from facevoice.report.table import CSV_COLUMNS, build_table, csv_rows, to_csv
@@ -15,9 +16,13 @@ __all__ = [
     "build_table",
     "csv_rows",
     "from_json",
+    "is_report_page",
+    "page_script",
+    "page_style",
     "read_report",
     "summarize_in_words",
     "to_csv",
+    "to_html",
     "to_json",
     "to_jsonl",
     "window_to_jsonl",

@@ -1,17 +1,19 @@
 """What pages show of a report, in a form small enough for an hour of video.
 
-Probabilities are whole thousandths, times seconds with three digits; `page.js` reads it.
+Probabilities are whole thousandths, times seconds with three digits; what there are thousands of
+stands in rows or packed. `page/data.js` reads it.
 """
 
 from __future__ import annotations
 
 import base64
+from itertools import groupby
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
-from facevoice.labels import EMOTIONS, Outcome
+from facevoice.labels import EMOTIONS, Outcome, Reason
 from facevoice.report.look import (
     EMOTION_COLORS,
     OUTCOME_COLORS,
@@ -22,9 +24,34 @@ from facevoice.report.look import (
 from facevoice.report.sentence import REASON_WORDS, summarize_in_words
 from facevoice.results import NOTICE, Prediction, Report
 from facevoice.trace import PEAKS_HZ, Trace
-from facevoice.types import ChannelPosterior
+from facevoice.types import ChannelPosterior, DoubleArray, FloatArray
 
-_THOUSAND = 1000
+_THOUSAND: Final = 1000
+
+WINDOW_FIELDS: Final = (
+    "start",
+    "end",
+    "from",
+    "to",
+    "face",
+    "voice",
+    "fused",
+    "conflict",
+    "outcome",
+    "reasons",
+    "face_coverage",
+    "speech_coverage",
+)
+"""What stands in a window's row, in this order; see `window_view`."""
+
+_ABOUT: Final[dict[Reason, str]] = {
+    Reason.NO_VIDEO_STREAM: "face",
+    Reason.NO_FACE: "face",
+    Reason.FACE_TOO_SELDOM: "face",
+    Reason.NO_AUDIO_STREAM: "voice",
+    Reason.NO_SPEECH: "voice",
+    Reason.SPEECH_TOO_SHORT: "voice",
+}
 
 
 def to_view(report: Report, trace: Trace | None = None) -> dict[str, Any]:
@@ -32,8 +59,9 @@ def to_view(report: Report, trace: Trace | None = None) -> dict[str, Any]:
 
     title, path, sha256, status, sentence, notice, version, duration_s: of the file;
     emotions, outcomes: [{name, color, ink}], outcomes with their meaning as `words`, and `count`;
+    reasons: [{name, words, about}], about the channel ("face", "voice") that is missing, or None;
     thresholds: {conflict_above, match_below} in thousandths, or None; models: {role: name};
-    windows: see `window_view`; summary: such a window of the whole, or None;
+    window_fields, windows: see `window_view`; summary: such a window of the whole, or None;
     trace: see `trace_view`, or None.
     """
     media, thresholds = report.media, report.thresholds
@@ -64,12 +92,16 @@ def to_view(report: Report, trace: Trace | None = None) -> dict[str, Any]:
             }
             for o in Outcome
         ],
+        "reasons": [
+            {"name": r.value, "words": REASON_WORDS[r], "about": _ABOUT.get(r)} for r in Reason
+        ],
         "thresholds": None
         if thresholds is None
         else {
             "conflict_above": _thousandths(thresholds.conflict_above),
             "match_below": _thousandths(thresholds.match_below),
         },
+        "window_fields": list(WINDOW_FIELDS),
         "windows": [window_view(w, s) for w, s in zip(report.windows, spans, strict=True)],
         "summary": None
         if report.summary is None
@@ -78,47 +110,53 @@ def to_view(report: Report, trace: Trace | None = None) -> dict[str, Any]:
     }
 
 
-def window_view(window: Prediction, span: tuple[float, float]) -> dict[str, Any]:
-    """One window.
+def window_view(window: Prediction, span: tuple[float, float]) -> list[Any]:
+    """One window as a row of `WINDOW_FIELDS`.
 
     start, end: its seconds; from, to: for which seconds it stands on the timeline; face, voice,
     fused: eight thousandths in the order of `emotions`, or None; conflict: thousandths or None;
-    outcome: its place in `outcomes`; reasons: in words; face_coverage, speech_coverage: in
-    thousandths.
+    outcome: its place in `outcomes`; reasons: their places in `reasons`; face_coverage,
+    speech_coverage: in thousandths.
     """
-    return {
-        "start": _seconds(window.start_s),
-        "end": _seconds(window.end_s),
-        "from": _seconds(span[0]),
-        "to": _seconds(span[1]),
-        "face": _posterior(window.face),
-        "voice": _posterior(window.voice),
-        "fused": _posterior(window.fused),
-        "conflict": None if window.conflict is None else _thousandths(window.conflict),
-        "outcome": list(Outcome).index(window.outcome),
-        "reasons": [REASON_WORDS[reason] for reason in window.reasons],
-        "face_coverage": _thousandths(window.face_coverage),
-        "speech_coverage": _thousandths(window.speech_coverage),
-    }
+    return [
+        _seconds(window.start_s),
+        _seconds(window.end_s),
+        _seconds(span[0]),
+        _seconds(span[1]),
+        _posterior(window.face),
+        _posterior(window.voice),
+        _posterior(window.fused),
+        None if window.conflict is None else _thousandths(window.conflict),
+        list(Outcome).index(window.outcome),
+        [list(Reason).index(reason) for reason in window.reasons],
+        _thousandths(window.face_coverage),
+        _thousandths(window.speech_coverage),
+    ]
 
 
 def trace_view(trace: Trace) -> dict[str, Any]:
-    """What was seen and heard.
+    """What was seen and heard; packed is base64 of little-endian integers.
 
-    peaks_hz, peaks: base64 of one byte each, 0–255; speech: [[from, to]] in seconds; faces: times
-    in seconds, boxes (x0, y0, x1, y1) flat in thousandths of the picture, tracks.
+    peaks_hz, peaks: packed, one byte each, 0–255; speech: [[from, to]] in seconds; faces: times in
+    milliseconds, packed in four bytes each; boxes (x0, y0, x1, y1) in thousandths of the picture,
+    packed in two bytes each; tracks: [[who, how many times in a row]].
     """
-    peaks = np.round(trace.peaks * 255).astype(np.uint8)
     return {
         "peaks_hz": PEAKS_HZ,
-        "peaks": base64.b64encode(peaks.tobytes()).decode("ascii"),
+        "peaks": _packed(trace.peaks * 255, "u1"),
         "speech": [[_seconds(a), _seconds(b)] for a, b in trace.speech_spans_s.tolist()],
         "faces": {
-            "times": [_seconds(t) for t in trace.face_times_s.tolist()],
-            "boxes": np.round(trace.boxes_xyxy_rel * _THOUSAND).astype(int).ravel().tolist(),
-            "tracks": trace.track_ids.tolist(),
+            "times": _packed(trace.face_times_s * _THOUSAND, "<i4"),
+            "boxes": _packed(trace.boxes_xyxy_rel.ravel() * _THOUSAND, "<i2"),
+            "tracks": [[who, len(list(run))] for who, run in groupby(trace.track_ids.tolist())],
         },
     }
+
+
+def _packed(values: FloatArray | DoubleArray, dtype: str) -> str:
+    limits = np.iinfo(dtype)
+    whole = np.round(values).clip(limits.min, limits.max).astype(dtype)
+    return base64.b64encode(whole.tobytes()).decode("ascii")
 
 
 def _posterior(posterior: ChannelPosterior | None) -> list[int] | None:
