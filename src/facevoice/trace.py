@@ -21,7 +21,8 @@ class Trace:
 
     face_times_s (n,), increasing; boxes_xyxy_rel (n, 4) as fractions of the picture's width and
     height; track_ids (n,): who is seen; peaks (m,): largest magnitude of the samples, in [0, 1],
-    in each 1 / PEAKS_HZ s; speech_spans_s (k, 2): from when to when speech is heard. All times are media time.
+    in each 1 / PEAKS_HZ s; speech_spans_s (k, 2): from when to when speech is heard. All
+    times are media time.
     """
 
     face_times_s: DoubleArray

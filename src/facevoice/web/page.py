@@ -12,7 +12,8 @@ import gradio as gr
 from facevoice.errors import FacevoiceError
 from facevoice.hub.space import find_samples
 from facevoice.pipeline import Analyzer
-from facevoice.report import to_csv, to_html, to_json
+from facevoice.report import to_csv, to_json
+from facevoice.report.html import to_html
 from facevoice.web import words
 from facevoice.web.aside import Done
 from facevoice.web.clip import ClipResult, analyze_clip, draw_clip
@@ -79,7 +80,12 @@ def _add_clip_tab(analyzer: Analyzer, options: WebOptions, samples: list[Path]) 
                 start = gr.Button("Analyse", variant="primary", elem_id="fvw-start")
                 stop = gr.Button("Stop", elem_id="fvw-stop", interactive=False)
     if samples:
-        gr.Examples([[str(path)] for path in samples], inputs=[clip], label="Samples")
+        gr.Examples(
+            [[str(path)] for path in samples],
+            inputs=[clip],
+            label="Samples",
+            example_labels=[path.stem.replace("_", " ") for path in samples],
+        )
     status = gr.HTML(elem_id="fvw-status")
     result = gr.HTML(elem_id="fvw-result")
     with gr.Row(visible=False) as downloads:

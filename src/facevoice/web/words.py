@@ -7,10 +7,11 @@ from html import escape
 from importlib import resources
 from pathlib import Path
 
+from facevoice.labels import Reason
 from facevoice.report.html import page_script, page_style
 from facevoice.report.look import EMOTION_COLORS, OUTCOME_COLORS, OUTCOME_WORDS, ink_on
-from facevoice.report.sentence import describe_in_words
-from facevoice.report.view import to_view
+from facevoice.report.sentence import REASON_WORDS, describe_in_words
+from facevoice.report.view import WINDOW_FIELDS, to_view
 from facevoice.results import NOTICE
 from facevoice.web.clip import ClipProgress, ClipResult
 from facevoice.web.options import WebOptions
@@ -92,7 +93,8 @@ def live(ticket: str, options: WebOptions) -> str:
     settings = {
         "ticket": ticket,
         "window_s": options.live_windows.length_s,
-        "max_s": options.max_live_s,
+        "window_fields": WINDOW_FIELDS,
+        "reasons": [REASON_WORDS[reason] for reason in Reason],
         "emotions": [
             {"name": e.value, "color": c, "ink": ink_on(c)} for e, c in EMOTION_COLORS.items()
         ],

@@ -77,7 +77,6 @@ window.facevoiceLive = (function () {
 
   Session.prototype.showWaiting = function (text) {
     this.verdict.replaceChildren(make("span", "fvw-chip fvw-chip-none", text));
-    this.channels.replaceChildren();
   };
 
   Session.prototype.start = async function () {
@@ -216,8 +215,15 @@ window.facevoiceLive = (function () {
   Session.prototype.take = function (message) {
     if (message.error) { this.say(message.error, true); this.running = false; }
     if (message.faces) this.drawFaces(message.faces);
-    if (message.window) this.showWindow(message.window);
+    if (message.window) this.showWindow(this.named(message.window));
     if (message.end) this.showEnd(message.end);
+  };
+
+  Session.prototype.named = function (row) {
+    var settings = this.settings, view = {};
+    settings.window_fields.forEach(function (name, k) { view[name] = row[k]; });
+    view.reasons = view.reasons.map(function (k) { return settings.reasons[k]; });
+    return view;
   };
 
   Session.prototype.showWindow = function (view) {
@@ -244,42 +250,53 @@ window.facevoiceLive = (function () {
     });
   };
 
+  // Nodes are made once and then changed: bars glide, and readers hear only what is new.
   Session.prototype.showVerdict = function (view) {
     var outcome = this.settings.outcomes[view.outcome];
-    var chip = make("span", "fvw-chip", outcome.name);
-    chip.style.background = outcome.color;
-    chip.style.color = outcome.ink;
-    var words = make("span", "fvw-verdict-words",
-      view.reasons.length ? view.reasons.join("; ") : outcome.words);
-    this.verdict.replaceChildren(chip, words);
-    this.showConflict(view);
-    var self = this;
-    [["Face", view.face], ["Voice", view.voice], ["Both", view.fused]].forEach(function (channel) {
-      self.channels.append(self.bars(channel[0], channel[1]));
-    });
-  };
-
-  Session.prototype.showConflict = function (view) {
+    var words = view.reasons.length ? view.reasons.join("; ") : outcome.words;
+    if (this.said !== outcome.name + words) {
+      this.said = outcome.name + words;
+      var chip = make("span", "fvw-chip", outcome.name);
+      chip.style.background = outcome.color;
+      chip.style.color = outcome.ink;
+      this.verdict.replaceChildren(chip, " ", make("span", "fvw-verdict-words", words));
+    }
+    if (!this.bars) this.makeBars();
     var text = view.conflict === null ? "–" : Math.round(view.conflict / 10) + "%";
-    this.channels.replaceChildren(make("p", "fvw-conflict", "Probability of conflict: " + text));
+    this.conflict.textContent = "Probability of conflict: " + text;
+    for (var channel in this.bars) this.fill(this.bars[channel], view[channel]);
   };
 
-  Session.prototype.bars = function (title, probs) {
-    var box = make("section", "fvw-bars");
-    box.append(make("h3", "", title));
-    if (!probs) { box.append(make("p", "fvw-small", "no answer")); return box; }
-    var best = probs.indexOf(Math.max.apply(null, probs));
-    this.settings.emotions.forEach(function (emotion, k) {
-      var row = make("div", "fvw-bar" + (k === best ? " fvw-bar-best" : ""));
-      var track = make("span", "fvw-bar-track"), fill = make("span", "fvw-bar-fill");
-      fill.style.width = probs[k] / 10 + "%";
-      fill.style.background = emotion.color;
-      track.append(fill);
-      row.append(make("span", "fvw-bar-name", emotion.name), track,
-                 make("span", "fvw-bar-value", Math.round(probs[k] / 10) + "%"));
-      box.append(row);
+  Session.prototype.makeBars = function () {
+    var self = this, titles = { face: "Face", voice: "Voice", fused: "Both" };
+    this.bars = {};
+    this.conflict = make("p", "fvw-conflict");
+    this.channels.replaceChildren(this.conflict);
+    Object.keys(titles).forEach(function (channel) {
+      var box = make("section", "fvw-bars"), none = make("p", "fvw-small", "no answer");
+      box.append(make("h3", "", titles[channel]), none);
+      var rows = self.settings.emotions.map(function (emotion) {
+        var row = make("div", "fvw-bar"), track = make("span", "fvw-bar-track");
+        var fill = make("span", "fvw-bar-fill"), value = make("span", "fvw-bar-value");
+        fill.style.background = emotion.color;
+        track.append(fill);
+        row.append(make("span", "fvw-bar-name", emotion.name), track, value);
+        box.append(row);
+        return { row: row, fill: fill, value: value };
+      });
+      self.bars[channel] = { none: none, rows: rows };
+      self.channels.append(box);
     });
-    return box;
+  };
+
+  Session.prototype.fill = function (bars, probs) {
+    var best = probs ? probs.indexOf(Math.max.apply(null, probs)) : -1;
+    bars.none.hidden = Boolean(probs);
+    bars.rows.forEach(function (bar, k) {
+      bar.row.classList.toggle("fvw-bar-best", k === best);
+      bar.fill.style.width = (probs ? probs[k] / 10 : 0) + "%";
+      bar.value.textContent = probs ? Math.round(probs[k] / 10) + "%" : "";
+    });
   };
 
   Session.prototype.drawFaces = function (faces) {
@@ -361,7 +378,7 @@ window.facevoiceLive = (function () {
 
   Session.prototype.showEnd = function (end) {
     this.say("In all: " + end.sentence);
-    if (end.summary) this.showVerdict(end.summary);
+    if (end.summary) this.showVerdict(this.named(end.summary));
     this.running = false;
   };
 
