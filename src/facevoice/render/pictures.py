@@ -32,7 +32,8 @@ _CRF: Final = "21"
 _PRESET: Final = "veryfast"
 _MPEG_RANGE: Final = 1
 _FALLBACK_TICKS_HZ: Final = 90_000
-_MAX_TICKS_HZ: Final = 10_000_000
+_SAME_TICK: Final = 1e-3
+_MAX_TICKS_HZ: Final = 1_000_000
 # All frames are wanted: the film is asked so often that none of them lies between two times.
 _ASK_S: Final = 0.001
 # Matrices that the converter knows, by FFmpeg's number; all else is taken for BT.601, both ways.
@@ -75,11 +76,14 @@ def read_pictures(
     )
 
 
-def tick_length(source: Source) -> Fraction:
-    """Seconds per tick in which the starts of all pictures come out exactly."""
+def common_ticks_hz(source: Source) -> int:
+    """Ticks per second in which times of both streams, and so their distance, come out exactly.
+
+    Where that would take more than a million, 90000, which is finer than the sound's samples.
+    """
     bases = [stream.time_base for stream in source.streams if stream.time_base is not None]
     ticks_hz = math.lcm(*(base.denominator for base in bases))
-    return Fraction(1, ticks_hz if 1 < ticks_hz <= _MAX_TICKS_HZ else _FALLBACK_TICKS_HZ)
+    return ticks_hz if 1 < ticks_hz <= _MAX_TICKS_HZ else _FALLBACK_TICKS_HZ
 
 
 def even_size(rgb: ByteArray) -> tuple[int, int]:
@@ -109,7 +113,7 @@ class PictureEncoder:
         stream.width, stream.height = size_px
         stream.pix_fmt = "yuv420p"
         context, read = stream.codec_context, video.codec_context
-        context.time_base = ticks_s = tick_length(source)
+        context.time_base = ticks_s = _tick_s(source, video)
         # No frame waits for a later one, so that both streams begin at their times in every player.
         context.max_b_frames = 0
         context.thread_count = num_cpus()
@@ -148,6 +152,16 @@ class PictureEncoder:
             picture.time_base = self.ticks_s
             yield from self.stream.encode(picture)
         yield from self.stream.encode(None)
+
+
+def _tick_s(source: Source, video: VideoStream) -> Fraction:
+    """Seconds per tick of the pictures' times: the film's own if its clock's zero falls on one."""
+    base = video.time_base
+    if base is not None and base.denominator <= _MAX_TICKS_HZ:
+        origin = source.origin_s * base.denominator
+        if abs(origin - round(origin)) < _SAME_TICK:
+            return Fraction(1, base.denominator)
+    return Fraction(1, common_ticks_hz(source))
 
 
 def _pixels(canvas: VideoFrame) -> ByteArray:

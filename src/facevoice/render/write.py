@@ -7,7 +7,7 @@ import heapq
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import av
 from av.packet import Packet
@@ -22,15 +22,17 @@ from facevoice.errors import (
 from facevoice.media.probe import probe
 from facevoice.media.source import DamageLog, Source, open_source
 from facevoice.render.overlay import Overlay
-from facevoice.render.pictures import MIN_HEIGHT_PX, PictureEncoder, even_size, read_pictures
+from facevoice.render.pictures import (
+    MIN_HEIGHT_PX,
+    PictureEncoder,
+    common_ticks_hz,
+    even_size,
+    read_pictures,
+)
 from facevoice.render.sound import add_sound
 from facevoice.results import Report
 from facevoice.trace import Trace
 from facevoice.types import ByteArray, Frame, MediaInfo, VideoInfo
-
-# Offsets between sound and picture need edit lists, which MP4 has by default; the index comes
-# first, so that a browser can play what it has not yet loaded.
-_MP4_OPTIONS: Final = {"movflags": "+faststart"}
 
 
 def render_video(
@@ -159,8 +161,12 @@ def _write(
             "none of its pictures can be decoded.",
             "Get the whole file again, or convert it to MP4 (H.264 and AAC).",
         )
+    options = {
+        "movflags": "+faststart",  # so that a browser plays what it has not wholly loaded
+        "movie_timescale": str(common_ticks_hz(source)),  # that of the streams' starts
+    }
     # The prefix keeps FFmpeg from taking "a:b.mp4" for an address.
-    with av.open(f"file:{part}", "w", format="mp4", options=_MP4_OPTIONS) as output:
+    with av.open(f"file:{part}", "w", format="mp4", options=options) as output:
         size_px = even_size(first.rgb)
         encoder = PictureEncoder.add_to(output, source, source.video, size_px)
         end_s = source.stated_end_s(source.video) or 0.0

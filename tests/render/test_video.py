@@ -1,0 +1,301 @@
+from __future__ import annotations
+
+import resource
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from builders import make_failed_report, make_prediction
+from conftest import ClipMaker
+from facevoice.errors import (
+    ConfigError,
+    MediaNotFoundError,
+    NoStreamError,
+    RenderCancelledError,
+    RenderError,
+)
+from facevoice.media.probe import probe
+from facevoice.render import render_video
+
+from .conftest import make_trace, read_film, report_of, sound_of
+
+
+def render(path: Path, **how: object) -> Path:
+    out = path.with_name("out.mp4")
+    assert render_video(report_of(path, make_prediction()), make_trace([0.0]), out, **how) == out
+    assert not list(path.parent.glob(".*"))
+    return out
+
+
+def test_frames_keep_their_times_and_the_sound_its_bytes(make_clip: ClipMaker) -> None:
+    clip = make_clip(duration_s=2.0)
+    film, rendered = read_film(clip), read_film(render(clip))
+    assert len(film.times_s) == 50
+    assert rendered.times_s == film.times_s
+    assert rendered.packets == film.packets
+    assert rendered.audio_codec == "aac"
+    assert rendered.container_is_fast
+    assert rendered.pictures[0].shape == film.pictures[0].shape
+
+
+def test_pictures_stay_in_order(make_clip: ClipMaker, read_index) -> None:
+    clip = make_clip(width=320, height=640, audio=False, duration_s=1.0)
+    pictures = read_film(render(clip)).pictures
+    # The strip hides the last row of the painted index: its four bits.
+    shown = [read_index(picture) >> 4 for picture in pictures]
+    assert shown == [index >> 4 for index in range(25)]
+
+
+@pytest.mark.parametrize(
+    ("video_offset_s", "audio_offset_s"),
+    [(0.0, 0.5), (0.6, 0.0), (0.4, 0.2), (0.04, 1024 / 48_000)],
+)
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv", "clip.ts"])
+def test_offset_between_sound_and_picture_stays(
+    make_clip: ClipMaker, name: str, video_offset_s: float, audio_offset_s: float
+) -> None:
+    clip = make_clip(name, video_offset_s=video_offset_s, audio_offset_s=audio_offset_s)
+    film, rendered = read_film(clip), read_film(render(clip))
+    assert [b for _, b in rendered.packets[-20:]] == [_raw_aac(b) for _, b in film.packets[-20:]]
+    before = film.times_s[0] - film.packets[3][0]
+    after = rendered.times_s[0] - rendered.packets[3][0]
+    if len(rendered.packets) != len(film.packets):
+        pytest.fail("sound packets were lost")
+    assert abs(float(after - before)) < 3e-5
+    assert min(probe(clip).duration_s, 99) == pytest.approx(
+        probe(clip.with_name("out.mp4")).duration_s, abs=0.05
+    )
+
+
+def _raw_aac(packet: bytes) -> bytes:
+    """Without the header that transport streams put before each packet."""
+    return packet[7:] if packet[:2] in (b"\xff\xf1", b"\xff\xf9") else packet
+
+
+def test_variable_frame_rate_is_kept(make_clip: ClipMaker) -> None:
+    times_s = [0.0, 0.04, 0.05, 0.3, 0.301, 0.9, 1.5]
+    clip = make_clip("clip.mkv", frame_times_s=times_s)
+    rendered = read_film(render(clip))
+    assert rendered.times_s == [Fraction(round(t * 1000), 1000) for t in times_s]
+
+
+def test_ntsc_rates_are_kept_exactly(make_clip: ClipMaker) -> None:
+    clip = make_clip(fps=Fraction(30_000, 1001), audio=False)
+    assert read_film(render(clip)).times_s == read_film(clip).times_s
+
+
+@pytest.mark.parametrize("rotation", [90, 180, 270])
+def test_turned_pictures_come_out_upright(make_clip: ClipMaker, read_index, rotation: int) -> None:
+    clip = make_clip(width=240, height=480, rotation=rotation, audio=False, duration_s=0.8)
+    pictures = read_film(render(clip)).pictures
+    assert pictures[0].shape == (480, 240, 3)
+    assert [read_index(p) >> 4 for p in pictures[16:]] == [1] * 4
+
+
+def test_odd_sizes_become_even(make_clip: ClipMaker) -> None:
+    clip = make_clip("clip.mkv", width=161, height=121, pix_fmt="yuv444p", audio=False)
+    film = read_film(render(clip))
+    assert film.pictures[0].shape == (122, 162, 3)
+    assert len(film.pictures) == 50
+
+
+@pytest.mark.parametrize(
+    ("height_px", "shape"), [(96, (96, 128)), (97, (96, 128)), (500, (120, 160))]
+)
+def test_tall_pictures_become_smaller(make_clip: ClipMaker, height_px: int, shape: tuple) -> None:
+    clip = make_clip(duration_s=0.2, audio=False)
+    assert read_film(render(clip, height_px=height_px)).pictures[0].shape[:2] == shape
+
+
+def test_colors_of_the_film_stay(make_clip: ClipMaker) -> None:
+    def paint(*_: object) -> np.ndarray:
+        return np.full((240, 320, 3), (200, 60, 30), np.uint8)
+
+    clip = make_clip(width=320, height=240, paint=paint, audio=False, duration_s=0.2)
+    before, after = read_film(clip).pictures[-1], read_film(render(clip)).pictures[-1]
+    assert np.abs(before[100, 300].astype(int) - after[100, 300]).max() <= 3
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "rate_hz", "copied"),
+    [
+        ("clip.avi", "libmp3lame", 48_000, True),
+        ("clip.mkv", "libmp3lame", 8000, False),
+        ("clip.webm", "libopus", 48_000, True),
+        ("clip.mkv", "flac", 44_100, True),
+        ("clip.mkv", "ac3", 48_000, True),
+        ("clip.mkv", "pcm_s16le", 22_050, False),
+        ("clip.mkv", "mp2", 44_100, False),
+        ("clip.mov", "pcm_s16le", 48_000, False),
+    ],
+)
+def test_sound_of_other_codecs(
+    make_clip: ClipMaker, name: str, codec: str, rate_hz: int, copied: bool
+) -> None:
+    clip = make_clip(name, audio_codec=codec, sample_rate_hz=rate_hz, samples=_hiss(rate_hz))
+    out = render(clip)
+    film, rendered = read_film(clip), read_film(out)
+    assert len(rendered.times_s) == len(film.times_s)
+    assert (rendered.audio_codec == film.audio_codec) is copied
+    if copied:
+        assert [b for _, b in rendered.packets] == [b for _, b in film.packets]
+    else:
+        assert rendered.audio_codec == "aac"
+        assert probe(out).audio.sample_rate_hz == rate_hz
+        assert probe(out).audio.num_channels == 2
+    # Matroska's own times are rounded to milliseconds.
+    assert _shift_ms(sound_of(clip), sound_of(out)) <= 1.0
+
+
+def _hiss(rate_hz: int) -> np.ndarray:
+    """Two seconds of stereo noise below 1 kHz, which every codec keeps."""
+    noise = np.random.default_rng(0).normal(size=4000)
+    times = np.arange(2 * rate_hz) / rate_hz
+    low = np.interp(times, np.arange(4000) / 2000, noise)
+    return np.tile(0.2 * low, (2, 1))
+
+
+def _shift_ms(before: np.ndarray, after: np.ndarray) -> float:
+    """How far the one has to be shifted to look most like the other."""
+    first, second = before[8000:24_000], after[8000:24_000]
+    spectrum = np.fft.rfft(first, 2**15) * np.conj(np.fft.rfft(second, 2**15))
+    best = int(np.argmax(np.fft.irfft(spectrum)))
+    return min(best, 2**15 - best) / 16
+
+
+def test_vorbis_becomes_aac(make_clip: ClipMaker, tmp_path: Path) -> None:
+    clip = make_clip("clip.mkv", audio=False)
+    both = tmp_path / "both.mkv"
+    with av.open(str(clip)) as film, av.open(str(both), "w") as output:
+        video = output.add_stream_from_template(film.streams.video[0])
+        audio = output.add_stream(
+            "vorbis", rate=48_000, layout="stereo", options={"strict": "experimental"}
+        )
+        for packet in film.demux(video=0):
+            if packet.size:
+                packet.stream = video
+                output.mux(packet)
+        frame = av.AudioFrame.from_ndarray(_hiss(48_000).astype(np.float32), "fltp", "stereo")
+        frame.sample_rate, frame.pts = 48_000, 0
+        output.mux(audio.encode(frame))
+        output.mux(audio.encode(None))
+    assert read_film(both).audio_codec == "vorbis"
+    out = render(both)
+    assert read_film(out).audio_codec == "aac"
+    assert _shift_ms(sound_of(both), sound_of(out)) <= 1.0
+
+
+def test_encoded_sound_starts_where_it_did(make_clip: ClipMaker) -> None:
+    clip = make_clip("clip.mkv", audio_codec="pcm_s16le", audio_offset_s=0.5)
+    out = render(clip)
+    assert probe(clip).audio.start_s == 0.5
+    before, after = sound_of(clip), sound_of(out)
+    first = [int(np.argmax(np.abs(sound) > 0.25)) for sound in (before, after)]
+    assert abs(first[0] - first[1]) <= 32  # 2 ms
+
+
+def test_film_without_sound(make_clip: ClipMaker) -> None:
+    rendered = read_film(render(make_clip(audio=False)))
+    assert rendered.audio_codec is None
+    assert len(rendered.times_s) == 50
+
+
+def test_sound_alone_is_refused(make_clip: ClipMaker) -> None:
+    clip = make_clip("clip.m4a")
+    with pytest.raises(NoStreamError, match=r"clip\.m4a: holds no video.*facevoice report"):
+        render(clip)
+    assert [p.name for p in clip.parent.iterdir()] == ["clip.m4a"]
+
+
+def test_damaged_tail_gives_what_there_is(make_clip: ClipMaker) -> None:
+    clip = make_clip("clip.ts", duration_s=4.0)
+    content = clip.read_bytes()
+    clip.write_bytes(content[: len(content) // 2] + b"\x00" * 500)
+    film = read_film(render(clip))
+    assert 25 <= len(film.times_s) < 90
+    assert film.packets
+
+
+def test_noise_within_gives_the_rest(make_clip: ClipMaker) -> None:
+    clip = make_clip("clip.mkv", duration_s=4.0)
+    content = bytearray(clip.read_bytes())
+    third = len(content) // 3
+    content[third : third + 3000] = np.random.default_rng(0).bytes(3000)
+    clip.write_bytes(bytes(content))
+    assert len(read_film(render(clip)).times_s) > 20
+
+
+def test_progress_rises_to_the_end(make_clip: ClipMaker) -> None:
+    done_s: list[float] = []
+    render(make_clip(), on_progress=done_s.append)
+    assert done_s == sorted(done_s)
+    assert len(done_s) == 50
+    assert done_s[-1] == pytest.approx(1.96)
+
+
+def test_cancelled_leaves_nothing(make_clip: ClipMaker) -> None:
+    clip = make_clip()
+    answers = iter([False] * 10 + [True])
+    with pytest.raises(RenderCancelledError, match=r"out\.mp4: was cancelled"):
+        render(clip, cancelled=lambda: next(answers))
+    assert [p.name for p in clip.parent.iterdir()] == ["clip.mp4"]
+
+
+def test_cancelled_keeps_the_older_file(make_clip: ClipMaker) -> None:
+    clip = make_clip()
+    clip.with_name("out.mp4").write_bytes(b"older")
+    with pytest.raises(RenderCancelledError):
+        render(clip, cancelled=lambda: True)
+    assert clip.with_name("out.mp4").read_bytes() == b"older"
+
+
+def test_full_disk_is_named(make_clip: ClipMaker) -> None:
+    rng = np.random.default_rng(0)
+
+    def paint(*_: object) -> np.ndarray:
+        return rng.integers(0, 256, (240, 320, 3), np.uint8)
+
+    clip = make_clip(width=320, height=240, paint=paint)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))
+    try:
+        with pytest.raises(RenderError, match=r"out\.mp4: can't be written .*disk has room"):
+            render(clip)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [p.name for p in clip.parent.iterdir()] == ["clip.mp4"]
+
+
+def test_wrong_targets(make_clip: ClipMaker, tmp_path: Path) -> None:
+    clip = make_clip(duration_s=0.2)
+    content = clip.read_bytes()
+    report, trace = report_of(clip, make_prediction()), make_trace()
+    with pytest.raises(ConfigError, match=r"out\.avi: .*\.mp4"):
+        render_video(report, trace, tmp_path / "out.avi")
+    with pytest.raises(ConfigError, match="the video itself"):
+        render_video(report, trace, clip)
+    (tmp_path / "link.mp4").symlink_to(clip)
+    with pytest.raises(ConfigError, match="the video itself"):
+        render_video(report, trace, tmp_path / "link.mp4")
+    with pytest.raises(RenderError, match="folder does not exist"):
+        render_video(report, trace, tmp_path / "none" / "out.mp4")
+    (tmp_path / "folder.mp4").mkdir()
+    with pytest.raises(RenderError, match="is a folder"):
+        render_video(report, trace, tmp_path / "folder.mp4")
+    with pytest.raises(ConfigError, match="height_px"):
+        render_video(report, trace, tmp_path / "out.mp4", height_px=10)
+    assert clip.read_bytes() == content
+
+
+def test_missing_film(tmp_path: Path) -> None:
+    with pytest.raises(MediaNotFoundError):
+        render_video(make_failed_report(str(tmp_path / "no.mp4")), make_trace(), tmp_path / "o.mp4")
+
+
+def test_film_without_windows(make_clip: ClipMaker) -> None:
+    clip = make_clip(duration_s=0.2)
+    out = render_video(report_of(clip), make_trace(), clip.with_name("out.mp4"))
+    assert len(read_film(out).times_s) == 5
