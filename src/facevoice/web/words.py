@@ -18,16 +18,21 @@ from facevoice.web.options import WebOptions
 
 # Relative, so that it holds behind a proxy's path too.
 FILE_ADDRESS = "gradio_api/file="
+# Joined in this order inside one function.
+_LIVE_SCRIPTS = ("live_media.js", "live_panel.js", "live.js")
 
 
 def head() -> str:
     """Scripts and styles of the page; nothing of it is fetched from anywhere."""
     assets = resources.files("facevoice.web") / "assets"
     styles = page_style() + (assets / "web.css").read_text("utf-8")
-    scripts = page_script() + "".join(
-        (assets / name).read_text("utf-8") for name in ("web.js", "live.js")
+    live = "\n".join((assets / name).read_text("utf-8") for name in _LIVE_SCRIPTS)
+    scripts = (
+        page_script(),
+        f"(function () {{\n'use strict';\n{live}\n}})();\n",
+        (assets / "web.js").read_text("utf-8"),
     )
-    return f"<style>{styles}</style>\n<script>{scripts}</script>"
+    return f"<style>{styles}</style>\n" + "\n".join(f"<script>{s}</script>" for s in scripts)
 
 
 def intro() -> str:

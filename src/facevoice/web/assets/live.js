@@ -1,415 +1,248 @@
 // The live mode: camera and microphone to the server, results back. Its protocol: web/live.py.
-window.facevoiceLive = (function () {
-  "use strict";
-  var FRAME_MS = 200, MAX_SIDE_PX = 640, JPEG_QUALITY = 0.85, BLOCK_S = 0.1;
-  var MAX_BUFFERED_BYTES = 400000, SHOWN_S = 60;
-  var WORKLET =
-    "class Blocks extends AudioWorkletProcessor{constructor(o){super();this.size=" +
-    "o.processorOptions.size;this.held=new Float32Array(this.size);this.n=0}" +
-    "process(inputs){const c=inputs[0];if(!c.length)return true;const len=c[0].length;" +
-    "for(let i=0;i<len;i++){let s=0;for(const x of c)s+=x[i];this.held[this.n++]=s/c.length;" +
-    "if(this.n===this.size){this.port.postMessage(this.held);" +
-    "this.held=new Float32Array(this.size);this.n=0}}return true}}" +
-    "registerProcessor('facevoice-blocks',Blocks)";
-  var sessions = new WeakMap();
-  var api = { mount: mount, unmount: unmount, latencies_ms: [] };
+var FRAME_MS = 200, MAX_SIDE_PX = 640, JPEG_QUALITY = 0.85, BLOCK_S = 0.1;
+var MAX_BUFFERED_BYTES = 400000;
+var sessions = new WeakMap();
+var api = { mount: mount, unmount: unmount, latencies_ms: [] };
 
-  function make(tag, className, text) {
-    var node = document.createElement(tag);
-    if (className) node.className = className;
-    if (text !== undefined) node.textContent = text;
-    return node;
+function mount(place) {
+  if (sessions.has(place)) return;
+  sessions.set(place, new Session(place, JSON.parse(place.dataset.settings)));
+}
+
+function unmount(place) {
+  var session = sessions.get(place);
+  if (session) session.stop();
+  sessions.delete(place);
+}
+
+function Session(place, settings) {
+  this.settings = settings;
+  this.running = false;
+  this.build(place);
+}
+
+Session.prototype.build = function (place) {
+  var self = this, grid = make("div", "fvw-live-grid");
+  this.stage = make("div", "fvw-live-stage");
+  this.video = make("video");
+  this.video.muted = true;
+  this.video.playsInline = true;
+  this.overlay = make("canvas");
+  this.overlay.setAttribute("aria-hidden", "true");
+  this.stage.append(this.video, this.overlay);
+  var left = make("div"), controls = make("div", "fvw-live-controls");
+  this.button = make("button", "fvw-button", "Start camera and microphone");
+  this.button.type = "button";
+  this.button.addEventListener("click", function () {
+    if (self.running) self.stop(); else self.start();
+  });
+  this.latency = make("span", "fvw-latency");
+  controls.append(this.button, this.latency);
+  this.status = make("p", "fvw-live-status", "");
+  this.status.setAttribute("role", "status");
+  left.append(this.stage, controls, this.status, make("p", "fvw-small",
+    "Picture and sound go to this server only. They are analysed in memory and never stored. " +
+    "Only film people who agreed to it."));
+  this.panel = make("div", "fvw-live-panel");
+  this.verdict = make("div", "fvw-verdict");
+  this.verdict.setAttribute("aria-live", "polite");
+  this.channels = make("div", "fvw-channels");
+  this.panel.append(this.verdict, this.channels);
+  grid.append(left, this.panel);
+  this.strip = make("canvas", "fvw-strip");
+  this.strip.setAttribute("role", "img");
+  this.strip.setAttribute("aria-label", "The last minute: outcome, face, voice, and conflict");
+  place.append(grid, this.strip);
+  this.points = [];
+  this.showWaiting("Not running");
+  this.drawStrip();
+};
+
+Session.prototype.showWaiting = function (text) {
+  this.verdict.replaceChildren(make("span", "fvw-chip fvw-chip-none", text));
+};
+
+Session.prototype.start = async function () {
+  this.running = true;
+  this.button.textContent = "Stop";
+  this.points = [];
+  this.sent = [];
+  this.latencies = api.latencies_ms = [];
+  this.say("Asking for camera and microphone…");
+  try {
+    this.media = await openMedia();
+    if (!this.running) { this.closeMedia(); return; }
+    await this.prepare();
+  } catch (error) {
+    this.say(explain(error), true);
+    this.end();
+    return;
   }
+  this.connect();
+};
 
-  function mount(place) {
-    if (sessions.has(place)) return;
-    sessions.set(place, new Session(place, JSON.parse(place.dataset.settings)));
+Session.prototype.prepare = async function () {
+  this.hasVideo = this.media.getVideoTracks().length > 0;
+  this.rate = null;
+  if (this.hasVideo) {
+    this.video.srcObject = this.media;
+    await this.video.play();
   }
+  if (!this.media.getAudioTracks().length) return;
+  this.audio = new AudioContext();
+  await this.audio.resume();
+  var address = URL.createObjectURL(new Blob([WORKLET], { type: "text/javascript" }));
+  try { await this.audio.audioWorklet.addModule(address); } finally { URL.revokeObjectURL(address); }
+  this.rate = this.audio.sampleRate;
+  this.blocks = new AudioWorkletNode(this.audio, "facevoice-blocks",
+    { processorOptions: { size: Math.round(this.rate * BLOCK_S) } });
+  // A node is only run if it leads somewhere; nothing is heard.
+  var silent = new GainNode(this.audio, { gain: 0 });
+  this.audio.createMediaStreamSource(this.media).connect(this.blocks);
+  this.blocks.connect(silent).connect(this.audio.destination);
+};
 
-  function unmount(place) {
-    var session = sessions.get(place);
-    if (session) session.stop();
-    sessions.delete(place);
+Session.prototype.connect = function () {
+  var self = this, address = new URL("facevoice/live", location.href.replace(/[^/]*$/, ""));
+  address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
+  var opened = false, socket = (this.socket = new WebSocket(address));
+  socket.binaryType = "arraybuffer";
+  socket.onopen = function () {
+    opened = true;
+    socket.send(JSON.stringify({ ticket: self.settings.ticket, sample_rate_hz: self.rate,
+                                 has_video: self.hasVideo }));
+    self.begun = performance.now();
+    self.feed();
+    self.say("Listening: the first answer comes after " + self.settings.window_s + " s.");
+  };
+  socket.onmessage = function (event) { self.take(JSON.parse(event.data)); };
+  socket.onclose = function () {
+    if (!opened) self.say("The live mode is not served here.", true);
+    else if (self.running) self.say("The server closed the session.", true);
+    self.end();
+  };
+};
+
+Session.prototype.feed = function () {
+  var self = this;
+  if (this.hasVideo) this.timer = setInterval(function () { self.sendFrame(); }, FRAME_MS);
+  if (!this.blocks) return;
+  var start = null, count = 0;
+  this.blocks.port.onmessage = function (event) {
+    var samples = event.data, length = samples.length / self.rate;
+    var expected = self.now() - length;
+    if (start === null || Math.abs(start + count / self.rate - expected) > 0.5) {
+      start = Math.max(0, expected);
+      count = 0;
+    }
+    self.send("A", start + count / self.rate, samples.buffer);
+    count += samples.length;
+  };
+};
+
+Session.prototype.now = function () { return (performance.now() - this.begun) / 1000; };
+
+Session.prototype.sendFrame = function () {
+  var self = this, width = this.video.videoWidth, height = this.video.videoHeight;
+  if (!width || this.socket.bufferedAmount > MAX_BUFFERED_BYTES) return;
+  var scale = Math.min(1, MAX_SIDE_PX / Math.max(width, height));
+  var canvas = this.grabber || (this.grabber = document.createElement("canvas"));
+  canvas.width = Math.round(width * scale);
+  canvas.height = Math.round(height * scale);
+  canvas.getContext("2d", { alpha: false }).drawImage(this.video, 0, 0, canvas.width, canvas.height);
+  var taken = this.now();
+  canvas.toBlob(async function (blob) {
+    if (!blob || !self.running) return;
+    self.sent.push(taken);
+    self.send("V", taken, await blob.arrayBuffer());
+  }, "image/jpeg", JPEG_QUALITY);
+};
+
+Session.prototype.send = function (letter, time, content) {
+  if (!this.socket || this.socket.readyState !== WebSocket.OPEN || !this.running) return;
+  var message = new Uint8Array(9 + content.byteLength);
+  message[0] = letter.charCodeAt(0);
+  new DataView(message.buffer).setFloat64(1, time, true);
+  message.set(new Uint8Array(content), 9);
+  this.socket.send(message);
+};
+
+Session.prototype.take = function (message) {
+  if (message.error) { this.say(message.error, true); this.running = false; }
+  if (message.faces) this.drawFaces(message.faces);
+  if (message.window) this.showWindow(this.named(message.window));
+  if (message.end) this.showEnd(message.end);
+};
+
+Session.prototype.named = function (row) {
+  var settings = this.settings, view = {};
+  settings.window_fields.forEach(function (name, k) { view[name] = row[k]; });
+  view.reasons = view.reasons.map(function (k) { return settings.reasons[k]; });
+  return view;
+};
+
+Session.prototype.showWindow = function (view) {
+  var self = this;
+  if (!this.running) return;
+  this.say("");
+  this.current = view;
+  this.showVerdict(view);
+  this.points.push(view);
+  while (this.points[0].end < view.end - SHOWN_S) this.points.shift();
+  this.drawStrip();
+  var newest = 0;
+  this.sent.forEach(function (time) { if (time <= view.end) newest = Math.max(newest, time); });
+  this.sent = this.sent.filter(function (time) { return time >= newest; });
+  // Painted: after the next frame's work is done.
+  requestAnimationFrame(function () {
+    setTimeout(function () {
+      if (!self.running || !newest) return;
+      self.latencies.push(Math.round(1000 * (self.now() - newest)));
+      var last = self.latencies.slice(-9).sort(function (a, b) { return a - b; });
+      self.latency.textContent =
+        "Latency " + (last[Math.floor(last.length / 2)] / 1000).toFixed(2) + " s";
+    }, 0);
+  });
+};
+
+Session.prototype.say = function (text, isError) {
+  this.status.textContent = text;
+  this.status.classList.toggle("fvw-problem", Boolean(isError));
+};
+
+Session.prototype.showEnd = function (end) {
+  this.say("In all: " + end.sentence);
+  if (end.summary) this.showVerdict(this.named(end.summary));
+  this.running = false;
+};
+
+Session.prototype.stop = function () {
+  if (this.socket && this.socket.readyState === WebSocket.OPEN) {
+    this.socket.send("stop");
+    this.say("Stopping…");
   }
+  this.running = false;
+  this.closeMedia();
+  if (!this.socket) this.end();
+};
 
-  function Session(place, settings) {
-    this.settings = settings;
-    this.running = false;
-    this.build(place);
-  }
+Session.prototype.closeMedia = function () {
+  clearInterval(this.timer);
+  if (this.media) this.media.getTracks().forEach(function (track) { track.stop(); });
+  if (this.audio && this.audio.state !== "closed") this.audio.close();
+  this.media = this.audio = this.blocks = null;
+  this.video.srcObject = null;
+  this.overlay.width = 0;
+};
 
-  Session.prototype.build = function (place) {
-    var self = this, grid = make("div", "fvw-live-grid");
-    this.stage = make("div", "fvw-live-stage");
-    this.video = make("video");
-    this.video.muted = true;
-    this.video.playsInline = true;
-    this.overlay = make("canvas");
-    this.overlay.setAttribute("aria-hidden", "true");
-    this.stage.append(this.video, this.overlay);
-    var left = make("div"), controls = make("div", "fvw-live-controls");
-    this.button = make("button", "fvw-button", "Start camera and microphone");
-    this.button.type = "button";
-    this.button.addEventListener("click", function () {
-      if (self.running) self.stop(); else self.start();
-    });
-    this.latency = make("span", "fvw-latency");
-    controls.append(this.button, this.latency);
-    this.status = make("p", "fvw-live-status", "");
-    this.status.setAttribute("role", "status");
-    left.append(this.stage, controls, this.status, make("p", "fvw-small",
-      "Picture and sound go to this server only. They are analysed in memory and never stored. " +
-      "Only film people who agreed to it."));
-    this.panel = make("div", "fvw-live-panel");
-    this.verdict = make("div", "fvw-verdict");
-    this.verdict.setAttribute("aria-live", "polite");
-    this.channels = make("div", "fvw-channels");
-    this.panel.append(this.verdict, this.channels);
-    grid.append(left, this.panel);
-    this.strip = make("canvas", "fvw-strip");
-    this.strip.setAttribute("role", "img");
-    this.strip.setAttribute("aria-label", "The last minute: outcome, face, voice, and conflict");
-    place.append(grid, this.strip);
-    this.points = [];
-    this.showWaiting("Not running");
-    this.drawStrip();
-  };
+Session.prototype.end = function () {
+  this.running = false;
+  this.closeMedia();
+  if (this.socket) this.socket.close();
+  this.socket = null;
+  this.current = null;
+  this.latency.textContent = "";
+  this.button.textContent = "Start camera and microphone";
+};
 
-  Session.prototype.showWaiting = function (text) {
-    this.verdict.replaceChildren(make("span", "fvw-chip fvw-chip-none", text));
-  };
-
-  Session.prototype.start = async function () {
-    this.running = true;
-    this.button.textContent = "Stop";
-    this.points = [];
-    this.sent = [];
-    this.latencies = api.latencies_ms = [];
-    this.say("Asking for camera and microphone…");
-    try {
-      this.media = await openMedia();
-      if (!this.running) { this.closeMedia(); return; }
-      await this.prepare();
-    } catch (error) {
-      this.say(explain(error), true);
-      this.end();
-      return;
-    }
-    this.connect();
-  };
-
-  async function openMedia() {
-    if (!navigator.mediaDevices) throw new Error("insecure");
-    var video = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 15 } };
-    var audio = { channelCount: 1, echoCancellation: false, noiseSuppression: false,
-                  autoGainControl: false };
-    try {
-      return await navigator.mediaDevices.getUserMedia({ video: video, audio: audio });
-    } catch (error) {
-      if (error.name !== "NotFoundError") throw error;
-    }
-    try {
-      return await navigator.mediaDevices.getUserMedia({ video: video });
-    } catch (error) {
-      if (error.name !== "NotFoundError") throw error;
-    }
-    return navigator.mediaDevices.getUserMedia({ audio: audio });
-  }
-
-  function explain(error) {
-    if (error.message === "insecure")
-      return "Browsers give camera and microphone to pages at https:// or localhost only.";
-    if (error.name === "NotAllowedError")
-      return "Camera and microphone were not allowed. Allow them in the address bar and start again.";
-    if (error.name === "NotFoundError") return "No camera and no microphone was found.";
-    if (error.name === "NotReadableError") return "Camera or microphone is in use by another program.";
-    return "Camera and microphone can't be used: " + error.message;
-  }
-
-  Session.prototype.prepare = async function () {
-    this.hasVideo = this.media.getVideoTracks().length > 0;
-    this.rate = null;
-    if (this.hasVideo) {
-      this.video.srcObject = this.media;
-      await this.video.play();
-    }
-    if (!this.media.getAudioTracks().length) return;
-    this.audio = new AudioContext();
-    await this.audio.resume();
-    var address = URL.createObjectURL(new Blob([WORKLET], { type: "text/javascript" }));
-    try { await this.audio.audioWorklet.addModule(address); } finally { URL.revokeObjectURL(address); }
-    this.rate = this.audio.sampleRate;
-    this.blocks = new AudioWorkletNode(this.audio, "facevoice-blocks",
-      { processorOptions: { size: Math.round(this.rate * BLOCK_S) } });
-    // A node is only run if it leads somewhere; nothing is heard.
-    var silent = new GainNode(this.audio, { gain: 0 });
-    this.audio.createMediaStreamSource(this.media).connect(this.blocks);
-    this.blocks.connect(silent).connect(this.audio.destination);
-  };
-
-  Session.prototype.connect = function () {
-    var self = this, address = new URL("facevoice/live", location.href.replace(/[^/]*$/, ""));
-    address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
-    var opened = false, socket = (this.socket = new WebSocket(address));
-    socket.binaryType = "arraybuffer";
-    socket.onopen = function () {
-      opened = true;
-      socket.send(JSON.stringify({ ticket: self.settings.ticket, sample_rate_hz: self.rate,
-                                   has_video: self.hasVideo }));
-      self.begun = performance.now();
-      self.feed();
-      self.say("Listening: the first answer comes after " + self.settings.window_s + " s.");
-    };
-    socket.onmessage = function (event) { self.take(JSON.parse(event.data)); };
-    socket.onclose = function () {
-      if (!opened) self.say("The live mode is not served here.", true);
-      else if (self.running) self.say("The server closed the session.", true);
-      self.end();
-    };
-  };
-
-  Session.prototype.feed = function () {
-    var self = this;
-    if (this.hasVideo) this.timer = setInterval(function () { self.sendFrame(); }, FRAME_MS);
-    if (!this.blocks) return;
-    var start = null, count = 0;
-    this.blocks.port.onmessage = function (event) {
-      var samples = event.data, length = samples.length / self.rate;
-      var expected = self.now() - length;
-      if (start === null || Math.abs(start + count / self.rate - expected) > 0.5) {
-        start = Math.max(0, expected);
-        count = 0;
-      }
-      self.send("A", start + count / self.rate, samples.buffer);
-      count += samples.length;
-    };
-  };
-
-  Session.prototype.now = function () { return (performance.now() - this.begun) / 1000; };
-
-  Session.prototype.sendFrame = function () {
-    var self = this, width = this.video.videoWidth, height = this.video.videoHeight;
-    if (!width || this.socket.bufferedAmount > MAX_BUFFERED_BYTES) return;
-    var scale = Math.min(1, MAX_SIDE_PX / Math.max(width, height));
-    var canvas = this.grabber || (this.grabber = document.createElement("canvas"));
-    canvas.width = Math.round(width * scale);
-    canvas.height = Math.round(height * scale);
-    canvas.getContext("2d", { alpha: false }).drawImage(this.video, 0, 0, canvas.width, canvas.height);
-    var taken = this.now();
-    canvas.toBlob(async function (blob) {
-      if (!blob || !self.running) return;
-      self.sent.push(taken);
-      self.send("V", taken, await blob.arrayBuffer());
-    }, "image/jpeg", JPEG_QUALITY);
-  };
-
-  Session.prototype.send = function (letter, time, content) {
-    if (!this.socket || this.socket.readyState !== WebSocket.OPEN || !this.running) return;
-    var message = new Uint8Array(9 + content.byteLength);
-    message[0] = letter.charCodeAt(0);
-    new DataView(message.buffer).setFloat64(1, time, true);
-    message.set(new Uint8Array(content), 9);
-    this.socket.send(message);
-  };
-
-  Session.prototype.take = function (message) {
-    if (message.error) { this.say(message.error, true); this.running = false; }
-    if (message.faces) this.drawFaces(message.faces);
-    if (message.window) this.showWindow(this.named(message.window));
-    if (message.end) this.showEnd(message.end);
-  };
-
-  Session.prototype.named = function (row) {
-    var settings = this.settings, view = {};
-    settings.window_fields.forEach(function (name, k) { view[name] = row[k]; });
-    view.reasons = view.reasons.map(function (k) { return settings.reasons[k]; });
-    return view;
-  };
-
-  Session.prototype.showWindow = function (view) {
-    var self = this;
-    if (!this.running) return;
-    this.say("");
-    this.current = view;
-    this.showVerdict(view);
-    this.points.push(view);
-    while (this.points[0].end < view.end - SHOWN_S) this.points.shift();
-    this.drawStrip();
-    var newest = 0;
-    this.sent.forEach(function (time) { if (time <= view.end) newest = Math.max(newest, time); });
-    this.sent = this.sent.filter(function (time) { return time >= newest; });
-    // Painted: after the next frame's work is done.
-    requestAnimationFrame(function () {
-      setTimeout(function () {
-        if (!self.running || !newest) return;
-        self.latencies.push(Math.round(1000 * (self.now() - newest)));
-        var last = self.latencies.slice(-9).sort(function (a, b) { return a - b; });
-        self.latency.textContent =
-          "Latency " + (last[Math.floor(last.length / 2)] / 1000).toFixed(2) + " s";
-      }, 0);
-    });
-  };
-
-  // Nodes are made once and then changed: bars glide, and readers hear only what is new.
-  Session.prototype.showVerdict = function (view) {
-    var outcome = this.settings.outcomes[view.outcome];
-    var words = view.reasons.length ? view.reasons.join("; ") : outcome.words;
-    if (this.said !== outcome.name + words) {
-      this.said = outcome.name + words;
-      var chip = make("span", "fvw-chip", outcome.name);
-      chip.style.background = outcome.color;
-      chip.style.color = outcome.ink;
-      this.verdict.replaceChildren(chip, " ", make("span", "fvw-verdict-words", words));
-    }
-    if (!this.bars) this.makeBars();
-    var text = view.conflict === null ? "–" : Math.round(view.conflict / 10) + "%";
-    this.conflict.textContent = "Probability of conflict: " + text;
-    for (var channel in this.bars) this.fill(this.bars[channel], view[channel]);
-  };
-
-  Session.prototype.makeBars = function () {
-    var self = this, titles = { face: "Face", voice: "Voice", fused: "Both" };
-    this.bars = {};
-    this.conflict = make("p", "fvw-conflict");
-    this.channels.replaceChildren(this.conflict);
-    Object.keys(titles).forEach(function (channel) {
-      var box = make("section", "fvw-bars"), none = make("p", "fvw-small", "no answer");
-      box.append(make("h3", "", titles[channel]), none);
-      var rows = self.settings.emotions.map(function (emotion) {
-        var row = make("div", "fvw-bar"), track = make("span", "fvw-bar-track");
-        var fill = make("span", "fvw-bar-fill"), value = make("span", "fvw-bar-value");
-        fill.style.background = emotion.color;
-        track.append(fill);
-        row.append(make("span", "fvw-bar-name", emotion.name), track, value);
-        box.append(row);
-        return { row: row, fill: fill, value: value };
-      });
-      self.bars[channel] = { none: none, rows: rows };
-      self.channels.append(box);
-    });
-  };
-
-  Session.prototype.fill = function (bars, probs) {
-    var best = probs ? probs.indexOf(Math.max.apply(null, probs)) : -1;
-    bars.none.hidden = Boolean(probs);
-    bars.rows.forEach(function (bar, k) {
-      bar.row.classList.toggle("fvw-bar-best", k === best);
-      bar.fill.style.width = (probs ? probs[k] / 10 : 0) + "%";
-      bar.value.textContent = probs ? Math.round(probs[k] / 10) + "%" : "";
-    });
-  };
-
-  Session.prototype.drawFaces = function (faces) {
-    if (!this.running) return;
-    var canvas = this.overlay, width = this.video.clientWidth, height = this.video.clientHeight;
-    var ratio = window.devicePixelRatio || 1, view = this.current, settings = this.settings;
-    canvas.width = width * ratio;
-    canvas.height = height * ratio;
-    var pen = canvas.getContext("2d");
-    pen.scale(ratio, ratio);
-    pen.lineWidth = 3;
-    pen.font = "600 14px system-ui, sans-serif";
-    faces.found.forEach(function (face, k) {
-      var color = view && k === 0 ? settings.outcomes[view.outcome].color : "#FFFFFF";
-      var x = face.box[0] * width / 1000, y = face.box[1] * height / 1000;
-      pen.strokeStyle = color;
-      pen.strokeRect(x, y, (face.box[2] - face.box[0]) * width / 1000,
-                     (face.box[3] - face.box[1]) * height / 1000);
-      var label = "face " + (face.track + 1);
-      if (k === 0 && view && view.face) {
-        var best = view.face.indexOf(Math.max.apply(null, view.face));
-        label += " · " + settings.emotions[best].name;
-      }
-      var top = Math.max(0, y - 22);
-      pen.fillStyle = "rgba(17,17,17,.75)";
-      pen.fillRect(x, top, pen.measureText(label).width + 12, 22);
-      pen.fillStyle = "#FFFFFF";
-      pen.fillText(label, x + 6, top + 16);
-    });
-  };
-
-  Session.prototype.drawStrip = function () {
-    var canvas = this.strip, ratio = window.devicePixelRatio || 1;
-    var width = canvas.clientWidth || 600, height = 132, left = 62;
-    canvas.width = width * ratio;
-    canvas.height = height * ratio;
-    var pen = canvas.getContext("2d"), settings = this.settings;
-    pen.scale(ratio, ratio);
-    pen.clearRect(0, 0, width, height);
-    pen.font = "13px system-ui, sans-serif";
-    pen.fillStyle = "#4A5560";
-    ["Outcome", "Face", "Voice", "Conflict"].forEach(function (name, k) {
-      pen.fillText(name, 0, [15, 37, 59, 100][k]);
-    });
-    pen.fillStyle = "#F3F5F7";
-    [[0, 18], [22, 18], [44, 18], [68, 60]].forEach(function (row) {
-      pen.fillRect(left, row[0], width - left, row[1]);
-    });
-    var points = this.points, end = points.length ? points[points.length - 1].end : SHOWN_S;
-    var begin = Math.max(0, end - SHOWN_S), span = Math.max(SHOWN_S, end) - begin;
-    var place = function (t) { return left + (width - left) * (t - begin) / span; };
-    var previous = null;
-    pen.strokeStyle = "#0072B2";
-    pen.lineWidth = 2;
-    points.forEach(function (view, k) {
-      var from = place(k ? points[k - 1].end : Math.max(begin, view.end - 0.5)), to = place(view.end);
-      pen.fillStyle = settings.outcomes[view.outcome].color;
-      pen.fillRect(from, 0, to - from + 0.5, 18);
-      [[view.face, 22], [view.voice, 44]].forEach(function (row) {
-        if (!row[0]) return;
-        pen.fillStyle = settings.emotions[row[0].indexOf(Math.max.apply(null, row[0]))].color;
-        pen.fillRect(from, row[1], to - from + 0.5, 18);
-      });
-      var y = view.conflict === null ? null : 128 - 60 * view.conflict / 1000;
-      if (y !== null && previous !== null) {
-        pen.beginPath();
-        pen.moveTo(place(points[k - 1].end), previous);
-        pen.lineTo(to, y);
-        pen.stroke();
-      }
-      previous = y;
-    });
-  };
-
-  Session.prototype.say = function (text, isError) {
-    this.status.textContent = text;
-    this.status.classList.toggle("fvw-problem", Boolean(isError));
-  };
-
-  Session.prototype.showEnd = function (end) {
-    this.say("In all: " + end.sentence);
-    if (end.summary) this.showVerdict(this.named(end.summary));
-    this.running = false;
-  };
-
-  Session.prototype.stop = function () {
-    if (this.socket && this.socket.readyState === WebSocket.OPEN) {
-      this.socket.send("stop");
-      this.say("Stopping…");
-    }
-    this.running = false;
-    this.closeMedia();
-    if (!this.socket) this.end();
-  };
-
-  Session.prototype.closeMedia = function () {
-    clearInterval(this.timer);
-    if (this.media) this.media.getTracks().forEach(function (track) { track.stop(); });
-    if (this.audio && this.audio.state !== "closed") this.audio.close();
-    this.media = this.audio = this.blocks = null;
-    this.video.srcObject = null;
-    this.overlay.width = 0;
-  };
-
-  Session.prototype.end = function () {
-    this.running = false;
-    this.closeMedia();
-    if (this.socket) this.socket.close();
-    this.socket = null;
-    this.current = null;
-    this.latency.textContent = "";
-    this.button.textContent = "Start camera and microphone";
-  };
-
-  return api;
-})();
+window.facevoiceLive = api;
