@@ -10,18 +10,25 @@ from threading import Lock
 
 
 class SessionFiles:
-    """Files of each session. Equal uploads share a file: the last session to leave deletes it."""
+    """Files of each session. Equal uploads share a file: the last session to leave deletes it.
 
-    def __init__(self) -> None:
+    Args:
+        keep: a folder whose files are nobody's upload, such as the samples.
+    """
+
+    def __init__(self, keep: Path | None = None) -> None:
+        self._keep = keep
         self._lock = Lock()
         self._uploads: dict[str, set[Path]] = defaultdict(set)
         self._folders: dict[str, list[Path]] = defaultdict(list)
 
     def keep_upload(self, session: str, path: Path) -> None:
         """Note that `session` uses an upload; its other uploads are released."""
+        ours = self._keep is not None and path.resolve().is_relative_to(self._keep.resolve())
         with self._lock:
-            others = self._uploads[session] - {path}
-            self._uploads[session] = {path}
+            others = self._uploads.pop(session, set()) - {path}
+            if not ours:
+                self._uploads[session] = {path}
             self._delete_unused(others)
 
     def new_folder(self, session: str) -> Path:

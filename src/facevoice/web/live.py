@@ -83,11 +83,8 @@ class LiveDesk:
         """The stream of a page that may come in, else why not."""
         try:
             hello = json.loads(await asyncio.wait_for(socket.receive_text(), timeout=10))
-            ticket, rate_hz, has_video = (
-                hello["ticket"],
-                hello["sample_rate_hz"],
-                hello["has_video"],
-            )
+            ticket, rate_hz = str(hello["ticket"]), hello["sample_rate_hz"]
+            has_video = bool(hello["has_video"])
         except (ValueError, KeyError, TypeError, TimeoutError):
             return "This is not the page's own request."
         origin = urlsplit(socket.headers.get("origin") or "").netloc

@@ -112,7 +112,7 @@ class _Clips:
     def __init__(self, analyzer: Analyzer, options: WebOptions) -> None:
         self._analyzer = analyzer
         self._options = options
-        self._files = SessionFiles()
+        self._files = SessionFiles(keep=options.samples)
 
     def chosen(self, clip: str | None, request: gr.Request) -> None:
         """Note whose upload it is."""
