@@ -17,6 +17,7 @@ from facevoice.cli_data import data_app
 from facevoice.cli_evaluate import add_evaluation_commands
 from facevoice.cli_export import add_export_command
 from facevoice.cli_hub import add_hub_commands
+from facevoice.cli_pictures import add_picture_commands
 from facevoice.cli_render import add_render_command
 from facevoice.cli_train import add_training_commands
 from facevoice.cli_web import add_web_command
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 
 add_analyze_command(app)
+add_picture_commands(app)
 add_corpus_commands(data_app)
 app.add_typer(data_app, name="data")
 add_evaluation_commands(app)

@@ -64,6 +64,8 @@ EXIT_INTERRUPTED: Final = 130
 
 # Of more files than this, each is shown in a line.
 _MAX_TABLES: Final = 8
+# Formats that standard output can't carry.
+_FILES_ONLY: Final = frozenset(["parquet", "html"])
 
 
 def add_analyze_command(app: typer.Typer) -> None:
@@ -145,8 +147,8 @@ def _parse_formats(formats: str | None, out: Path | None) -> tuple[str, ...]:
         _stop_usage(f"--format {formats}: unknown {unknown[0]!r}; known: {', '.join(FORMATS)}")
     if out is None and len(wanted) > 1:
         _stop_usage("--format takes one format for standard output; several need --out DIR")
-    if out is None and wanted == ("parquet",):
-        _stop_usage("--format parquet needs --out DIR")
+    if out is None and wanted[0] in _FILES_ONLY:
+        _stop_usage(f"--format {wanted[0]} needs --out DIR")
     return wanted
 
 

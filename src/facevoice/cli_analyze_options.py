@@ -33,9 +33,10 @@ FormatsOption = Annotated[
     typer.Option(
         "--format",
         metavar="LIST",
-        help="Of json, csv, jsonl, parquet, joined by commas. With --out: what to write, by "
-        "default json,csv; parquet is one dataset over all files. Without: print one of the others "
-        "to standard output (json: a report a line; jsonl: each window as soon as it is done).",
+        help="Of json, csv, jsonl, html, parquet, joined by commas. With --out: what to write, by "
+        "default json,csv; html is a page per file, parquet one dataset over all. Without: print "
+        "json, csv or jsonl to standard output (json: a report a line; jsonl: each window as soon "
+        "as it is done).",
     ),
 ]
 ConfigOption = Annotated[

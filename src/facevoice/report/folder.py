@@ -10,21 +10,23 @@ from types import TracebackType
 from typing import Final, Self
 
 from facevoice.report.dataset import DATASET_NAME, ParquetDataset
+from facevoice.report.html import to_html
 from facevoice.report.json import to_json, to_jsonl
 from facevoice.report.table import CSV_COLUMNS, csv_rows, to_csv
 from facevoice.results import Report
 
-FORMATS: Final[tuple[str, ...]] = ("json", "csv", "jsonl", "parquet")
+FORMATS: Final[tuple[str, ...]] = ("json", "csv", "jsonl", "html", "parquet")
 DEFAULT_FORMATS: Final[tuple[str, ...]] = ("json", "csv")
 WINDOWS_STEM: Final = "windows"
 """`windows.csv` gathers the windows of all files; no single report may take its name."""
 
 
 class ReportFolder:
-    """A folder that takes NAME.json, .csv, .jsonl of each report, and tables over all of them.
+    """A folder that takes NAME.json, .csv, .jsonl, .html of each report, and tables over all.
 
     Use it in a `with` block: windows.csv and dataset/ (Parquet) get their names when the block
-    ends, also by an error or an interruption; then they hold the files done so far.
+    ends, also by an error or an interruption; then they hold the files done so far. Pages have no
+    waveform and no face boxes: a report taken from a cache knows of neither.
     """
 
     def __init__(self, root: Path, formats: Collection[str] = DEFAULT_FORMATS) -> None:
@@ -77,6 +79,8 @@ class ReportFolder:
             written.append(write_atomically(_add_ending(base, "json"), to_json(report) + "\n"))
         if "jsonl" in self._formats:
             written.append(write_atomically(_add_ending(base, "jsonl"), to_jsonl(report)))
+        if "html" in self._formats:
+            written.append(write_atomically(_add_ending(base, "html"), to_html(report)))
         if self._dataset is not None:
             self._dataset.add(report)
         if self._file is not None:

@@ -51,7 +51,7 @@ class Axis {
 const TICK_STEPS_S = [0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400];
 
 function tickStep(axis) {
-  const least = axis.shown * (64 / axis.width);
+  const least = axis.shown * (80 / axis.width);
   return TICK_STEPS_S.find((step) => step >= least) ?? Math.ceil(least / 14400) * 14400;
 }
 

@@ -22,6 +22,7 @@ function hatch(context, x, y, width, height) {
 
 // Words in the middle of a stretch, if there is room; true if they were written.
 function writeIn(context, text, left, right, y, { ink = INK, ground = null, size = 12 } = {}) {
+  if (right - left < 20) return false;  // Before measuring, which takes time.
   context.font = `${size}px ${FONT}`;
   const width = context.measureText(text).width;
   if (width + 8 > right - left) return false;
@@ -113,24 +114,26 @@ function drawDenseBand(context, model, axis, kindOf, base, room) {
     let y = base;
     for (const [kind, part] of parts) {
       y -= part * room;
-      if (kind === null) hatch(context, x, y, width, part * room);
-      else {
-        context.fillStyle = model.emotions[kind].color;
-        context.fillRect(x, y, width + 0.5, part * room);
-      }
+      if (kind === null) continue;  // Last of its column: what is hatched stays.
+      context.fillStyle = model.emotions[kind].color;
+      context.fillRect(x, y, width + 0.5, part * room);
     }
   }
 }
 
 function drawCongruence(context, model, axis, top, height) {
   const y = (thousandths) => top + height * (1 - thousandths / 1000);
-  context.fillStyle = "#FFFFFF";
   for (const run of runs(model, axis, (w) => (w.conflict === null ? null : 0))) {
     if (run.kind !== null) continue;
     const [left, right] = visible(axis, run);
     hatch(context, left, top, Math.max(right - left, 1), height);
+    const options = { ink: SOFT_INK, ground: "#FFFFFF" };
+    writeIn(context, "not compared", left, right, top + height / 4, options);
   }
-  if (model.thresholds) drawZones(context, model, axis, y, top, height);
+  if (model.thresholds) {
+    drawZones(context, model, axis, y, top, height);
+    nameZones(context, model, axis, y, top, height);
+  }
   context.strokeStyle = LINE;
   context.lineWidth = 1;
   context.strokeRect(0.5, top + 0.5, axis.width - 1, height);
@@ -140,7 +143,6 @@ function drawCongruence(context, model, axis, top, height) {
   context.lineJoin = "round";
   if (isDense(model, axis)) drawDenseCurve(context, model, axis, y);
   else drawCurve(context, model, axis, y);
-  if (model.thresholds) nameZones(context, model, axis, y, top, height);
 }
 
 function drawZones(context, model, axis, y, top, height) {

@@ -75,12 +75,12 @@ function windowAt(model, time) {
 // Nothing here is certain: never 0 or 100 per cent.
 function percent(thousandths) {
   const whole = Math.round(thousandths / 10);
-  if (whole < 1) return `<1${NBSP}%`;
-  return whole > 99 ? `>99${NBSP}%` : `${whole}${NBSP}%`;
+  if (whole < 1) return `<1%`;
+  return whole > 99 ? `>99%` : `${whole}%`;
 }
 
 function share(thousandths) {
-  return `${Math.round(thousandths / 10)}${NBSP}%`;
+  return `${Math.round(thousandths / 10)}%`;
 }
 
 // 0:12, 1:02:03; with `digits`, tenths or hundredths too. Whole seconds are cut, not rounded up.
@@ -123,7 +123,7 @@ function whyMissing(window, key) {
   return named.length ? named.join(", ") : "not enough evidence";
 }
 
-// "0:12, face happy 74 %, voice calm 84 %, flat"
+// "0:12, face happy 74%, voice calm 84%, flat"
 function inWords(model, window, time) {
   const parts = [clock(time)];
   for (const key of ["face", "voice"]) {

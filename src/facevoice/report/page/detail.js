@@ -26,11 +26,15 @@ function describeWindow(model, window) {
       "p",
       { class: "fv-verdict" },
       outcomeBadge(outcome),
-      el("span", {}, `${outcome.words}${reasons ? `: ${reasons}` : ""}.`),
+      el("span", {}, `${capital(outcome.words)}${reasons ? `: ${reasons}` : ""}.`),
     ),
     facts(model, window),
     distributions(model, window),
   ];
+}
+
+function capital(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 function facts(model, window) {

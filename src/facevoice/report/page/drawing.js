@@ -52,8 +52,8 @@ function rowLabels(layout) {
     const note = row.note ? el("small", {}, row.note) : null;
     const ends = row.ends
       ? [
-        el("span", { class: "fv-end fv-end-top" }, `100${NBSP}%`),
-        el("span", { class: "fv-end fv-end-bottom" }, `0${NBSP}%`),
+        el("span", { class: "fv-end fv-end-top" }, "100%"),
+        el("span", { class: "fv-end fv-end-bottom" }, "0%"),
       ]
       : [];
     return el("div", { class: "fv-label", style }, el("span", {}, row.label, note), ends);

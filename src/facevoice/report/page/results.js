@@ -50,7 +50,7 @@ function createSummary(model, level) {
   const rows = model.outcomes.map((outcome, k) => el(
     "tr",
     {},
-    el("th", { scope: "row" }, outcomeShape(outcome), outcome.name),
+    el("th", { scope: "row" }, outcomeShape(outcome), outcome.name, el("small", { class: "fv-below" }, outcome.words)),
     el("td", { class: "fv-number" }, String(outcome.count)),
     el("td", { class: "fv-number" }, outcome.count ? duration(seconds[k]) : "–"),
     el("td", { class: "fv-number" }, share((1000 * seconds[k]) / whole)),
@@ -67,9 +67,9 @@ function createSummary(model, level) {
     el("tbody", {}, rows),
   );
   const overall = model.summary !== null && model.windows.length > 1
-    ? [el(`h${level + 1}`, {}, "All windows taken together"), facts(model, model.summary), distributions(model, model.summary)]
+    ? [el(`h${level + 1}`, { class: "fv-sub" }, "All windows taken together"), facts(model, model.summary), distributions(model, model.summary)]
     : [];
-  return el("section", {}, el(`h${level}`, {}, "The whole"), table, overall);
+  return el("section", {}, el(`h${level}`, {}, "Summary"), table, overall);
 }
 
 // All windows as a table, also the timeline's text; built when it is opened.
@@ -92,7 +92,7 @@ function createTable(model, onPick) {
   const details = el(
     "details",
     { class: "fv-details", ontoggle: build },
-    el("summary", {}, `All ${plural(model.windows.length, "window")} as a table`),
+    el("summary", {}, model.windows.length > 1 ? `All ${model.windows.length} windows as a table` : "The window as a table"),
     el("div", { class: "fv-scroll", tabindex: "0", role: "region", "aria-label": "Table of windows" }, table),
   );
   return { element: details, build };

@@ -16,8 +16,8 @@ function isDense(model, axis) {
   return axis.width / Math.max(1, last - first + 1) < LEAST_WINDOW_PX;
 }
 
-// For each column: {x, width, parts}, parts with [kind, share of the column's time], largest first
-// by `order`. `kindOf(window)` gives a number, or null for nothing.
+// For each column: {x, width, parts}, parts with [kind, share of the column's time] in the order of
+// kinds. `kindOf(window)` gives a number, or null for nothing, which comes last.
 function columnShares(model, axis, kindOf) {
   const columns = [];
   const [first] = shownWindows(model, axis);
@@ -35,7 +35,7 @@ function columnShares(model, axis, kindOf) {
     }
     const whole = Math.max(to - from, 1e-9);
     const parts = [...sums].map(([kind, time]) => [kind, Math.min(1, time / whole)]);
-    parts.sort((a, b) => (a[0] ?? -1) - (b[0] ?? -1));
+    parts.sort((a, b) => (a[0] ?? Infinity) - (b[0] ?? Infinity));
     columns.push({ x, width, parts });
   }
   return columns;

@@ -96,7 +96,8 @@ function placeMarks(view, time) {
   cursor.style.transform = `translateX(${x.toFixed(2)}px)`;
   const window = model.windows[place];
   const [left, right] = visible(axis, window);
-  selected.style.display = right > left ? "block" : "none";
+  const marks = right > left && model.windows.length > 1;
+  selected.style.display = marks ? "block" : "none";
   selected.style.left = `${left}px`;
   selected.style.width = `${Math.max(right - left, 1)}px`;
   if (view.spoken === place && !view.moment.isChosen) return;  // Not with every frame of a video.
@@ -138,10 +139,12 @@ function createStrip(model, axis, changed) {
     move(event);
   });
   element.addEventListener("pointermove", (event) => { if (event.buttons) move(event); });
+  let drawnWidth = 0;
   return {
     element,
     draw() {
-      drawStrip(canvas, model, axis);
+      if (drawnWidth !== axis.width) drawStrip(canvas, model, axis);
+      drawnWidth = axis.width;
       element.classList.toggle("fv-strip-whole", axis.isWhole);
       brush.style.left = `${(100 * axis.from) / axis.duration}%`;
       brush.style.width = `max(3px, ${(100 * axis.shown) / axis.duration}%)`;
