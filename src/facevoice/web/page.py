@@ -98,7 +98,7 @@ def _add_clip_tab(analyzer: Analyzer, options: WebOptions, samples: list[Path]) 
             "Annotated video (MP4)", size="sm", visible=False, elem_id="fvw-mp4"
         )
     shown = [status, result, done, start, stop, downloads, draw, film, *buttons]
-    private = {"api_visibility": "private", "show_progress": "hidden"}
+    private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     run = start.click(clips.analyze, [clip], shown, show_progress="minimal", api_name="analyze")
     drawing = draw.click(clips.draw, [done], [status, draw, film], **private)
     stop.click(clips.stopped, None, [status, start, stop], cancels=[run, drawing], **private)
@@ -117,11 +117,11 @@ class _Clips:
     def chosen(self, clip: str | None, request: gr.Request) -> None:
         """Note whose upload it is."""
         if clip:
-            self._files.keep_upload(request.session_hash, Path(clip))
+            self._files.keep_upload(_session(request), Path(clip))
 
     def left(self, request: gr.Request) -> None:
         """Delete a user's files."""
-        self._files.release(request.session_hash)
+        self._files.release(_session(request))
 
     def stopped(self) -> tuple[Any, ...]:
         """Show that nothing goes on."""
@@ -133,14 +133,14 @@ class _Clips:
             yield self._failed("Choose a clip first.")
             return
         path = Path(clip)
-        self._files.keep_upload(request.session_hash, path)
+        self._files.keep_upload(_session(request), path)
         yield self._working(words.progress(None))
         try:
             for state in analyze_clip(
                 self._analyzer, path, max_length_s=self._options.max_length_s
             ):
                 if isinstance(state, Done):
-                    yield self._finished(state.value, request.session_hash)
+                    yield self._finished(state.value, _session(request))
                 else:
                     yield self._working(words.progress(state))
         except FacevoiceError as error:
@@ -155,7 +155,7 @@ class _Clips:
         if done is None:
             yield words.problem("Analyse a clip first."), gr.update(), gr.update()
             return
-        folder = self._files.folder(request.session_hash)
+        folder = self._files.folder(_session(request))
         out = folder / f"{Path(done.report.path).stem}.facevoice.mp4"
         yield words.rendering(0, _length_s(done)), _off(), gr.update(visible=False)
         try:
@@ -205,6 +205,10 @@ class _Clips:
 def _nothing_to_download() -> tuple[Any, ...]:
     hidden = gr.update(visible=False)
     return (hidden, *(gr.skip() for _ in range(2 + len(_FORMATS))))
+
+
+def _session(request: gr.Request) -> str:
+    return request.session_hash or ""  # none where the page is called without a browser
 
 
 def _off() -> Any:

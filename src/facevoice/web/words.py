@@ -52,8 +52,8 @@ def limits(options: WebOptions) -> str:
         "<li>Click on the timeline: the video goes there.</li></ol>"
         f'<p class="fvw-small">At most {options.max_size_mb} MB and '
         f"{_length(options.max_length_s)}. Only use clips of people who agreed to it. Clips are "
-        "read on this server, sent nowhere else, and deleted when you choose another clip or leave, at "
-        f"the latest after {_length(options.keep_s)}.</p>"
+        "read on this server, sent nowhere else, and deleted when you choose another clip or "
+        f"leave, at the latest after {_length(options.keep_s)}.</p>"
     )
 
 
