@@ -58,7 +58,7 @@ class FaceFrame:
     """Draws frames with labels; sizes follow the picture's `unit_px`, about a letter's height."""
 
     def __init__(self, unit_px: float) -> None:
-        self._line_px = max(2, round(unit_px / 8))
+        self._line_px = max(3, round(unit_px / 7))
         self._radius_px = max(6, round(unit_px * 0.6))
         self._gap_px = max(2, round(unit_px / 5))
         self._font = letters(unit_px * 0.9)

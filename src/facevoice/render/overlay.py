@@ -7,7 +7,7 @@ from bisect import bisect_right
 from facevoice.render.faces import FaceFrame, FacePath
 from facevoice.render.strip import Strip, plan_layout
 from facevoice.report.look import OUTCOME_COLORS, shown_spans
-from facevoice.report.table import FACE_GAPS, channel_words
+from facevoice.report.table import channel_words
 from facevoice.results import Prediction, Report
 from facevoice.trace import Trace
 from facevoice.types import ByteArray
@@ -53,6 +53,7 @@ class Overlay:
         track, (x0, y0, x1, y1) = found
         height, width = picture.shape[:2]
         box = (round(x0 * width), round(y0 * height), round(x1 * width), round(y1 * height))
-        words = channel_words(window.face, window.reasons, FACE_GAPS)
-        label = f"face {track + 1} · {words}"
+        label = f"face {track + 1}"
+        if window.face is not None:
+            label += f" · {channel_words(window.face, (), {})}"
         self._frame.draw(picture, box, OUTCOME_COLORS[window.outcome], label)

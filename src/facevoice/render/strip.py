@@ -9,15 +9,18 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
+from facevoice.labels import Reason
 from facevoice.render.blend import Piece, from_image, letters, rounded_mask, solid
-from facevoice.report.look import CHANNEL_WORDS, OUTCOME_COLORS, ink_on
+from facevoice.report.look import CHANNEL_WORDS, OUTCOME_COLORS, OUTCOME_WORDS, ink_on
 from facevoice.report.sentence import percent
 from facevoice.report.table import FACE_GAPS, GAP, VOICE_GAPS, channel_words
 from facevoice.results import Prediction
-from facevoice.types import ByteArray, FloatArray
+from facevoice.types import ByteArray, ChannelPosterior, FloatArray
 
 NOTICE: Final = "expressed emotion, estimated by facevoice"
 
+# In place of the tables' dash, which the font does not have.
+_NOTHING: Final = "-"
 _GROUND: Final = "#0B0D10"
 _GROUND_OPACITY: Final = 0.72
 _INK: Final = "#FFFFFF"
@@ -28,7 +31,7 @@ _EMPTY: Final = "#3A4046"
 _UNITS_PER_CELL: Final = 12.0
 _UNITS_FOR_ONE_ROW: Final = 46.0
 # Smaller letters than this share of what the height allows, and the cells go into two rows.
-_MIN_SHRINK: Final = 0.75
+_MIN_SHRINK: Final = 0.85
 _UNITS_PER_PICTURE: Final = 28.0
 _MIN_UNIT_PX: Final = 9.0
 
@@ -141,7 +144,7 @@ class Strip:
         opacity = np.full((layout.height, layout.width), _GROUND_OPACITY, np.float32)
         draw = ImageDraw.Draw(image)
         if window is not None:
-            self._draw_chip(image, window)
+            self._draw_chip(image, opacity, window)
             for (left, middle), (name, words) in zip(layout.cells, _cells(window), strict=True):
                 draw.text((left, middle), name, _QUIET_INK, font=self._font, anchor="lm")
                 start = left + self._font.getlength(f"{name} ")
@@ -155,16 +158,27 @@ class Strip:
         opacity[bar_rows, bar_columns] = np.maximum(opacity[bar_rows, bar_columns], mask)
         return from_image(image, opacity)
 
-    def _draw_chip(self, image: Image.Image, window: Prediction) -> None:
+    def _draw_chip(self, image: Image.Image, opacity: FloatArray, window: Prediction) -> None:
         layout, color = self._layout, OUTCOME_COLORS[window.outcome]
         text, pad = window.outcome.value, round(layout.unit * 0.55)
         width = round(self._font.getlength(text)) + 2 * pad
         height = round(layout.unit * 1.4)
-        mask = _as_image(rounded_mask(width, height, height / 2))
+        mask = rounded_mask(width, height, height / 2)
         top = layout.chip_middle - height // 2
-        image.paste(color, (layout.margin, top, layout.margin + width, top + height), mask)
+        end = layout.margin + width
+        image.paste(color, (layout.margin, top, end, top + height), _as_image(mask))
+        below = opacity[top : top + height, layout.margin : end]
+        np.maximum(below, mask, out=below)
         place = (layout.margin + pad, top + height / 2)
-        ImageDraw.Draw(image).text(place, text, ink_on(color), font=self._font, anchor="lm")
+        draw = ImageDraw.Draw(image)
+        draw.text(place, text, ink_on(color), font=self._font, anchor="lm")
+        # What the word means, where there is room for it.
+        meaning, left = OUTCOME_WORDS[window.outcome], layout.margin + width + pad
+        notice_px = 0.0 if layout.notice_is_below else self._small_font.getlength(NOTICE) + pad
+        right = layout.width - layout.margin - notice_px
+        if left + self._small_font.getlength(meaning) <= right:
+            place = (left, layout.chip_middle)
+            draw.text(place, meaning, _INK, font=self._small_font, anchor="lm")
 
     def _draw_notice(self, draw: ImageDraw.ImageDraw) -> None:
         layout = self._layout
@@ -188,14 +202,21 @@ class Strip:
 def _cells(window: Prediction) -> tuple[tuple[str, str], ...]:
     """What is said of the four, as (name, words)."""
     reasons = window.reasons
-    conflict = GAP if window.conflict is None else percent(window.conflict)
+    conflict = _NOTHING if window.conflict is None else percent(window.conflict)
     face, voice, both = (CHANNEL_WORDS[name].lower() for name in ("face", "voice", "fused"))
     return (
-        (f"{face}:", channel_words(window.face, reasons, FACE_GAPS)),
-        (f"{voice}:", channel_words(window.voice, reasons, VOICE_GAPS)),
-        (f"{both}:", channel_words(window.fused, (), {})),
+        (f"{face}:", _words(window.face, reasons, FACE_GAPS)),
+        (f"{voice}:", _words(window.voice, reasons, VOICE_GAPS)),
+        (f"{both}:", _words(window.fused, (), {})),
         ("conflict:", conflict),
     )
+
+
+def _words(
+    posterior: ChannelPosterior | None, reasons: tuple[Reason, ...], gaps: dict[Reason, str]
+) -> str:
+    words = channel_words(posterior, reasons, gaps)
+    return _NOTHING if words == GAP else words
 
 
 def _draw_marker(layout: Layout) -> Piece:
@@ -218,4 +239,4 @@ def _as_image(mask: FloatArray) -> Image.Image:
 
 
 def _notice_font(unit: float) -> ImageFont.FreeTypeFont:
-    return letters(max(_MIN_UNIT_PX - 1, unit * 0.72))
+    return letters(max(_MIN_UNIT_PX, unit * 0.74))
