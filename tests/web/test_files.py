@@ -70,11 +70,19 @@ def test_leaving_without_files_is_harmless(tmp_path: Path) -> None:
     files.release_all()
 
 
-def test_samples_are_never_deleted(tmp_path: Path) -> None:
-    samples = tmp_path / "samples"
-    samples.mkdir()
-    sample = upload(samples, "a.mp4")
-    files = SessionFiles(keep=samples)
-    files.keep_upload("anna", sample)
+def test_copies_of_samples_are_never_deleted(tmp_path: Path) -> None:
+    (tmp_path / "samples").mkdir()
+    (tmp_path / "cache").mkdir()
+    sample, copy = upload(tmp_path / "samples", "a.mp4"), upload(tmp_path / "cache", "a.mp4")
+    own = upload(tmp_path, "b.mp4")
+    files = SessionFiles(samples=[sample])
+    files.keep_upload("anna", own)
+    files.keep_upload("anna", copy)
+    assert not own.exists()
     files.release("anna")
-    assert sample.exists()
+    assert copy.exists()
+
+
+def test_results_lie_where_they_are_served_from(tmp_path: Path) -> None:
+    files = SessionFiles(tmp_path / "cache")
+    assert files.new_folder("anna").parent == tmp_path / "cache"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from threading import Lock
 
@@ -13,18 +14,20 @@ class SessionFiles:
     """Files of each session. Equal uploads share a file: the last session to leave deletes it.
 
     Args:
-        keep: a folder whose files are nobody's upload, such as the samples.
+        root: folder in which results are kept; None for that of temporary files.
+        samples: clips of the server. Gradio hands out copies of them, which are nobody's upload.
     """
 
-    def __init__(self, keep: Path | None = None) -> None:
-        self._keep = keep
+    def __init__(self, root: Path | None = None, samples: Iterable[Path] = ()) -> None:
+        self._root = root
+        self._samples = {(path.name, path.stat().st_size) for path in samples}
         self._lock = Lock()
         self._uploads: dict[str, set[Path]] = defaultdict(set)
         self._folders: dict[str, list[Path]] = defaultdict(list)
 
     def keep_upload(self, session: str, path: Path) -> None:
         """Note that `session` uses an upload; its other uploads are released."""
-        ours = self._keep is not None and path.resolve().is_relative_to(self._keep.resolve())
+        ours = (path.name, path.stat().st_size) in self._samples
         with self._lock:
             others = self._uploads.pop(session, set()) - {path}
             if not ours:
@@ -35,7 +38,9 @@ class SessionFiles:
         """An empty folder for the session's results; its earlier ones are deleted."""
         with self._lock:
             self._remove_folders(session)
-            folder = Path(tempfile.mkdtemp(prefix="facevoice-web-"))
+            if self._root is not None:
+                self._root.mkdir(parents=True, exist_ok=True)
+            folder = Path(tempfile.mkdtemp(prefix="facevoice-", dir=self._root))
             self._folders[session].append(folder)
             return folder
 

@@ -62,7 +62,7 @@ def build_app(
 
 
 def _add_clip_tab(analyzer: Analyzer, options: WebOptions, samples: list[Path]) -> _Clips:
-    clips = _Clips(analyzer, options)
+    clips = _Clips(analyzer, options, samples)
     done = gr.State(None)
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=320):
@@ -87,7 +87,6 @@ def _add_clip_tab(analyzer: Analyzer, options: WebOptions, samples: list[Path]) 
             example_labels=[path.stem.replace("_", " ") for path in samples],
         )
     status = gr.HTML(elem_id="fvw-status")
-    result = gr.HTML(elem_id="fvw-result")
     with gr.Row(visible=False) as downloads:
         buttons = [
             gr.DownloadButton(label, size="sm", elem_id=f"fvw-{name}")
@@ -97,6 +96,7 @@ def _add_clip_tab(analyzer: Analyzer, options: WebOptions, samples: list[Path]) 
         film = gr.DownloadButton(
             "Annotated video (MP4)", size="sm", visible=False, elem_id="fvw-mp4"
         )
+    result = gr.HTML(elem_id="fvw-result")
     shown = [status, result, done, start, stop, downloads, draw, film, *buttons]
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     run = start.click(clips.analyze, [clip], shown, show_progress="minimal", api_name="analyze")
@@ -109,10 +109,11 @@ def _add_clip_tab(analyzer: Analyzer, options: WebOptions, samples: list[Path]) 
 class _Clips:
     """What the page's buttons do; the files of each user."""
 
-    def __init__(self, analyzer: Analyzer, options: WebOptions) -> None:
+    def __init__(self, analyzer: Analyzer, options: WebOptions, samples: list[Path]) -> None:
         self._analyzer = analyzer
         self._options = options
-        self._files = SessionFiles(keep=options.samples)
+        # Files that lie there are served as they are; of others gradio would keep copies.
+        self._files = SessionFiles(Path(gr.utils.get_upload_folder()), samples)
 
     def chosen(self, clip: str | None, request: gr.Request) -> None:
         """Note whose upload it is."""
