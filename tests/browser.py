@@ -1,0 +1,82 @@
+"""A real headless Chromium for tests of pages, which notes whatever the pages ask of the network.
+
+Where no Chromium is installed the tests are skipped, with FACEVOICE_REQUIRE_BROWSER=1 they fail.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_LOCAL_HOSTS = {"127.0.0.1", "localhost"}
+_LOCAL_SCHEMES = {"file", "data", "blob", "about", "chrome-error"}
+# Gradio asks the page's frame for things that only its own hosting has.
+_HARMLESS = ("Method not implemented",)
+
+
+def find_chromium() -> str | None:
+    """The installed Chromium, None if there is none."""
+    return next((path for name in _NAMES if (path := shutil.which(name))), None)
+
+
+@contextmanager
+def open_browser(*arguments: str) -> Iterator[Browser]:
+    """Start Chromium with further command line `arguments`."""
+    path = find_chromium()
+    if path is None:
+        if os.environ.get("FACEVOICE_REQUIRE_BROWSER") == "1":
+            pytest.fail("no Chromium is installed, but FACEVOICE_REQUIRE_BROWSER=1")
+        pytest.skip("no Chromium is installed (Debian: apt-get install chromium)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox", *arguments]
+        )
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextmanager
+def watched_page(browser: Browser, **context: Any) -> Iterator[Page]:
+    """A page in a context of its own; fails if it asked another host for anything, or stumbled."""
+    outside: list[str] = []
+    errors: list[str] = []
+
+    def see_request(request: Any) -> None:
+        if not is_local(request.url):
+            outside.append(request.url)
+
+    def see_message(message: Any) -> None:
+        if message.type == "error" and not any(text in message.text for text in _HARMLESS):
+            errors.append(message.text)
+
+    opened = browser.new_context(**context)
+    opened.on("request", see_request)
+    page = opened.new_page()
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", see_message)
+    page.on(
+        "websocket",
+        lambda socket: None if is_local(socket.url) else outside.append(socket.url),
+    )
+    try:
+        yield page
+    finally:
+        opened.close()
+    assert outside == [], f"the page asked other hosts: {outside}"
+    assert errors == [], f"the page stumbled: {errors}"
+
+
+def is_local(url: str) -> bool:
+    """Whether an address leads to no other machine."""
+    parts = urlsplit(url)
+    return parts.scheme in _LOCAL_SCHEMES or parts.hostname in _LOCAL_HOSTS

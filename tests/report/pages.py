@@ -1,0 +1,59 @@
+"""Reports and traces to make pages of."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from builders import make_prediction, make_report
+from facevoice.labels import EMOTIONS, Outcome, Reason, Status
+from facevoice.results import Prediction, Report, Thresholds
+from facevoice.trace import PEAKS_HZ, Trace
+from facevoice.types import ChannelPosterior
+
+THRESHOLDS = Thresholds(conflict_above=0.8, match_below=0.35, flat_above=0.3, clear_above=0.3)
+HOP_S = 2.0
+
+
+def make_long_report(num_windows: int, status: Status = Status.OK) -> Report:
+    """Varied emotions with gaps of both channels."""
+    rng = np.random.default_rng(7)
+    windows = [_varied_window(rng, k) for k in range(num_windows)]
+    report = make_report(*windows, status=status, path="talks/long talk.mp4")
+    assert report.media is not None
+    media = replace(report.media, duration_s=HOP_S * (num_windows + 1))
+    return replace(report, media=media, thresholds=THRESHOLDS)
+
+
+def _varied_window(rng: np.random.Generator, k: int) -> Prediction:
+    gap = (k // 40) % 5
+    face = None if gap == 3 else ChannelPosterior(rng.dirichlet(np.ones(len(EMOTIONS))), 0.9)
+    voice = None if gap == 4 else ChannelPosterior(rng.dirichlet(np.ones(len(EMOTIONS))), 0.8)
+    missing = face is None or voice is None
+    return replace(
+        make_prediction(start_s=HOP_S * k, end_s=HOP_S * k + 4),
+        face=face,
+        voice=voice,
+        fused=face or voice,
+        conflict=None if missing else float(rng.uniform()),
+        outcome=Outcome.INSUFFICIENT if missing else list(Outcome)[int(rng.integers(3))],
+        reasons=(Reason.NO_FACE,) if face is None else (Reason.NO_SPEECH,) if missing else (),
+        face_coverage=float(rng.uniform()),
+        speech_coverage=float(rng.uniform()),
+    )
+
+
+def make_trace(duration_s: float, faces_hz: float = 5.0) -> Trace:
+    """A face that drifts and changes, a voice that pauses."""
+    rng = np.random.default_rng(3)
+    times_s = np.arange(round(duration_s * faces_hz)) / faces_hz
+    corners = rng.uniform([0.1, 0.1, 0.5, 0.5], [0.4, 0.4, 0.9, 0.9], (len(times_s), 4))
+    starts_s = np.arange(0, duration_s, 9.0)
+    return Trace(
+        face_times_s=times_s,
+        boxes_xyxy_rel=corners.astype(np.float32),
+        track_ids=(times_s // 100).astype(np.int64),
+        peaks=rng.uniform(size=round(duration_s * PEAKS_HZ)).astype(np.float32),
+        speech_spans_s=np.stack([starts_s, np.minimum(starts_s + 6, duration_s)], axis=1),
+    )

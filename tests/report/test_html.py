@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import base64
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from builders import make_failed_report, make_prediction, make_report
+from facevoice.labels import Emotion, Outcome, Reason, Status
+from facevoice.report import ReportFolder, is_report_page, page_script, page_style, to_html
+from facevoice.report.page_file import check_page_target
+from facevoice.report.view import to_view
+
+from .pages import make_long_report, make_trace
+
+HOSTILE = """</script><script>alert(1)</script>{{view}}<!--"'&amp;\u2028.mp4"""
+POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "img-src data: blob:; media-src blob:"
+)
+
+
+def embedded(page: str) -> dict[str, Any]:
+    match = re.search(r'<script type="application/json" id="facevoice-view">(.*?)</script>', page)
+    assert match is not None
+    view: dict[str, Any] = json.loads(match[1])
+    return view
+
+
+def markup(page: str) -> str:
+    """The page without the text that a report says of itself."""
+    page = re.sub(r"(id=\"facevoice-view\">).*?(</script>)", r"\1\2", page)
+    return re.sub(r"<title>.*?</title>", "", page)
+
+
+def test_a_hostile_name_stays_text() -> None:
+    page = to_html(make_report(make_prediction(), path=f"clips/x {HOSTILE}".replace("/s", "\\s")))
+    assert embedded(page)["title"] == f"x {HOSTILE}".replace("/s", "\\s")
+    report = replace(make_failed_report(HOSTILE), models={})
+    page = to_html(report)
+    assert page.count("<script") == page.count("</script>") == 2
+    assert embedded(page)["path"] == HOSTILE
+    assert "alert(1)" not in markup(page)
+
+
+def test_half_characters_of_file_names_can_be_written() -> None:
+    page = to_html(make_report(make_prediction(), path="caf\udce9.mp4"))
+    page.encode("utf-8")
+    assert embedded(page)["title"] == "caf\udce9.mp4"
+
+
+def test_same_report_gives_the_same_bytes() -> None:
+    report, trace = make_long_report(30), make_trace(60)
+    assert to_html(report, trace) == to_html(report, trace)
+
+
+@pytest.mark.parametrize("trace", [None, make_trace(60)])
+def test_nothing_is_loaded_from_elsewhere(trace: Any) -> None:
+    page = markup(to_html(make_long_report(30), trace))
+    assert not re.search(r"https?://|//[a-z]+\.|@import|url\(", page)
+    assert not re.search(r"<[^>]+\s(src|href|action|srcset|poster|data)\s*=", page)
+    assert "innerHTML" not in page
+    assert "insertAdjacentHTML" not in page
+
+
+def test_the_policy_forbids_everything_from_elsewhere() -> None:
+    page = to_html(make_report(make_prediction()))
+    assert f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">' in page
+
+
+def test_page_says_its_language_and_title() -> None:
+    page = to_html(make_report(make_prediction()))
+    assert page.startswith('<!DOCTYPE html>\n<html lang="en">')
+    assert "<title>talk.mp4 · facevoice</title>" in page
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_every_status_has_a_page(status: Status) -> None:
+    if status is Status.FAILED:
+        view = embedded(to_html(make_failed_report()))
+        assert view["windows"] == []
+        assert view["summary"] is None
+        assert "the file is empty" in view["sentence"]
+    else:
+        view = embedded(to_html(make_report(make_prediction(), status=status)))
+        assert len(view["windows"]) == 1
+    assert view["status"] == status.value
+    assert "never for decisions about a person" in view["notice"]
+
+
+def test_an_hour_is_small() -> None:
+    report, trace = make_long_report(1800), make_trace(3600)
+    assert len(trace.face_times_s) == 18_000
+    assert len(to_html(report, trace).encode()) <= 1_000_000
+
+
+def test_windows_are_rows_in_the_order_that_the_view_tells() -> None:
+    window = make_prediction(
+        None, Emotion.SAD, outcome=Outcome.INSUFFICIENT, conflict=None, reasons=(Reason.NO_FACE,)
+    )
+    view = to_view(make_report(window))
+    row = dict(zip(view["window_fields"], view["windows"][0], strict=True))
+    assert (row["start"], row["end"], row["from"], row["to"]) == (0, 4, 0, 6.437)
+    assert row["face"] is None
+    assert row["voice"][Emotion.SAD.position] == 550
+    assert view["outcomes"][row["outcome"]]["name"] == "insufficient"
+    assert [view["reasons"][k] for k in row["reasons"]] == [
+        {"name": "no_face", "words": "no face was seen", "about": "face"}
+    ]
+    assert (row["conflict"], row["face_coverage"], row["speech_coverage"]) == (None, 0, 750)
+
+
+def test_packed_numbers_hold_what_was_seen_and_heard() -> None:
+    trace = make_trace(120)
+    trace.boxes_xyxy_rel[0, 0] = -0.05  # A face may stick out of the picture.
+    packed = to_view(make_long_report(60), trace)["trace"]
+    times_ms = np.frombuffer(base64.b64decode(packed["faces"]["times"]), "<i4")
+    boxes = np.frombuffer(base64.b64decode(packed["faces"]["boxes"]), "<i2").reshape(-1, 4)
+    peaks = np.frombuffer(base64.b64decode(packed["peaks"]), "u1")
+    np.testing.assert_allclose(times_ms / 1000, trace.face_times_s, atol=5e-4)
+    np.testing.assert_allclose(boxes / 1000, trace.boxes_xyxy_rel, atol=6e-4)
+    np.testing.assert_allclose(peaks / 255, trace.peaks, atol=2.1e-3)
+    assert packed["faces"]["tracks"] == [[0, 500], [1, 100]]
+
+
+def test_style_stays_below_the_root_and_script_in_one_function() -> None:
+    style = re.sub(r"@media[^{]*\{(.*?\})\s*\}", r"\1", page_style(), flags=re.DOTALL)
+    selectors = [s.strip() for group in re.findall(r"([^{}]+)\{", style) for s in group.split(",")]
+    assert [s for s in selectors if not s.startswith(".fv-root")] == []
+    assert page_script().startswith("(function () {")
+    assert page_script().endswith("})();\n")
+    assert page_script().count("window.facevoice = ") == 1
+    assert "</script" not in page_script()
+    assert "</style" not in page_style()
+
+
+def test_folder_takes_pages(tmp_path: Path) -> None:
+    report = make_report(make_prediction())
+    with ReportFolder(tmp_path, ["html"]) as folder:
+        written = folder.write(report, Path("take.1"))
+    assert written == [tmp_path / "take.1.html"]
+    assert written[0].read_text(encoding="utf-8") == to_html(report)
+    assert is_report_page(written[0])
+
+
+def test_a_page_of_others_is_no_report_page(tmp_path: Path) -> None:
+    other = tmp_path / "other.html"
+    other.write_text("<title>&lt;meta name=generator content=facevoice</title>")
+    assert not is_report_page(other)
+    ours = tmp_path / "ours.html"
+    ours.write_text(to_html(make_failed_report()), encoding="utf-8")
+    check_page_target(ours)
