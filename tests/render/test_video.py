@@ -95,6 +95,34 @@ def test_turned_pictures_come_out_upright(make_clip: ClipMaker, read_index, rota
     assert [read_index(p) >> 4 for p in pictures[16:]] == [1] * 4
 
 
+def test_anamorphic_pictures_are_stretched(make_clip: ClipMaker, tmp_path: Path) -> None:
+    clip = make_clip(width=180, height=144, audio=False, duration_s=0.4)
+    wide = tmp_path / "wide.mp4"
+    with av.open(str(clip)) as film, av.open(str(wide), "w") as output:
+        stream = output.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 180, 144, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(16, 15)
+        for frame in film.decode(video=0):
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    assert probe(wide).video.width_px == 192
+    film = read_film(render(wide))
+    assert film.pictures[0].shape == (144, 192, 3)
+    assert len(film.pictures) == 10
+
+
+def test_film_that_changes_its_size(make_clip: ClipMaker, tmp_path: Path) -> None:
+    parts = [
+        make_clip(f"{k}.ts", width=w, height=h, audio=False, duration_s=1.0, video_offset_s=k)
+        for k, (w, h) in enumerate([(160, 120), (320, 240)])
+    ]
+    clip = tmp_path / "both.ts"
+    clip.write_bytes(b"".join(part.read_bytes() for part in parts))
+    film = read_film(render(clip))
+    assert {picture.shape for picture in film.pictures} == {(120, 160, 3)}
+    assert len(film.pictures) >= 48
+
+
 def test_odd_sizes_become_even(make_clip: ClipMaker) -> None:
     clip = make_clip("clip.mkv", width=161, height=121, pix_fmt="yuv444p", audio=False)
     film = read_film(render(clip))
