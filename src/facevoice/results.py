@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from facevoice.config import AnalyzerConfig
 from facevoice.labels import EMOTIONS, Emotion, Outcome, Reason, Status
 from facevoice.types import ChannelPosterior, MediaInfo
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure, SubFigure
+    from pandas import DataFrame
+
+    from facevoice.trace import Trace
 
 SCHEMA_VERSION: Final[int] = 1
 
@@ -88,6 +94,40 @@ class Report:
     config: AnalyzerConfig
     facevoice_version: str
     thresholds: Thresholds | None = None
+
+    # For convenience; imported in the methods, since all of `facevoice.report` builds on this.
+
+    def to_pandas(self) -> DataFrame:
+        """One row per window, with the columns of the CSV; see `facevoice.report.to_pandas`.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        from facevoice.report.frame import to_pandas
+
+        return to_pandas(self)
+
+    def plot(
+        self, figure: Figure | SubFigure | None = None, *, trace: Trace | None = None
+    ) -> Figure:
+        """The timeline as a matplotlib figure; see `facevoice.report.plot_report`.
+
+        Args:
+            figure: where to draw; None for a new figure that no window shows.
+            trace: what was seen and heard, for the waveform.
+
+        Raises:
+            MissingExtraError: matplotlib is not installed.
+        """
+        from facevoice.report.plot import plot_report
+
+        return plot_report(self, figure, trace=trace)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows in place of the text."""
+        from facevoice.report.notebook import to_fragment
+
+        return to_fragment(self)
 
 
 def top_emotion(posterior: ChannelPosterior) -> tuple[Emotion, float]:

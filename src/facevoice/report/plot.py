@@ -31,11 +31,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
 
 _WIDTH_IN: Final = 10.0
+# Of a sharp screen or a print, where narrow windows can still be told apart.
+_DOTS_PER_IN: Final = 160
 # Left of the rows stand their names, right of them those of the zones.
 _LEFT_IN: Final = 1.35
 _RIGHT_IN: Final = 1.35
 _MARGIN_IN: Final = 0.25
-_GAP_IN: Final = 0.12
+_GAP_IN: Final = 0.14
 _TITLE_IN: Final = 0.32
 _LINE_IN: Final = 0.19
 _TICKS_IN: Final = 0.36
@@ -97,7 +99,7 @@ def plot_report(
 
 
 def _draw_rows(sheet: _Sheet, report: Report, timeline: Timeline, trace: Trace | None) -> None:
-    dense = timeline.is_dense(sheet.row_width_in * 100)
+    dense = timeline.is_dense(sheet.row_width_in * _DOTS_PER_IN)
     note = "share of time" if dense else "probability"
     face, voice, both = timeline.channels
     size_in = sheet.row_width_in
@@ -139,7 +141,7 @@ class _Sheet:
         """Height of all but the rows."""
         head = _MARGIN_IN + _TITLE_IN + len(self._lines) * _LINE_IN
         legends = _TICKS_IN + 2 * self._legend_lines * 0.24 + 0.1 if has_rows else 0.0
-        return head + legends + 0.4 + _MARGIN_IN
+        return head + legends + 0.22 + _MARGIN_IN
 
     def place(self, target: Any, height_in: float, rows: dict[str, float]) -> None:
         """Where to draw; rows take what height there is."""
@@ -193,21 +195,22 @@ class _Sheet:
             self.write(
                 _MARGIN_IN, middle_in - shift_in, note, size=7.5, va="center", color=SOFT_INK
             )
-        self._top_in = bottom_in - self._gap_in
+        # The curve's frame reaches higher than the bands' words: more air before it.
+        self._top_in = bottom_in - self._gap_in * (1.6 if label == "Both" else 1.0)
         return axes
 
     def write_legends(self, rows: tuple[Row, ...]) -> None:
         """Names of the colours that occur: outcomes, then emotions."""
         from matplotlib.patches import Patch
 
-        self._top_in -= _TICKS_IN - 0.06
+        self._top_in -= _TICKS_IN - 0.04
         for label, group in (("Outcomes", rows[:1]), ("Emotions", rows[1:])):
             seen = {kind for row in group for kind in row.kinds}
             kinds = [kind for kind in group[0].order if kind in seen]
             if not kinds:
                 continue
             style = {"va": "center", "color": SOFT_INK}
-            self.write(_MARGIN_IN, self._top_in - 0.1, label, size=8.5, **style)
+            self.write(_MARGIN_IN, self._top_in - 0.085, label, size=8.5, **style)
             self._target.legend(
                 handles=[Patch(color=color_of(kind), label=kind.value) for kind in kinds],
                 loc="upper left",
