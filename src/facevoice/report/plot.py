@@ -11,7 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from facevoice.errors import MissingExtraError
-from facevoice.report.plot_rows import draw_band, draw_conflict, draw_outcomes, draw_sound
+from facevoice.report.look import CHANNEL_WORDS
+from facevoice.report.plot_rows import BAND_TOP, draw_band, draw_conflict, draw_outcomes, draw_sound
 from facevoice.report.sentence import summarize_in_words
 from facevoice.report.timeline import (
     INK,
@@ -49,6 +50,7 @@ _HEIGHTS_IN: Final[dict[str, float]] = {
     "Conflict": 1.35,
     "Sound": 0.56,
 }
+_BANDS: Final = tuple(CHANNEL_WORDS.values())
 # The first sentence; all of it is longer than a picture can carry.
 _SHORT_NOTICE: Final = NOTICE.partition(". ")[0] + "."
 
@@ -141,7 +143,7 @@ class _Sheet:
         """Height of all but the rows."""
         head = _MARGIN_IN + _TITLE_IN + len(self._lines) * _LINE_IN
         legends = _TICKS_IN + 2 * self._legend_lines * 0.24 + 0.1 if has_rows else 0.0
-        return head + legends + 0.22 + _MARGIN_IN
+        return head + legends + 0.3 + _MARGIN_IN
 
     def place(self, target: Any, height_in: float, rows: dict[str, float]) -> None:
         """Where to draw; rows take what height there is."""
@@ -187,7 +189,8 @@ class _Sheet:
         for side in axes.spines.values():
             side.set(visible=False, color=LINE, linewidth=1)
         self._axes.append(axes)
-        middle_in = bottom_in + height_in / 2
+        # In bands, words stand above what is to be named.
+        middle_in = bottom_in + height_in / (2 * BAND_TOP if label in _BANDS else 2)
         shift_in = 0.08 if note else 0.0
         style = {"va": "center", "color": INK}
         self.write(_MARGIN_IN, middle_in + shift_in, label, size=10, **style)

@@ -81,11 +81,17 @@ function drawAll(view) {
   drawTimeline(view.canvas, model, axis, view.layout);
   view.strip.draw();
   view.buttons.update(axis);
-  const dense = isDense(model, axis);
-  view.hint.textContent = dense
-    ? "Seen from afar: each column shows shares of its time, the dark line the mean and the grey the range. Zoom in for single windows."
-    : "The height of a band is the probability of its emotion. Hatched: not enough to read.";
+  view.hint.replaceChildren(...hints(isDense(model, axis)));
   placeMarks(view, view.moment.time);
+}
+
+function hints(isAfar) {
+  if (!isAfar) {
+    return ["The height of a band is the probability of its emotion. Hatched: not enough to read."];
+  }
+  const zoom = el("span", { class: "fv-screen" }, " Zoom in for single windows.");
+  const line = "of conflict, the dark line is the mean and the grey the range.";
+  return [`Seen from afar: each column shows shares of its time; ${line}`, zoom];
 }
 
 function placeMarks(view, time) {
