@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from facevoice.report.folder import DEFAULT_FORMATS, FORMATS, ReportFolder
+from facevoice.report.frame import to_pandas
 from facevoice.report.html import is_report_page, page_script, page_style, to_html
 from facevoice.report.json import from_json, read_report, to_json, to_jsonl, window_to_jsonl
 from facevoice.report.page_file import write_report_page
+from facevoice.report.plot import plot_report
 from facevoice.report.sentence import summarize_in_words
 from facevoice.report.table import CSV_COLUMNS, build_table, csv_rows, to_csv
 
@@ -20,12 +22,14 @@ __all__ = [
     "is_report_page",
     "page_script",
     "page_style",
+    "plot_report",
     "read_report",
     "summarize_in_words",
     "to_csv",
     "to_html",
     "to_json",
     "to_jsonl",
+    "to_pandas",
     "window_to_jsonl",
     "write_report_page",
 ]

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import html
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from facevoice.labels import Outcome, Status
 from facevoice.report.look import OUTCOME_COLORS, OUTCOME_WORDS, ink_on
 from facevoice.report.sentence import summarize_in_words
+from facevoice.report.svg import SvgParts, box, number
 from facevoice.report.timeline import (
     HATCH_GROUND,
     HATCH_LINE,
@@ -30,6 +31,7 @@ from facevoice.report.timeline import (
     tint,
 )
 from facevoice.results import NOTICE, Report, Thresholds
+from facevoice.types import DoubleArray
 
 _WIDTH: Final = 860
 _LEFT: Final = 84
@@ -43,8 +45,8 @@ _OUTCOME: Final = (4.0, 20.0)
 _BANDS: Final = ((32.0, 44.0), (84.0, 44.0), (136.0, 44.0))
 _CURVE: Final = (192.0, 88.0)
 _AXIS: Final = 284.0
-_LEGEND: Final = 314.0
-_HEIGHT: Final = 352
+_LEGEND: Final = 324.0
+_HEIGHT: Final = 358
 
 
 def to_fragment(report: Report) -> str:
@@ -54,13 +56,13 @@ def to_fragment(report: Report) -> str:
     """
     picture = _svg(report) if report.windows else ""
     words = html.escape(one_line(summarize_in_words(report)))
-    box = (
+    style = (
         f"max-width:{_WIDTH}px;box-sizing:border-box;padding:14px 16px;background:#FFFFFF;"
         f"color:{INK};border:1px solid {LINE};border-radius:6px;overflow-wrap:anywhere;"
         "font:14px/1.45 system-ui,-apple-system,'Segoe UI',Roboto,Arial,sans-serif;text-align:left"
     )
     return (
-        f'<div style="{box}">'
+        f'<div style="{style}">'
         f'<div style="font-weight:600;font-size:16px">{_badge(report)}'
         f"{html.escape(file_title(report))}</div>"
         f'<div style="margin-top:8px">{words}</div>{picture}'
@@ -73,11 +75,13 @@ def _badge(report: Report) -> str:
     if report.summary is not None and report.status is not Status.FAILED:
         outcome = report.summary.outcome
         color, word, title = OUTCOME_COLORS[outcome], outcome.value, OUTCOME_WORDS[outcome]
+        edge = color
     else:
         color, word, title = HATCH_GROUND, report.status.value, "no outcome"
+        edge = LINE
     style = (
         f"display:inline-block;margin-right:10px;padding:1px 9px;border-radius:6px;"
-        f"background:{color};color:{ink_on(color)};font-size:14px"
+        f"border:1px solid {edge};background:{color};color:{ink_on(color)};font-size:14px"
     )
     return f'<span style="{style}" title="{html.escape(title)}">{html.escape(word)}</span>'
 
@@ -99,12 +103,12 @@ def _svg(report: Report) -> str:
     )
 
 
-class _Drawing:
+class _Drawing(SvgParts):
     """Gathers the elements of the SVG; sizes are pixels of its own grid."""
 
     def __init__(self, timeline: Timeline) -> None:
+        super().__init__()
         self.timeline = timeline
-        self.parts: list[str] = []
         self._dense = timeline.is_dense(_ROOM)
 
     def outcomes(self) -> None:
@@ -118,7 +122,7 @@ class _Drawing:
         for run in self.timeline.runs(row):
             left, right = self._x(run.start_s), self._x(run.end_s)
             color = str(run.color)
-            self._rect(left, top, max(right - left - 1, 0.5), height, color, run.words)
+            self.rect(left, top, max(right - left - 1, 0.5), height, color, run.words)
             self._write_in(left, right, top + height / 2, run.words, ink_on(color))
 
     def band(self, row: Row, top: float, height: float) -> None:
@@ -132,7 +136,7 @@ class _Drawing:
             self._shares(row, base - room, room)
         else:
             self._windows(row, base, room)
-        self._rect(_LEFT, base, _ROOM, 1, LINE)
+        self.rect(_LEFT, base, _ROOM, 1, LINE)
         for run in runs:
             left, right = self._x(run.start_s), self._x(run.end_s)
             if run.kind is None:
@@ -144,19 +148,21 @@ class _Drawing:
         """The probability of conflict."""
         top, height = _CURVE
         self._label("Conflict", top + height / 2, "probability")
+        if thresholds is not None:
+            high, low = thresholds.conflict_above, thresholds.match_below
+            shade = tint(OUTCOME_COLORS[Outcome.FLAT], 0.22)
+            self.rect(_LEFT, top + height * (1 - high), _ROOM, height * (high - low), shade)
         self._hatch(self.timeline.uncompared_s, top, height)
         if thresholds is not None:
             self._zones(thresholds, top, height)
         for start_s, end_s in self.timeline.uncompared_s:
             left, right = self._x(start_s), self._x(end_s)
             self._write_in(left, right, top + height / 2, "not compared", SOFT_INK, halo=True)
-        frame = f'fill="none" stroke="{LINE}"'
-        self.parts.append(
-            f'<rect x="{_LEFT}" y="{_n(top)}" width="{_ROOM}" height="{_n(height)}" {frame}/>'
-        )
+        frame = box(_LEFT, top, _ROOM, height)
+        self.parts.append(f'<path d="{frame}" fill="none" stroke="{LINE}"/>')
         for value, word in ((1.0, "100%"), (0.0, "0%")):
             y = top + height * (1 - value)
-            self._text(_LEFT - 5, y, word, SOFT_INK, size=10, anchor="end")
+            self.text(_LEFT - 5, y, word, SOFT_INK, size=10, anchor="end")
         self._line(top, height)
 
     def axis(self) -> None:
@@ -164,8 +170,8 @@ class _Drawing:
         ticks_s = self.timeline.ticks_s(9)
         for tick_s in ticks_s:
             x = self._x(tick_s)
-            self._rect(x - 0.5, _AXIS, 1, 5, LINE)
-            self._text(x, _AXIS + 14, clock(tick_s), SOFT_INK, anchor="middle")
+            self.rect(x - 0.5, _AXIS, 1, 5, LINE)
+            self.text(x, _AXIS + 14, clock(tick_s), SOFT_INK, anchor="middle")
 
     def legend(self) -> None:
         """Names of the colours that occur."""
@@ -173,11 +179,11 @@ class _Drawing:
         for y, label, group in zip((0.0, 22.0), ("Outcomes", "Emotions"), rows, strict=True):
             seen = {kind for row in group for kind in row.kinds}
             x = float(_LEFT)
-            self._text(0, _LEGEND + y, label, SOFT_INK)
+            self.text(0, _LEGEND + y, label, SOFT_INK)
             for kind in group[0].order:
                 if kind in seen:
-                    self._rect(x, _LEGEND + y - 5.5, 11, 11, color_of(kind))
-                    self._text(x + 16, _LEGEND + y, kind.value, INK)
+                    self.rect(x, _LEGEND + y - 5.5, 11, 11, color_of(kind))
+                    self.text(x + 16, _LEGEND + y, kind.value, INK)
                     x += 34 + len(kind.value) * _LETTER
 
     def _windows(self, row: Row, base: float, room: float) -> None:
@@ -187,12 +193,12 @@ class _Drawing:
         for (start_s, end_s), kind, prob in zip(spans, row.kinds, row.probs.tolist(), strict=True):
             if kind is not None:
                 left, width = self._x(start_s), self._x(end_s) - self._x(start_s)
-                ground = _box(left, base - room, width, room)
+                ground = box(left, base - room, width, room)
                 grounds.setdefault(tint(color_of(kind), 0.2), []).append(ground)
-                bar = _box(left, base - prob * room, width, prob * room)
+                bar = box(left, base - prob * room, width, prob * room)
                 bars.setdefault(color_of(kind), []).append(bar)
-        self._paths(grounds)
-        self._paths(bars)
+        self.paths(grounds)
+        self.paths(bars)
 
     def _shares(self, row: Row, top: float, height: float) -> None:
         columns_s = np.linspace(0, self.timeline.end_s, _ROOM // _COLUMN + 1)
@@ -204,45 +210,62 @@ class _Drawing:
                 y = top + height * (1 - float(tops[place, column]))
                 tall = height * float(shares[place, column])
                 left = self._x(float(columns_s[column]))
-                boxes.setdefault(color_of(kind), []).append(_box(left, y, _COLUMN, tall))
-        self._paths(boxes)
+                boxes.setdefault(color_of(kind), []).append(box(left, y, _COLUMN, tall))
+        self.paths(boxes)
 
     def _zones(self, thresholds: Thresholds, top: float, height: float) -> None:
         high, low = thresholds.conflict_above, thresholds.match_below
-        shade = tint(OUTCOME_COLORS[Outcome.FLAT], 0.22)
-        self._rect(_LEFT, top + height * (1 - high), _ROOM, height * (high - low), shade)
         for value, outcome in ((high, Outcome.CONFLICT), (low, Outcome.MATCH)):
             y = top + height * (1 - value) - 0.5
-            self._rect(_LEFT, y, _ROOM, 1, OUTCOME_COLORS[outcome])
+            self.rect(_LEFT, y, _ROOM, 1, OUTCOME_COLORS[outcome])
         places = spread([low / 2, (low + high) / 2, (1 + high) / 2], 14 / height)
         for place, name in zip(places, ("match", "too close to call", "conflict"), strict=True):
             y = top + height * (1 - place)
-            self._text(_LEFT + _ROOM + 8, y, name, SOFT_INK, size=11)
+            self.text(_LEFT + _ROOM + 8, y, name, SOFT_INK, size=11)
 
     def _line(self, top: float, height: float) -> None:
-        points, dots, before = [], [], False
-        middles, values = self.timeline.middles_s.tolist(), self.timeline.conflict.tolist()
-        is_roomy = _ROOM / len(values) > 20
-        known = [*(~np.isnan(values)).tolist(), False]
-        for k, (middle_s, value) in enumerate(zip(middles, values, strict=True)):
-            if known[k]:
-                x, y = _n(self._x(middle_s)), _n(top + height * (1 - value))
-                points.append(f"{'L' if before else 'M'}{x} {y}")
-                if is_roomy or not (before or known[k + 1]):
-                    dots.append(f'<circle cx="{x}" cy="{y}" r="2.5" fill="{INK}"/>')
-            before = known[k]
-        width = 0.6 if self._dense else 1.6
-        style = f'fill="none" stroke="{INK}" stroke-width="{width}" stroke-linejoin="round"'
-        self.parts.append(f'<path d="{"".join(points)}" {style}/>')
-        self.parts += dots
+        middles_s, values = self.timeline.middles_s, self.timeline.conflict
+        if self._dense:
+            self._stroke(middles_s, values, top, height, width=0.4, opacity=0.35)
+            columns_s = np.linspace(0, self.timeline.end_s, _ROOM // (2 * _COLUMN) + 1)
+            middles_s = (columns_s[:-1] + columns_s[1:]) / 2
+            values = self.timeline.conflict_means(columns_s)
+        self._stroke(middles_s, values, top, height, width=1.6)
+        dots = self.timeline.is_alone
+        if _ROOM / len(self.timeline.conflict) > 20:
+            dots = ~np.isnan(self.timeline.conflict)
+        for place in np.flatnonzero(dots).tolist():
+            x = self._x(float(self.timeline.middles_s[place]))
+            y = top + height * (1 - float(self.timeline.conflict[place]))
+            self.parts.append(f'<circle cx="{number(x)}" cy="{number(y)}" r="2.5" fill="{INK}"/>')
+
+    def _stroke(
+        self,
+        times_s: DoubleArray,
+        values: DoubleArray,
+        top: float,
+        height: float,
+        *,
+        width: float,
+        opacity: float = 1.0,
+    ) -> None:
+        points, is_open = [], False
+        for time_s, value in zip(times_s.tolist(), values.tolist(), strict=True):
+            is_known = not np.isnan(value)
+            if is_known:
+                x, y = number(self._x(time_s)), number(top + height * (1 - value))
+                points.append(f"{'L' if is_open else 'M'}{x} {y}")
+            is_open = is_known
+        style = f'fill="none" stroke="{INK}" stroke-width="{width}" stroke-opacity="{opacity}"'
+        self.parts.append(f'<path d="{"".join(points)}" {style} stroke-linejoin="round"/>')
 
     def _x(self, seconds: float) -> float:
         return _LEFT + _ROOM * seconds / max(self.timeline.end_s, 1e-3)
 
     def _label(self, text: str, y: float, note: str = "") -> None:
-        self._text(0, y - (6 if note else 0), text, INK, size=13)
+        self.text(0, y - (6 if note else 0), text, INK, size=13)
         if note:
-            self._text(0, y + 8, note, SOFT_INK, size=10)
+            self.text(0, y + 8, note, SOFT_INK, size=10)
 
     def _write_in(
         self, left: float, right: float, y: float, text: str, color: str, *, halo: bool = False
@@ -252,45 +275,21 @@ class _Drawing:
             return
         middle = (left + right) / 2
         if halo:
-            self._rect(middle - width / 2, y - 8, width, 16, "#FFFFFF")
-        self._text(middle, y, text, color, anchor="middle")
-
-    def _text(
-        self, x: float, y: float, text: str, color: str, *, size: int = 12, anchor: str = "start"
-    ) -> None:
-        # A third of its size below the middle is where a line of small letters stands.
-        place = f'x="{_n(x)}" y="{_n(y + size * 0.35)}"'
-        style = f'fill="{color}" font-size="{size}" text-anchor="{anchor}"'
-        self.parts.append(f"<text {place} {style}>{html.escape(text)}</text>")
-
-    def _rect(self, x: float, y: float, w: float, h: float, color: str, title: str = "") -> None:
-        place = f'x="{_n(x)}" y="{_n(y)}" width="{_n(w)}" height="{_n(h)}" fill="{color}"'
-        inner = f"<title>{html.escape(title)}</title></rect>" if title else ""
-        self.parts.append(f"<rect {place}>{inner}" if inner else f"<rect {place}/>")
-
-    def _paths(self, boxes: dict[str, list[str]]) -> None:
-        self.parts += [f'<path fill="{color}" d="{"".join(d)}"/>' for color, d in boxes.items()]
+            self.rect(middle - width / 2, y - 8, width, 16, "#FFFFFF")
+        self.text(middle, y, text, color, anchor="middle")
 
     def _hatch(self, spans_s: list[tuple[float, float]], top: float, height: float) -> None:
         boxes, lines = [], []
         for start_s, end_s in spans_s:
             left, right = self._x(start_s), self._x(end_s)
-            boxes.append(_box(left, top, right - left, height))
+            boxes.append(box(left, top, right - left, height))
             # Clipped here: a clip path would need an identifier, of which a page has only one.
             first = int((left - height) // 6) * 6
             for foot in range(first, int(right) + 1, 6):
                 x0, x1 = max(left, foot), min(right, foot + height)
                 if x1 > x0:
                     y0, y1 = top + height - (x0 - foot), top + height - (x1 - foot)
-                    lines.append(f"M{_n(x0)} {_n(y0)}L{_n(x1)} {_n(y1)}")
+                    lines.append(f"M{number(x0)} {number(y0)}L{number(x1)} {number(y1)}")
         if boxes:
-            self._paths({HATCH_GROUND: boxes})
+            self.paths({HATCH_GROUND: boxes})
             self.parts.append(f'<path d="{"".join(lines)}" stroke="{HATCH_LINE}"/>')
-
-
-def _box(x: float, y: float, width: float, height: float) -> str:
-    return f"M{_n(x)} {_n(y)}h{_n(width)}v{_n(height)}h{_n(-width)}z"
-
-
-def _n(value: Any) -> str:
-    return f"{float(value):.2f}".rstrip("0").rstrip(".")

@@ -25,7 +25,6 @@ from facevoice.report.timeline import (
 )
 from facevoice.results import Thresholds
 from facevoice.trace import PEAKS_HZ, Trace
-from facevoice.types import DoubleArray
 
 SOUND_INK: Final = "#B4BDC5"
 SPEECH_INK: Final = "#3E4C59"
@@ -201,27 +200,16 @@ def _draw_curve(axes: Any, timeline: Timeline, room: _Room, *, dense: bool) -> N
     style = {"color": INK, "solid_joinstyle": "round", "clip_on": False}
     if dense:
         axes.plot(x, y, gid="conflict", alpha=0.3, linewidth=0.5, **style)
-        axes.plot(*_column_means(timeline, room), gid="mean", linewidth=1.4, **style)
+        num_columns = max(2, int(timeline.end_s * room.in_per_s / _COLUMN_IN / 2))
+        columns_s = np.linspace(0, timeline.end_s, num_columns + 1)
+        means = timeline.conflict_means(columns_s)
+        middles_s = (columns_s[:-1] + columns_s[1:]) / 2
+        axes.plot(middles_s, means, gid="mean", linewidth=1.4, **style)
         return
     axes.plot(x, y, gid="conflict", linewidth=1.5, **style)
-    known = ~np.isnan(y)
-    beside = np.concatenate([[False], known, [False]])
-    is_alone = known & ~beside[:-2] & ~beside[2:]
     is_roomy = np.diff(timeline.edges_s) * room.in_per_s > 0.2
-    dots = known & (is_alone | is_roomy)
+    dots = ~np.isnan(y) & (timeline.is_alone | is_roomy)
     axes.plot(x[dots], y[dots], "o", gid="dots", markersize=4, markeredgewidth=0, **style)
-
-
-def _column_means(timeline: Timeline, room: _Room) -> tuple[DoubleArray, DoubleArray]:
-    num_columns = max(2, int(timeline.end_s * room.in_per_s / _COLUMN_IN / 2))
-    columns_s = np.linspace(0, timeline.end_s, num_columns + 1)
-    known = ~np.isnan(timeline.conflict)
-    x, y = timeline.middles_s[known], timeline.conflict[known]
-    counts, _ = np.histogram(x, columns_s)
-    sums, _ = np.histogram(x, columns_s, weights=y)
-    means = np.full(num_columns, np.nan)
-    np.divide(sums, counts, out=means, where=counts > 0)
-    return (columns_s[:-1] + columns_s[1:]) / 2, means
 
 
 def _fill(

@@ -19,7 +19,7 @@ from facevoice.labels import EMOTIONS, Emotion, Outcome
 from facevoice.report.look import CHANNEL_WORDS, EMOTION_COLORS, OUTCOME_COLORS, shown_spans
 from facevoice.report.table import FACE_GAPS, GAP, VOICE_GAPS, channel_words
 from facevoice.results import Prediction, Report, top_emotion
-from facevoice.types import DoubleArray
+from facevoice.types import BoolArray, DoubleArray
 
 INK: Final = "#1F2933"
 SOFT_INK: Final = "#55616B"
@@ -101,6 +101,14 @@ class Timeline:
                 gaps.append((float(self.edges_s[members[0]]), float(self.edges_s[members[-1] + 1])))
         return gaps
 
+    @property
+    def is_alone(self) -> BoolArray:
+        """Which windows have a probability of conflict, and no neighbour that has one."""
+        known = ~np.isnan(self.conflict)
+        beside = np.concatenate([[False], known, [False]])
+        alone: BoolArray = known & ~beside[:-2] & ~beside[2:]
+        return alone
+
     def is_dense(self, width_px: float) -> bool:
         """Whether windows are too narrow to be told apart on so many pixels."""
         return len(self._windows) * 2.5 > width_px
@@ -128,6 +136,18 @@ class Timeline:
             until_s = np.concatenate([[0.0], np.cumsum(taken_s)])
             found[place] = np.diff(np.interp(columns_s, self.edges_s, until_s)) / np.diff(columns_s)
         return found
+
+    def conflict_means(self, columns_s: DoubleArray) -> DoubleArray:
+        """Mean probability of conflict, (m,), of the windows in each column; NaN without any.
+
+        columns_s (m + 1,): the columns' edges, increasing.
+        """
+        known = ~np.isnan(self.conflict)
+        counts, _ = np.histogram(self.middles_s[known], columns_s)
+        sums, _ = np.histogram(self.middles_s[known], columns_s, weights=self.conflict[known])
+        means = np.full(len(counts), np.nan)
+        np.divide(sums, counts, out=means, where=counts > 0)
+        return means
 
     def ticks_s(self, most: int) -> list[float]:
         """Round times from 0 to the end, at most `most` of them."""
