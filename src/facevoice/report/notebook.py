@@ -283,6 +283,8 @@ class _Drawing(SvgParts):
         for start_s, end_s in spans_s:
             left, right = self._x(start_s), self._x(end_s)
             boxes.append(box(left, top, right - left, height))
+            if right - left < 1.5:  # as in hours of video: lines would be dots, by the thousand
+                continue
             # Clipped here: a clip path would need an identifier, of which a page has only one.
             first = int((left - height) // 6) * 6
             for foot in range(first, int(right) + 1, 6):

@@ -175,9 +175,10 @@ def _draw_zones(axes: Any, thresholds: Thresholds) -> None:
     high, low = thresholds.conflict_above, thresholds.match_below
     shade = tint(OUTCOME_COLORS[Outcome.FLAT], 0.22)
     axes.axhspan(low, high, facecolor=shade, edgecolor="none", gid="undecided", zorder=0.6)
-    for value, outcome in ((high, Outcome.CONFLICT), (low, Outcome.MATCH)):
+    lines = (("conflict_above", high, Outcome.CONFLICT), ("match_below", low, Outcome.MATCH))
+    for name, value, outcome in lines:
         color = OUTCOME_COLORS[outcome]
-        axes.axhline(value, color=color, linewidth=1.2, gid=outcome.value, zorder=1.5)
+        axes.axhline(value, color=color, linewidth=1.2, gid=name, zorder=1.5)
     places = spread([low / 2, (low + high) / 2, (1 + high) / 2], 0.13)
     for place, name in zip(places, ("match", "too close to call", "conflict"), strict=True):
         style = {"va": "center", "color": SOFT_INK, "transform": axes.transAxes}
