@@ -46,8 +46,13 @@ def open_browser(*arguments: str) -> Iterator[Browser]:
 
 
 @contextmanager
-def watched_page(browser: Browser, **context: Any) -> Iterator[Page]:
-    """A page in a context of its own; fails if it asked another host for anything, or stumbled."""
+def watched_page(
+    browser: Browser, tolerated: tuple[str, ...] = (), **context: Any
+) -> Iterator[Page]:
+    """A page in a context of its own; fails if it asked another host for anything, or stumbled.
+
+    `tolerated`: parts of messages on the console that the test brings about.
+    """
     outside: list[str] = []
     errors: list[str] = []
 
@@ -56,7 +61,9 @@ def watched_page(browser: Browser, **context: Any) -> Iterator[Page]:
             outside.append(request.url)
 
     def see_message(message: Any) -> None:
-        if message.type == "error" and not any(text in message.text for text in _HARMLESS):
+        if message.type == "error" and not any(
+            text in message.text for text in (*_HARMLESS, *tolerated)
+        ):
             errors.append(message.text)
 
     opened = browser.new_context(**context)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import runpy
 import shutil
 import subprocess
 import sys
 import tomllib
-import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from facevoice.errors import ConfigError, WeightsError
 from facevoice.hub import HubError, push_checkpoint
 from facevoice.hub.space import SpaceOptions, package_requirements, write_space
 from facevoice.hub.space_push import push_space, space_files
-from facevoice.labels import Outcome
+from facevoice.report import from_json
 from hub_write_server import START, HubWriteServer
 from tiny_models import make_runnable_info, write_model
 
@@ -103,7 +103,7 @@ def test_the_header_is_what_the_hub_asks_for(folder: Path) -> None:
 def test_requirements_are_those_of_the_package(folder: Path) -> None:
     wanted = [Requirement(line) for line in PROJECT["dependencies"]]
     found = requirements(folder)
-    assert {canonicalize_name(r.name) for r in wanted} | {"gradio"} == set(found)
+    assert {canonicalize_name(r.name) for r in wanted} | {"gradio", "websockets"} == set(found)
     assert "torch" not in found
     assert set(package_requirements(())) < set(package_requirements({"web", "full"}))
 
@@ -134,7 +134,7 @@ def test_the_app_uses_public_names_only(folder: Path) -> None:
         for alias in node.names
     }
     ours = {name for name in modules if name.partition(".")[0] == "facevoice"}
-    assert ours == {"facevoice", "facevoice.report", "facevoice.results"}
+    assert ours == {"facevoice", "facevoice.web"}
 
 
 def test_a_checkpoint_comes_along(model: Path, tmp_path: Path) -> None:
@@ -266,68 +266,27 @@ def gradio_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_the_callback_reads_clips(gradio_folder: Path) -> None:
+def test_the_options_are_those_of_the_folder(gradio_folder: Path) -> None:
     app = runpy.run_path(str(gradio_folder / "app.py"))
-    for sample in sorted(EXAMPLES.glob("*.mp4")):
-        outcome, sentence, rows = app["analyze_clip"](str(sample))
-        assert outcome in {member.value for member in Outcome}
-        assert "the face reads as happy" in sentence
-        assert len(rows) == 3
-        assert all(len(row) == len(app["COLUMNS"]) for row in rows)
-        assert rows[0][0] == "0.0 s"
-        assert rows[0][2].startswith("happy ")
-        assert rows[0][6].endswith("%")
-
-
-def test_the_callback_tells_what_is_wrong(gradio_folder: Path, tmp_path: Path) -> None:
-    import gradio
-
-    app = runpy.run_path(str(gradio_folder / "app.py"))
-    with pytest.raises(gradio.Error, match="Choose a clip first"):
-        app["analyze_clip"](None)
-    broken = tmp_path / "secret-place" / "broken.mp4"
-    broken.parent.mkdir()
-    broken.write_bytes(b"no film" * 99)
-    with pytest.raises(gradio.Error, match=r"broken\.mp4") as caught:
-        app["analyze_clip"](str(broken))
-    assert "secret-place" not in str(caught.value)
-
-
-def test_the_page_has_what_it_needs(gradio_folder: Path) -> None:
-    page = runpy.run_path(str(gradio_folder / "app.py"))["demo"]
-    config = page.get_config_file()
-    kinds = [component["type"] for component in config["components"]]
-    for kind in ("video", "button", "dataframe", "markdown", "dataset"):
-        assert kind in kinds
-    words = " ".join(str(c["props"].get("value")) for c in config["components"])
-    assert "not of what a person feels" in words
-    assert any(dep["api_name"] == "analyze" for dep in config["dependencies"])
+    options = app["choose_options"]()
+    assert options.samples == gradio_folder / "samples"
+    assert type(app["load_analyzer"]()).__name__ == "Analyzer"
 
 
 def test_a_checkpoint_runs_in_the_page(gradio_folder: Path, model: Path, tmp_path: Path) -> None:
     write_space(tmp_path / "space", SpaceOptions(checkpoint=model))
     app = runpy.run_path(str(tmp_path / "space" / "app.py"))
-    outcome, _, rows = app["analyze_clip"](str(EXAMPLES / "smile_sad_voice.mp4"))
-    assert outcome in {member.value for member in Outcome}
-    assert len(rows) == 3
-
-
-def test_the_web_module_is_used_where_there_is_one(
-    gradio_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    web = types.ModuleType("facevoice.web")
-    web.build_app = lambda analyzer: ("page of", type(analyzer).__name__)  # type: ignore[attr-defined]
-    web.__spec__ = types.SimpleNamespace(name="facevoice.web")  # type: ignore[assignment]
-    monkeypatch.setitem(sys.modules, "facevoice.web", web)
-    monkeypatch.setattr("facevoice.web", web, raising=False)
-    app = runpy.run_path(str(gradio_folder / "app.py"))
-    assert app["demo"] == ("page of", "Analyzer")
+    report = app["load_analyzer"]().analyze(EXAMPLES / "smile_sad_voice.mp4")
+    assert len(report.windows) == 3
+    assert app["choose_options"]().samples is None
 
 
 def test_the_app_answers_over_http(gradio_folder: Path, tmp_path: Path) -> None:
     """As the hub runs it: `python app.py` in the folder, then a call of its function."""
     client = pytest.importorskip("gradio_client")
-    environment = {**os.environ, "GRADIO_SERVER_PORT": "0", "HOME": str(tmp_path)}
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no film" * 99)
+    environment = {**os.environ, "HOME": str(tmp_path), "GRADIO_TEMP_DIR": str(tmp_path / "up")}
     environment["GRADIO_SERVER_PORT"] = str(_free_port())
     process = subprocess.Popen(
         [sys.executable, "app.py"],
@@ -343,13 +302,16 @@ def test_the_app_answers_over_http(gradio_folder: Path, tmp_path: Path) -> None:
         url = line[line.index("http://") :].strip()
         page = client.Client(url, verbose=False)
         sample = client.handle_file(str(EXAMPLES / "smile_sad_voice.mp4"))
-        outcome, sentence, table = page.predict(sample, api_name="/analyze")
+        report = from_json(json.dumps(page.predict({"video": sample}, api_name="/analyze")))
+        with pytest.raises(Exception, match=r"broken\.mp4: is not a video"):
+            page.predict({"video": client.handle_file(str(broken))}, api_name="/analyze")
     finally:
         process.terminate()
         process.wait(timeout=20)
-    assert outcome in {member.value for member in Outcome}
-    assert "the face reads as happy" in sentence
-    assert len(table["data"]) == 3
+    assert report.path == "smile_sad_voice.mp4"
+    assert len(report.windows) == 3
+    assert report.summary is not None
+    assert report.summary.face is not None
 
 
 def _free_port() -> int:

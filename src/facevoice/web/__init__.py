@@ -36,7 +36,7 @@ def build_app(
 def launch_app(
     analyzer: Analyzer, options: WebOptions | None = None, *, wait: bool = True, **launch: Any
 ) -> Any:
-    """Serve the page with its live mode; gives gradio's app, address and share address.
+    """Serve the page with its live mode; gives the launched `Blocks`, to close.
 
     Args:
         analyzer: reads the clips.

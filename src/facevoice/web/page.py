@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any, Final
 
 import gradio as gr
@@ -14,6 +16,7 @@ from facevoice.hub.space import find_samples
 from facevoice.pipeline import Analyzer
 from facevoice.report import to_csv, to_json
 from facevoice.report.html import to_html
+from facevoice.report.json import to_dict
 from facevoice.web import words
 from facevoice.web.aside import Done
 from facevoice.web.clip import ClipResult, analyze_clip, draw_clip
@@ -99,10 +102,19 @@ def _add_clip_tab(analyzer: Analyzer, options: WebOptions, samples: list[Path]) 
     result = gr.HTML(elem_id="fvw-result")
     shown = [status, result, done, start, stop, downloads, draw, film, *buttons]
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    run = start.click(clips.analyze, [clip], shown, show_progress="minimal", api_name="analyze")
-    drawing = draw.click(clips.draw, [done], [status, draw, film], **private)
-    stop.click(clips.stopped, None, [status, start, stop], cancels=[run, drawing], **private)
-    clip.change(clips.chosen, [clip], None, queue=False, **private)
+    run = {"api_visibility": "private", "show_progress": "minimal"}
+    at_once = {**private, "queue": False}
+    start.click(clips.begin, None, [status, start, stop], **at_once).then(
+        clips.analyze, [clip], shown, **run
+    )
+    draw.click(clips.begin, None, [status, start, stop], **at_once).then(
+        clips.draw, [done], [status, start, stop, draw, film], **run
+    )
+    stop.click(clips.stop, None, [stop], **at_once)
+    clip.change(clips.chosen, [clip], None, **at_once)
+    # For programs: a clip in, the report out.
+    answer = gr.JSON(visible=False)
+    gr.Button(visible=False).click(clips.answer, [clip], [answer], api_name="analyze")
     return clips
 
 
@@ -112,6 +124,7 @@ class _Clips:
     def __init__(self, analyzer: Analyzer, options: WebOptions, samples: list[Path]) -> None:
         self._analyzer = analyzer
         self._options = options
+        self._stops: dict[str, Event] = {}
         # Files that lie there are served as they are; of others gradio would keep copies.
         self._files = SessionFiles(Path(gr.utils.get_upload_folder()), samples)
 
@@ -121,60 +134,91 @@ class _Clips:
             self._files.keep_upload(_session(request), Path(clip))
 
     def left(self, request: gr.Request) -> None:
-        """Delete a user's files."""
+        """End a user's work and delete the files."""
+        self._stopping(request).set()
         self._files.release(_session(request))
 
-    def stopped(self) -> tuple[Any, ...]:
-        """Show that nothing goes on."""
-        return words.problem("Stopped."), gr.update(interactive=True), _off()
+    def begin(self, request: gr.Request) -> tuple[Any, ...]:
+        """Show at once that something goes on, before its turn comes."""
+        self._stops[_session(request)] = Event()
+        return words.waiting(), _off(), _on()
+
+    def stop(self, request: gr.Request) -> Any:
+        """End what goes on; it says itself that it has stopped."""
+        self._stopping(request).set()
+        return _off()
 
     def analyze(self, clip: str | None, request: gr.Request) -> Iterator[tuple[Any, ...]]:
         """Analyse the chosen clip: how far it is, then the report and its downloads."""
         if not clip:
             yield self._failed("Choose a clip first.")
             return
-        path = Path(clip)
-        self._files.keep_upload(_session(request), path)
-        yield self._working(words.progress(None))
+        path, stopping = Path(clip), self._stopping(request)
         try:
+            self._files.keep_upload(_session(request), path)
+            yield self._working(words.progress(None))
             for state in analyze_clip(
                 self._analyzer, path, max_length_s=self._options.max_length_s
             ):
                 if isinstance(state, Done):
                     yield self._finished(state.value, _session(request))
+                elif stopping.is_set():
+                    yield self._failed("Stopped.")
+                    return
                 else:
                     yield self._working(words.progress(state))
         except FacevoiceError as error:
-            # Where the server keeps the clip is of no interest to anybody.
             yield self._failed(str(error).replace(str(path), path.name))
         except OSError as error:
             logger.exception("clip failed")
             yield self._failed(f"The server could not keep the result: {error.strerror}.")
 
+    def answer(self, clip: str | None) -> dict[str, Any]:
+        """The report of a clip, for a program."""
+        if not clip:
+            raise gr.Error("Choose a clip first.")
+        path = Path(clip)
+        try:
+            *_, done = analyze_clip(self._analyzer, path, max_length_s=self._options.max_length_s)
+        except FacevoiceError as error:
+            raise gr.Error(str(error).replace(str(path), path.name)) from error
+        finally:
+            path.unlink(missing_ok=True)
+        report = done.value.report if isinstance(done, Done) else None
+        return {} if report is None else to_dict(replace(report, path=path.name))
+
     def draw(self, done: ClipResult | None, request: gr.Request) -> Iterator[tuple[Any, ...]]:
         """Make the annotated video."""
         if done is None:
-            yield words.problem("Analyse a clip first."), gr.update(), gr.update()
+            yield words.problem("Analyse a clip first."), _on(), _off(), gr.skip(), gr.skip()
             return
-        folder = self._files.folder(_session(request))
+        stopping, folder = self._stopping(request), self._files.folder(_session(request))
         out = folder / f"{Path(done.report.path).stem}.facevoice.mp4"
-        yield words.rendering(0, _length_s(done)), _off(), gr.update(visible=False)
         try:
             for state in draw_clip(done, out):
-                if not isinstance(state, Done):
-                    yield words.rendering(state, _length_s(done)), _off(), gr.update()
+                if isinstance(state, Done):
+                    yield "", _on(), _off(), gr.update(visible=False), _file(out)
+                elif stopping.is_set():
+                    yield words.problem("Stopped."), _on(), _off(), gr.skip(), gr.skip()
+                    return
+                else:
+                    status = words.rendering(state, _length_s(done))
+                    yield status, gr.skip(), gr.skip(), gr.skip(), gr.skip()
         except FacevoiceError as error:
             message = str(error).replace(done.report.path, Path(done.report.path).name)
-            yield words.problem(message), gr.update(interactive=True), gr.update()
-            return
-        yield "", gr.update(visible=False, interactive=True), _file(out)
+            yield words.problem(message), _on(), _off(), gr.skip(), gr.skip()
+
+    def _stopping(self, request: gr.Request) -> Event:
+        return self._stops.setdefault(_session(request), Event())
 
     def _finished(self, done: ClipResult, session: str) -> tuple[Any, ...]:
         folder, path = self._files.new_folder(session), Path(done.report.path)
+        # Where the server keeps the clip is of no interest to anybody.
+        report = replace(done.report, path=path.name)
         texts = {
-            "json": to_json(done.report) + "\n",
-            "csv": to_csv([done.report]),
-            "html": to_html(done.report, done.trace),
+            "json": to_json(report) + "\n",
+            "csv": to_csv([report]),
+            "html": to_html(report, done.trace),
         }
         files = []
         for name in _FORMATS:
@@ -184,9 +228,9 @@ class _Clips:
         has_video = done.report.media is not None and done.report.media.has_video
         return (
             "",
-            words.result(done, path),
+            words.result(report, done.trace, path),
             done,
-            gr.update(interactive=True),
+            _on(),
             _off(),
             gr.update(visible=True),
             gr.update(visible=has_video, interactive=True),
@@ -195,12 +239,10 @@ class _Clips:
         )
 
     def _working(self, status: str) -> tuple[Any, ...]:
-        on = gr.update(interactive=True)
-        return (status, "", None, _off(), on, *_nothing_to_download())
+        return (status, "", None, _off(), _on(), *_nothing_to_download())
 
     def _failed(self, message: str) -> tuple[Any, ...]:
-        on = gr.update(interactive=True)
-        return (words.problem(message), "", None, on, _off(), *_nothing_to_download())
+        return (words.problem(message), "", None, _on(), _off(), *_nothing_to_download())
 
 
 def _nothing_to_download() -> tuple[Any, ...]:
@@ -210,6 +252,10 @@ def _nothing_to_download() -> tuple[Any, ...]:
 
 def _session(request: gr.Request) -> str:
     return request.session_hash or ""  # none where the page is called without a browser
+
+
+def _on() -> Any:
+    return gr.update(interactive=True)
 
 
 def _off() -> Any:

@@ -17,7 +17,7 @@ _MONO_FONTS = ["ui-monospace", "Consolas", "monospace"]
 
 def launch(app: gr.Blocks, desk: LiveDesk, options: WebOptions, *, wait: bool, **more: Any) -> Any:
     """Launch a page of `build_app`; see `facevoice.web.launch_app`."""
-    return app.launch(
+    app.launch(
         prevent_thread_lock=not wait,
         app_kwargs={"routes": [WebSocketRoute(LIVE_PATH, desk.serve)]},
         max_file_size=f"{options.max_size_mb}mb",
@@ -30,3 +30,4 @@ def launch(app: gr.Blocks, desk: LiveDesk, options: WebOptions, *, wait: bool, *
         enable_monitoring=False,
         **more,
     )
+    return app

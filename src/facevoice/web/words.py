@@ -12,8 +12,9 @@ from facevoice.report.html import page_script, page_style
 from facevoice.report.look import EMOTION_COLORS, OUTCOME_COLORS, OUTCOME_WORDS, ink_on
 from facevoice.report.sentence import REASON_WORDS, describe_in_words
 from facevoice.report.view import WINDOW_FIELDS, to_view
-from facevoice.results import NOTICE
-from facevoice.web.clip import ClipProgress, ClipResult
+from facevoice.results import NOTICE, Report
+from facevoice.trace import Trace
+from facevoice.web.clip import ClipProgress
 from facevoice.web.options import WebOptions
 
 # Relative, so that it holds behind a proxy's path too.
@@ -57,6 +58,11 @@ def limits(options: WebOptions) -> str:
     )
 
 
+def waiting() -> str:
+    """While others have their turn."""
+    return '<div class="fvw-progress" role="status">Waiting for its turn…</div>'
+
+
 def progress(state: ClipProgress | None) -> str:
     """How far the analysis is; None before its first window."""
     if state is None:
@@ -86,10 +92,10 @@ def problem(message: str) -> str:
     return f'<div class="fvw-problem" role="alert">{escape(message)}</div>'
 
 
-def result(done: ClipResult, video: Path | None) -> str:
-    """The report for `web.js` to mount; `video`: the file that the page plays, if any."""
-    view = escape(json.dumps(to_view(done.report, done.trace), ensure_ascii=False), quote=True)
-    address = "" if video is None else escape(f"{FILE_ADDRESS}{video}", quote=True)
+def result(report: Report, trace: Trace, video: Path) -> str:
+    """The report for `web.js` to mount, and the file that the page plays."""
+    view = escape(json.dumps(to_view(report, trace), ensure_ascii=False), quote=True)
+    address = escape(f"{FILE_ADDRESS}{video}", quote=True)
     return f'<div class="fvw-result" data-view="{view}" data-video="{address}"></div>'
 
 
