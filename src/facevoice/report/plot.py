@@ -80,6 +80,8 @@ def plot_report(
     rows = rows if report.windows else {}
     timeline = Timeline(report)
     words = one_line(summarize_in_words(report))
+    target: Figure | SubFigure
+    root: Figure
     if figure is None:
         sheet = _Sheet(_WIDTH_IN, words)
         height_in = sheet.fixed_in(bool(rows)) + sum(h + _GAP_IN for h in rows.values())
@@ -97,7 +99,7 @@ def plot_report(
         _draw_rows(sheet, report, timeline, trace)
         sheet.write_legends((timeline.outcomes, *timeline.channels))
     sheet.write(_MARGIN_IN, _MARGIN_IN, _SHORT_NOTICE, size=7.5, color=SOFT_INK, va="bottom")
-    return root  # type: ignore[no-any-return]  # matplotlib may be missing where types are checked
+    return root
 
 
 def _draw_rows(sheet: _Sheet, report: Report, timeline: Timeline, trace: Trace | None) -> None:
