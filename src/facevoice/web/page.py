@@ -105,7 +105,7 @@ def _add_clip_tab(analyzer: Analyzer, options: WebOptions, samples: list[Path]) 
     run = {"api_visibility": "private", "show_progress": "minimal"}
     at_once = {**private, "queue": False}
     start.click(clips.begin, None, [status, start, stop], **at_once).then(
-        clips.analyze, [clip], shown, **run
+        clips.analyze, [clip], shown, api_name="page_analyze", **run
     )
     draw.click(clips.begin, None, [status, start, stop], **at_once).then(
         clips.draw, [done], [status, start, stop, draw, film], **run
