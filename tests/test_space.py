@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import os
 import runpy
 import shutil
@@ -302,9 +301,9 @@ def test_the_app_answers_over_http(gradio_folder: Path, tmp_path: Path) -> None:
         url = line[line.index("http://") :].strip()
         page = client.Client(url, verbose=False)
         sample = client.handle_file(str(EXAMPLES / "smile_sad_voice.mp4"))
-        report = from_json(json.dumps(page.predict({"video": sample}, api_name="/analyze")))
+        report = from_json(page.predict(sample, api_name="/analyze"))
         with pytest.raises(Exception, match=r"broken\.mp4: is not a video"):
-            page.predict({"video": client.handle_file(str(broken))}, api_name="/analyze")
+            page.predict(client.handle_file(str(broken)), api_name="/analyze")
     finally:
         process.terminate()
         process.wait(timeout=20)

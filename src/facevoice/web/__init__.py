@@ -36,7 +36,7 @@ def build_app(
 def launch_app(
     analyzer: Analyzer, options: WebOptions | None = None, *, wait: bool = True, **launch: Any
 ) -> Any:
-    """Serve the page with its live mode; gives the launched `Blocks`, to close.
+    """Serve the page with its live mode, if it has places; gives the launched `Blocks`, to close.
 
     Args:
         analyzer: reads the clips.
@@ -50,7 +50,7 @@ def launch_app(
         OSError: the port is taken.
     """
     options = options or WebOptions()
-    desk = LiveDesk(analyzer, options)
+    desk = LiveDesk(analyzer, options) if options.max_live > 0 else None
     app = build_app(analyzer, options, desk)
     from facevoice.web import serve
 

@@ -26,7 +26,7 @@ class WebOptions:
     max_waiting: int = 20
     """Users who may wait for their turn; more are sent away."""
     max_live: int = 2
-    """Live sessions at the same time."""
+    """Live sessions at the same time; 0 leaves the live mode out."""
     max_live_s: float = 600.0
     """Longest live session."""
     live_windows: WindowConfig = field(default_factory=lambda: WindowConfig(4.0, 0.5))
@@ -37,5 +37,7 @@ class WebOptions:
             value = getattr(self, name)
             if value <= 0:
                 raise ConfigError(f"{name} = {value!r} is not allowed: must be above 0")
+        if self.max_live < 0:
+            raise ConfigError(f"max_live = {self.max_live!r} is not allowed: must not be below 0")
         if self.samples is not None and not self.samples.is_dir():
             raise ConfigError(f"samples: {self.samples} is no folder; name one with clips in it")

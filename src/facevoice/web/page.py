@@ -16,7 +16,6 @@ from facevoice.hub.space import find_samples
 from facevoice.pipeline import Analyzer
 from facevoice.report import to_csv, to_json
 from facevoice.report.html import to_html
-from facevoice.report.json import to_dict
 from facevoice.web import words
 from facevoice.web.aside import Done
 from facevoice.web.clip import ClipResult, analyze_clip, draw_clip
@@ -112,8 +111,9 @@ def _add_clip_tab(analyzer: Analyzer, options: WebOptions, samples: list[Path]) 
     )
     stop.click(clips.stop, None, [stop], **at_once)
     clip.change(clips.chosen, [clip], None, **at_once)
-    # For programs: a clip in, the report out.
-    answer = gr.JSON(visible=False)
+    # For programs: a clip in, the report out; as text, since gradio's client would take the
+    # report's own "path" for a file to fetch.
+    answer = gr.Textbox(visible=False)
     gr.Button(visible=False).click(clips.answer, [clip], [answer], api_name="analyze")
     return clips
 
@@ -173,8 +173,8 @@ class _Clips:
             logger.exception("clip failed")
             yield self._failed(f"The server could not keep the result: {error.strerror}.")
 
-    def answer(self, clip: str | None) -> dict[str, Any]:
-        """The report of a clip, for a program."""
+    def answer(self, clip: str | None) -> str:
+        """The report of a clip as JSON, for a program."""
         if not clip:
             raise gr.Error("Choose a clip first.")
         path = Path(clip)
@@ -184,8 +184,9 @@ class _Clips:
             raise gr.Error(str(error).replace(str(path), path.name)) from error
         finally:
             path.unlink(missing_ok=True)
-        report = done.value.report if isinstance(done, Done) else None
-        return {} if report is None else to_dict(replace(report, path=path.name))
+        if not isinstance(done, Done):
+            raise gr.Error("The analysis was stopped.")
+        return to_json(replace(done.value.report, path=path.name))
 
     def draw(self, done: ClipResult | None, request: gr.Request) -> Iterator[tuple[Any, ...]]:
         """Make the annotated video."""

@@ -15,11 +15,14 @@ _FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 _MONO_FONTS = ["ui-monospace", "Consolas", "monospace"]
 
 
-def launch(app: gr.Blocks, desk: LiveDesk, options: WebOptions, *, wait: bool, **more: Any) -> Any:
+def launch(
+    app: gr.Blocks, desk: LiveDesk | None, options: WebOptions, *, wait: bool, **more: Any
+) -> Any:
     """Launch a page of `build_app`; see `facevoice.web.launch_app`."""
+    routes = [] if desk is None else [WebSocketRoute(LIVE_PATH, desk.serve)]
     app.launch(
         prevent_thread_lock=not wait,
-        app_kwargs={"routes": [WebSocketRoute(LIVE_PATH, desk.serve)]},
+        app_kwargs={"routes": routes},
         max_file_size=f"{options.max_size_mb}mb",
         allowed_paths=[] if options.samples is None else [str(options.samples)],
         theme=gr.themes.Default(

@@ -17,7 +17,8 @@ function unmount(place) {
 
 function Session(place, settings) {
   this.settings = settings;
-  this.running = false;
+  this.run = null; // one object from each start to its end; what was awaited compares it
+  this.running = false; // whether it sends and shows
   this.build(place);
 }
 
@@ -34,7 +35,7 @@ Session.prototype.build = function (place) {
   this.button = make("button", "fvw-button", "Start camera and microphone");
   this.button.type = "button";
   this.button.addEventListener("click", function () {
-    if (self.running) self.stop(); else self.start();
+    if (self.run) self.stop(); else self.start();
   });
   this.latency = make("span", "fvw-latency");
   controls.append(this.button, this.latency);
@@ -63,6 +64,7 @@ Session.prototype.showWaiting = function (text) {
 };
 
 Session.prototype.start = async function () {
+  var run = (this.run = {});
   this.running = true;
   this.button.textContent = "Stop";
   this.points = [];
@@ -70,36 +72,44 @@ Session.prototype.start = async function () {
   this.latencies = api.latencies_ms = [];
   this.say("Asking for camera and microphone…");
   try {
-    this.media = await openMedia();
-    if (!this.running) { this.closeMedia(); return; }
-    await this.prepare();
+    var media = await openMedia();
+    if (this.run !== run) { closeTracks(media); return; }
+    await this.prepare(media, run);
   } catch (error) {
+    if (this.run !== run) return; // stopped meanwhile
     this.say(explain(error), true);
     this.end();
     return;
   }
-  this.connect();
+  if (this.run === run) this.connect();
 };
 
-Session.prototype.prepare = async function () {
-  this.hasVideo = this.media.getVideoTracks().length > 0;
+Session.prototype.prepare = async function (media, run) {
+  var self = this;
+  this.media = media;
+  this.hasVideo = media.getVideoTracks().length > 0;
   this.rate = null;
+  // A camera that is pulled out would leave its last picture, which would be read on and on.
+  media.getTracks().forEach(function (track) {
+    track.onended = function () { if (self.run === run) self.stop(); };
+  });
   if (this.hasVideo) {
-    this.video.srcObject = this.media;
+    this.video.srcObject = media;
     await this.video.play();
   }
-  if (!this.media.getAudioTracks().length) return;
-  this.audio = new AudioContext();
-  await this.audio.resume();
+  if (this.run !== run || !media.getAudioTracks().length) return;
+  var audio = (this.audio = new AudioContext());
+  await audio.resume();
   var address = URL.createObjectURL(new Blob([WORKLET], { type: "text/javascript" }));
-  try { await this.audio.audioWorklet.addModule(address); } finally { URL.revokeObjectURL(address); }
-  this.rate = this.audio.sampleRate;
-  this.blocks = new AudioWorkletNode(this.audio, "facevoice-blocks",
+  try { await audio.audioWorklet.addModule(address); } finally { URL.revokeObjectURL(address); }
+  if (this.run !== run) return;
+  this.rate = audio.sampleRate;
+  this.blocks = new AudioWorkletNode(audio, "facevoice-blocks",
     { processorOptions: { size: Math.round(this.rate * BLOCK_S) } });
   // A node is only run if it leads somewhere; nothing is heard.
-  var silent = new GainNode(this.audio, { gain: 0 });
-  this.audio.createMediaStreamSource(this.media).connect(this.blocks);
-  this.blocks.connect(silent).connect(this.audio.destination);
+  var silent = new GainNode(audio, { gain: 0 });
+  audio.createMediaStreamSource(media).connect(this.blocks);
+  this.blocks.connect(silent).connect(audio.destination);
 };
 
 Session.prototype.connect = function () {
@@ -117,22 +127,27 @@ Session.prototype.connect = function () {
   };
   socket.onmessage = function (event) { self.take(JSON.parse(event.data)); };
   socket.onclose = function () {
-    if (!opened) self.say("The live mode is not served here.", true);
-    else if (self.running) self.say("The server closed the session.", true);
+    if (self.running) self.say(
+      opened ? "The server closed the session." : "The live mode is not served here.", true);
     self.end();
   };
 };
 
 Session.prototype.feed = function () {
   var self = this;
-  if (this.hasVideo) this.timer = setInterval(function () { self.sendFrame(); }, FRAME_MS);
+  this.timer = setInterval(function () {
+    // Nobody is filmed behind another tab of the page.
+    if (self.stage.offsetParent === null) self.stop();
+    else if (self.hasVideo) self.sendFrame();
+  }, FRAME_MS);
   if (!this.blocks) return;
   var start = null, count = 0;
   this.blocks.port.onmessage = function (event) {
     var samples = event.data, length = samples.length / self.rate;
     var expected = self.now() - length;
+    if (expected < 0) return; // from before the session, kept while the socket opened
     if (start === null || Math.abs(start + count / self.rate - expected) > 0.5) {
-      start = Math.max(0, expected);
+      start = expected;
       count = 0;
     }
     self.send("A", start + count / self.rate, samples.buffer);
@@ -149,12 +164,13 @@ Session.prototype.sendFrame = function () {
   var canvas = this.grabber || (this.grabber = document.createElement("canvas"));
   canvas.width = Math.round(width * scale);
   canvas.height = Math.round(height * scale);
+  var taken = this.now(), run = this.run;
   canvas.getContext("2d", { alpha: false }).drawImage(this.video, 0, 0, canvas.width, canvas.height);
-  var taken = this.now();
   canvas.toBlob(async function (blob) {
-    if (!blob || !self.running) return;
+    var content = blob && (await blob.arrayBuffer());
+    if (!content || !self.running || self.run !== run) return;
     self.sent.push(taken);
-    self.send("V", taken, await blob.arrayBuffer());
+    self.send("V", taken, content);
   }, "image/jpeg", JPEG_QUALITY);
 };
 
@@ -217,18 +233,24 @@ Session.prototype.showEnd = function (end) {
 };
 
 Session.prototype.stop = function () {
-  if (this.socket && this.socket.readyState === WebSocket.OPEN) {
-    this.socket.send("stop");
-    this.say("Stopping…");
-  }
   this.running = false;
   this.closeMedia();
-  if (!this.socket) this.end();
+  if (!this.socket) {
+    if (this.run) this.say("");
+    this.end();
+  } else if (this.socket.readyState === WebSocket.OPEN) {
+    this.socket.send("stop");
+    this.say("Stopping…");
+    this.button.disabled = true; // until the server has summed up
+  } else if (this.socket.readyState === WebSocket.CONNECTING) {
+    this.say("");
+    this.socket.close();
+  }
 };
 
 Session.prototype.closeMedia = function () {
   clearInterval(this.timer);
-  if (this.media) this.media.getTracks().forEach(function (track) { track.stop(); });
+  if (this.media) closeTracks(this.media);
   if (this.audio && this.audio.state !== "closed") this.audio.close();
   this.media = this.audio = this.blocks = null;
   this.video.srcObject = null;
@@ -236,12 +258,14 @@ Session.prototype.closeMedia = function () {
 };
 
 Session.prototype.end = function () {
+  this.run = null;
   this.running = false;
   this.closeMedia();
   if (this.socket) this.socket.close();
   this.socket = null;
   this.current = null;
   this.latency.textContent = "";
+  this.button.disabled = false;
   this.button.textContent = "Start camera and microphone";
 };
 

@@ -26,6 +26,10 @@ async function openMedia() {
   return navigator.mediaDevices.getUserMedia({ audio: audio });
 }
 
+function closeTracks(media) {
+  media.getTracks().forEach(function (track) { track.stop(); });
+}
+
 function explain(error) {
   if (error.message === "insecure")
     return "Browsers give camera and microphone to pages at https:// or localhost only.";
