@@ -1,0 +1,73 @@
+"""A camera and a microphone that Chromium plays from files."""
+
+from __future__ import annotations
+
+import wave
+from pathlib import Path
+
+import av
+import numpy as np
+from PIL import Image
+
+from facevoice.media import read_audio
+from facevoice.types import SAMPLE_RATE_HZ
+from portraits import make_portrait
+
+SPEECH = Path(__file__).parents[1] / "examples" / "smile_sad_voice.mp4"
+SIZE_PX = (640, 480)
+_FPS = 30
+
+
+def make_devices(folder: Path) -> tuple[Path, Path]:
+    """A camera that shows the portrait, a microphone that hears the speech of a sample clip."""
+    camera, microphone = folder / "camera.mjpeg", folder / "microphone.wav"
+    write_camera(camera, portrait_4_to_3())
+    write_microphone(microphone, SPEECH)
+    return camera, microphone
+
+
+def file_devices(devices: tuple[Path, Path]) -> tuple[str, ...]:
+    """Chromium's arguments for these files as its only devices, played again and again.
+
+    Pages get them if their context has the permissions "camera" and "microphone".
+    """
+    camera, microphone = devices
+    return (
+        "--use-fake-device-for-media-stream",
+        f"--use-file-for-fake-video-capture={camera}",
+        f"--use-file-for-fake-audio-capture={microphone}",
+        "--autoplay-policy=no-user-gesture-required",
+    )
+
+
+def portrait_4_to_3() -> np.ndarray:
+    """The portrait as uint8 (480, 640, 3), bands beside it."""
+    width, height = SIZE_PX
+    picture = np.full((height, width, 3), 90, np.uint8)
+    left = (width - height) // 2
+    square = Image.fromarray(make_portrait()).resize((height, height))
+    picture[:, left : left + height] = np.asarray(square)
+    return picture
+
+
+def write_camera(path: Path, picture: np.ndarray) -> None:
+    """One second of a still picture as MJPEG."""
+    with av.open(str(path), "w", format="mjpeg") as container:
+        stream = container.add_stream("mjpeg", rate=_FPS)
+        stream.height, stream.width = picture.shape[:2]
+        stream.pix_fmt = "yuvj420p"
+        frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+        for k in range(_FPS):
+            frame.pts = k
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def write_microphone(path: Path, clip: Path) -> None:
+    """The sound of a clip as 16-bit WAV."""
+    samples = np.concatenate([block.samples for block in read_audio(clip)])
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SAMPLE_RATE_HZ)
+        file.writeframes((samples.clip(-1, 1) * 32767).astype("<i2").tobytes())
