@@ -59,7 +59,7 @@ def web(
         typer.Option(
             "--keep-minutes",
             min=1.0,
-            help="Uploads and results are deleted when their user leaves, at the latest after this.",
+            help="Uploads and results go when their user leaves, at the latest after this.",
         ),
     ] = 60.0,
     at_once: Annotated[

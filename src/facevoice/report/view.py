@@ -78,6 +78,25 @@ def to_view(report: Report, trace: Trace | None = None) -> dict[str, Any]:
         "version": report.facevoice_version,
         "duration_s": _seconds(duration_s),
         "models": {role: model.name for role, model in sorted(report.models.items())},
+        **_words(report),
+        "thresholds": None
+        if thresholds is None
+        else {
+            "conflict_above": _thousandths(thresholds.conflict_above),
+            "match_below": _thousandths(thresholds.match_below),
+        },
+        "window_fields": list(WINDOW_FIELDS),
+        "windows": [window_view(w, s) for w, s in zip(report.windows, spans, strict=True)],
+        "summary": None
+        if report.summary is None
+        else window_view(report.summary, (0.0, duration_s)),
+        "trace": None if trace is None else trace_view(trace),
+    }
+
+
+def _words(report: Report) -> dict[str, Any]:
+    """What colours and numbers stand for, and how often each outcome came."""
+    return {
         "emotions": [
             {"name": e.value, "color": EMOTION_COLORS[e], "ink": ink_on(EMOTION_COLORS[e])}
             for e in EMOTIONS
@@ -95,18 +114,6 @@ def to_view(report: Report, trace: Trace | None = None) -> dict[str, Any]:
         "reasons": [
             {"name": r.value, "words": REASON_WORDS[r], "about": _ABOUT.get(r)} for r in Reason
         ],
-        "thresholds": None
-        if thresholds is None
-        else {
-            "conflict_above": _thousandths(thresholds.conflict_above),
-            "match_below": _thousandths(thresholds.match_below),
-        },
-        "window_fields": list(WINDOW_FIELDS),
-        "windows": [window_view(w, s) for w, s in zip(report.windows, spans, strict=True)],
-        "summary": None
-        if report.summary is None
-        else window_view(report.summary, (0.0, duration_s)),
-        "trace": None if trace is None else trace_view(trace),
     }
 
 

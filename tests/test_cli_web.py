@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from facevoice import cli, web
+from facevoice.cli_web import parse_auth
+from facevoice.errors import ConfigError
+from facevoice.pipeline import Analyzer
+from facevoice.web import WebOptions
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What `launch_app` was given, in place of a server that never ends."""
+    seen: dict[str, Any] = {}
+
+    def launch(analyzer: Analyzer, options: WebOptions, **more: Any) -> None:
+        seen.update(analyzer=analyzer, options=options, **more)
+
+    monkeypatch.setattr(web, "launch_app", launch)
+    return seen
+
+
+def run(*arguments: object, code: int = 0) -> str:
+    result = CliRunner().invoke(cli.app, ["web", *map(str, arguments)])
+    assert result.exit_code == code, result.output
+    return " ".join(result.output.split())
+
+
+def test_options_reach_the_page(launched: dict[str, Any]) -> None:
+    run(
+        *("--samples", EXAMPLES, "--port", 7999, "--max-size", 7, "--max-minutes", 2),
+        *("--keep-minutes", 5, "--at-once", 2, "--waiting", 3, "--live", 1, "--auth", "anna:a:b"),
+    )
+    assert launched["options"] == WebOptions(
+        samples=EXAMPLES,
+        max_size_mb=7,
+        max_length_s=120,
+        keep_s=300,
+        num_at_once=2,
+        max_waiting=3,
+        max_live=1,
+    )
+    assert launched["server_name"] == "127.0.0.1"
+    assert launched["server_port"] == 7999
+    assert launched["auth"] == [("anna", "a:b")]
+    assert launched["share"] is False
+    assert isinstance(launched["analyzer"], Analyzer)
+
+
+def test_users_may_come_from_the_environment(
+    launched: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACEVOICE_WEB_AUTH", "anna:one ben:two")
+    run()
+    assert launched["auth"] == [("anna", "one"), ("ben", "two")]
+
+
+def test_an_open_door_is_told(launched: dict[str, Any]) -> None:
+    assert "Anybody who reaches 0.0.0.0:7860" in run("--host", "0.0.0.0")  # noqa: S104
+    assert "Anybody" not in run()
+
+
+@pytest.mark.parametrize("text", ["anna", ":secret", "anna:"])
+def test_half_a_login_is_refused_and_not_repeated(text: str) -> None:
+    with pytest.raises(ConfigError, match="USER:PASSWORD") as caught:
+        parse_auth([text])
+    assert "secret" not in str(caught.value)
+
+
+def test_wrong_usage(launched: dict[str, Any], tmp_path: Path) -> None:
+    assert "is no folder" in run("--samples", tmp_path / "none", code=2)
+    assert "no-model" in run("--checkpoint", tmp_path / "no-model", code=1)
+    assert launched == {}
+
+
+def test_a_folder_without_clips(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    assert "holds no clip" in run("--samples", tmp_path, code=2)
+
+
+def test_a_port_that_is_taken() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert f"127.0.0.1:{port} can't be used" in run("--port", port, code=1)
