@@ -4,10 +4,9 @@
 
 The clip of `analyze_vs_decode.py`, scaled to `--height`, is read by the package's own readers, but
 frames and sound (in blocks of 0.1 s) are held back until the moment at which a camera would give
-them. From there on it is the package's pipeline: tracking, voice activity, windows, networks, in
-overlapping threads. Prints the median, the 95th percentile and the worst of the latency: from the
-end of a window in media time to its prediction, waiting for the frame that shows that the window is
-over included.
+them. From there on it is `Analyzer.follow`, as in the web app's live mode. Prints the median, the
+95th percentile and the worst of the latency: from the end of a window in media time to its
+prediction, waiting for the frame that shows that the window is over included.
 """
 
 from __future__ import annotations
@@ -26,12 +25,9 @@ from analyze_vs_decode import make_video
 from facevoice.config import AnalyzerConfig, WindowConfig
 from facevoice.media import probe, read_audio, read_frames, regular_times
 from facevoice.overlap import draw_ahead
-from facevoice.perception.detect import create_detector
-from facevoice.perception.speech import read_speech
-from facevoice.perception.track import track_faces
-from facevoice.perception.windows import cut_windows
 from facevoice.pipeline import Analyzer
-from facevoice.types import SAMPLE_RATE_HZ, Window
+from facevoice.results import Prediction
+from facevoice.types import SAMPLE_RATE_HZ
 from figures import keep
 from long_videos import repeat_video
 from scaling import scale_video
@@ -47,12 +43,9 @@ def live(items: Iterable[T], due_s: Callable[[T], float], began_s: float) -> Ite
         yield item
 
 
-def live_windows(path: Path, config: AnalyzerConfig, began_s: float) -> Iterator[Window]:
-    """The windows of a file as if it were filmed just now."""
-    info, faces = probe(path), config.faces
-    detector = create_detector(
-        faces.detector, min_face_px=faces.min_face_px, min_score=faces.min_score
-    )
+def follow_live(analyzer: Analyzer, path: Path, began_s: float) -> Iterator[Prediction]:
+    """The predictions of a file as if it were filmed just now."""
+    info, faces = probe(path), analyzer.config.faces
     times = regular_times(info.duration_s, faces.sample_rate_hz)
     frames = read_frames(path, times, tolerance_s=0.1, max_side_px=faces.max_side_px)
     blocks = read_audio(path, block_s=BLOCK_S)
@@ -60,14 +53,7 @@ def live_windows(path: Path, config: AnalyzerConfig, began_s: float) -> Iterator
     heard = live(
         draw_ahead(blocks, 4), lambda b: b.start_s + len(b.samples) / SAMPLE_RATE_HZ, began_s
     )
-    return cut_windows(
-        info.duration_s,
-        draw_ahead(track_faces(seen, detector, faces), 8),
-        draw_ahead(read_speech(heard), 64),
-        config.windows,
-        faces,
-        config.speech,
-    )
+    return analyzer.follow(seen, heard, info.duration_s)
 
 
 def measure(path: Path, config: AnalyzerConfig) -> list[float]:
@@ -76,11 +62,11 @@ def measure(path: Path, config: AnalyzerConfig) -> list[float]:
     for prediction in analyzer.stream(path):
         if prediction.end_s > 6:
             break  # networks have run once
-    latencies = []
     began_s = time.monotonic() + 0.5
-    for window in live_windows(path, config, began_s):
-        analyzer.predict(window)
-        latencies.append(time.monotonic() - began_s - window.end_s)
+    latencies = [
+        time.monotonic() - began_s - prediction.end_s
+        for prediction in follow_live(analyzer, path, began_s)
+    ]
     return latencies[1:]
 
 
