@@ -1,0 +1,269 @@
+"""Makes the pictures in docs/pictures: the real app and pages in a real Chromium.
+
+    python docs/make_pictures.py                     # all of them
+    python docs/make_pictures.py --only page-start   # one, or several
+
+Needs the parts `web`, `plot` and `dev`, and Chromium. Before pictures are kept, look at them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import socket
+import tempfile
+import wave
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Final
+
+import av
+import numpy as np
+from invented_report import invent_report
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from facevoice.media import read_audio
+from facevoice.pipeline import Analyzer
+from facevoice.render import render_video
+from facevoice.report.html import to_html
+from facevoice.trace import TraceRecorder
+from facevoice.types import SAMPLE_RATE_HZ
+from facevoice.web import WebOptions, launch_app
+
+ROOT = Path(__file__).parents[1]
+OUT = ROOT / "docs" / "pictures"
+SAMPLES = ROOT / "examples"
+SAMPLE = SAMPLES / "smile_sad_voice.mp4"
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+SIZES: Final[dict[str, dict[str, Any]]] = {
+    "desktop": {"viewport": {"width": 1280, "height": 800}},
+    "phone": {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 1.5},
+}
+CAMERA_PX: Final = (640, 480)
+NUM_COLOURS: Final = 128
+PATIENCE_MS: Final = 90_000
+LIVE_FOR_MS: Final = 16_000
+
+
+class Studio:
+    """The server, the browser and a folder for what comes and goes."""
+
+    def __init__(self, browser: Browser, url: str, folder: Path) -> None:
+        self.browser = browser
+        self.url = url
+        self.folder = folder
+
+    @contextmanager
+    def page(self, size: str, url: str) -> Iterator[Page]:
+        """A page of the size, loaded."""
+        context = self.browser.new_context(**SIZES[size], permissions=["camera", "microphone"])
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        page.goto(url)
+        try:
+            yield page
+        finally:
+            context.close()
+
+    @contextmanager
+    def app(self, size: str) -> Iterator[Page]:
+        """The app, ready for use."""
+        with self.page(size, self.url) as page:
+            page.get_by_text("Intended use.").wait_for()
+            page.get_by_text("smile sad voice").wait_for()
+            page.wait_for_timeout(800)
+            yield page
+
+
+def main() -> None:
+    """Make the pictures that are asked for."""
+    parser = argparse.ArgumentParser(description="Make the pictures in docs/pictures.")
+    parser.add_argument("--only", action="append", choices=PICTURES, metavar="NAME", default=[])
+    parser.add_argument("--out", type=Path, default=OUT)
+    args = parser.parse_args()
+    args.out.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, open_studio(Path(folder)) as studio:
+        for name in args.only or PICTURES:
+            for suffix, png in PICTURES[name](studio):
+                keep(png, args.out / f"{name}{suffix}.png")
+
+
+@contextmanager
+def open_studio(folder: Path) -> Iterator[Studio]:
+    """Serve the app on a free port and open Chromium, whose camera plays the sample."""
+    os.environ["GRADIO_TEMP_DIR"] = str(folder / "uploads")
+    camera, microphone = folder / "camera.mjpeg", folder / "microphone.wav"
+    write_camera(camera, SAMPLE)
+    write_microphone(microphone, SAMPLE)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = WebOptions(samples=SAMPLES)
+    app = launch_app(
+        Analyzer(), options, wait=False, server_name="127.0.0.1", server_port=port, quiet=True
+    )
+    try:
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(
+                executable_path=next(p for n in CHROMIUM_NAMES if (p := shutil.which(n))),
+                args=[
+                    "--no-sandbox",
+                    "--use-fake-device-for-media-stream",
+                    f"--use-file-for-fake-video-capture={camera}",
+                    f"--use-file-for-fake-audio-capture={microphone}",
+                ],
+            )
+            yield Studio(browser, f"http://127.0.0.1:{port}/", folder)
+            browser.close()
+    finally:
+        app.close()
+
+
+def write_camera(path: Path, clip: Path) -> None:
+    """The pictures of a clip for Chromium's camera, at 4 to 3 with bands beside them."""
+    width, height = CAMERA_PX
+    with av.open(str(clip)) as source, av.open(str(path), "w", format="mjpeg") as target:
+        stream = target.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuvj420p"
+        for k, frame in enumerate(source.decode(video=0)):
+            scale = min(width / frame.width, height / frame.height)
+            inside = frame.to_image().resize((round(frame.width * scale), round(frame.height * scale)))
+            picture = Image.new("RGB", CAMERA_PX, (32, 36, 40))
+            picture.paste(inside, ((width - inside.width) // 2, (height - inside.height) // 2))
+            made = av.VideoFrame.from_image(picture)
+            made.pts = k
+            target.mux(stream.encode(made))
+        target.mux(stream.encode())
+
+
+def write_microphone(path: Path, clip: Path) -> None:
+    """The sound of a clip for Chromium's microphone."""
+    samples = np.concatenate([block.samples for block in read_audio(clip)])
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SAMPLE_RATE_HZ)
+        file.writeframes((samples.clip(-1, 1) * 32767).astype("<i2").tobytes())
+
+
+Shots = Iterator[tuple[str, bytes]]
+
+
+def shoot_start(studio: Studio) -> Shots:
+    """The page as it opens."""
+    for size in SIZES:
+        with studio.app(size) as page:
+            yield f"-{size}", page.screenshot(full_page=True)
+
+
+def shoot_result(studio: Studio) -> Shots:
+    """The page after an analysis, in the middle of the clip."""
+    for size in SIZES:
+        with studio.app(size) as page:
+            page.get_by_text("smile sad voice").click()
+            page.wait_for_selector("#fvw-clip video")
+            page.click("#fvw-start")
+            page.wait_for_selector(".fvw-result .fv-root")
+            page.wait_for_function("document.querySelector('.fvw-stage video').readyState >= 2")
+            page.locator(".fvw-result [role=slider]").press("ArrowRight")
+            page.evaluate("document.activeElement.blur()")
+            page.evaluate("scrollTo(0, 0)")
+            page.wait_for_timeout(1500)
+            yield f"-{size}", page.screenshot(full_page=True)
+
+
+def shoot_live(studio: Studio) -> Shots:
+    """The live mode, its camera and microphone playing the sample."""
+    for size in SIZES:
+        with studio.app(size) as page:
+            page.get_by_role("tab", name="Live").click()
+            page.click(".fvw-live button")
+            page.wait_for_selector(".fvw-bars")
+            page.wait_for_timeout(LIVE_FOR_MS)
+            page.mouse.move(2, 2)
+            page.evaluate("scrollTo(0, 0)")
+            yield f"-{size}", page.screenshot(full_page=True)
+
+
+def shoot_report(studio: Studio) -> Shots:
+    """The page of a report with conflicts and gaps; the report is invented and says so."""
+    file = studio.folder / "report.html"
+    report, trace = invent_report()
+    file.write_text(to_html(report, trace), encoding="utf-8")
+    for size in SIZES:
+        with studio.page(size, file.as_uri()) as page:
+            area = page.locator("[role=slider]")
+            box = area.bounding_box()
+            if box is None:
+                raise RuntimeError("the page has no timeline")
+            area.click(position={"x": box["width"] * 0.24, "y": 90})
+            page.evaluate("document.activeElement.blur()")
+            page.mouse.move(2, 2)
+            page.wait_for_timeout(500)
+            yield f"-{size}", page.screenshot(full_page=True)
+
+
+def shoot_render(studio: Studio) -> Shots:
+    """A picture of the annotated video."""
+    file, recorder = studio.folder / "film.mp4", TraceRecorder()
+    report = Analyzer().analyze(SAMPLE, on_read=recorder.add)
+    render_video(report, recorder.finish(), file)
+    with av.open(str(file)) as film:
+        for frame in film.decode(video=0):
+            if frame.time >= 3:
+                yield "", to_png(frame.to_image())
+                return
+
+
+def shoot_plot(studio: Studio) -> Shots:
+    """What `Report.plot` draws of the invented report."""
+    report, trace = invent_report()
+    file = studio.folder / "plot.png"
+    report.plot(trace=trace).savefig(file, dpi=110)
+    yield "", file.read_bytes()
+
+
+PICTURES: Final[dict[str, Callable[[Studio], Shots]]] = {
+    "page-start": shoot_start,
+    "page-result": shoot_result,
+    "page-live": shoot_live,
+    "report": shoot_report,
+    "render": shoot_render,
+    "plot": shoot_plot,
+}
+
+
+def to_png(picture: Image.Image) -> bytes:
+    """The picture as a file."""
+    file = BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()
+
+
+def with_few_colours(picture: Image.Image) -> Image.Image:
+    """The commonest colours as they are, for areas and text, and a mixture for all others."""
+    pixels = np.asarray(picture).reshape(-1, 3)
+    colours, places, counts = np.unique(pixels, axis=0, return_inverse=True, return_counts=True)
+    common = colours[np.argsort(-counts)[: NUM_COLOURS // 2]]
+    mixed = picture.quantize(NUM_COLOURS // 2, kmeans=1).getpalette() or []
+    palette = np.concatenate([common, np.array(mixed, np.uint8).reshape(-1, 3)])
+    distances = [((colours.astype(np.int32) - c) ** 2).sum(axis=1) for c in palette.astype(int)]
+    nearest = np.argmin(distances, axis=0).astype(np.uint8)[places.ravel()]
+    few = Image.fromarray(nearest.reshape(picture.height, picture.width), "P")
+    few.putpalette(palette.tobytes())
+    return few
+
+
+def keep(png: bytes, path: Path) -> None:
+    """Write a picture with few colours, so that it stays small."""
+    picture = Image.open(BytesIO(png)).convert("RGB")
+    with_few_colours(picture).save(path, optimize=True)
+    print(f"{path.name}: {picture.width} × {picture.height}, {path.stat().st_size // 1000} kB")
+
+
+if __name__ == "__main__":
+    main()
