@@ -12,6 +12,7 @@ import argparse
 import os
 import shutil
 import socket
+import sys
 import tempfile
 import wave
 from collections.abc import Callable, Iterator
@@ -131,7 +132,9 @@ def write_camera(path: Path, clip: Path) -> None:
         stream.width, stream.height, stream.pix_fmt = width, height, "yuvj420p"
         for k, frame in enumerate(source.decode(video=0)):
             scale = min(width / frame.width, height / frame.height)
-            inside = frame.to_image().resize((round(frame.width * scale), round(frame.height * scale)))
+            inside = frame.to_image().resize(
+                (round(frame.width * scale), round(frame.height * scale))
+            )
             picture = Image.new("RGB", CAMERA_PX, (32, 36, 40))
             picture.paste(inside, ((width - inside.width) // 2, (height - inside.height) // 2))
             made = av.VideoFrame.from_image(picture)
@@ -262,7 +265,8 @@ def keep(png: bytes, path: Path) -> None:
     """Write a picture with few colours, so that it stays small."""
     picture = Image.open(BytesIO(png)).convert("RGB")
     with_few_colours(picture).save(path, optimize=True)
-    print(f"{path.name}: {picture.width} × {picture.height}, {path.stat().st_size // 1000} kB")
+    size = f"{picture.width} × {picture.height}, {path.stat().st_size // 1000} kB"
+    sys.stdout.write(f"{path.name}: {size}\n")
 
 
 if __name__ == "__main__":

@@ -66,8 +66,8 @@ def build_app(
 def _add_clip_tab(analyzer: Analyzer, options: WebOptions, samples: list[Path]) -> _Clips:
     clips = _Clips(analyzer, options, samples)
     done = gr.State(None)
-    with gr.Row(equal_height=False):
-        with gr.Column(scale=3, min_width=320):
+    with gr.Column(elem_id="fvw-chooser") as chooser, gr.Row(equal_height=False):
+        with gr.Column(scale=3, min_width=300):
             clip = gr.Video(
                 label="Clip",
                 sources=["upload", "webcam"],
@@ -76,20 +76,22 @@ def _add_clip_tab(analyzer: Analyzer, options: WebOptions, samples: list[Path]) 
                 height=300,
                 elem_id="fvw-clip",
             )
+            if samples:
+                gr.Examples(
+                    [[str(path)] for path in samples],
+                    inputs=[clip],
+                    label="Samples",
+                    example_labels=[path.stem.replace("_", " ") for path in samples],
+                )
         with gr.Column(scale=2, min_width=280):
             gr.HTML(words.limits(options))
-            with gr.Row():
-                start = gr.Button("Analyse", variant="primary", elem_id="fvw-start")
-                stop = gr.Button("Stop", elem_id="fvw-stop", interactive=False)
-    if samples:
-        gr.Examples(
-            [[str(path)] for path in samples],
-            inputs=[clip],
-            label="Samples",
-            example_labels=[path.stem.replace("_", " ") for path in samples],
-        )
-    status = gr.HTML(elem_id="fvw-status")
-    with gr.Row(visible=False) as downloads:
+            start = gr.Button("Analyse", variant="primary", elem_id="fvw-start")
+    with gr.Row(elem_id="fvw-running"):
+        status = gr.HTML(elem_id="fvw-status")
+        stop = gr.Button("Stop", size="sm", elem_id="fvw-stop", visible=False)
+    with gr.Row(visible=False, elem_id="fvw-downloads") as downloads:
+        again = gr.Button("Another clip", size="sm", elem_id="fvw-again")
+        gr.HTML(words.downloads())
         buttons = [
             gr.DownloadButton(label, size="sm", elem_id=f"fvw-{name}")
             for name, label in zip(_FORMATS, ("JSON", "CSV", "Report (HTML)"), strict=True)
@@ -99,7 +101,7 @@ def _add_clip_tab(analyzer: Analyzer, options: WebOptions, samples: list[Path]) 
             "Annotated video (MP4)", size="sm", visible=False, elem_id="fvw-mp4"
         )
     result = gr.HTML(elem_id="fvw-result")
-    shown = [status, result, done, start, stop, downloads, draw, film, *buttons]
+    shown = [status, result, done, start, stop, chooser, downloads, draw, film, *buttons]
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     run = {"api_visibility": "private", "show_progress": "minimal"}
     at_once = {**private, "queue": False}
@@ -110,6 +112,7 @@ def _add_clip_tab(analyzer: Analyzer, options: WebOptions, samples: list[Path]) 
         clips.draw, [done], [status, start, stop, draw, film], **run
     )
     stop.click(clips.stop, None, [stop], **at_once)
+    again.click(clips.again, None, [clip, *shown], **at_once)
     clip.change(clips.chosen, [clip], None, **at_once)
     # For programs: a clip in, the report out; as text, since gradio's client would take the
     # report's own "path" for a file to fetch.
@@ -141,12 +144,16 @@ class _Clips:
     def begin(self, request: gr.Request) -> tuple[Any, ...]:
         """Show at once that something goes on, before its turn comes."""
         self._stops[_session(request)] = Event()
-        return words.waiting(), _off(), _on()
+        return words.waiting(), _off(), _offered()
 
     def stop(self, request: gr.Request) -> Any:
         """End what goes on; it says itself that it has stopped."""
         self._stopping(request).set()
         return _off()
+
+    def again(self) -> tuple[Any, ...]:
+        """Show what a clip is chosen with in place of the result."""
+        return (None, "", "", None, _on(), _unseen(), _seen(), *_nothing_to_download())
 
     def analyze(self, clip: str | None, request: gr.Request) -> Iterator[tuple[Any, ...]]:
         """Analyse the chosen clip: how far it is, then the report and its downloads."""
@@ -191,23 +198,23 @@ class _Clips:
     def draw(self, done: ClipResult | None, request: gr.Request) -> Iterator[tuple[Any, ...]]:
         """Make the annotated video."""
         if done is None:
-            yield words.problem("Analyse a clip first."), _on(), _off(), gr.skip(), gr.skip()
+            yield words.problem("Analyse a clip first."), _on(), _unseen(), gr.skip(), gr.skip()
             return
         stopping, folder = self._stopping(request), self._files.folder(_session(request))
         out = folder / f"{Path(done.report.path).stem}.facevoice.mp4"
         try:
             for state in draw_clip(done, out):
                 if isinstance(state, Done):
-                    yield "", _on(), _off(), gr.update(visible=False), _file(out)
+                    yield "", _on(), _unseen(), _unseen(), _file(out)
                 elif stopping.is_set():
-                    yield words.problem("Stopped."), _on(), _off(), gr.skip(), gr.skip()
+                    yield words.problem("Stopped."), _on(), _unseen(), gr.skip(), gr.skip()
                     return
                 else:
                     status = words.rendering(state, _length_s(done))
                     yield status, gr.skip(), gr.skip(), gr.skip(), gr.skip()
         except FacevoiceError as error:
             message = str(error).replace(done.report.path, Path(done.report.path).name)
-            yield words.problem(message), _on(), _off(), gr.skip(), gr.skip()
+            yield words.problem(message), _on(), _unseen(), gr.skip(), gr.skip()
 
     def _stopping(self, request: gr.Request) -> Event:
         return self._stops.setdefault(_session(request), Event())
@@ -232,23 +239,24 @@ class _Clips:
             words.result(report, done.trace, path),
             done,
             _on(),
-            _off(),
-            gr.update(visible=True),
+            _unseen(),
+            _unseen(),
+            _seen(),
             gr.update(visible=has_video, interactive=True),
             gr.update(visible=False, value=None),
             *files,
         )
 
     def _working(self, status: str) -> tuple[Any, ...]:
-        return (status, "", None, _off(), _on(), *_nothing_to_download())
+        return (status, "", None, _off(), _offered(), _seen(), *_nothing_to_download())
 
     def _failed(self, message: str) -> tuple[Any, ...]:
-        return (words.problem(message), "", None, _on(), _off(), *_nothing_to_download())
+        told = words.problem(message)
+        return (told, "", None, _on(), _unseen(), _seen(), *_nothing_to_download())
 
 
 def _nothing_to_download() -> tuple[Any, ...]:
-    hidden = gr.update(visible=False)
-    return (hidden, *(gr.skip() for _ in range(2 + len(_FORMATS))))
+    return (_unseen(), *(gr.skip() for _ in range(2 + len(_FORMATS))))
 
 
 def _session(request: gr.Request) -> str:
@@ -261,6 +269,18 @@ def _on() -> Any:
 
 def _off() -> Any:
     return gr.update(interactive=False)
+
+
+def _seen() -> Any:
+    return gr.update(visible=True)
+
+
+def _offered() -> Any:
+    return gr.update(visible=True, interactive=True)
+
+
+def _unseen() -> Any:
+    return gr.update(visible=False)
 
 
 def _file(path: Path) -> Any:

@@ -13,6 +13,20 @@ from facevoice.web.options import WebOptions
 # The visitor's own fonts: nothing is fetched from anywhere.
 _FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 _MONO_FONTS = ["ui-monospace", "Consolas", "monospace"]
+# The pages' blue; white on it reads well.
+_BLUE = gr.themes.Color(
+    c50="#EAF4FA",
+    c100="#D3E8F4",
+    c200="#A8D1E8",
+    c300="#73B4D9",
+    c400="#005C8F",
+    c500="#0072B2",
+    c600="#0072B2",
+    c700="#005C8F",
+    c800="#004A73",
+    c900="#003A5A",
+    c950="#002940",
+)
 
 
 def launch(
@@ -25,9 +39,7 @@ def launch(
         app_kwargs={"routes": routes},
         max_file_size=f"{options.max_size_mb}mb",
         allowed_paths=[] if options.samples is None else [str(options.samples)],
-        theme=gr.themes.Default(
-            primary_hue=gr.themes.colors.blue, font=_FONTS, font_mono=_MONO_FONTS
-        ),
+        theme=gr.themes.Default(primary_hue=_BLUE, font=_FONTS, font_mono=_MONO_FONTS),
         footer_links=[],
         ssr_mode=False,
         enable_monitoring=False,

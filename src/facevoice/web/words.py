@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -26,7 +27,7 @@ _LIVE_SCRIPTS = ("live_media.js", "live_panel.js", "live.js")
 def head() -> str:
     """Scripts and styles of the page; nothing of it is fetched from anywhere."""
     assets = resources.files("facevoice.web") / "assets"
-    styles = page_style() + (assets / "web.css").read_text("utf-8")
+    styles = _above_gradios(page_style() + (assets / "web.css").read_text("utf-8"))
     live = "\n".join((assets / name).read_text("utf-8") for name in _LIVE_SCRIPTS)
     scripts = (
         page_script(),
@@ -50,7 +51,7 @@ def limits(options: WebOptions) -> str:
     return (
         '<ol class="fvw-steps"><li>Choose a clip of one person who speaks, or record yourself.</li>'
         "<li>Press <b>Analyse</b>.</li>"
-        "<li>Click on the timeline: the video goes there.</li></ol>"
+        "<li>Click on the timeline of the result: the video goes there.</li></ol>"
         f'<p class="fvw-small">At most {options.max_size_mb} MB and '
         f"{_length(options.max_length_s)}. Only use clips of people who agreed to it. Clips are "
         "read on this server, sent nowhere else, and deleted when you choose another clip or "
@@ -60,18 +61,18 @@ def limits(options: WebOptions) -> str:
 
 def waiting() -> str:
     """While others have their turn."""
-    return '<div class="fvw-progress" role="status">Waiting for its turn…</div>'
+    return '<div class="fvw-progress">Waiting for its turn…</div>'
 
 
 def progress(state: ClipProgress | None) -> str:
     """How far the analysis is; None before its first window."""
     if state is None:
-        return '<div class="fvw-progress" role="status">Reading the clip…</div>'
+        return '<div class="fvw-progress">Reading the clip…</div>'
     share = state.done_s / state.duration_s
     speed = f"{state.done_s / state.spent_s:.1f} × real time" if state.spent_s > 0 else ""
     left_s = state.spent_s / max(state.done_s, 0.1) * (state.duration_s - state.done_s)
     return (
-        f'<div class="fvw-progress" role="status"><progress max="1" value="{share:.3f}">'
+        f'<div class="fvw-progress"><progress max="1" value="{share:.3f}">'
         f"</progress><p>{_clock(state.done_s)} of {_clock(state.duration_s)} · {speed} · about "
         f"{_length(max(1, left_s))} left</p>"
         f'<p class="fvw-small">{escape(_now(state))}</p></div>'
@@ -82,7 +83,7 @@ def rendering(done_s: float, duration_s: float) -> str:
     """How far the annotated video is."""
     share = min(1.0, done_s / max(duration_s, 0.1))
     return (
-        f'<div class="fvw-progress" role="status"><progress max="1" value="{share:.3f}">'
+        f'<div class="fvw-progress"><progress max="1" value="{share:.3f}">'
         f"</progress><p>Drawing the video: {_clock(done_s)} of {_clock(duration_s)}</p></div>"
     )
 
@@ -90,6 +91,11 @@ def rendering(done_s: float, duration_s: float) -> str:
 def problem(message: str) -> str:
     """What went wrong, and what to do."""
     return f'<div class="fvw-problem" role="alert">{escape(message)}</div>'
+
+
+def downloads() -> str:
+    """Stands before the buttons."""
+    return '<p class="fvw-small">Download</p>'
 
 
 def result(report: Report, trace: Trace, video: Path) -> str:
@@ -116,6 +122,11 @@ def live(ticket: str, options: WebOptions) -> str:
     }
     text = escape(json.dumps(settings), quote=True)
     return f'<div class="fvw-live" data-settings="{text}"></div>'
+
+
+def _above_gradios(styles: str) -> str:
+    # Gradio styles tables, buttons and text of its HTML by two classes and a tag: ours weigh more.
+    return re.sub(r"\.(fv-root|fvw-[a-z-]+)", r".\1.\1.\1", styles)
 
 
 def _now(state: ClipProgress) -> str:

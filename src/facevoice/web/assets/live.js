@@ -46,9 +46,10 @@ Session.prototype.build = function (place) {
     "Only film people who agreed to it."));
   this.panel = make("div", "fvw-live-panel");
   this.verdict = make("div", "fvw-verdict");
-  this.verdict.setAttribute("aria-live", "polite");
+  this.spoken = make("div", "fvw-hidden");
+  this.spoken.setAttribute("aria-live", "polite");
   this.channels = make("div", "fvw-channels");
-  this.panel.append(this.verdict, this.channels);
+  this.panel.append(this.verdict, this.spoken, this.channels);
   grid.append(left, this.panel);
   this.strip = make("canvas", "fvw-strip");
   this.strip.setAttribute("role", "img");

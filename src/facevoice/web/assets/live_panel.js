@@ -1,5 +1,5 @@
 // What the live mode shows: outcome, bars, boxes over the video, the last minute.
-var SHOWN_S = 60;
+var SHOWN_S = 60, SPEAK_EVERY_MS = 8000;
 
 function make(tag, className, text) {
   var node = document.createElement(tag);
@@ -8,7 +8,7 @@ function make(tag, className, text) {
   return node;
 }
 
-// Nodes are made once and then changed: bars glide, and readers hear only what is new.
+// Nodes are made once and then changed: bars glide.
 Session.prototype.showVerdict = function (view) {
   var outcome = this.settings.outcomes[view.outcome];
   var words = view.reasons.length ? view.reasons.join("; ") : outcome.words;
@@ -18,11 +18,22 @@ Session.prototype.showVerdict = function (view) {
     chip.style.background = outcome.color;
     chip.style.color = outcome.ink;
     this.verdict.replaceChildren(chip, " ", make("span", "fvw-verdict-words", words));
+    this.tell(outcome.name + ": " + words);
   }
   if (!this.bars) this.makeBars();
   var text = view.conflict === null ? "–" : Math.round(view.conflict / 10) + "%";
   this.conflict.textContent = "Probability of conflict: " + text;
   for (var channel in this.bars) this.fill(this.bars[channel], view[channel]);
+};
+
+// Screen readers hear what is new, but not each change of a second.
+Session.prototype.tell = function (text) {
+  var self = this, wait = (this.told || 0) + SPEAK_EVERY_MS - performance.now();
+  clearTimeout(this.telling);
+  this.telling = setTimeout(function () {
+    self.told = performance.now();
+    self.spoken.textContent = text;
+  }, Math.max(0, wait));
 };
 
 Session.prototype.makeBars = function () {
@@ -32,7 +43,7 @@ Session.prototype.makeBars = function () {
   this.channels.replaceChildren(this.conflict);
   Object.keys(titles).forEach(function (channel) {
     var box = make("section", "fvw-bars"), none = make("p", "fvw-small", "no answer");
-    box.append(make("h3", "", titles[channel]), none);
+    box.append(make("h2", "", titles[channel]), none);
     var rows = self.settings.emotions.map(function (emotion) {
       var row = make("div", "fvw-bar"), track = make("span", "fvw-bar-track");
       var fill = make("span", "fvw-bar-fill"), value = make("span", "fvw-bar-value");
@@ -88,7 +99,7 @@ Session.prototype.drawFaces = function (faces) {
 
 Session.prototype.drawStrip = function () {
   var canvas = this.strip, ratio = window.devicePixelRatio || 1;
-  var width = canvas.clientWidth || 600, height = 132, left = 62;
+  var width = canvas.clientWidth || 600, height = 132, left = 70;
   canvas.width = width * ratio;
   canvas.height = height * ratio;
   var pen = canvas.getContext("2d"), settings = this.settings;

@@ -2,55 +2,95 @@
 (function () {
   "use strict";
   var mounted = new WeakMap();
+  var voice = null; // what screen readers hear of what goes on: few words, now and then
+  var spoken = "";
+
+  function say(text) {
+    if (voice === null) {
+      voice = document.createElement("div");
+      voice.className = "fvw-hidden";
+      voice.setAttribute("role", "status");
+      document.body.appendChild(voice);
+    }
+    if (text !== spoken) voice.textContent = spoken = text;
+  }
+
+  function createStage(address) {
+    var stage = document.createElement("div");
+    stage.className = "fvw-stage";
+    var video = document.createElement("video");
+    video.controls = true;
+    video.playsInline = true;
+    video.preload = "metadata";
+    video.setAttribute("aria-label", "The clip");
+    video.addEventListener("error", function () {
+      var note = document.createElement("p");
+      note.className = "fvw-small";
+      note.textContent =
+        "This browser can't play the file. The timeline works; the annotated video plays everywhere.";
+      stage.replaceWith(note);
+    });
+    video.src = address;
+    stage.appendChild(video);
+    return { element: stage, video: video };
+  }
 
   function mountResult(place) {
     if (mounted.has(place)) return;
     var view = JSON.parse(place.dataset.view);
-    var video = null;
-    if (place.dataset.video && view.summary !== undefined) {
-      var stage = document.createElement("div");
-      stage.className = "fvw-stage";
-      video = document.createElement("video");
-      video.controls = true;
-      video.playsInline = true;
-      video.preload = "metadata";
-      video.addEventListener("error", function () {
-        var note = document.createElement("p");
-        note.className = "fvw-small";
-        note.textContent =
-          "This browser can't play the file. The timeline works; the annotated video plays everywhere.";
-        stage.replaceWith(note);
-      });
-      video.src = place.dataset.video;
-      stage.appendChild(video);
-      place.appendChild(stage);
-    }
+    var stage = place.dataset.video && view.summary ? createStage(place.dataset.video) : null;
     var body = document.createElement("div");
+    if (stage) place.appendChild(stage.element);
     place.appendChild(body);
-    mounted.set(place, window.facevoice.mount(body, view, { video: video, pickVideo: false }));
+    mounted.set(place, window.facevoice.mount(body, view, {
+      video: stage && stage.video, pickVideo: false,
+    }));
+    arrange(body, stage && stage.element);
+    say("The result is there. " + view.sentence);
+    // The button that was pressed is gone: keys go on from the result.
+    var title = body.querySelector(".fv-title");
+    title.tabIndex = -1;
+    title.focus();
+  }
+
+  // What is chosen first stands first; the notice already stands above: here it follows the result.
+  function arrange(body, stage) {
+    var notice = body.querySelector(".fv-notice"), footer = body.querySelector(".fv-footer");
+    if (stage) body.querySelector(".fv-header").after(stage);
+    if (notice && footer) footer.before(notice);
+  }
+
+  function showProgress(place) {
+    say(place.textContent.indexOf("Drawing") >= 0 ? "Drawing the video." : "The clip is being read.");
+  }
+
+  function each(node, selector, act) {
+    (node.matches(selector) ? [node] : Array.from(node.querySelectorAll(selector))).forEach(act);
   }
 
   function look(node) {
     if (node.nodeType !== 1) return;
-    var found = node.matches(".fvw-result") ? [node] : node.querySelectorAll(".fvw-result");
-    found.forEach(mountResult);
-    var live = node.matches(".fvw-live") ? [node] : node.querySelectorAll(".fvw-live");
-    live.forEach(function (place) { window.facevoiceLive.mount(place); });
+    each(node, ".fvw-result", mountResult);
+    each(node, ".fvw-progress", showProgress);
+    each(node, ".fvw-live", function (place) { window.facevoiceLive.mount(place); });
   }
 
   function forget(node) {
     if (node.nodeType !== 1) return;
-    var found = node.matches(".fvw-result") ? [node] : node.querySelectorAll(".fvw-result");
-    found.forEach(function (place) {
+    each(node, ".fvw-result", function (place) {
       var handle = mounted.get(place);
       if (handle) handle.destroy();
       mounted.delete(place);
     });
-    var live = node.matches(".fvw-live") ? [node] : node.querySelectorAll(".fvw-live");
-    live.forEach(function (place) { window.facevoiceLive.unmount(place); });
+    each(node, ".fvw-live", function (place) { window.facevoiceLive.unmount(place); });
   }
 
+  // Gradio follows the system into the dark; the reports' colours are made for white.
+  function stayLight() { document.body.classList.remove("dark"); }
+
   function begin() {
+    stayLight();
+    new MutationObserver(stayLight).observe(document.body, { attributeFilter: ["class"] });
     look(document.body);
     new MutationObserver(function (changes) {
       changes.forEach(function (change) {
