@@ -24,13 +24,14 @@ from typing import Any, Final
 import av
 import numpy as np
 from invented_report import invent_report
-from PIL import Image
+from PIL import Image, ImageColor
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from facevoice.media import read_audio
 from facevoice.pipeline import Analyzer
 from facevoice.render import render_video
 from facevoice.report.html import to_html
+from facevoice.report.look import EMOTION_COLORS, OUTCOME_COLORS
 from facevoice.trace import TraceRecorder
 from facevoice.types import SAMPLE_RATE_HZ
 from facevoice.web import WebOptions, launch_app
@@ -42,10 +43,13 @@ SAMPLE = SAMPLES / "smile_sad_voice.mp4"
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SIZES: Final[dict[str, dict[str, Any]]] = {
     "desktop": {"viewport": {"width": 1280, "height": 800}},
-    "phone": {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 1.5},
+    "phone": {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 1.25},
 }
 CAMERA_PX: Final = (640, 480)
 NUM_COLOURS: Final = 128
+OUR_COLOURS: Final = np.array(
+    [ImageColor.getrgb(c) for c in (*EMOTION_COLORS.values(), *OUTCOME_COLORS.values())], np.uint8
+)
 PATIENCE_MS: Final = 90_000
 LIVE_FOR_MS: Final = 16_000
 
@@ -248,12 +252,12 @@ def to_png(picture: Image.Image) -> bytes:
 
 
 def with_few_colours(picture: Image.Image) -> Image.Image:
-    """The commonest colours as they are, for areas and text, and a mixture for all others."""
+    """Our colours and the commonest as they are, and a mixture for all others."""
     pixels = np.asarray(picture).reshape(-1, 3)
     colours, places, counts = np.unique(pixels, axis=0, return_inverse=True, return_counts=True)
-    common = colours[np.argsort(-counts)[: NUM_COLOURS // 2]]
+    common = colours[np.argsort(-counts)[: NUM_COLOURS // 2 - len(OUR_COLOURS)]]
     mixed = picture.quantize(NUM_COLOURS // 2, kmeans=1).getpalette() or []
-    palette = np.concatenate([common, np.array(mixed, np.uint8).reshape(-1, 3)])
+    palette = np.concatenate([OUR_COLOURS, common, np.array(mixed, np.uint8).reshape(-1, 3)])
     distances = [((colours.astype(np.int32) - c) ** 2).sum(axis=1) for c in palette.astype(int)]
     nearest = np.argmin(distances, axis=0).astype(np.uint8)[places.ravel()]
     few = Image.fromarray(nearest.reshape(picture.height, picture.width), "P")
