@@ -180,7 +180,12 @@ def shoot_result(studio: Studio) -> Shots:
             page.evaluate("document.activeElement.blur()")
             page.evaluate("scrollTo(0, 0)")
             page.wait_for_timeout(1500)
-            yield f"-{size}", page.screenshot(full_page=True)
+            # Down to the details, which the pictures of the report show.
+            details = page.locator(".fv-detail").bounding_box()
+            if details is None:
+                raise RuntimeError("the page has no details")
+            clip = {"x": 0, "y": 0, **page.viewport_size, "height": details["y"] - 12}
+            yield f"-{size}", page.screenshot(full_page=True, clip=clip)
 
 
 def shoot_live(studio: Studio) -> Shots:
