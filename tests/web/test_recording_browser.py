@@ -30,7 +30,7 @@ def test_a_recording_is_read_like_an_upload(tmp_path: Path) -> None:
         clip.get_by_label("start recording").click()
         page.wait_for_timeout(4000)
         clip.get_by_text("Stop").click()
-        page.wait_for_selector("#fvw-clip video[src]")
+        page.wait_for_selector("#fvw-clip video[src*='sample.webm']")
         page.click("#fvw-start")
         page.wait_for_selector(".fvw-result .fv-root")
         with page.expect_download() as info:
