@@ -6,6 +6,7 @@ import csv
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import av
@@ -214,6 +215,32 @@ def test_two_users_at_once(browser: Browser, server: Server, make_clip: ClipMake
         for page, name in ((first, SAMPLE.name), (second, "other.mp4")):
             page.wait_for_selector(".fvw-result .fv-root")
             assert name in page.inner_text(".fvw-result")
+
+
+def test_more_than_may_wait_are_told(
+    browser: Browser, tmp_path: Path, make_clip: ClipMaker
+) -> None:
+    clip = portrait_clip(make_clip, "long.mp4", 58)
+    busy = ("busy", "503", "Response", "Failed to load")
+    with (
+        serve(Analyzer(), tmp_path / "uploads", WebOptions(max_waiting=1)) as server,
+        ExitStack() as stack,
+    ):
+        pages = [stack.enter_context(watched_page(browser, busy, **DESKTOP)) for _ in range(3)]
+        for page in pages:
+            open_page(page, server)
+            choose(page, clip)
+        for page in pages:
+            page.click("#fvw-start")
+            page.wait_for_selector("#fvw-status .fvw-progress, #fvw-status .fvw-problem")
+        assert told_problem(pages[2]).startswith("Too many are waiting")
+        expect(pages[2].locator("#fvw-start")).to_be_enabled()
+        pages[0].click("#fvw-stop")
+
+
+def test_names_that_mean_something_in_addresses(page: Page, make_clip: ClipMaker) -> None:
+    analyze(page, portrait_clip(make_clip, "a #1? 50% ü.mp4", 5))
+    page.wait_for_function("document.querySelector('.fvw-stage video').readyState >= 1")
 
 
 def test_uploads_and_results_go_with_their_user(

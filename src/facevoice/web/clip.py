@@ -37,6 +37,11 @@ class ClipResult:
     report: Report
     trace: Trace
 
+    @property
+    def duration_s(self) -> float:
+        """Length of the clip."""
+        return 0.0 if self.report.media is None else self.report.media.duration_s
+
 
 def analyze_clip(
     analyzer: Analyzer, path: Path, *, max_length_s: float

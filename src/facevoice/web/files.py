@@ -27,7 +27,7 @@ class SessionFiles:
 
     def keep_upload(self, session: str, path: Path) -> None:
         """Note that `session` uses an upload; its other uploads are released."""
-        ours = (path.name, path.stat().st_size) in self._samples
+        ours = not path.is_file() or (path.name, path.stat().st_size) in self._samples
         with self._lock:
             others = self._uploads.pop(session, set()) - {path}
             if not ours:

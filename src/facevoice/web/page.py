@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any, Final
+from uuid import uuid4
 
 import gradio as gr
 
@@ -105,12 +106,15 @@ def _add_clip_tab(analyzer: Analyzer, options: WebOptions, samples: list[Path]) 
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     run = {"api_visibility": "private", "show_progress": "minimal"}
     at_once = {**private, "queue": False}
-    start.click(clips.begin, None, [status, start, stop], **at_once).then(
+    begun = [status, start, stop]
+    analyzed = start.click(clips.begin, None, begun, **at_once).then(
         clips.analyze, [clip], shown, api_name="page_analyze", **run
     )
-    draw.click(clips.begin, None, [status, start, stop], **at_once).then(
+    drawn = draw.click(clips.begin, None, begun, **at_once).then(
         clips.draw, [done], [status, start, stop, draw, film], **run
     )
+    for event in (analyzed, drawn):
+        event.failure(clips.turned_away, None, begun, **at_once)
     stop.click(clips.stop, None, [stop], **at_once)
     again.click(clips.again, None, [clip, *shown], **at_once)
     clip.change(clips.chosen, [clip], None, **at_once)
@@ -138,13 +142,18 @@ class _Clips:
 
     def left(self, request: gr.Request) -> None:
         """End a user's work and delete the files."""
-        self._stopping(request).set()
+        self._stops.pop(_session(request), Event()).set()
         self._files.release(_session(request))
 
     def begin(self, request: gr.Request) -> tuple[Any, ...]:
         """Show at once that something goes on, before its turn comes."""
         self._stops[_session(request)] = Event()
         return words.waiting(), _off(), _offered()
+
+    def turned_away(self) -> tuple[Any, ...]:
+        """Say that the queue is full, or that something broke."""
+        told = "Too many are waiting, or the server failed. Try again in a few minutes."
+        return words.problem(told), _on(), _unseen()
 
     def stop(self, request: gr.Request) -> Any:
         """End what goes on; it says itself that it has stopped."""
@@ -184,13 +193,14 @@ class _Clips:
         """The report of a clip as JSON, for a program."""
         if not clip:
             raise gr.Error("Choose a clip first.")
-        path = Path(clip)
+        path, session = Path(clip), f"call-{uuid4().hex}"
+        self._files.keep_upload(session, path)
         try:
             *_, done = analyze_clip(self._analyzer, path, max_length_s=self._options.max_length_s)
         except FacevoiceError as error:
             raise gr.Error(str(error).replace(str(path), path.name)) from error
         finally:
-            path.unlink(missing_ok=True)
+            self._files.release(session)
         if not isinstance(done, Done):
             raise gr.Error("The analysis was stopped.")
         return to_json(replace(done.value.report, path=path.name))
@@ -210,7 +220,7 @@ class _Clips:
                     yield words.problem("Stopped."), _on(), _unseen(), gr.skip(), gr.skip()
                     return
                 else:
-                    status = words.rendering(state, _length_s(done))
+                    status = words.rendering(state, done.duration_s)
                     yield status, gr.skip(), gr.skip(), gr.skip(), gr.skip()
         except FacevoiceError as error:
             message = str(error).replace(done.report.path, Path(done.report.path).name)
@@ -285,7 +295,3 @@ def _unseen() -> Any:
 
 def _file(path: Path) -> Any:
     return gr.update(value=str(path), visible=True)
-
-
-def _length_s(done: ClipResult) -> float:
-    return 0.0 if done.report.media is None else done.report.media.duration_s

@@ -7,6 +7,7 @@ import re
 from html import escape
 from importlib import resources
 from pathlib import Path
+from urllib.parse import quote
 
 from facevoice.labels import Reason
 from facevoice.report.html import page_script, page_style
@@ -101,7 +102,7 @@ def downloads() -> str:
 def result(report: Report, trace: Trace, video: Path) -> str:
     """The report for `web.js` to mount, and the file that the page plays."""
     view = escape(json.dumps(to_view(report, trace), ensure_ascii=False), quote=True)
-    address = escape(f"{FILE_ADDRESS}{video}", quote=True)
+    address = escape(FILE_ADDRESS + quote(str(video)), quote=True)
     return f'<div class="fvw-result" data-view="{view}" data-video="{address}"></div>'
 
 
