@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +93,11 @@ def test_a_port_that_is_taken() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         assert f"127.0.0.1:{port} can't be used" in run("--port", port, code=1)
+
+
+def test_without_gradio_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("facevoice.web.page", "facevoice.web.serve"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        monkeypatch.delattr(web, name.rpartition(".")[2], raising=False)
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    assert "pip install 'facevoice[web]'" in run(code=2)
