@@ -6,10 +6,11 @@ python notebooks/make_notebook.py --check    exits 1 if it is not up to date
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
+
+from notebook_file import notebook_text, write_or_check
 
 TARGET: Final = Path(__file__).with_name("train_on_colab.ipynb")
 
@@ -197,39 +198,8 @@ CELLS: Final[tuple[tuple[str, str], ...]] = (
 
 def make_notebook() -> str:
     """The notebook as JSON."""
-    cells: list[dict[str, Any]] = []
-    for number, (kind, text) in enumerate(CELLS):
-        cell: dict[str, Any] = {
-            "cell_type": kind,
-            "id": f"cell-{number:02d}",
-            "metadata": {},
-            "source": text.splitlines(keepends=True),
-        }
-        if kind == "code":
-            cell |= {"execution_count": None, "outputs": []}
-        cells.append(cell)
-    notebook = {
-        "cells": cells,
-        "metadata": {
-            "accelerator": "GPU",
-            "colab": {"provenance": []},
-            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-            "language_info": {"name": "python"},
-        },
-        "nbformat": 4,
-        "nbformat_minor": 5,
-    }
-    return json.dumps(notebook, ensure_ascii=False, indent=1) + "\n"
-
-
-def main() -> int:
-    """Write the notebook, or compare it."""
-    text = make_notebook()
-    if "--check" in sys.argv[1:]:
-        return int(TARGET.read_text(encoding="utf-8") != text)
-    TARGET.write_text(text, encoding="utf-8", newline="\n")
-    return 0
+    return notebook_text(CELLS, accelerator="GPU", colab={"provenance": []})
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(TARGET, make_notebook()))
