@@ -96,7 +96,7 @@ def test_a_port_that_is_taken() -> None:
 
 
 def test_without_gradio_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("facevoice.web.page", "facevoice.web.serve"):
+    for name in ("facevoice.web.page", "facevoice.web.serve", "facevoice.web.updates"):
         monkeypatch.delitem(sys.modules, name, raising=False)
         monkeypatch.delattr(web, name.rpartition(".")[2], raising=False)
     monkeypatch.setitem(sys.modules, "gradio", None)

@@ -78,7 +78,7 @@ WITH_TORCH = {
 }
 
 # The page's own modules; `facevoice.web` imports them when a page is built.
-WITH_GRADIO = {"facevoice.web.page", "facevoice.web.serve"}
+WITH_GRADIO = {"facevoice.web.page", "facevoice.web.serve", "facevoice.web.updates"}
 
 IMPORT_ALL = f"""
 import importlib, pkgutil, facevoice

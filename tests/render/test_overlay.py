@@ -150,20 +150,24 @@ def test_layout_fits(width: int, height: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "box",
+    ("box", "visible"),
     [
-        (-0.2, -0.2, 0.3, 0.3),
-        (0.8, 0.8, 1.4, 1.4),
-        (0.0, 0.0, 1.0, 1.0),
-        (0.5, 0.5, 0.502, 0.504),
-        (0.5, 0.5, 0.5, 0.5),
-        (0.5, 0.5, 0.4, 0.4),
-        (2.0, 2.0, 3.0, 3.0),
+        ((-0.2, -0.2, 0.3, 0.3), True),
+        ((0.8, 0.8, 1.4, 1.4), True),
+        ((0.0, 0.0, 1.0, 1.0), True),
+        ((0.5, 0.5, 0.502, 0.504), True),
+        ((0.5, 0.5, 0.5, 0.5), False),
+        ((0.5, 0.5, 0.4, 0.4), False),
+        ((2.0, 2.0, 3.0, 3.0), False),
     ],
 )
-def test_boxes_at_the_border_and_tiny_ones(box: tuple[float, float, float, float]) -> None:
-    overlay = Overlay(report(*two_windows()), make_trace([1.0], box=box), 320, 240, 4.0)
-    drawn(overlay, 1.0, (320, 240))
+def test_boxes_at_the_border_and_tiny_ones(
+    box: tuple[float, float, float, float], visible: bool
+) -> None:
+    size = (320, 240)
+    overlay = Overlay(report(*two_windows()), make_trace([1.0], box=box), *size, 4.0)
+    bare = drawn(Overlay(report(*two_windows()), make_trace([]), *size, 4.0), 1.0, size)
+    assert (drawn(overlay, 1.0, size) != bare).any() == visible
 
 
 def test_label_stands_above_the_box_or_within() -> None:

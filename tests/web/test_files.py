@@ -53,21 +53,11 @@ def test_results_of_an_earlier_clip_go_with_the_next() -> None:
     assert not second.exists()
 
 
-def test_everything_goes_at_the_end(tmp_path: Path) -> None:
-    files = SessionFiles()
-    path = upload(tmp_path, "a.mp4")
-    files.keep_upload("anna", path)
-    folder = files.new_folder("ben")
-    files.release_all()
-    assert not path.exists()
-    assert not folder.exists()
-
-
 def test_leaving_without_files_is_harmless(tmp_path: Path) -> None:
     files = SessionFiles()
     files.release("nobody")
     assert files.folder("nobody").is_dir()
-    files.release_all()
+    files.release("nobody")
 
 
 def test_copies_of_samples_are_never_deleted(tmp_path: Path) -> None:

@@ -57,11 +57,6 @@ class SessionFiles:
             self._remove_folders(session)
             self._delete_unused(self._uploads.pop(session, set()))
 
-    def release_all(self) -> None:
-        """Delete what any session used."""
-        for session in [*self._uploads, *self._folders]:
-            self.release(session)
-
     def _remove_folders(self, session: str) -> None:
         for folder in self._folders.pop(session, []):
             shutil.rmtree(folder, ignore_errors=True)

@@ -23,6 +23,7 @@ from facevoice.web.clip import ClipResult, analyze_clip, draw_clip
 from facevoice.web.files import SessionFiles
 from facevoice.web.live import LiveDesk
 from facevoice.web.options import WebOptions
+from facevoice.web.updates import download, off, offered, on, seen, unseen
 
 logger = logging.getLogger(__name__)
 
@@ -67,26 +68,7 @@ def build_app(
 def _add_clip_tab(analyzer: Analyzer, options: WebOptions, samples: list[Path]) -> _Clips:
     clips = _Clips(analyzer, options, samples)
     done = gr.State(None)
-    with gr.Column(elem_id="fvw-chooser") as chooser, gr.Row(equal_height=False):
-        with gr.Column(scale=3, min_width=300):
-            clip = gr.Video(
-                label="Clip",
-                sources=["upload", "webcam"],
-                include_audio=True,
-                webcam_options=gr.WebcamOptions(mirror=False),
-                height=300,
-                elem_id="fvw-clip",
-            )
-            if samples:
-                gr.Examples(
-                    [[str(path)] for path in samples],
-                    inputs=[clip],
-                    label="Samples",
-                    example_labels=[path.stem.replace("_", " ") for path in samples],
-                )
-        with gr.Column(scale=2, min_width=280):
-            gr.HTML(words.limits(options))
-            start = gr.Button("Analyse", variant="primary", elem_id="fvw-start")
+    chooser, clip, start = _add_chooser(options, samples)
     with gr.Row(elem_id="fvw-running"):
         status = gr.HTML(elem_id="fvw-status")
         stop = gr.Button("Stop", size="sm", elem_id="fvw-stop", visible=False)
@@ -125,6 +107,30 @@ def _add_clip_tab(analyzer: Analyzer, options: WebOptions, samples: list[Path]) 
     return clips
 
 
+def _add_chooser(options: WebOptions, samples: list[Path]) -> tuple[gr.Column, gr.Video, gr.Button]:
+    with gr.Column(elem_id="fvw-chooser") as chooser, gr.Row(equal_height=False):
+        with gr.Column(scale=3, min_width=300):
+            clip = gr.Video(
+                label="Clip",
+                sources=["upload", "webcam"],
+                include_audio=True,
+                webcam_options=gr.WebcamOptions(mirror=False),
+                height=300,
+                elem_id="fvw-clip",
+            )
+            if samples:
+                gr.Examples(
+                    [[str(path)] for path in samples],
+                    inputs=[clip],
+                    label="Samples",
+                    example_labels=[path.stem.replace("_", " ") for path in samples],
+                )
+        with gr.Column(scale=2, min_width=280):
+            gr.HTML(words.limits(options))
+            start = gr.Button("Analyse", variant="primary", elem_id="fvw-start")
+    return chooser, clip, start
+
+
 class _Clips:
     """What the page's buttons do; the files of each user."""
 
@@ -148,21 +154,21 @@ class _Clips:
     def begin(self, request: gr.Request) -> tuple[Any, ...]:
         """Show at once that something goes on, before its turn comes."""
         self._stops[_session(request)] = Event()
-        return words.waiting(), _off(), _offered()
+        return words.waiting(), off(), offered()
 
     def turned_away(self) -> tuple[Any, ...]:
         """Say that the queue is full, or that something broke."""
         told = "Too many are waiting, or the server failed. Try again in a few minutes."
-        return words.problem(told), _on(), _unseen()
+        return words.problem(told), on(), unseen()
 
     def stop(self, request: gr.Request) -> Any:
         """End what goes on; it says itself that it has stopped."""
         self._stopping(request).set()
-        return _off()
+        return off()
 
     def again(self) -> tuple[Any, ...]:
         """Show what a clip is chosen with in place of the result."""
-        return (None, "", "", None, _on(), _unseen(), _seen(), *_nothing_to_download())
+        return (None, "", "", None, on(), unseen(), seen(), *_nothing_to_download())
 
     def analyze(self, clip: str | None, request: gr.Request) -> Iterator[tuple[Any, ...]]:
         """Analyse the chosen clip: how far it is, then the report and its downloads."""
@@ -208,23 +214,23 @@ class _Clips:
     def draw(self, done: ClipResult | None, request: gr.Request) -> Iterator[tuple[Any, ...]]:
         """Make the annotated video."""
         if done is None:
-            yield words.problem("Analyse a clip first."), _on(), _unseen(), gr.skip(), gr.skip()
+            yield words.problem("Analyse a clip first."), on(), unseen(), gr.skip(), gr.skip()
             return
         stopping, folder = self._stopping(request), self._files.folder(_session(request))
         out = folder / f"{Path(done.report.path).stem}.facevoice.mp4"
         try:
             for state in draw_clip(done, out):
                 if isinstance(state, Done):
-                    yield "", _on(), _unseen(), _unseen(), _file(out)
+                    yield "", on(), unseen(), unseen(), download(out)
                 elif stopping.is_set():
-                    yield words.problem("Stopped."), _on(), _unseen(), gr.skip(), gr.skip()
+                    yield words.problem("Stopped."), on(), unseen(), gr.skip(), gr.skip()
                     return
                 else:
                     status = words.rendering(state, done.duration_s)
                     yield status, gr.skip(), gr.skip(), gr.skip(), gr.skip()
         except FacevoiceError as error:
             message = str(error).replace(done.report.path, Path(done.report.path).name)
-            yield words.problem(message), _on(), _unseen(), gr.skip(), gr.skip()
+            yield words.problem(message), on(), unseen(), gr.skip(), gr.skip()
 
     def _stopping(self, request: gr.Request) -> Event:
         return self._stops.setdefault(_session(request), Event())
@@ -240,58 +246,34 @@ class _Clips:
         }
         files = []
         for name in _FORMATS:
-            file = folder / f"{path.stem}.{name}"
-            file.write_text(texts[name], encoding="utf-8", newline="")
-            files.append(_file(file))
+            written = folder / f"{path.stem}.{name}"
+            written.write_text(texts[name], encoding="utf-8", newline="")
+            files.append(download(written))
         has_video = done.report.media is not None and done.report.media.has_video
         return (
             "",
             words.result(report, done.trace, path),
             done,
-            _on(),
-            _unseen(),
-            _unseen(),
-            _seen(),
+            on(),
+            unseen(),
+            unseen(),
+            seen(),
             gr.update(visible=has_video, interactive=True),
             gr.update(visible=False, value=None),
             *files,
         )
 
     def _working(self, status: str) -> tuple[Any, ...]:
-        return (status, "", None, _off(), _offered(), _seen(), *_nothing_to_download())
+        return (status, "", None, off(), offered(), seen(), *_nothing_to_download())
 
     def _failed(self, message: str) -> tuple[Any, ...]:
         told = words.problem(message)
-        return (told, "", None, _on(), _unseen(), _seen(), *_nothing_to_download())
+        return (told, "", None, on(), unseen(), seen(), *_nothing_to_download())
 
 
 def _nothing_to_download() -> tuple[Any, ...]:
-    return (_unseen(), *(gr.skip() for _ in range(2 + len(_FORMATS))))
+    return (unseen(), *(gr.skip() for _ in range(2 + len(_FORMATS))))
 
 
 def _session(request: gr.Request) -> str:
     return request.session_hash or ""  # none where the page is called without a browser
-
-
-def _on() -> Any:
-    return gr.update(interactive=True)
-
-
-def _off() -> Any:
-    return gr.update(interactive=False)
-
-
-def _seen() -> Any:
-    return gr.update(visible=True)
-
-
-def _offered() -> Any:
-    return gr.update(visible=True, interactive=True)
-
-
-def _unseen() -> Any:
-    return gr.update(visible=False)
-
-
-def _file(path: Path) -> Any:
-    return gr.update(value=str(path), visible=True)
