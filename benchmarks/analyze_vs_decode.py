@@ -30,7 +30,7 @@ import av
 import numpy as np
 from PIL import Image
 
-from facevoice.pipeline import Analyzer
+from facevoice.analyzer import Analyzer
 
 SAMPLE = Path(__file__).parents[1] / "examples" / "smile_glad_voice.mp4"
 WIDTH_PX, HEIGHT_PX = 1280, 720

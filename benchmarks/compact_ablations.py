@@ -43,11 +43,11 @@ from recipes.fitting import (
 )
 from recipes.voice_data import ARCHIVES
 
-from facevoice.data.pairs import Pair, PairBin
+from facevoice.corpora.pairs import Pair, PairBin
 from facevoice.evaluation.bootstrap import cluster_bootstrap
 from facevoice.evaluation.metrics import auroc, uar
-from facevoice.models.compact import LinearHead
-from facevoice.types import DoubleArray
+from facevoice.models.heads import LinearHead
+from facevoice.records import DoubleArray
 
 LAST_BLOCK = slice(2048, 3072)
 CORPORA = ("ravdess", "javanese", "emodb")

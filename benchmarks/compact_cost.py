@@ -22,15 +22,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from analyze_vs_decode import make_video, measure, own_cpu_s
-from facevoice.config import AnalyzerConfig
-from facevoice.features.compact import CompactFace, CompactVoice
-from facevoice.media.audio import read_audio
-from facevoice.media.probe import probe
-from facevoice.media.video import read_frames, regular_times
-from facevoice.perception.detect import create_detector
-from facevoice.perception.reading import read_windows
-from facevoice.perception.speech import read_speech
-from facevoice.perception.track import track_faces
+from facevoice.backbones.compact import CompactFace, CompactVoice
+from facevoice.media.frames import read_frames, regular_times
+from facevoice.media.open import probe
+from facevoice.media.sound import read_audio
+from facevoice.people.detect import create_detector
+from facevoice.people.speech import read_speech
+from facevoice.people.track import track_faces
+from facevoice.perceive import read_windows
+from facevoice.settings import AnalyzerConfig
 
 
 def parts(path: Path) -> dict[str, tuple[Callable[[], object], float]]:

@@ -12,8 +12,8 @@ from recipes.fitting import Samples, fit_face_head, fit_voice_head, restrict
 
 from facevoice.evaluation.bootstrap import cluster_bootstrap
 from facevoice.evaluation.metrics import uar
-from facevoice.models.compact import LinearHead
-from facevoice.types import DoubleArray
+from facevoice.models.heads import LinearHead
+from facevoice.records import DoubleArray
 
 HeadFit = Callable[[Samples], LinearHead]
 

@@ -15,13 +15,10 @@ import sys
 import time
 from pathlib import Path
 
-from facevoice.data.gather import parse_place
+from facevoice.corpora.dubs import DubAudits, audit_dubs, dub_pairs, number_pairs, trace_pairs
+from facevoice.corpora.gather import parse_place
+from facevoice.corpora.prepare import pair_manifest, prepare_manifest
 from facevoice.evaluation.audits import AuditResult
-from facevoice.workbench.dub_audits import DubAudits, audit_dubs
-from facevoice.workbench.dubbing import dub_pairs, number_pairs
-from facevoice.workbench.pair_making import pair_manifest
-from facevoice.workbench.pair_traces import trace_pairs
-from facevoice.workbench.prepare import prepare_manifest
 
 
 def run_dub_audits(

@@ -22,7 +22,7 @@ import numpy as np
 
 from facevoice import Analyzer, AnalyzerConfig, Emotion, Prediction, Report
 from facevoice.batch import find_media
-from facevoice.config import FacesConfig
+from facevoice.settings import FacesConfig
 
 JAVANESE = dict(
     zip(

@@ -28,8 +28,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facevoice.features.store import FeatureStore
-from facevoice.features.store_keys import FeatureKey
+from facevoice.store import FeatureKey, FeatureStore
 
 SPACES = (("wav2vec2@rev", "mono16k-1", 1024), ("videomae@rev", "faces-1", 768))
 BATCH = 64
@@ -43,7 +42,7 @@ FORK = multiprocessing.get_context("fork")
 
 _OPEN = """
 import sys, time
-from facevoice.features.store import FeatureStore
+from facevoice.store import FeatureStore
 start = time.perf_counter()
 store = FeatureStore.open(sys.argv[1])
 opened_s = time.perf_counter() - start

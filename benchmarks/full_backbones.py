@@ -30,18 +30,17 @@ import numpy as np
 import torch
 import transformers
 
-from facevoice.config import AnalyzerConfig
-from facevoice.features.backbone import TokenBackbone, create_backbone
-from facevoice.features.export import export_backbone
-from facevoice.features.onnx_backbone import FP32_FILE, INT8_FILE
-from facevoice.features.pretrained import DEFAULT_BACKBONES, PRETRAINED
-from facevoice.labels import Modality
-from facevoice.media.probe import probe
-from facevoice.models.network import FusionNetwork, count_parameters
-from facevoice.models.network_config import FUSIONS, NetworkConfig
-from facevoice.perception.detect import create_detector
-from facevoice.perception.reading import read_windows
-from facevoice.types import FloatArray, Window
+from facevoice.backbones.export import export_backbone
+from facevoice.backbones.huggingface import DEFAULT_BACKBONES, PRETRAINED
+from facevoice.backbones.onnx import FP32_FILE, INT8_FILE
+from facevoice.backbones.spec import TokenBackbone, create_backbone
+from facevoice.media.open import probe
+from facevoice.models.checkpoint import FUSIONS, NetworkConfig
+from facevoice.models.fusion import FusionNetwork, count_parameters
+from facevoice.people.detect import create_detector
+from facevoice.perceive import read_windows
+from facevoice.records import FloatArray, Modality, Window
+from facevoice.settings import AnalyzerConfig
 
 # As published: MCG-NJU/videomae-base and jonatasgrosman/wav2vec2-large-xlsr-53-english.
 FACE_PREPROCESSOR = {

@@ -38,23 +38,20 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from analyze_vs_decode import DURATION_S, make_video, own_cpu_s
-from facevoice.config import AnalyzerConfig, WindowConfig
-from facevoice.labels import Modality
-from facevoice.media.probe import probe
-from facevoice.models.checkpoint_info import (
+from facevoice.analyzer import Analyzer
+from facevoice.media.open import probe
+from facevoice.models.checkpoint import (
     Calibration,
     CheckpointInfo,
     DataRecord,
+    NetworkConfig,
     PartRecord,
     TrainingRecord,
     UsedEmbeddings,
 )
-from facevoice.models.export_folder import is_export
-from facevoice.models.network_config import NetworkConfig
-from facevoice.pipeline import Analyzer
-from facevoice.results import Thresholds
-from facevoice.toml_settings import plain_settings
-from facevoice.version import VERSION
+from facevoice.models.model import is_export
+from facevoice.records import VERSION, Modality, Thresholds
+from facevoice.settings import AnalyzerConfig, WindowConfig, plain_settings
 from figures import keep, plain
 from long_videos import repeat_video
 from scaling import peak_mb
@@ -187,10 +184,10 @@ def write_fusion(folder: Path, backbones: dict[Modality, Path]) -> Made:
     """A checkpoint as training leaves it, but for its weights, which are those of the start."""
     import torch  # noqa: PLC0415
 
-    from facevoice.features.backbone import create_backbone  # noqa: PLC0415
-    from facevoice.features.extract import backbone_id  # noqa: PLC0415
-    from facevoice.models.checkpoint_folder import save_checkpoint  # noqa: PLC0415
-    from facevoice.models.network import FusionNetwork, count_parameters  # noqa: PLC0415
+    from facevoice.backbones.spec import create_backbone  # noqa: PLC0415
+    from facevoice.models.checkpoint import save_checkpoint  # noqa: PLC0415
+    from facevoice.models.fusion import FusionNetwork, count_parameters  # noqa: PLC0415
+    from facevoice.store import backbone_id  # noqa: PLC0415
 
     began_s = time.perf_counter()
     used = {}
@@ -234,8 +231,10 @@ def describe_fusion(
 
 def export(checkpoint: Path, out: Path, backbones: Sequence[Path], precision: str) -> Made:
     """`facevoice export CHECKPOINT --out OUT --int8 --backbone DIR --backbone DIR`."""
-    from facevoice.export.folder import export_model  # noqa: PLC0415
-    from facevoice.export.samples import make_samples  # noqa: PLC0415
+    from facevoice.models.export import (
+        export_model,
+        make_samples,
+    )
 
     began_s = time.perf_counter()
     names = [str(folder) for folder in backbones]

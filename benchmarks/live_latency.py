@@ -22,12 +22,12 @@ from typing import TypeVar
 import numpy as np
 
 from analyze_vs_decode import make_video
-from facevoice.config import AnalyzerConfig, WindowConfig
-from facevoice.media import probe, read_audio, read_frames, regular_times
-from facevoice.overlap import draw_ahead
-from facevoice.pipeline import Analyzer
-from facevoice.results import Prediction
-from facevoice.types import SAMPLE_RATE_HZ
+from facevoice.analyzer import Analyzer
+from facevoice.media import probe
+from facevoice.media import read_audio, read_frames, regular_times
+from facevoice.records import SAMPLE_RATE_HZ, Prediction
+from facevoice.settings import AnalyzerConfig, WindowConfig
+from facevoice.workers import draw_ahead
 from figures import keep
 from long_videos import repeat_video
 from scaling import scale_video

@@ -41,9 +41,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analyze_vs_decode import make_video, own_cpu_s
+from facevoice.analyzer import Analyzer
 from facevoice.evaluation.bootstrap import cluster_bootstrap
 from facevoice.evaluation.metrics import uar
-from facevoice.pipeline import Analyzer
 from figures import keep
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from facevoice.data.cremad import BROKEN_CLIPS, EMOTION_CODES
-from facevoice.data.manifest import read_manifest
+from facevoice.corpora.cremad import BROKEN_CLIPS, EMOTION_CODES
+from facevoice.corpora.manifest import read_manifest
 
 SENTENCES = ("IEO", "TIE", "IOM", "IWW", "TAI", "MTI", "IWL", "ITH", "DFA", "ITS", "TSI", "WSI")
 LEVELS = ("XX", "LO", "MD", "HI")
@@ -30,8 +30,8 @@ _PREPARE = """
 import sys, time
 from pathlib import Path
 start_s = time.perf_counter()
-from facevoice.data.gather import CorpusPlace
-from facevoice.workbench.prepare import prepare_manifest
+from facevoice.corpora.gather import CorpusPlace
+from facevoice.corpora.prepare import prepare_manifest
 place = CorpusPlace("cremad", Path(sys.argv[1]))
 preparation = prepare_manifest([place], Path(sys.argv[2]), probe_files=False)
 print(time.perf_counter() - start_s, len(preparation.clips))

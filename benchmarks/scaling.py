@@ -32,7 +32,7 @@ from pathlib import Path
 import av
 
 from analyze_vs_decode import count_frames, make_video, own_cpu_s
-from facevoice.pipeline import Analyzer
+from facevoice.analyzer import Analyzer
 from figures import keep, plain
 from long_videos import repeat_video
 

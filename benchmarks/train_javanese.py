@@ -21,26 +21,26 @@ from recipes.compact_data import FACE, PUBLISHED, read_clips, register_voices, v
 from recipes.crossfit import AV_CORPUS
 from recipes.voice_data import ARCHIVES
 
-from facevoice.data.clips import Clip
-from facevoice.data.feature_table import FeatureTable, stack_tokens
-from facevoice.data.loaders import FeatureDataset
-from facevoice.data.pairs import PAIR_PLANS
-from facevoice.data.splits import Split, leave_one_speaker_out
+from facevoice.backbones.compact import FACE_DIM, VOICE_FEATURES
+from facevoice.corpora.extract import extract_clips, read_features
+from facevoice.corpora.manifest import Clip
+from facevoice.corpora.pairs import PAIR_PLANS
+from facevoice.corpora.prepare import spoken_ends, spoken_lengths
+from facevoice.corpora.splits import Split, leave_one_speaker_out
 from facevoice.evaluation.bootstrap import cluster_bootstrap
 from facevoice.evaluation.metrics import auroc, uar
-from facevoice.features.compact import FACE_DIM, VOICE_FEATURES
-from facevoice.labels import Modality
-from facevoice.models.compact import softmax
-from facevoice.training.build import build_network, suit_inputs
+from facevoice.models.heads import softmax
+from facevoice.records import Modality
 from facevoice.training.config import TrainConfig
-from facevoice.training.data import TrainingData, prepare_data
-from facevoice.training.devices import create_accelerator
-from facevoice.training.loop import fit
-from facevoice.training.outcome import PartOutcome, score_part
-from facevoice.training.resume import put_weights
-from facevoice.workbench.extraction import extract_clips
-from facevoice.workbench.pair_making import spoken_ends, spoken_lengths
-from facevoice.workbench.stored_features import read_features
+from facevoice.training.data import (
+    FeatureDataset,
+    FeatureTable,
+    TrainingData,
+    prepare_data,
+    stack_tokens,
+)
+from facevoice.training.loop import build_network, create_accelerator, fit, put_weights, suit_inputs
+from facevoice.training.run import PartOutcome, score_part
 
 SETTINGS = (
     f"network.video_dim={FACE_DIM}",

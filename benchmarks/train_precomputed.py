@@ -25,22 +25,29 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from facevoice.data.feature_table import FeatureTable, read_feature_file
-from facevoice.data.loaders import FeatureDataset
-from facevoice.data.targets import Items
 from facevoice.evaluation.metrics import auroc, uar
-from facevoice.labels import Modality
-from facevoice.models.checkpoint_info import Calibration
-from facevoice.models.compact import conflict_evidence, softmax
-from facevoice.models.network import FusionNetwork, count_parameters
-from facevoice.training.build import build_network
+from facevoice.models.checkpoint import Calibration
+from facevoice.models.fusion import FusionNetwork, count_parameters
+from facevoice.models.heads import conflict_evidence, softmax
+from facevoice.records import Modality
 from facevoice.training.config import TrainConfig
-from facevoice.training.data import TrainingData, prepare_data, split_clips
-from facevoice.training.devices import create_accelerator
-from facevoice.training.loop import fit
-from facevoice.training.outcome import PartOutcome, part_figures, score_part
-from facevoice.training.resume import put_weights
-from facevoice.training.validation import compute_logits
+from facevoice.training.data import (
+    FeatureDataset,
+    FeatureTable,
+    Items,
+    TrainingData,
+    prepare_data,
+    read_feature_file,
+    split_clips,
+)
+from facevoice.training.loop import (
+    build_network,
+    compute_logits,
+    create_accelerator,
+    fit,
+    put_weights,
+)
+from facevoice.training.run import PartOutcome, part_figures, score_part
 
 CORPORA = ("ravdess", "cremad")
 CONFIGS = Path(__file__).parents[1] / "configs"

@@ -8,12 +8,25 @@ from pathlib import Path
 import numpy as np
 
 import facevoice
-from facevoice.config import AnalyzerConfig
-from facevoice.labels import EMOTIONS, Emotion, Outcome, Reason, Status
-from facevoice.results import Prediction, Report, Thresholds
-from facevoice.summarize import summarize
-from facevoice.trace import PEAKS_HZ, Trace
-from facevoice.types import AudioInfo, ChannelPosterior, FloatArray, MediaInfo, VideoInfo
+from facevoice.interpret import summarize
+from facevoice.records import (
+    EMOTIONS,
+    PEAKS_HZ,
+    AudioInfo,
+    ChannelPosterior,
+    Emotion,
+    FloatArray,
+    MediaInfo,
+    Outcome,
+    Prediction,
+    Reason,
+    Report,
+    Status,
+    Thresholds,
+    Trace,
+    VideoInfo,
+)
+from facevoice.settings import AnalyzerConfig
 
 TITLE = "invented example"
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from facevoice.cli import app
+from facevoice.cli.app import app
 
 TARGET = Path(__file__).with_name("cli.md")
 HEAD = """# The command line

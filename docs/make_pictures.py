@@ -23,17 +23,16 @@ from typing import Any, Final
 
 import av
 import numpy as np
+from facevoice.render import render_video
 from invented_report import invent_report
 from PIL import Image, ImageColor
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from facevoice.analyzer import Analyzer
 from facevoice.media import read_audio
-from facevoice.pipeline import Analyzer
-from facevoice.render import render_video
-from facevoice.report.html import to_html
-from facevoice.report.look import EMOTION_COLORS, OUTCOME_COLORS
-from facevoice.trace import TraceRecorder
-from facevoice.types import SAMPLE_RATE_HZ
+from facevoice.records import SAMPLE_RATE_HZ, TraceRecorder
+from facevoice.report.page import to_html
+from facevoice.report.words import EMOTION_COLORS, OUTCOME_COLORS
 from facevoice.web import WebOptions, launch_app
 
 ROOT = Path(__file__).parents[1]

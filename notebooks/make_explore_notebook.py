@@ -31,7 +31,7 @@ import pandas as pd
 
 from facevoice import Analyzer
 from facevoice.report import ReportFolder
-from facevoice.trace import TraceRecorder
+from facevoice.records import TraceRecorder
 
 EXAMPLES = Path("../examples")  # the folder of the repository; or a folder of your own
 VIDEO = EXAMPLES / "smile_sad_voice.mp4"  # or any video or audio file

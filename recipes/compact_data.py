@@ -15,17 +15,15 @@ from recipes.crossfit import AV_CORPUS, Channel, TunedVoices, make_channels
 from recipes.fitting import Samples
 from recipes.voice_data import ALL, ARCHIVES, NUM_FOLDS, fold_of, make_samples
 
-from facevoice.data.archive import corpus_root
-from facevoice.data.clips import Clip, clips_by_id
-from facevoice.data.pairs import PAIR_PLANS, Pair, make_pairs, original_pairs
-from facevoice.data.registry import create_corpus
-from facevoice.features.backbone import backbone_names, create_backbone, register_backbone
-from facevoice.features.compact import CompactVoice
-from facevoice.labels import Modality
-from facevoice.workbench.extraction import extract_clips
-from facevoice.workbench.pair_making import spoken_ends, spoken_lengths
-from facevoice.workbench.prepare import probe_clips
-from facevoice.workbench.stored_features import ClipFeatures, read_features
+from facevoice.backbones.compact import CompactVoice
+from facevoice.backbones.spec import backbone_names, create_backbone, register_backbone
+from facevoice.corpora.download import corpus_root
+from facevoice.corpora.extract import ClipFeatures, extract_clips, read_features
+from facevoice.corpora.gather import create_corpus
+from facevoice.corpora.manifest import Clip, clips_by_id
+from facevoice.corpora.pairs import PAIR_PLANS, Pair, make_pairs, original_pairs
+from facevoice.corpora.prepare import probe_clips, spoken_ends, spoken_lengths
+from facevoice.records import Modality
 
 FILMED, FILMED_SPEAKER = "ravdess_av", "05"
 FACE = "compact-face"

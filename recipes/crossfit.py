@@ -24,11 +24,10 @@ from recipes.fitting import (
     power,
 )
 
-from facevoice.data.pairs import Pair
+from facevoice.corpora.pairs import Pair
 from facevoice.evaluation.metrics import best_threshold
-from facevoice.labels import NUM_EMOTIONS
-from facevoice.models.compact import ConflictHead, LateFusion, LinearHead
-from facevoice.types import DoubleArray
+from facevoice.models.heads import ConflictHead, LateFusion, LinearHead
+from facevoice.records import NUM_EMOTIONS, DoubleArray
 
 AV_CORPUS = "javanese"
 FACE_PENALTIES = FacePenalties(features=1000.0, evidence=1000.0)

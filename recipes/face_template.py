@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from facevoice.perception.detect import FaceDetector, create_detector
-from facevoice.types import FloatArray
+from facevoice.people.detect import FaceDetector, create_detector
+from facevoice.records import FloatArray
 
 SIDE_PX = 48
 UPSCALE = 4

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 
-from facevoice.features.compact import FACE_CLASSES, FACE_FEATURES
-from facevoice.labels import NUM_EMOTIONS, Emotion
-from facevoice.models.compact import ConflictHead, LateFusion, LinearHead, conflict_evidence
-from facevoice.types import BoolArray, DoubleArray
+from facevoice.backbones.compact import FACE_CLASSES, FACE_FEATURES
+from facevoice.models.heads import ConflictHead, LateFusion, LinearHead, conflict_evidence
+from facevoice.records import NUM_EMOTIONS, BoolArray, DoubleArray, Emotion
 
 TINY = 1e-9
 # How far FER2013's own classes are believed before any film was seen.

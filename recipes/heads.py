@@ -20,9 +20,8 @@ from recipes.fitting import fit_voice_head, sharpen
 from recipes.thresholds import choose_thresholds
 from recipes.weights_index import store_weights
 
-from facevoice.labels import Modality
-from facevoice.models.checkpoint import save_model
-from facevoice.models.compact import CompactModel
+from facevoice.models.heads import CompactModel, save_model
+from facevoice.records import Modality
 
 LICENSE = "CC BY-NC-SA 4.0 (fitted to RAVDESS, Javanese and EmoDB)"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from recipes.weights_index import store_weights
 
-from facevoice.features.compact import CompactFace, CompactVoice
+from facevoice.backbones.compact import CompactFace, CompactVoice
 
 SPECS = {"face": CompactFace.spec, "voice": CompactVoice.spec}
 

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 from recipes.crossfit import Scored
 
-from facevoice.data.pairs import Pair
-from facevoice.models.compact import flatness
-from facevoice.results import Thresholds
+from facevoice.corpora.pairs import Pair
+from facevoice.models.heads import flatness
+from facevoice.records import Thresholds
 
 PRECISION = 0.75
 SMALLEST_SHARE = 0.02

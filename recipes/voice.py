@@ -38,9 +38,9 @@ from recipes.voice_net import NUM_BLOCKS, VoiceNet
 from recipes.voice_train import TuneConfig, TunedHead, embed, fit
 from recipes.whisper_base import load_encoder
 
-from facevoice.data.clips import Clip
-from facevoice.features.mel import voice_mel
-from facevoice.types import FloatArray
+from facevoice.backbones.compact import voice_mel
+from facevoice.corpora.manifest import Clip
+from facevoice.records import FloatArray
 
 
 def published(arguments: argparse.Namespace) -> VoiceNet:

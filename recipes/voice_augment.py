@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import soxr
 
-from facevoice.features.mel import (
+from facevoice.backbones.compact import (
     NUM_MELS,
     SAMPLE_RATE_HZ,
     log_mel_power,
@@ -13,7 +13,7 @@ from facevoice.features.mel import (
     normalize,
     trim_silence,
 )
-from facevoice.types import FloatArray
+from facevoice.records import FloatArray
 
 
 def augment(samples: FloatArray, rng: np.random.Generator) -> FloatArray:

@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 from recipes.fitting import Samples
 
-from facevoice.config import WindowConfig
-from facevoice.data.archive import corpus_root
-from facevoice.data.clips import Clip
-from facevoice.data.registry import create_corpus
-from facevoice.labels import EMOTIONS, Emotion
-from facevoice.media.audio import read_audio
-from facevoice.perception.windows import window_spans
-from facevoice.types import SAMPLE_RATE_HZ, FloatArray
+from facevoice.corpora.download import corpus_root
+from facevoice.corpora.gather import create_corpus
+from facevoice.corpora.manifest import Clip
+from facevoice.media.sound import read_audio
+from facevoice.perceive import window_spans
+from facevoice.records import EMOTIONS, SAMPLE_RATE_HZ, Emotion, FloatArray
+from facevoice.settings import WindowConfig
 
 # The archive that holds each corpus.
 ARCHIVES = {"ravdess": "ravdess_audio", "javanese": "javanese", "emodb": "emodb"}

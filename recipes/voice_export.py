@@ -11,7 +11,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from recipes.voice_net import VoiceNet
 
-from facevoice.features.export import constants_to_initializers
+from facevoice.backbones.export import constants_to_initializers
 
 OPSET = 17
 

@@ -15,10 +15,9 @@ from recipes.voice_augment import training_mel
 from recipes.voice_net import EMBEDDING_DIM, VoiceNet
 from torch import Tensor, nn
 
-from facevoice.data.clips import Clip
-from facevoice.features.mel import FRAMES_PER_SECOND
-from facevoice.labels import NUM_EMOTIONS
-from facevoice.types import FloatArray
+from facevoice.backbones.compact import FRAMES_PER_SECOND
+from facevoice.corpora.manifest import Clip
+from facevoice.records import NUM_EMOTIONS, FloatArray
 
 BATCH = 32
 

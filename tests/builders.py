@@ -7,10 +7,22 @@ from pathlib import Path
 
 import numpy as np
 
-from facevoice.config import AnalyzerConfig
-from facevoice.labels import EMOTIONS, Emotion, Outcome, Reason, Status
-from facevoice.results import FileError, ModelId, Prediction, Report
-from facevoice.types import AudioInfo, ChannelPosterior, MediaInfo, VideoInfo
+from facevoice.records import (
+    EMOTIONS,
+    AudioInfo,
+    ChannelPosterior,
+    Emotion,
+    FileError,
+    MediaInfo,
+    ModelId,
+    Outcome,
+    Prediction,
+    Reason,
+    Report,
+    Status,
+    VideoInfo,
+)
+from facevoice.settings import AnalyzerConfig
 
 
 def make_posterior(emotion: Emotion, prob: float = 0.9, coverage: float = 1.0) -> ChannelPosterior:

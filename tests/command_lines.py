@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from facevoice.cli import app
+from facevoice.cli.app import app
 
 PROGRAM = "facevoice"
 

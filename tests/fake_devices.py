@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from facevoice.media import read_audio
-from facevoice.types import SAMPLE_RATE_HZ
+from facevoice.records import SAMPLE_RATE_HZ
 from portraits import make_portrait
 
 SPEECH = Path(__file__).parents[1] / "examples" / "smile_sad_voice.mp4"

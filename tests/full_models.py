@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from facevoice.features.backbone import create_backbone
-from facevoice.features.extract import backbone_id
-from facevoice.labels import Modality
-from facevoice.models.checkpoint_info import Calibration, UsedEmbeddings
-from facevoice.models.network_config import NetworkConfig
-from facevoice.results import Thresholds
-from facevoice.toml_settings import plain_settings
+from facevoice.backbones.spec import create_backbone
+from facevoice.models.checkpoint import Calibration, NetworkConfig, UsedEmbeddings
+from facevoice.records import Modality, Thresholds
+from facevoice.settings import plain_settings
+from facevoice.store import backbone_id
 from tiny_checkpoints import NUM_LAYERS, write_checkpoint
 from tiny_models import make_info, write_model
 

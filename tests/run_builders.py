@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from facevoice.data.clips import Clip, Labels
-from facevoice.data.pairs import Pair, PairKind, pair_bin
+from facevoice.corpora.manifest import Clip, Labels
+from facevoice.corpora.pairs import Pair, PairKind, pair_bin
 from facevoice.evaluation.predictions import (
     ConflictPredictions,
     DataFile,
@@ -18,7 +18,7 @@ from facevoice.evaluation.predictions import (
     conflict_predictions,
     emotion_predictions,
 )
-from facevoice.labels import Emotion
+from facevoice.records import Emotion
 
 CORPUS = "cremad"
 CLASSES = (

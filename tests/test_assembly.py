@@ -11,17 +11,15 @@ import pytest
 pytest.importorskip("torch")
 
 from facevoice import Analyzer, Outcome, Reason, Status
-from facevoice.assembly import assemble, find_checkpoint, read_model_info
-from facevoice.config import AnalyzerConfig, WindowConfig
+from facevoice.backbones.compact import FACE_DIM, VOICE_FEATURES
+from facevoice.backbones.export import export_backbone
+from facevoice.backbones.spec import create_backbone
 from facevoice.errors import ConfigError, WeightsError
-from facevoice.export.samples import make_samples
-from facevoice.features.backbone import create_backbone
-from facevoice.features.compact import FACE_DIM, VOICE_FEATURES
-from facevoice.features.export import export_backbone
-from facevoice.labels import Modality
-from facevoice.models.checkpoint_info import UsedEmbeddings
-from facevoice.models.family import CheckpointModel
-from facevoice.types import FeatureSet
+from facevoice.models.checkpoint import UsedEmbeddings
+from facevoice.models.export import make_samples
+from facevoice.models.model import CheckpointModel, assemble, find_checkpoint, read_model_info
+from facevoice.records import FeatureSet, Modality
+from facevoice.settings import AnalyzerConfig, WindowConfig
 from full_models import FullModel, write_compact_model, write_full_model
 from tiny_checkpoints import write_checkpoint
 

@@ -13,12 +13,12 @@ from typer.testing import CliRunner
 
 import facevoice
 from builders import make_prediction, make_report
-from facevoice import cli, cli_analyze
 from facevoice.batch import AnalyzerSetup
+from facevoice.cli import analyze as cli_analyze
+from facevoice.cli import app as cli
 from facevoice.errors import UnreadableMediaError, WeightsError
-from facevoice.labels import Emotion, Outcome, Reason
+from facevoice.records import Emotion, ModelId, Outcome, Prediction, Reason, Report
 from facevoice.report import from_json, read_report
-from facevoice.results import ModelId, Prediction, Report
 
 runner = CliRunner()
 
@@ -282,7 +282,7 @@ def test_full_disk_is_said_without_traceback(
     def write(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("facevoice.report.folder.write_atomically", write)
+    monkeypatch.setattr("facevoice.files.write_atomically", write)
     _, stderr = run("analyze", folder / "good1.mp4", "--out", tmp_path / "out", code=1)
     assert "No space left on device" in stderr
 

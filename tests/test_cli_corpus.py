@@ -11,11 +11,11 @@ import pytest
 from typer.testing import CliRunner
 
 from conftest import ClipMaker
-from facevoice import cli
-from facevoice.data.manifest import read_manifest
-from facevoice.data.split_file import read_splits
-from facevoice.features.store import FeatureStore
-from facevoice.workbench.stored_features import read_features
+from facevoice.cli import app as cli
+from facevoice.corpora.extract import read_features
+from facevoice.corpora.manifest import read_manifest
+from facevoice.corpora.splits import read_splits
+from facevoice.store import FeatureStore
 
 runner = CliRunner()
 SPEAKERS = ("01", "02", "03")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from facevoice.cli import app
+from facevoice.cli.app import app
 from facevoice.evaluation.predictions import UsedBackbone, write_run
 from run_builders import make_emotions, make_info
 

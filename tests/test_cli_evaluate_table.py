@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from facevoice.cli import app
+from facevoice.cli.app import app
 from facevoice.evaluation.predictions import read_run
 
 SAMPLES = Path(__file__).parents[1] / "examples"

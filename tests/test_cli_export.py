@@ -16,13 +16,13 @@ from typer.testing import CliRunner, Result
 
 pytest.importorskip("torch")
 
-from facevoice.assembly import read_model_info
-from facevoice.cli import app
-from facevoice.cli_evaluate_table import ModelRequest, choose_clips, create_scorer
+from facevoice.backbones.compact import CompactVoice
+from facevoice.cli.app import app
+from facevoice.cli.evaluate import ModelRequest, choose_clips, create_scorer
 from facevoice.errors import ConfigError
 from facevoice.evaluation.predictions import read_run
-from facevoice.features.compact import CompactVoice
-from facevoice.models.checkpoint_info import PartRecord
+from facevoice.models.checkpoint import PartRecord
+from facevoice.models.model import read_model_info
 from full_models import write_compact_model
 
 SAMPLES = Path(__file__).parents[1] / "examples"

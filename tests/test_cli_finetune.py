@@ -14,16 +14,14 @@ pytest.importorskip("torch")
 from typer.testing import CliRunner
 
 from conftest import ClipMaker
-from facevoice.cli import app
-from facevoice.data.clips import Clip
-from facevoice.data.manifest import write_manifest
-from facevoice.labels import Modality
-from facevoice.media.audio import read_audio
-from facevoice.media.probe import probe
-from facevoice.models.checkpoint_folder import load_checkpoint
-from facevoice.types import SAMPLE_RATE_HZ
-from facevoice.workbench.extraction import extract_clips
-from facevoice.workbench.tuning import stored_name
+from facevoice.cli.app import app
+from facevoice.corpora.extract import extract_clips
+from facevoice.corpora.manifest import Clip, write_manifest
+from facevoice.media.open import probe
+from facevoice.media.sound import read_audio
+from facevoice.models.checkpoint import load_checkpoint
+from facevoice.records import SAMPLE_RATE_HZ, Modality
+from facevoice.training.windows import stored_name
 from portraits import make_portrait
 from tiny_checkpoints import DIM, write_checkpoint
 from training_builders import make_clips

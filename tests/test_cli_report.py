@@ -10,8 +10,9 @@ from typer.testing import CliRunner
 
 from builders import make_failed_report, make_prediction, make_report
 from conftest import ClipMaker
-from facevoice import cli, cli_pictures
 from facevoice.batch import AnalyzerSetup
+from facevoice.cli import app as cli
+from facevoice.cli import report as cli_pictures
 from facevoice.report import is_report_page, to_html, to_json
 
 runner = CliRunner()

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from facevoice.cli import app
+from facevoice.cli.app import app
 
 if find_spec("torch") is None:
     pytest.skip("training needs torch", allow_module_level=True)
 
 from facevoice.evaluation.predictions import read_run
-from facevoice.models.checkpoint_folder import read_info
+from facevoice.models.checkpoint import read_info
 from training_builders import cremad_ids, make_table, ravdess_ids, write_feature_file
 
 QUICK = (

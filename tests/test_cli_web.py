@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from facevoice import cli, web
-from facevoice.cli_web import parse_auth
+from facevoice import web
+from facevoice.analyzer import Analyzer
+from facevoice.cli import app as cli
+from facevoice.cli.web import parse_auth
 from facevoice.errors import ConfigError
-from facevoice.pipeline import Analyzer
 from facevoice.web import WebOptions
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -96,7 +97,7 @@ def test_a_port_that_is_taken() -> None:
 
 
 def test_without_gradio_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("facevoice.web.page", "facevoice.web.serve", "facevoice.web.updates"):
+    for name in ("facevoice.web.page", "facevoice.web.page", "facevoice.web.page"):
         monkeypatch.delitem(sys.modules, name, raising=False)
         monkeypatch.delattr(web, name.rpartition(".")[2], raising=False)
     monkeypatch.setitem(sys.modules, "gradio", None)

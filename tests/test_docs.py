@@ -9,8 +9,8 @@ import tomllib
 from pathlib import Path
 
 import facevoice
-from facevoice.config import AnalyzerConfig
-from facevoice.labels import EMOTIONS, Outcome, Reason, Status
+from facevoice.records import EMOTIONS, Outcome, Reason, Status
+from facevoice.settings import AnalyzerConfig
 
 ROOT = Path(__file__).parents[1]
 

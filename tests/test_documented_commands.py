@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from command_lines import problems
-from facevoice.data.registry import corpus_names
-from facevoice.features.pretrained import PRETRAINED
+from facevoice.backbones.huggingface import PRETRAINED
+from facevoice.corpora.gather import corpus_names
 from facevoice.hub.space import SpaceOptions, write_space
-from facevoice.models.network_config import FUSIONS
+from facevoice.models.checkpoint import FUSIONS
 from facevoice.training.config import TrainConfig
 
 ROOT = Path(__file__).parents[1]

@@ -17,10 +17,11 @@ import yaml
 from typer.testing import CliRunner
 
 import facevoice
-from facevoice import cli
-from facevoice.data.registry import corpus_names
+from facevoice.analyzer import Analyzer
+from facevoice.backbones.huggingface import PRETRAINED
+from facevoice.cli import app as cli
+from facevoice.corpora.gather import corpus_names
 from facevoice.errors import ConfigError, MissingExtraError, WeightsError
-from facevoice.features.pretrained import PRETRAINED
 from facevoice.hub import (
     HubError,
     Target,
@@ -29,19 +30,20 @@ from facevoice.hub import (
     pull_checkpoint,
     push_checkpoint,
 )
-from facevoice.hub.card import build_card, listed_figures
-from facevoice.hub.pull import ORIGIN_FILE, PATTERNS
-from facevoice.hub.terms import (
+from facevoice.hub.hub import (
+    ORIGIN_FILE,
+    PATTERNS,
     License,
     Term,
     backbone_source,
+    build_card,
     choose_license,
     corpus_source,
+    listed_figures,
     read_terms,
 )
-from facevoice.labels import Modality
-from facevoice.models.checkpoint_info import UsedEmbeddings
-from facevoice.pipeline import Analyzer
+from facevoice.models.checkpoint import UsedEmbeddings
+from facevoice.records import Modality
 from hub_write_server import START, Fault, HubWriteServer
 from tiny_models import FACE, VOICE, make_info, make_runnable_info, write_model
 

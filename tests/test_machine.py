@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from facevoice import machine
+from facevoice import workers as machine
 
 
 @pytest.mark.parametrize(

@@ -18,14 +18,13 @@ from typer.testing import CliRunner
 
 from command_lines import PROGRAM, problems
 from conftest import ClipMaker
-from facevoice import cli
-from facevoice.data.sources import SOURCES
-from facevoice.features import backbone as backbone_module
-from facevoice.features.backbone import BackboneSpec, register_backbone
-from facevoice.features.hub_files import open_folder
-from facevoice.features.pretrained import load_checkpoint
-from facevoice.labels import Modality
-from facevoice.media.audio import read_audio
+from facevoice.backbones import spec as backbone_module
+from facevoice.backbones.huggingface import load_checkpoint, open_folder
+from facevoice.backbones.spec import BackboneSpec, register_backbone
+from facevoice.cli import app as cli
+from facevoice.corpora.sources import SOURCES
+from facevoice.media.sound import read_audio
+from facevoice.records import Modality
 from portraits import make_portrait
 from tiny_checkpoints import DIM, write_checkpoint
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from facevoice.overlap import draw_ahead
+from facevoice.workers import draw_ahead
 
 
 def test_items_come_in_order_from_another_thread() -> None:

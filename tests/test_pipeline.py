@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from facevoice import Outcome, Reason, Status
-from facevoice.config import AnalyzerConfig, WindowConfig
+from facevoice.analyzer import Analyzer
 from facevoice.errors import ConfigError, EmptyMediaError, NoStreamError, UnreadableMediaError
-from facevoice.pipeline import Analyzer
-from facevoice.results import Report
+from facevoice.records import Report
+from facevoice.settings import AnalyzerConfig, WindowConfig
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SAMPLE = EXAMPLES / "smile_glad_voice.mp4"

@@ -18,7 +18,7 @@ pytest.importorskip("ray")
 import ray
 
 from facevoice.errors import ConfigError, MissingExtraError
-from facevoice.ray_workers import run_ray_tasks
+from facevoice.workers import run_ray_tasks
 from ray_cluster import ray_cluster
 from ray_tasks import build_scribe, build_square
 
@@ -85,7 +85,7 @@ def test_a_cluster_that_lets_nobody_in_is_named(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr("ray.init", init)
     with pytest.raises(ConfigError, match="at auto lets nobody in: no token"):
-        monkeypatch.setattr("facevoice.ray_workers._reach", lambda *_: None)
+        monkeypatch.setattr("facevoice.workers._reach", lambda *_: None)
         list(run_ray_tasks([1], build_square, 1, address="auto"))
 
 

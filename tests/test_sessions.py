@@ -46,7 +46,7 @@ def test_a_file_from_elsewhere_opens_by_its_hash(tmp_path):
     path.write_bytes((WEIGHTS / "mtcnn_pnet.onnx").read_bytes())
     sha256 = INDEX["mtcnn_pnet"]["sha256"]
     session, model = sessions.load_session_file(path, name="net", sha256=sha256)
-    assert model == facevoice.results.ModelId("net", sha256)
+    assert model == facevoice.records.ModelId("net", sha256)
     assert [i.name for i in session.get_inputs()] == ["pictures"]
 
 

@@ -20,11 +20,16 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from typer.testing import CliRunner
 
-from facevoice import cli
+from facevoice.cli import app as cli
 from facevoice.errors import ConfigError, WeightsError
 from facevoice.hub import HubError, push_checkpoint
-from facevoice.hub.space import SpaceOptions, package_requirements, write_space
-from facevoice.hub.space_push import push_space, space_files
+from facevoice.hub.space import (
+    SpaceOptions,
+    package_requirements,
+    push_space,
+    space_files,
+    write_space,
+)
 from facevoice.report import from_json
 from hub_write_server import START, HubWriteServer
 from tiny_models import make_runnable_info, write_model

@@ -5,9 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facevoice.pipeline import Analyzer
-from facevoice.trace import PEAKS_HZ, TraceRecorder
-from facevoice.types import SAMPLE_RATE_HZ, Window
+from facevoice.analyzer import Analyzer
+from facevoice.records import PEAKS_HZ, SAMPLE_RATE_HZ, TraceRecorder, Window
 
 SAMPLE = Path(__file__).parent.parent / "examples" / "smile_sad_voice.mp4"
 

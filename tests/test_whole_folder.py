@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from facevoice.whole_folder import whole_folder
+from facevoice.files import whole_folder
 
 
 def test_a_folder_takes_the_place_of_what_was_there(tmp_path):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from facevoice.types import Window
+from facevoice.records import Window
 
 SIDE_PX = 32
 DIM = 32

@@ -6,22 +6,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from facevoice.features.backbone import create_backbone
-from facevoice.labels import Modality
-from facevoice.models.checkpoint_folder import save_checkpoint
-from facevoice.models.checkpoint_info import (
+from facevoice.backbones.spec import create_backbone
+from facevoice.corpora.extract import identify
+from facevoice.models.checkpoint import (
     Calibration,
     CheckpointInfo,
     DataRecord,
     Figure,
+    NetworkConfig,
     PartRecord,
     TrainingRecord,
     UsedEmbeddings,
+    save_checkpoint,
 )
-from facevoice.models.network_config import NetworkConfig
-from facevoice.results import Thresholds
-from facevoice.toml_settings import plain_settings
-from facevoice.workbench.feature_plan import identify
+from facevoice.records import Modality, Thresholds
+from facevoice.settings import plain_settings
 
 DEFAULT_NAMES = {Modality.VIDEO: "compact-face", Modality.AUDIO: "compact-voice"}
 FACE = UsedEmbeddings("compact-face@2dc8933cf824", 12, ("fer2013",), True)
@@ -81,7 +80,7 @@ def write_model(folder: Path, info: CheckpointInfo | None = None, *, seed: int =
     """A whole checkpoint in `folder`, which is returned."""
     import torch
 
-    from facevoice.models.network import FusionNetwork
+    from facevoice.models.fusion import FusionNetwork
 
     torch.manual_seed(seed)
     info = info or make_info()

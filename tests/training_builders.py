@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from facevoice.data.clips import Clip
-from facevoice.data.feature_table import FeatureTable, TokenArray, parse_clip_id
-from facevoice.labels import Modality
+from facevoice.corpora.manifest import Clip
+from facevoice.records import Modality
 from facevoice.training.config import TrainConfig
+from facevoice.training.data import FeatureTable, TokenArray, parse_clip_id
 from facevoice.training.run import Source
 
 VIDEO_DIM, AUDIO_DIM = 12, 16

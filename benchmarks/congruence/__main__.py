@@ -21,9 +21,9 @@ from benchmarks.congruence.overview import write_overview
 from benchmarks.dub_audits import markdown, run_dub_audits
 from recipes.compact_data import read_data
 
-from facevoice.data.archive import corpus_root
+from facevoice.corpora.download import corpus_root
+from facevoice.evaluation.page import evaluate
 from facevoice.evaluation.predictions import Run, write_run
-from facevoice.evaluation.publish import evaluate
 from facevoice.evaluation.score import Scores
 
 COMMAND = "python -m benchmarks.congruence --corpora CORPORA --work WORK"

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from recipes.fitting import fit_conflict
 
-from facevoice.data.clips import Clip, clips_by_id
-from facevoice.data.pairs import Pair
+from facevoice.corpora.manifest import Clip, clips_by_id
+from facevoice.corpora.pairs import Pair
 from facevoice.evaluation.metrics import best_threshold
 from facevoice.evaluation.predictions import ConflictPredictions, conflict_predictions
-from facevoice.labels import Emotion
+from facevoice.records import Emotion
 
 CONFLICT_PENALTY = 0.02
 NEUTRAL, CALM = Emotion.NEUTRAL.position, Emotion.CALM.position

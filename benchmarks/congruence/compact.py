@@ -23,7 +23,8 @@ from recipes.crossfit import AV_CORPUS, Channel, Scored, crossfit, fit_joint, me
 from recipes.fitting import power
 from recipes.voice_data import NUM_FOLDS
 
-from facevoice.data.pairs import Pair
+from facevoice.backbones.spec import create_backbone
+from facevoice.corpora.pairs import Pair
 from facevoice.evaluation.audits import AuditResult
 from facevoice.evaluation.predictions import (
     ConflictPredictions,
@@ -35,9 +36,8 @@ from facevoice.evaluation.predictions import (
     conflict_predictions,
     emotion_predictions,
 )
-from facevoice.features.backbone import create_backbone
-from facevoice.features.extract import backbone_id
-from facevoice.labels import NUM_EMOTIONS
+from facevoice.records import NUM_EMOTIONS
+from facevoice.store import backbone_id
 
 VOICE_MODEL = "three blocks of Whisper base, tuned without the fold's speakers, regression on them"
 

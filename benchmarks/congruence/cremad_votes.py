@@ -18,14 +18,14 @@ from benchmarks.congruence.common import (
     crossfit_threshold,
 )
 
-from facevoice.data.archive import corpus_root
-from facevoice.data.clips import Clip
-from facevoice.data.cremad import clip_of_stem, with_demographics
-from facevoice.data.pairs import PAIR_PLANS, make_pairs, original_pairs
-from facevoice.data.significance import benjamini_hochberg
-from facevoice.data.splits import speaker_folds
-from facevoice.data.votes import (
+from facevoice.corpora.cremad import clip_of_stem, with_demographics
+from facevoice.corpora.download import corpus_root
+from facevoice.corpora.manifest import Clip
+from facevoice.corpora.pairs import PAIR_PLANS, make_pairs, original_pairs
+from facevoice.corpora.splits import speaker_folds
+from facevoice.corpora.votes import (
     VOTE_EMOTIONS,
+    benjamini_hochberg,
     clear_conflicts,
     congruence_posterior,
     difference_p_values,
@@ -36,7 +36,7 @@ from facevoice.data.votes import (
 from facevoice.evaluation.bootstrap import Interval, cluster_bootstrap
 from facevoice.evaluation.metrics import auroc
 from facevoice.evaluation.predictions import Run, RunInfo, Target, emotion_predictions
-from facevoice.labels import NUM_EMOTIONS, Emotion, Outcome
+from facevoice.records import NUM_EMOTIONS, Emotion, Outcome
 
 ARCHIVE = "cremad_votes"
 NUM_FOLDS = 5

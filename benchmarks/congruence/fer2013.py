@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from facevoice.data.archive import corpus_root
-from facevoice.data.clips import Clip
-from facevoice.data.registry import create_corpus
+from facevoice.backbones.compact import FACE_CLASSES
+from facevoice.corpora.download import corpus_root
+from facevoice.corpora.gather import create_corpus
+from facevoice.corpora.manifest import Clip
 from facevoice.evaluation.predictions import Run, RunInfo, Target, UsedBackbone, emotion_predictions
-from facevoice.features.compact import FACE_CLASSES
-from facevoice.labels import NUM_EMOTIONS
-from facevoice.models.compact import softmax
+from facevoice.models.heads import softmax
+from facevoice.records import NUM_EMOTIONS
 from facevoice.sessions import load_session
 
 BATCH = 64

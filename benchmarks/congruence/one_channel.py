@@ -8,7 +8,7 @@ import numpy as np
 from benchmarks.congruence.common import PairScores, crossfit_conflict
 from recipes.crossfit import Scored
 
-from facevoice.data.pairs import Pair
+from facevoice.corpora.pairs import Pair
 from facevoice.evaluation.audits import AuditResult, audit_scores
 
 

@@ -8,10 +8,8 @@ from pathlib import Path
 
 from benchmarks.congruence import cremad_votes
 
-from facevoice.evaluation.conflict_scores import ConflictScores
-from facevoice.evaluation.emotion_scores import EmotionScores
-from facevoice.evaluation.figures import Figure, Gap, Refused
-from facevoice.evaluation.score import Scores
+from facevoice.evaluation.bootstrap import Figure, Gap, Refused
+from facevoice.evaluation.score import ConflictScores, EmotionScores, Scores
 
 DUBS = (
     "Recordings: what the clips give away as they were published. Dubs: the same pairs cut to one "

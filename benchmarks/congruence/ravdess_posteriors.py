@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 from benchmarks.congruence.common import PairScores, conflict_table, crossfit_conflict
 
-from facevoice.data.archive import corpus_root
-from facevoice.data.clips import Clip
-from facevoice.data.pairs import PAIR_PLANS, Pair, make_pairs, original_pairs
-from facevoice.data.ravdess import Ravdess
+from facevoice.corpora.download import corpus_root
+from facevoice.corpora.manifest import Clip
+from facevoice.corpora.pairs import PAIR_PLANS, Pair, make_pairs, original_pairs
+from facevoice.corpora.ravdess import Ravdess
 from facevoice.evaluation.predictions import Run, RunInfo, Target, emotion_predictions
-from facevoice.labels import EMOTIONS, Emotion
-from facevoice.models.compact import softmax
+from facevoice.models.heads import softmax
+from facevoice.records import EMOTIONS, Emotion
 
 NUM_FOLDS = 5
 ARCHIVE = "ravdess_posteriors"

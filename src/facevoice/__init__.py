@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from facevoice.config import AnalyzerConfig
 from facevoice.errors import FacevoiceError
-from facevoice.labels import Emotion, Modality, Outcome, Reason, Status
-from facevoice.results import Prediction, Report
-from facevoice.version import VERSION
+from facevoice.records import (
+    VERSION,
+    Emotion,
+    Modality,
+    Outcome,
+    Prediction,
+    Reason,
+    Report,
+    Status,
+)
+from facevoice.settings import AnalyzerConfig
 
 if TYPE_CHECKING:
+    from facevoice.analyzer import Analyzer
     from facevoice.hub import from_pretrained
-    from facevoice.pipeline import Analyzer
 
 __version__ = VERSION
 
@@ -34,7 +41,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # Only the analyzer needs decoders and onnxruntime; all else is to import in a moment.
     if name == "Analyzer":
-        from facevoice.pipeline import Analyzer
+        from facevoice.analyzer import Analyzer
 
         return Analyzer
     if name == "from_pretrained":

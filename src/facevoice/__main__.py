@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from facevoice.cli import main
+from facevoice.cli.app import main
 
 if __name__ == "__main__":
     main()

@@ -16,7 +16,7 @@ from typing import Any
 from onnxruntime import InferenceSession, SessionOptions
 
 from facevoice.errors import WeightsError
-from facevoice.results import ModelId
+from facevoice.records import ModelId
 
 _REMEDY = "Reinstall facevoice (pip install --force-reinstall facevoice)."
 

@@ -15,8 +15,8 @@ import pytest
 pytest.importorskip("ray")
 
 from facevoice.batch import AnalyzerSetup, BatchPlan, analyze_files, find_media
-from facevoice.config import AnalyzerConfig
 from facevoice.report import to_json
+from facevoice.settings import AnalyzerConfig
 from file_server import FileServer
 from ray_cluster import ray_cluster
 

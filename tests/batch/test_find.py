@@ -10,10 +10,9 @@ import pytest
 
 from builders import make_prediction, make_report
 from facevoice.batch import MEDIA_EXTENSIONS, Progress, analyze_paths, find_files, find_media
-from facevoice.config import AnalyzerConfig, WindowConfig
 from facevoice.errors import EmptyMediaError, MediaNotFoundError
-from facevoice.labels import Status
-from facevoice.results import ModelId, Report
+from facevoice.records import ModelId, Report, Status
+from facevoice.settings import AnalyzerConfig, WindowConfig
 
 
 class ScriptedAnalyzer:

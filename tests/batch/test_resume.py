@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from benchmarks.long_videos import repeat_video
 
-from facevoice.batch.journal import FileJournal
-from facevoice.config import AnalyzerConfig, FacesConfig, WindowConfig
+from facevoice.analyzer import Analyzer, Step
+from facevoice.batch import FileJournal
 from facevoice.media import probe
-from facevoice.pipeline import Analyzer, Step
+from facevoice.records import Report
 from facevoice.report import to_json
-from facevoice.results import Report
+from facevoice.settings import AnalyzerConfig, FacesConfig, WindowConfig
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "smile_glad_voice.mp4"
 

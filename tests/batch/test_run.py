@@ -15,11 +15,17 @@ from pathlib import Path
 import pytest
 from benchmarks.long_videos import repeat_video
 
-from facevoice.batch import AnalyzerSetup, BatchPlan, Progress, analyze_files, find_media
-from facevoice.batch.journal import FileJournal
-from facevoice.config import AnalyzerConfig
+from facevoice.batch import (
+    AnalyzerSetup,
+    BatchPlan,
+    FileJournal,
+    Progress,
+    analyze_files,
+    find_media,
+)
 from facevoice.errors import ConfigError
 from facevoice.report import to_json
+from facevoice.settings import AnalyzerConfig
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SETUP = AnalyzerSetup(AnalyzerConfig())
@@ -166,7 +172,7 @@ def test_a_full_disk_costs_the_memory_and_not_the_result(
         journal._file = FullFile()
         return journal
 
-    monkeypatch.setattr("facevoice.batch.cache.write_atomically", fail)
+    monkeypatch.setattr("facevoice.batch.write_atomically", fail)
     monkeypatch.setattr(FileJournal, "__enter__", enter)
     (result,) = analyze_files([folder / "a.mp4"], BatchPlan(SETUP, jobs=1, cache=tmp_path))
     assert to_json(result.report, exact=True) == serial[0]

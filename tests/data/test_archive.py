@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from facevoice.data import archive as archive_module
-from facevoice.data.archive import MARKER_NAME, ArchiveLimits, corpus_root, unpack
+from facevoice.corpora import download as archive_module
+from facevoice.corpora.download import MARKER_NAME, ArchiveLimits, corpus_root, unpack
 from facevoice.errors import CorpusError
 
 

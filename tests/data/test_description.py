@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from facevoice.data.clips import Clip, Labels
-from facevoice.data.description import CorpusSummary, Description, Tally, describe
-from facevoice.labels import Emotion, Outcome
+from facevoice.corpora.manifest import Clip, CorpusSummary, Description, Labels, Tally, describe
+from facevoice.records import Emotion, Outcome
 
 
 @pytest.fixture

@@ -17,9 +17,17 @@ from pathlib import Path
 import pytest
 
 from data.servers import Fault, Publisher, publisher
-from facevoice.data.download import fetch
-from facevoice.data.http import HttpClient, HttpPolicy, requested_wait_s
-from facevoice.data.remote import Location, Phase, Progress, RemoteFile, compute_digests
+from facevoice.corpora.download import (
+    HttpClient,
+    HttpPolicy,
+    Location,
+    Phase,
+    Progress,
+    RemoteFile,
+    compute_digests,
+    fetch,
+    requested_wait_s,
+)
 from facevoice.errors import ChecksumError, DownloadError
 
 CONTENT = bytes(range(256)) * 400  # 102,400 bytes
@@ -375,9 +383,9 @@ def test_the_name_of_a_git_blob_is_its_checksum(tmp_path: Path) -> None:
 _CHILD = """
 import sys
 from pathlib import Path
-from facevoice.data.download import fetch
-from facevoice.data.http import HttpClient
-from facevoice.data.remote import RemoteFile
+from facevoice.corpora.download import fetch
+from facevoice.corpora.download import HttpClient
+from facevoice.corpora.download import RemoteFile
 url, size, checksum, folder = sys.argv[1:]
 fetch(HttpClient(), RemoteFile("film.zip", url, int(size), checksum), Path(folder), lambda _: None)
 """

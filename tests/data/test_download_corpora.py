@@ -25,15 +25,20 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from data.servers import Fault, Publisher, publisher
-from facevoice.cli_data import _bars, data_app
-from facevoice.data import lfs, sources
-from facevoice.data.acquire import DownloadOptions, DownloadReport, download_corpus
-from facevoice.data.cremad import EMOTION_CODES, clip_of_stem
-from facevoice.data.hosts import DEFAULT_HOSTS, Hosts
-from facevoice.data.http import HttpPolicy
-from facevoice.data.registry import corpus_names, create_corpus
-from facevoice.data.sources import SOURCES
-from facevoice.data.subset import pick_cremad
+from facevoice.cli.data import _bars, data_app
+from facevoice.corpora import download as lfs
+from facevoice.corpora import sources
+from facevoice.corpora.cremad import EMOTION_CODES, clip_of_stem
+from facevoice.corpora.download import (
+    DEFAULT_HOSTS,
+    DownloadOptions,
+    DownloadReport,
+    Hosts,
+    HttpPolicy,
+    download_corpus,
+)
+from facevoice.corpora.gather import corpus_names, create_corpus
+from facevoice.corpora.sources import SOURCES, pick_cremad
 from facevoice.errors import (
     ChecksumError,
     ConfigError,
@@ -472,8 +477,8 @@ def test_the_subset_of_few_speakers_takes_more_of_each() -> None:
 _CHILD = """
 import sys
 from pathlib import Path
-from facevoice.data.acquire import DownloadOptions, download_corpus
-from facevoice.data.hosts import Hosts
+from facevoice.corpora.download import DownloadOptions, download_corpus
+from facevoice.corpora.download import Hosts
 name, root, *pairs = sys.argv[1:]
 hosts = Hosts(dict(pair.split("=", 1) for pair in pairs))
 download_corpus(name, Path(root), DownloadOptions(subset=True, hosts=hosts))
@@ -512,7 +517,7 @@ def test_ctrl_c_stops_soon_and_keeps_what_came(server: Publisher, tmp_path: Path
     pairs = [f"--base-url={name}={url}" for name, url in bases(server).items()]
     # A shell's background job, and so all that it starts, would ignore the signal.
     code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    code += "from facevoice.cli_data import data_app; data_app()"
+    code += "from facevoice.cli.data import data_app; data_app()"
     arguments = ["download", "ravdess", "--subset", f"--root={tmp_path}", *pairs]
     child = subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE)
     deadline_s = time.monotonic() + 120

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from facevoice.data.clips import Clip
-from facevoice.data.cremad import BROKEN_CLIPS
-from facevoice.data.gather import CorpusPlace, Gathering, gather, parse_place
+from facevoice.corpora.cremad import BROKEN_CLIPS
+from facevoice.corpora.gather import CorpusPlace, Gathering, gather, parse_place
+from facevoice.corpora.manifest import Clip
 from facevoice.errors import CorpusError
-from facevoice.labels import Emotion, Outcome
+from facevoice.records import Emotion, Outcome
 
 PEOPLE = "ActorID,Age,Sex,Race,Ethnicity\n1001,51,Male,Caucasian,Not Hispanic\n"
 VOTES = '"",A,D,F,H,N,S,fileName\n' + "".join(

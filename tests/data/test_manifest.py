@@ -8,10 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from facevoice.data.clips import Clip, Labels
-from facevoice.data.manifest import COLUMNS, check_files, read_manifest, write_manifest
+from facevoice.corpora.manifest import (
+    COLUMNS,
+    Clip,
+    Labels,
+    check_files,
+    read_manifest,
+    write_manifest,
+)
 from facevoice.errors import CorpusError, MissingExtraError
-from facevoice.labels import Emotion, Outcome
+from facevoice.records import Emotion, Outcome
 
 
 @pytest.fixture

@@ -6,10 +6,17 @@ import json
 
 import pytest
 
-from facevoice.data.pair_table import TimedPair, lengths_by_clip, read_pairs, write_pairs
-from facevoice.data.pairs import Pair, PairBin, PairKind
+from facevoice.corpora.pairs import (
+    Pair,
+    PairBin,
+    PairKind,
+    TimedPair,
+    lengths_by_clip,
+    read_pairs,
+    write_pairs,
+)
 from facevoice.errors import CorpusError
-from facevoice.labels import Emotion
+from facevoice.records import Emotion
 
 
 def timed(kind: PairKind = PairKind.CONFLICT, number: int = 0, part: str | None = "test"):

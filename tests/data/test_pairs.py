@@ -12,9 +12,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from facevoice.data.archive import corpus_root
-from facevoice.data.clips import Clip, Labels
-from facevoice.data.pairs import (
+from facevoice.corpora.download import corpus_root
+from facevoice.corpora.gather import create_corpus
+from facevoice.corpora.manifest import Clip, Labels
+from facevoice.corpora.pairs import (
     PAIR_PLANS,
     Pair,
     PairBin,
@@ -27,11 +28,10 @@ from facevoice.data.pairs import (
     pair_bin,
     pairs_in_split,
 )
-from facevoice.data.registry import create_corpus
-from facevoice.data.splits import leave_one_speaker_out, sentence_disjoint, speaker_folds
+from facevoice.corpora.splits import leave_one_speaker_out, sentence_disjoint, speaker_folds
 from facevoice.errors import CorpusError
 from facevoice.evaluation.metrics import auroc
-from facevoice.labels import EMOTIONS, Emotion
+from facevoice.records import EMOTIONS, Emotion
 
 SIX = (
     Emotion.NEUTRAL,

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from facevoice.data.archive import corpus_root
-from facevoice.data.clips import Clip, Labels
-from facevoice.data.corpus import Corpus
-from facevoice.data.ravdess import Ravdess
-from facevoice.data.registry import corpus_names, create_corpus, register_corpus
+from facevoice.corpora.corpus import Corpus
+from facevoice.corpora.download import corpus_root
+from facevoice.corpora.gather import corpus_names, create_corpus, register_corpus
+from facevoice.corpora.manifest import Clip, Labels
+from facevoice.corpora.ravdess import Ravdess
 from facevoice.errors import CorpusError
-from facevoice.labels import EMOTIONS, Emotion
+from facevoice.records import EMOTIONS, Emotion
 
 
 def touch(root: Path, *names: str) -> Path:

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from facevoice.data.clips import Clip
-from facevoice.data.split_file import (
+from facevoice.corpora.manifest import Clip
+from facevoice.corpora.splits import (
     PROTOCOLS,
+    check_split,
     make_splits,
     manifest_digest,
+    ravdess_folds,
     read_splits,
     write_splits,
 )
-from facevoice.data.splits import check_split, ravdess_folds
 from facevoice.errors import CorpusError
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facevoice.data.clips import Clip, Labels
-from facevoice.data.splits import (
+from facevoice.corpora.manifest import Clip, Labels
+from facevoice.corpora.splits import (
     Split,
     check_split,
     leave_one_speaker_out,
@@ -20,7 +20,7 @@ from facevoice.data.splits import (
     speaker_folds,
 )
 from facevoice.errors import CorpusError
-from facevoice.labels import Emotion
+from facevoice.records import Emotion
 
 
 def make_clips(

@@ -10,23 +10,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from facevoice.data.archive import corpus_root
-from facevoice.data.cremad import clip_of_stem
-from facevoice.data.significance import benjamini_hochberg, freeman_halton
-from facevoice.data.votes import (
+from facevoice.corpora.cremad import clip_of_stem
+from facevoice.corpora.download import corpus_root
+from facevoice.corpora.votes import (
     VOTE_EMOTIONS,
     Votes,
     add_votes,
+    benjamini_hochberg,
     clear_conflicts,
     congruence_posterior,
     difference_p_values,
     fit_dirichlet,
+    freeman_halton,
     read_votes,
     significant_conflicts,
     top_votes,
 )
 from facevoice.errors import CorpusError
-from facevoice.labels import Emotion, Outcome
+from facevoice.records import Emotion, Outcome
 
 HEADER = '"","A","D","F","H","N","S","fileName","numResponses"\n'
 

@@ -12,10 +12,8 @@ from sklearn import metrics as oracle
 
 from facevoice.errors import EvaluationError
 from facevoice.evaluation import metrics
-from facevoice.evaluation.bootstrap import paired_bootstrap
-from facevoice.evaluation.compare import ComparedCell, compare_runs
-from facevoice.evaluation.compare_figures import ComparedFigure, adjust_holm
-from facevoice.evaluation.figures import Figure, Gap, Refused
+from facevoice.evaluation.bootstrap import Figure, Gap, Refused, paired_bootstrap
+from facevoice.evaluation.compare import ComparedCell, ComparedFigure, adjust_holm, compare_runs
 from facevoice.evaluation.predictions import Channel, Run, Target, UsedBackbone
 from run_builders import make_conflicts, make_emotions, make_info
 

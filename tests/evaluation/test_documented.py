@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from facevoice.evaluation.parquet import CONFLICT_COLUMNS, EMOTION_COLUMNS
-from facevoice.evaluation.predictions import RunInfo, Target
-from facevoice.evaluation.publish import evaluate
+from facevoice.evaluation.page import evaluate
+from facevoice.evaluation.predictions import CONFLICT_COLUMNS, EMOTION_COLUMNS, RunInfo, Target
 
 PAGE = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
 

@@ -15,9 +15,8 @@ import pytest
 
 from facevoice.errors import EvaluationError
 from facevoice.evaluation.audits import audit_scores
-from facevoice.evaluation.charts import confusion_chart, forest_chart
+from facevoice.evaluation.page import compare, confusion_chart, evaluate, forest_chart
 from facevoice.evaluation.predictions import UsedBackbone, write_run
-from facevoice.evaluation.publish import compare, evaluate
 from run_builders import make_conflicts, make_emotions, make_info
 
 FEW = 100
@@ -270,8 +269,8 @@ def test_drawing_leaves_matplotlib_as_it_was() -> None:
 def test_a_drawing_backend_that_is_not_there_is_explained():
     code = (
         "from facevoice.errors import EvaluationError\n"
-        "from facevoice.evaluation.charts import confusion_chart\n"
-        "from facevoice.labels import Emotion\n"
+        "from facevoice.evaluation.page import confusion_chart\n"
+        "from facevoice.records import Emotion\n"
         "try:\n"
         "    confusion_chart('c', (Emotion.HAPPY, Emotion.SAD), ((1, 0), (0, 1)))\n"
         "except EvaluationError as error:\n"

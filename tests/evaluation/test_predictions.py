@@ -14,8 +14,9 @@ import pytest
 
 from facevoice.errors import EvaluationError
 from facevoice.evaluation.audits import audit_scores
-from facevoice.evaluation.parquet import CONFLICT_COLUMNS, EMOTION_COLUMNS
 from facevoice.evaluation.predictions import (
+    CONFLICT_COLUMNS,
+    EMOTION_COLUMNS,
     Groups,
     RunInfo,
     Target,

@@ -12,14 +12,20 @@ from hypothesis import strategies as st
 
 from facevoice.errors import EvaluationError
 from facevoice.evaluation import metrics
-from facevoice.evaluation.bootstrap import cluster_bootstrap, paired_bootstrap, percentile_interval
-from facevoice.evaluation.figures import Figure, Gap, Refused, figure_with_interval, gap
-from facevoice.evaluation.resampling import (
+from facevoice.evaluation.bootstrap import (
+    Figure,
+    Gap,
+    Refused,
     Resampler,
     auroc_statistic,
     balanced_accuracy_statistic,
+    cluster_bootstrap,
+    figure_with_interval,
+    gap,
     macro_f1_statistic,
     mean_statistic,
+    paired_bootstrap,
+    percentile_interval,
     uar_statistic,
 )
 

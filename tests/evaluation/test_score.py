@@ -10,12 +10,9 @@ import pytest
 from sklearn import metrics as oracle
 from sklearn.metrics import brier_score_loss
 
-from facevoice.data.registry import create_corpus
+from facevoice.corpora.gather import create_corpus
 from facevoice.errors import EvaluationError
-from facevoice.evaluation.answers import answers_of, corpus_classes
-from facevoice.evaluation.conflict_scores import ConflictScores
-from facevoice.evaluation.emotion_scores import EmotionFigures, EmotionScores
-from facevoice.evaluation.figures import Curve, Figure, Refused
+from facevoice.evaluation.bootstrap import Curve, Figure, Refused
 from facevoice.evaluation.predictions import (
     Channel,
     ConflictPredictions,
@@ -23,10 +20,19 @@ from facevoice.evaluation.predictions import (
     Run,
     Target,
     UsedBackbone,
+    answers_of,
+    corpus_classes,
     emotion_predictions,
 )
-from facevoice.evaluation.score import Scores, score_run, scores_to_dict
-from facevoice.labels import EMOTIONS, Emotion
+from facevoice.evaluation.score import (
+    ConflictScores,
+    EmotionFigures,
+    EmotionScores,
+    Scores,
+    score_run,
+    scores_to_dict,
+)
+from facevoice.records import EMOTIONS, Emotion
 from run_builders import CLASSES, make_clips, make_conflicts, make_emotions, make_info
 
 FEW = 50

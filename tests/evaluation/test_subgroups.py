@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from sklearn import metrics as oracle
 
-from facevoice.evaluation.figures import Figure, Gap, Refused
+from facevoice.evaluation.bootstrap import Figure, Gap, Refused
 from facevoice.evaluation.predictions import EmotionPredictions, Groups, Run
-from facevoice.evaluation.score import score_run
-from facevoice.evaluation.subgroups import GroupScores, Scorable, score_groups
+from facevoice.evaluation.score import GroupScores, Scorable, score_groups, score_run
 from run_builders import make_conflicts, make_emotions, make_info
 
 
@@ -99,7 +98,7 @@ def test_groups_that_share_speakers_are_drawn_together() -> None:
         groups.language,
         np.where(strong, "strong", "normal").astype(object),
     )
-    from facevoice.evaluation.resampling import mean_statistic
+    from facevoice.evaluation.bootstrap import mean_statistic
 
     def scorable(names: np.ndarray) -> Scorable:
         return Scorable(

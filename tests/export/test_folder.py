@@ -15,15 +15,12 @@ pytest.importorskip("torch")
 
 from conftest import ClipMaker
 from facevoice import Analyzer
+from facevoice.backbones.onnx import INT8_FILE
 from facevoice.errors import ConfigError, MissingExtraError, WeightsError
-from facevoice.export.folder import export_model
-from facevoice.export.parity import check_export
-from facevoice.export.samples import Samples, make_samples, read_samples
-from facevoice.features.onnx_backbone import INT8_FILE
-from facevoice.labels import Modality
-from facevoice.models.export_folder import FUSION_FILE, INDEX_FILE, read_export
+from facevoice.models.export import Samples, check_export, export_model, make_samples, read_samples
+from facevoice.models.model import EXPORT_INDEX, FUSION_FILE, read_export
+from facevoice.records import Modality, Prediction, Report
 from facevoice.report import from_json
-from facevoice.results import Prediction, Report
 from full_models import FullModel, write_compact_model, write_full_model
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "smile_glad_voice.mp4"
@@ -82,7 +79,7 @@ WITHOUT_TORCH = """
 import sys
 for heavy in ("torch", "transformers", "huggingface_hub", "safetensors", "onnx", "pyarrow"):
     sys.modules[heavy] = None
-from facevoice.cli import main
+from facevoice.cli.app import main
 main()
 """
 
@@ -219,14 +216,14 @@ def test_a_changed_backbone_is_refused(copied: Path) -> None:
     ],
 )
 def test_a_damaged_index_is_refused(copied: Path, change: dict[str, object], problem: str) -> None:
-    path = copied / INDEX_FILE
+    path = copied / EXPORT_INDEX
     path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), **change}))
     with pytest.raises(WeightsError, match=problem):
         read_export(copied)
 
 
 def test_an_index_names_no_backbone_elsewhere(copied: Path) -> None:
-    path = copied / INDEX_FILE
+    path = copied / EXPORT_INDEX
     document = json.loads(path.read_text("utf-8"))
     document["backbones"]["video"] = "hub:somebody/else"
     document["sha256"] = {k: v for k, v in document["sha256"].items() if "video/" not in k}
@@ -243,7 +240,7 @@ def test_an_export_brings_its_backbones(exports: dict[str, Path], model: FullMod
 def test_an_export_far_from_torch_is_refused(
     model: FullModel, samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("facevoice.export.parity.MAX_DIFFERENCE", 0.0)
+    monkeypatch.setattr("facevoice.models.export.MAX_DIFFERENCE", 0.0)
     with pytest.raises(WeightsError, match="it is refused"):
         export_model(model.checkpoint, tmp_path / "out", samples, backbones=model.names)
     assert list(tmp_path.iterdir()) == []
@@ -264,7 +261,7 @@ def test_what_lies_in_the_way_is_kept(
 def test_exporting_needs_an_extra(
     model: FullModel, samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("facevoice.export.folder.find_spec", lambda _name: None)
+    monkeypatch.setattr("facevoice.models.export.find_spec", lambda _name: None)
     with pytest.raises(MissingExtraError, match=r"facevoice\[train\]"):
         export_model(model.checkpoint, tmp_path / "new", samples)
 

@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facevoice.backbones.compact import FACE_FEATURES, CompactFace, CompactVoice, grey_crops
+from facevoice.backbones.spec import create_backbone, register_backbone
 from facevoice.errors import ConfigError
-from facevoice.features.backbone import create_backbone, register_backbone
-from facevoice.features.compact import FACE_FEATURES, CompactFace, CompactVoice, grey_crops
-from facevoice.features.extract import extract
-from facevoice.labels import Modality
+from facevoice.records import Modality, Window
 from facevoice.sessions import read_weights
-from facevoice.types import Window
+from facevoice.store import extract
 
 RNG = np.random.default_rng(3)
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from facevoice.backbones.huggingface import CheckpointFiles, fetch, open_folder
 from facevoice.errors import WeightsError
-from facevoice.features.hub_files import CheckpointFiles, fetch, open_folder
 from hub_server import HubServer
 
 NAME = "someone/tiny"
@@ -159,7 +159,7 @@ def test_without_a_hub_the_cache_serves(tmp_path: Path) -> None:
 
 OFFLINE = """
 import sys
-from facevoice.features.hub_files import fetch
+from facevoice.backbones.huggingface import fetch
 print(fetch(sys.argv[1], "main").origin)
 """
 

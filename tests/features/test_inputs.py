@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from facevoice.features.inputs import FaceInput, VoiceInput, pool_tokens, spread_frames
-from facevoice.types import Window
+from facevoice.backbones.huggingface import FaceInput, VoiceInput, pool_tokens, spread_frames
+from facevoice.records import Window
 from tiny_checkpoints import FACE_PREPROCESSOR, VOICE_PREPROCESSOR, window
 
 NEW_FORM: dict[str, Any] = {

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from facevoice.features import mel
+from facevoice.backbones import compact as mel
 
 Float64 = npt.NDArray[np.float64]
 
@@ -158,7 +158,7 @@ def test_empty_batch_is_refused() -> None:
 def test_the_number_of_threads_changes_no_bit():
     code = (
         "import hashlib, numpy as np\n"
-        "from facevoice.features.mel import voice_mel\n"
+        "from facevoice.backbones.compact import voice_mel\n"
         "rng = np.random.default_rng(0)\n"
         "for size in (64_000, 40_123, 90_001):\n"
         "    samples = rng.normal(0, 0.1, size).astype(np.float32)\n"

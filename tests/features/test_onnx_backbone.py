@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facevoice.backbones.export import export_backbone, load_export
+from facevoice.backbones.onnx import FP32_FILE, INT8_FILE, SPEC_FILE, OnnxBackbone
+from facevoice.backbones.spec import TokenBackbone, create_backbone
 from facevoice.errors import ConfigError, MissingExtraError, WeightsError
-from facevoice.features.backbone import TokenBackbone, create_backbone
-from facevoice.features.export import export_backbone, load_export
-from facevoice.features.onnx_backbone import FP32_FILE, INT8_FILE, SPEC_FILE, OnnxBackbone
-from facevoice.types import FloatArray
+from facevoice.records import FloatArray
 from tiny_checkpoints import KINDS, window, write_checkpoint
 
 pytest.importorskip("torch")
@@ -94,8 +94,8 @@ import sys
 for heavy in ("torch", "transformers", "huggingface_hub", "safetensors", "onnx"):
     sys.modules[heavy] = None
 import numpy as np
-from facevoice.features.backbone import create_backbone
-from facevoice.types import Window
+from facevoice.backbones.spec import create_backbone
+from facevoice.records import Window
 faces = np.random.default_rng(0).integers(0, 255, (5, 40, 40, 3), dtype=np.uint8)
 sound = np.sin(np.arange(8000) / 7).astype(np.float32)
 window = Window(0.0, 0.5, faces, sound, 1.0, 1.0)
@@ -175,11 +175,11 @@ def test_only_what_torch_runs_is_exported(
     with pytest.raises(ConfigError, match="'compact-face' can't be exported"):
         export_backbone(create_backbone("compact-face"), tmp_path)
     backbone = exports["wavlm-large"][0]
-    monkeypatch.setattr("facevoice.features.export.MAX_BYTES", 1000)
+    monkeypatch.setattr("facevoice.backbones.export.MAX_BYTES", 1000)
     with pytest.raises(WeightsError, match="do not fit into one ONNX file"):
         export_backbone(backbone, tmp_path)
     monkeypatch.undo()
-    monkeypatch.setattr("facevoice.features.export.find_spec", lambda _name: None)
+    monkeypatch.setattr("facevoice.backbones.export.find_spec", lambda _name: None)
     with pytest.raises(MissingExtraError, match=r"facevoice\[train\]"):
         export_backbone(backbone, tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -13,22 +13,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from facevoice.errors import ConfigError, MissingExtraError, WeightsError
-from facevoice.features.backbone import (
+from facevoice.backbones.huggingface import (
+    DEFAULT_BACKBONES,
+    PRETRAINED,
+    fetch,
+    load_checkpoint,
+    load_pretrained,
+    open_folder,
+    parse_hub_name,
+)
+from facevoice.backbones.spec import (
     UNKNOWN_CORPORA,
     backbone_names,
     create_backbone,
     register_backbone,
 )
-from facevoice.features.hub_files import fetch, open_folder
-from facevoice.features.pretrained import (
-    DEFAULT_BACKBONES,
-    PRETRAINED,
-    load_checkpoint,
-    load_pretrained,
-    parse_hub_name,
-)
-from facevoice.labels import Modality
+from facevoice.errors import ConfigError, MissingExtraError, WeightsError
+from facevoice.records import Modality
 from hub_server import HubServer
 from tiny_checkpoints import (
     DIM,
@@ -185,7 +186,7 @@ def hub() -> Iterator[HubServer]:
 def local_hub(hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HubServer:
     """In the place of the public one, as HF_ENDPOINT and HF_HOME would put it."""
     local = partial(fetch, endpoint=hub.url, cache_dir=tmp_path / "cache")
-    monkeypatch.setattr("facevoice.features.pretrained.fetch", local)
+    monkeypatch.setattr("facevoice.backbones.huggingface.fetch", local)
     return hub
 
 

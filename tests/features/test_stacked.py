@@ -7,9 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facevoice.backbones.spec import (
+    NUM_AUDIO_TOKENS,
+    TokenBackbone,
+    create_backbone,
+    split_name,
+    spread_tokens,
+)
 from facevoice.errors import ConfigError
-from facevoice.features.backbone import TokenBackbone, create_backbone
-from facevoice.features.stacked import NUM_AUDIO_TOKENS, split_name, spread_tokens
 from tiny_checkpoints import DIM, NUM_LAYERS, window, write_checkpoint
 
 pytest.importorskip("torch")

@@ -24,15 +24,19 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from facevoice.config import FacesConfig
+from facevoice.backbones.spec import BackboneSpec
 from facevoice.errors import FacevoiceError, StoreError
-from facevoice.features.backbone import BackboneSpec
-from facevoice.features.extract import cached_extract, extract, feature_key, window_recipes
-from facevoice.features.store import FeatureStore
-from facevoice.features.store_keys import FeatureKey, whole_us
-from facevoice.labels import Modality
-from facevoice.results import ModelId
-from facevoice.types import Window
+from facevoice.records import Modality, ModelId, Window
+from facevoice.settings import FacesConfig
+from facevoice.store import (
+    FeatureKey,
+    FeatureStore,
+    cached_extract,
+    extract,
+    feature_key,
+    whole_us,
+    window_recipes,
+)
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "feature_store.py"
 FORK = multiprocessing.get_context("fork")

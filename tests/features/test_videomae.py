@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facevoice.backbones.huggingface import VideoMae, load_pretrained
 from facevoice.errors import WeightsError
-from facevoice.features.pretrained import load_pretrained
-from facevoice.features.videomae import VideoMae
-from facevoice.labels import Modality
+from facevoice.records import Modality
 from tiny_checkpoints import DIM, NUM_LAYERS, checkpoint, edit_json, window, write_checkpoint
 
 torch = pytest.importorskip("torch")

@@ -7,16 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facevoice.errors import WeightsError
-from facevoice.features.pretrained import load_pretrained
-from facevoice.features.wav2vec2 import (
+from facevoice.backbones.huggingface import (
     Wav2Vec2,
     count_frames,
     fewest_samples,
     frames_per_token,
+    load_pretrained,
 )
-from facevoice.labels import Modality
-from facevoice.types import Window
+from facevoice.errors import WeightsError
+from facevoice.records import Modality, Window
 from tiny_checkpoints import (
     DIM,
     NUM_LAYERS,

@@ -6,7 +6,7 @@ import pytest
 
 from facevoice.errors import UnreadableMediaError
 from facevoice.media import read_audio
-from facevoice.media.audio import to_mono
+from facevoice.media.sound import to_mono
 
 RATE_HZ = 16_000
 

@@ -9,6 +9,16 @@ import av
 import numpy as np
 import pytest
 
+from facevoice.corpora.dubs import (
+    DubRule,
+    encode_pictures,
+    integrated_loudness_lufs,
+    join_dub,
+    peak_dbfs,
+    read_sound,
+    sounding_span_s,
+    write_dub,
+)
 from facevoice.errors import (
     ConfigError,
     MediaError,
@@ -16,9 +26,8 @@ from facevoice.errors import (
     NoStreamError,
     UnreadableMediaError,
 )
-from facevoice.media import probe, read_frames
-from facevoice.media.dub import DubRule, encode_pictures, join_dub, read_sound, write_dub
-from facevoice.media.loudness import integrated_loudness_lufs, peak_dbfs, sounding_span_s
+from facevoice.media import probe
+from facevoice.media import read_frames
 
 RATE_HZ = 16_000
 AAC_FRAME_S = 1024 / RATE_HZ
@@ -287,7 +296,7 @@ def test_an_interrupted_run_leaves_the_old_file_and_nothing_else(
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("facevoice.media.dub._encoded", interrupted)
+    monkeypatch.setattr("facevoice.corpora.dubs._encoded", interrupted)
     with pytest.raises(KeyboardInterrupt):
         join_dub(pictures, voice, out)
     assert out.read_bytes() == b"old"

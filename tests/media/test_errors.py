@@ -16,7 +16,8 @@ from facevoice.errors import (
     NoStreamError,
     UnreadableMediaError,
 )
-from facevoice.media import probe, read_audio, read_frames
+from facevoice.media import probe
+from facevoice.media import read_audio, read_frames
 
 
 def assert_all_readers_raise(path: Path, kind: type[MediaError]) -> MediaError:

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from facevoice.errors import UnreadableMediaError
-from facevoice.media import plan, read_frames, video
+from facevoice.media import frames as plan
+from facevoice.media import frames as video
+from facevoice.media import read_frames
 from media import frame_clips as clips
 
 DURATION_S = 13.5

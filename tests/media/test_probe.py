@@ -6,7 +6,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from facevoice.media import file_sha256, probe
+from facevoice.media import file_sha256
+from facevoice.media import probe
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from __future__ import annotations
 import av
 import pytest
 
-from facevoice.media.references import _H264, TraitReader, Traits, _read_vp9
+from facevoice.media.frames import _H264, TraitReader, Traits, _read_vp9
 from media import frame_clips as clips
 
 FLAT, PYRAMID = "b-pyramid=none", "b-pyramid=normal"

@@ -9,8 +9,9 @@ import pytest
 from av.video.frame import VideoFrame
 
 from facevoice.errors import UnreadableMediaError
-from facevoice.media import probe, read_frames, regular_times
-from facevoice.media.orientation import Orientation
+from facevoice.media import probe
+from facevoice.media import read_frames, regular_times
+from facevoice.media.open import Orientation
 
 B_FRAMES = {"preset": "veryfast", "bf": "5", "x264-params": "b-adapt=0:b-pyramid=normal:fps=25"}
 TEXTURE = np.random.default_rng(0).integers(0, 255, (300, 400, 3), dtype=np.uint8)
@@ -62,7 +63,7 @@ def test_pixels_are_those_of_a_full_decode(make_clip, codec, rate_hz):
 
 
 def test_frames_nobody_asks_for_are_not_decoded(make_clip, monkeypatch):
-    from facevoice.media import video
+    from facevoice.media import frames as video
 
     path = make_clip(codec_options=B_FRAMES, paint=moving_texture, audio=False, duration_s=4)
     decoded = []

@@ -17,29 +17,30 @@ import onnxruntime  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from facevoice.errors import WeightsError  # noqa: E402
-from facevoice.labels import Modality  # noqa: E402
-from facevoice.models.checkpoint_folder import (  # noqa: E402
+from facevoice.models.checkpoint import (  # noqa: E402  # noqa: E402  # noqa: E402
+    FUSIONS,
+    Calibration,
     Checkpoint,
+    CheckpointInfo,
+    DataRecord,
+    Figure,
+    NetworkConfig,
+    PartRecord,
+    TrainingRecord,
+    UsedEmbeddings,
     load_checkpoint,
     read_info,
     save_checkpoint,
 )
-from facevoice.models.checkpoint_info import (  # noqa: E402
-    Calibration,
-    CheckpointInfo,
-    DataRecord,
-    Figure,
-    PartRecord,
-    TrainingRecord,
-    UsedEmbeddings,
-)
-from facevoice.models.compact import Thresholds, softmax  # noqa: E402
 from facevoice.models.export import export_fusion  # noqa: E402
-from facevoice.models.network import FusionNetwork  # noqa: E402
-from facevoice.models.network_config import FUSIONS, NetworkConfig  # noqa: E402
-from facevoice.models.predict import predict  # noqa: E402
-from facevoice.toml_settings import plain_settings  # noqa: E402
-from facevoice.types import FeatureSet  # noqa: E402
+from facevoice.models.fusion import FusionNetwork  # noqa: E402
+from facevoice.models.heads import Thresholds, softmax  # noqa: E402
+from facevoice.models.model import predict  # noqa: E402
+from facevoice.records import (
+    FeatureSet,
+    Modality,
+)
+from facevoice.settings import plain_settings  # noqa: E402
 
 DIMS = {Modality.VIDEO: 6, Modality.AUDIO: 10}
 IDS = {Modality.VIDEO: "videomae-base@dc740ceda42f", Modality.AUDIO: "voice@0123456789ab"}

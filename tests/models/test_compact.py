@@ -12,9 +12,7 @@ from scipy.spatial.distance import jensenshannon
 from scipy.special import softmax as scipy_softmax
 
 from facevoice.errors import WeightsError
-from facevoice.labels import EMOTIONS, Emotion, Modality
-from facevoice.models.checkpoint import load_model, save_model
-from facevoice.models.compact import (
+from facevoice.models.heads import (
     CONFLICT_EVIDENCE,
     CompactModel,
     ConflictHead,
@@ -23,8 +21,10 @@ from facevoice.models.compact import (
     Thresholds,
     conflict_evidence,
     flatness,
+    load_model,
+    save_model,
 )
-from facevoice.types import FeatureSet
+from facevoice.records import EMOTIONS, Emotion, FeatureSet, Modality
 
 RNG = np.random.default_rng(0)
 

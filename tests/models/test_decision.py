@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from facevoice.config import DecisionConfig
-from facevoice.labels import EMOTIONS, Modality, Outcome, Reason
-from facevoice.models.compact import Posteriors
-from facevoice.models.decision import choose_outcome, decide, weigh_evidence
-from facevoice.results import Thresholds
-from facevoice.types import Window
+from facevoice.interpret import choose_outcome, decide, weigh_evidence
+from facevoice.models.heads import Posteriors
+from facevoice.records import EMOTIONS, Modality, Outcome, Reason, Thresholds, Window
+from facevoice.settings import DecisionConfig
 
 THRESHOLDS = Thresholds(conflict_above=0.7, match_below=0.3, flat_above=0.6, clear_above=0.25)
 

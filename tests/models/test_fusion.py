@@ -8,13 +8,20 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from facevoice.errors import ConfigError  # noqa: E402
-from facevoice.labels import Modality  # noqa: E402
-from facevoice.models.compact import LateFusion as CompactLate  # noqa: E402
-from facevoice.models.compact import conflict_evidence, softmax  # noqa: E402
-from facevoice.models.fusion import KeyedDropout, LateFusion, Noise  # noqa: E402
-from facevoice.models.heads import LayerMix, Standardize  # noqa: E402
-from facevoice.models.network import FusionNetwork, Logits, count_parameters  # noqa: E402
-from facevoice.models.network_config import FUSIONS, NetworkConfig  # noqa: E402
+from facevoice.models.checkpoint import FUSIONS, NetworkConfig  # noqa: E402
+from facevoice.models.fusion import (  # noqa: E402  # noqa: E402  # noqa: E402
+    FusionNetwork,
+    KeyedDropout,
+    LateFusion,
+    LayerMix,
+    Logits,
+    Noise,
+    Standardize,
+    count_parameters,
+)
+from facevoice.models.heads import LateFusion as CompactLate  # noqa: E402
+from facevoice.models.heads import conflict_evidence, softmax  # noqa: E402
+from facevoice.records import Modality  # noqa: E402
 
 VIDEO_DIM, AUDIO_DIM = 6, 10
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage import data
 
-from facevoice.perception.mtcnn import MtcnnDetector
+from facevoice.people.detect import MtcnnDetector
 
 
 @pytest.fixture(scope="session")

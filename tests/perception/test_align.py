@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage.transform import SimilarityTransform
 
-from facevoice.perception.align import (
+from facevoice.people.detect import (
     CROP_MARGIN,
     FER_TEMPLATE,
     align_crop,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from facevoice.perception.boxes import iou, overlap_of_smaller, shifted, squared, suppress
+from facevoice.people.detect import iou, overlap_of_smaller, shifted, squared, suppress
 
 
 def boxes(*rows):

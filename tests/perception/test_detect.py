@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from facevoice.errors import ConfigError
-from facevoice.perception import detect
-from facevoice.perception.mtcnn import MtcnnDetector
-from facevoice.results import ModelId
+from facevoice.people import detect
+from facevoice.people.detect import MtcnnDetector
+from facevoice.records import ModelId
 
 
 class Blind:

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facevoice.perception.boxes import iou
-from facevoice.perception.mtcnn import MtcnnDetector, cut_patches, pyramid_scales
+from facevoice.people.detect import MtcnnDetector, cut_patches, iou, pyramid_scales
 
 # Where a person sees them in the portrait.
 EYES_NOSE_MOUTH = np.array([[132, 101], [175, 103], [153, 129], [129, 139], [174, 141]])

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facevoice.media.audio import read_audio
-from facevoice.perception.speech import CHUNK_SAMPLES, read_speech, vad_model_id
-from facevoice.types import SAMPLE_RATE_HZ, AudioBlock
+from facevoice.media.sound import read_audio
+from facevoice.people.speech import CHUNK_SAMPLES, read_speech, vad_model_id
+from facevoice.records import SAMPLE_RATE_HZ, AudioBlock
 
 FORMANTS_HZ = {"a": (730, 1090, 2440), "i": (270, 2290, 3010), "u": (300, 870, 2240)}
 BANDWIDTH_HZ = 100

@@ -3,12 +3,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from facevoice.config import FacesConfig
-from facevoice.perception.align import FER_TEMPLATE
-from facevoice.perception.detect import no_detections
-from facevoice.perception.track import track_faces
-from facevoice.results import ModelId
-from facevoice.types import Detections, Frame
+from facevoice.people.detect import FER_TEMPLATE, no_detections
+from facevoice.people.track import track_faces
+from facevoice.records import Detections, Frame, ModelId
+from facevoice.settings import FacesConfig
 
 CONFIG = FacesConfig(sample_rate_hz=5, detect_rate_hz=1.25, crop_px=40)
 WIDTH, HEIGHT, SIDE = 320, 180, 40

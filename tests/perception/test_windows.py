@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facevoice.config import FacesConfig, SpeechConfig, WindowConfig
-from facevoice.perception.windows import cut_windows, leading_face, window_spans
-from facevoice.types import SAMPLE_RATE_HZ, FaceSighting, FrameFaces, SpeechBlock
+from facevoice.perceive import cut_windows, leading_face, window_spans
+from facevoice.records import SAMPLE_RATE_HZ, FaceSighting, FrameFaces, SpeechBlock
+from facevoice.settings import FacesConfig, SpeechConfig, WindowConfig
 
 FACES, SPEECH = FacesConfig(sample_rate_hz=5), SpeechConfig(threshold=0.5)
 DEFAULT = WindowConfig()

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from builders import make_report
-from facevoice.results import Prediction, Report
-from facevoice.trace import Trace
+from facevoice.records import Prediction, Report, Trace
 
 BOX = (0.25, 0.2, 0.6, 0.6)
 
@@ -65,7 +64,7 @@ def read_film(path: Path) -> Film:
 
 def sound_of(path: Path, rate_hz: int = 16_000) -> np.ndarray:
     """Mono sound as a player hears it, silence before its start."""
-    from facevoice.media.audio import read_audio
+    from facevoice.media.sound import read_audio
 
     assert rate_hz == 16_000
     return np.concatenate([block.samples for block in read_audio(path)])

@@ -8,11 +8,11 @@ import pytest
 from typer.testing import CliRunner
 
 from conftest import ClipMaker
-from facevoice import cli_render
+from facevoice.analyzer import Analyzer
 from facevoice.batch import AnalyzerSetup
-from facevoice.cli import app
+from facevoice.cli.app import app
+from facevoice.cli import render as cli_render
 from facevoice.errors import WeightsError
-from facevoice.pipeline import Analyzer
 
 from .conftest import read_film
 
@@ -114,7 +114,7 @@ def test_wrong_weights_are_named(make_clip: ClipMaker, monkeypatch: pytest.Monke
 def test_interrupted_leaves_nothing(
     make_clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from facevoice.render.overlay import Overlay
+    from facevoice.report.video import Overlay
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt

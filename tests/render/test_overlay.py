@@ -8,14 +8,19 @@ import pytest
 
 from builders import make_prediction
 from conftest import ClipMaker
-from facevoice.labels import Emotion, Outcome, Reason
-from facevoice.render import render_video
-from facevoice.render.blend import rounded_mask, solid
-from facevoice.render.faces import FaceFrame, FacePath
-from facevoice.render.overlay import Overlay
-from facevoice.render.strip import NOTICE, letter_height_px, plan_layout
-from facevoice.report.look import OUTCOME_COLORS
-from facevoice.results import Prediction, Report
+from facevoice.records import Emotion, Outcome, Prediction, Reason, Report
+from facevoice.report.video import (
+    NOTICE,
+    FaceFrame,
+    FacePath,
+    Overlay,
+    letter_height_px,
+    plan_layout,
+    render_video,
+    rounded_mask,
+    solid,
+)
+from facevoice.report.words import OUTCOME_COLORS
 
 from .conftest import BOX, close_to, make_trace, read_film, report_of
 
@@ -125,7 +130,7 @@ def test_strip_lets_the_picture_shine_through_and_leaves_the_rest() -> None:
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
 def test_layout_fits(width: int, height: int) -> None:
-    from facevoice.render.blend import letters
+    from facevoice.report.video import letters
 
     layout = plan_layout(width, height)
     font = letters(layout.unit)

@@ -17,8 +17,8 @@ from facevoice.errors import (
     RenderCancelledError,
     RenderError,
 )
-from facevoice.media.probe import probe
-from facevoice.render import render_video
+from facevoice.media.open import probe
+from facevoice.report.video import render_video
 
 from .conftest import make_trace, read_film, report_of, sound_of
 

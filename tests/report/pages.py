@@ -7,10 +7,18 @@ from dataclasses import replace
 import numpy as np
 
 from builders import make_prediction, make_report
-from facevoice.labels import EMOTIONS, Outcome, Reason, Status
-from facevoice.results import Prediction, Report, Thresholds
-from facevoice.trace import PEAKS_HZ, Trace
-from facevoice.types import ChannelPosterior
+from facevoice.records import (
+    EMOTIONS,
+    PEAKS_HZ,
+    ChannelPosterior,
+    Outcome,
+    Prediction,
+    Reason,
+    Report,
+    Status,
+    Thresholds,
+    Trace,
+)
 
 THRESHOLDS = Thresholds(conflict_above=0.8, match_below=0.35, flat_above=0.3, clear_above=0.3)
 HOP_S = 2.0

@@ -8,9 +8,9 @@ import pytest
 from pyarrow import dataset
 
 from builders import make_failed_report, make_prediction, make_report
-from facevoice.labels import EMOTIONS, Emotion, Outcome, Reason
+from facevoice.records import EMOTIONS, Emotion, Outcome, Reason
 from facevoice.report import ReportFolder
-from facevoice.report import dataset as module
+from facevoice.report import table as module
 from facevoice.report.table import CSV_COLUMNS
 
 

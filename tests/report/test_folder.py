@@ -6,8 +6,8 @@ from pathlib import Path, PurePath
 import pytest
 
 from builders import make_failed_report, make_prediction, make_report
+from facevoice.files import write_atomically
 from facevoice.report import ReportFolder, read_report, to_csv
-from facevoice.report.folder import write_atomically
 
 
 def names(folder: Path) -> set[str]:

@@ -10,9 +10,8 @@ import pytest
 
 from builders import make_failed_report, make_prediction, make_report
 from facevoice.errors import MissingExtraError
-from facevoice.labels import EMOTIONS, Emotion, Outcome, Reason, Status
+from facevoice.records import EMOTIONS, Emotion, Outcome, Reason, Report, Status
 from facevoice.report import CSV_COLUMNS, csv_rows, to_csv
-from facevoice.results import Report
 
 CHANNELS = ("face", "voice", "fused")
 

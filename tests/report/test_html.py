@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 
 from builders import make_failed_report, make_prediction, make_report
-from facevoice.labels import Emotion, Outcome, Reason, Status
+from facevoice.records import Emotion, Outcome, Reason, Status
 from facevoice.report import ReportFolder, is_report_page, page_script, page_style, to_html
-from facevoice.report.page_file import check_page_target
-from facevoice.report.view import to_view
+from facevoice.report.page import check_page_target, to_view
 
 from .pages import make_long_report, make_trace
 

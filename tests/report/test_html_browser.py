@@ -15,11 +15,9 @@ import pytest
 from browser import open_browser, watched_page
 from builders import make_failed_report, make_prediction, make_report
 from conftest import ClipMaker
-from facevoice.labels import Emotion, Outcome, Reason, Status
+from facevoice.records import Emotion, Outcome, Reason, Report, Status, Trace
 from facevoice.report import page_script, page_style, to_html
-from facevoice.report.view import to_view
-from facevoice.results import Report
-from facevoice.trace import Trace
+from facevoice.report.page import to_view
 
 from .pages import make_long_report, make_trace
 

@@ -11,10 +11,9 @@ from jsonschema import Draft202012Validator
 
 from builders import make_failed_report, make_prediction, make_report
 from facevoice.errors import ReportError
-from facevoice.labels import EMOTIONS, Emotion, Outcome, Reason, Status
+from facevoice.records import EMOTIONS, NOTICE, Emotion, Outcome, Reason, Report, Status
 from facevoice.report import from_json, read_report, to_json
 from facevoice.report.json import round_probs
-from facevoice.results import NOTICE, Report
 
 SCHEMA_PATH = Path(__file__).parents[2] / "docs" / "report.schema.json"
 

@@ -2,15 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from facevoice.labels import Emotion, Outcome
-from facevoice.report.look import (
+from facevoice.records import Emotion, Outcome, Prediction
+from facevoice.report.words import (
     EMOTION_COLORS,
     OUTCOME_COLORS,
     OUTCOME_WORDS,
     ink_on,
     shown_spans,
 )
-from facevoice.results import Prediction
 
 
 def window(start_s: float, end_s: float) -> Prediction:

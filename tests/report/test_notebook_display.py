@@ -8,9 +8,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from builders import make_failed_report, make_prediction, make_report
-from facevoice.labels import Emotion, Outcome, Reason
-from facevoice.report.look import EMOTION_COLORS, OUTCOME_COLORS
-from facevoice.results import NOTICE, Report
+from facevoice.records import NOTICE, Emotion, Outcome, Reason, Report
+from facevoice.report.words import EMOTION_COLORS, OUTCOME_COLORS
 
 from .timelines import make_long_report
 

@@ -16,9 +16,8 @@ from matplotlib.figure import Figure
 
 from builders import make_failed_report, make_prediction, make_report
 from facevoice.errors import MissingExtraError
-from facevoice.labels import Emotion, Outcome, Reason
-from facevoice.report.look import EMOTION_COLORS, OUTCOME_COLORS, shown_spans
-from facevoice.results import top_emotion
+from facevoice.records import Emotion, Outcome, Reason, top_emotion
+from facevoice.report.words import EMOTION_COLORS, OUTCOME_COLORS, shown_spans
 
 from .timelines import THRESHOLDS, make_long_report, make_trace
 

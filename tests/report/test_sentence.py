@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from builders import make_failed_report, make_prediction, make_report
-from facevoice.labels import Emotion, Outcome, Reason, Status
+from facevoice.records import Emotion, Outcome, Reason, Status
 from facevoice.report import summarize_in_words
-from facevoice.report.sentence import REASON_WORDS, join_words, percent
+from facevoice.report.words import REASON_WORDS, join_words, percent
 
 
 @pytest.mark.parametrize(

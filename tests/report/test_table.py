@@ -7,9 +7,8 @@ import pytest
 from rich.console import Console
 
 from builders import make_failed_report, make_prediction, make_report
-from facevoice.labels import EMOTIONS, Emotion, Outcome, Reason
+from facevoice.records import EMOTIONS, Emotion, Outcome, Prediction, Reason, Report
 from facevoice.report import CSV_COLUMNS, build_table, to_csv
-from facevoice.results import Prediction, Report
 
 
 def render(report: Report, max_windows: int | None = None) -> str:

@@ -7,9 +7,16 @@ from dataclasses import replace
 import numpy as np
 
 from builders import make_posterior, make_prediction, make_report
-from facevoice.labels import EMOTIONS, Outcome, Reason
-from facevoice.results import Prediction, Report, Thresholds
-from facevoice.trace import PEAKS_HZ, Trace
+from facevoice.records import (
+    EMOTIONS,
+    PEAKS_HZ,
+    Outcome,
+    Prediction,
+    Reason,
+    Report,
+    Thresholds,
+    Trace,
+)
 
 THRESHOLDS = Thresholds(0.8, 0.35, 0.31, 0.3)
 

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from facevoice.training import build
+from facevoice.training import loop as build
 from facevoice.training.data import prepare_data
 from training_builders import make_table, quick_config
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from facevoice.errors import ConfigError
-from facevoice.labels import Modality
-from facevoice.models import network_config
-from facevoice.toml_settings import format_toml, plain_settings, set_value
+from facevoice.models import checkpoint as network_config
+from facevoice.records import Modality
+from facevoice.settings import format_toml, plain_settings, set_value
 from facevoice.training import config as training_config
 from facevoice.training.config import SMALL_BATCH, SMALL_EPOCHS, TrainConfig, small
 
@@ -127,7 +127,7 @@ def test_toml_of_all_kinds_of_values() -> None:
 
 
 def test_settings_need_no_torch() -> None:
-    modules = "facevoice.training.config, facevoice.training.data, facevoice.cli_train"
+    modules = "facevoice.training.config, facevoice.training.data, facevoice.cli.train"
     code = f"import {modules}, sys; print('torch' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"

@@ -8,22 +8,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facevoice.data.clips import Labels
-from facevoice.data.feature_table import (
+from facevoice.corpora.manifest import Labels
+from facevoice.corpora.pairs import PAIR_PLANS, check_pairs
+from facevoice.corpora.splits import Split, check_split
+from facevoice.corpora.votes import Votes
+from facevoice.errors import CorpusError
+from facevoice.records import Emotion, Modality, Outcome
+from facevoice.training.config import SplitSettings
+from facevoice.training.data import (
+    UNKNOWN,
     FeatureTable,
     TokenArray,
+    make_targets,
+    pairs_by_corpus,
     parse_clip_id,
+    prepare_data,
     read_feature_file,
+    small_selection,
+    split_clips,
     stack_tokens,
 )
-from facevoice.data.pairs import PAIR_PLANS, check_pairs
-from facevoice.data.splits import Split, check_split
-from facevoice.data.targets import UNKNOWN, make_targets
-from facevoice.data.votes import Votes
-from facevoice.errors import CorpusError
-from facevoice.labels import Emotion, Modality, Outcome
-from facevoice.training.config import SplitSettings
-from facevoice.training.data import pairs_by_corpus, prepare_data, small_selection, split_clips
 from training_builders import (
     cremad_ids,
     make_clips,

@@ -5,17 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from facevoice.data.targets import Items, original_items
-from facevoice.labels import Emotion, Modality
+from facevoice.records import Emotion, Modality
 from facevoice.training.config import LossSettings
-from facevoice.training.data import TrainingData, prepare_data
-from facevoice.training.epochs import (
-    Epoch,
-    TargetTable,
-    plan_epoch,
-    rank_rows,
-    some,
-)
+from facevoice.training.data import Items, TrainingData, original_items, prepare_data
+from facevoice.training.loop import Epoch, TargetTable, plan_epoch, rank_rows, some
 from training_builders import make_table, quick_config
 
 BOTH = tuple(Modality)

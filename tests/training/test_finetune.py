@@ -13,27 +13,30 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from facevoice.assembly import assemble
-from facevoice.data.clips import Clip
-from facevoice.data.feature_table import FeatureTable, stack_tokens
-from facevoice.data.loaders import FeatureDataset
-from facevoice.data.window_cache import ClipWindows, WindowCache, WindowsKey
-from facevoice.data.window_loader import WindowDataset
+from facevoice.backbones.differentiable import add_adapters, encoder_layers, merged_weights, tunable
+from facevoice.backbones.spec import create_backbone, split_name
+from facevoice.corpora.manifest import Clip
 from facevoice.errors import ConfigError, CorpusError, StoreError, WeightsError
-from facevoice.features.backbone import create_backbone
-from facevoice.features.differentiable import add_adapters, encoder_layers, merged_weights, tunable
-from facevoice.features.extract import backbone_id
-from facevoice.features.stacked import split_name
-from facevoice.hub.push import plan_push
-from facevoice.labels import Modality
-from facevoice.models.checkpoint_folder import load_checkpoint, read_info
-from facevoice.models.network import FusionNetwork
+from facevoice.evaluation.model import CheckpointScorer
+from facevoice.hub.hub import plan_push
+from facevoice.models.checkpoint import load_checkpoint, read_info
+from facevoice.models.fusion import FusionNetwork
+from facevoice.models.model import assemble
+from facevoice.records import Modality, Window
+from facevoice.store import backbone_id
 from facevoice.training import loop
 from facevoice.training.config import TrainConfig
+from facevoice.training.data import (
+    ClipWindows,
+    FeatureDataset,
+    FeatureTable,
+    WindowCache,
+    WindowDataset,
+    WindowsKey,
+    stack_tokens,
+)
 from facevoice.training.finetune import FinetuneNetwork, Tuning, build_finetune
 from facevoice.training.run import RunOptions, TrainedRun, train
-from facevoice.types import Window
-from facevoice.workbench.checkpoint_scorer import CheckpointScorer
 from tiny_checkpoints import DIM, NUM_LAYERS, write_checkpoint
 from training_builders import SOURCE, make_clips
 

@@ -15,13 +15,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from facevoice.data.feature_table import FeatureTable
 from facevoice.errors import CorpusError, WeightsError
-from facevoice.labels import Modality
-from facevoice.models.checkpoint_folder import load_checkpoint
-from facevoice.models.network_config import FUSIONS
+from facevoice.models.checkpoint import FUSIONS, load_checkpoint
+from facevoice.records import Modality
 from facevoice.training import loop
 from facevoice.training.config import TrainConfig
+from facevoice.training.data import FeatureTable
 from facevoice.training.run import RunOptions, TrainedRun, train
 from training_builders import SOURCE, make_table, quick_config
 

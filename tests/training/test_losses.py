@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from facevoice.labels import Emotion
-from facevoice.models.network import Logits
+from facevoice.models.fusion import Logits
+from facevoice.records import Emotion
 from facevoice.training.config import LossSettings
 from facevoice.training.losses import (
     BatchTargets,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from facevoice.pipeline import Analyzer
+from facevoice.analyzer import Analyzer
 from facevoice.web import WebOptions, launch_app
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from facevoice.web.aside import Done, work_aside
+from facevoice.web.page import Done, work_aside
 
 
 def test_gives_progress_and_the_result_last() -> None:

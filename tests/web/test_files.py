@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from facevoice.web.files import SessionFiles
+from facevoice.web.page import SessionFiles
 
 
 def upload(folder: Path, name: str) -> Path:

@@ -15,12 +15,10 @@ from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.testclient import TestClient, WebSocketTestSession
 
-from facevoice.config import WindowConfig
-from facevoice.pipeline import Analyzer
-from facevoice.report.view import WINDOW_FIELDS
-from facevoice.web.live import LIVE_PATH, LiveDesk, take
-from facevoice.web.live_stream import LiveStream
-from facevoice.web.options import WebOptions
+from facevoice.analyzer import Analyzer
+from facevoice.report.page import WINDOW_FIELDS
+from facevoice.settings import WindowConfig
+from facevoice.web.live import LIVE_PATH, LiveDesk, LiveStream, WebOptions, take
 from portraits import make_portrait
 
 RATE_HZ = 16_000

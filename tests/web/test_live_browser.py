@@ -10,8 +10,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from browser import open_browser, watched_page
-from facevoice.config import WindowConfig
-from facevoice.pipeline import Analyzer
+from facevoice.analyzer import Analyzer
+from facevoice.settings import WindowConfig
 from facevoice.web import WebOptions
 from fake_devices import file_devices, make_devices
 from web.servers import Server, serve

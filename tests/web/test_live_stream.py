@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facevoice.types import SAMPLE_RATE_HZ
-from facevoice.web.live_stream import LiveStream, decode_jpeg
+from facevoice.records import SAMPLE_RATE_HZ
+from facevoice.web.live import LiveStream, decode_jpeg
 
 
 def jpeg(shade: int = 128, size: tuple[int, int] = (64, 48)) -> bytes:

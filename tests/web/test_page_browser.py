@@ -15,9 +15,9 @@ from playwright.sync_api import Browser, Page, expect
 
 from browser import open_browser, watched_page
 from conftest import ClipMaker
-from facevoice.pipeline import Analyzer
+from facevoice.analyzer import Analyzer
 from facevoice.report import CSV_COLUMNS, read_report
-from facevoice.report.html import is_report_page
+from facevoice.report.page import is_report_page
 from facevoice.web import WebOptions
 from portraits import make_portrait
 from web.servers import Server, serve

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from browser import open_browser, watched_page
-from facevoice.pipeline import Analyzer
+from facevoice.analyzer import Analyzer
 from facevoice.web import WebOptions
 from web.servers import Server, serve
 

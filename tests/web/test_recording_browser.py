@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from browser import open_browser, watched_page
-from facevoice.pipeline import Analyzer
+from facevoice.analyzer import Analyzer
 from facevoice.report import read_report
 from facevoice.web import WebOptions
 from fake_devices import file_devices, make_devices

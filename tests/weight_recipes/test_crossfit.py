@@ -8,7 +8,7 @@ from recipes import crossfit
 from recipes.crossfit import Channel, TunedVoices
 from recipes.fitting import Samples, fit_voice_head
 
-from facevoice.models.compact import LinearHead
+from facevoice.models.heads import LinearHead
 
 SPEAKERS = [f"javanese/0{n}" for n in (1, 2, 3)] + [f"ravdess/0{n}" for n in (1, 2, 3)]
 FOLDS = {name: int(name[-1]) - 1 for name in SPEAKERS}

@@ -10,9 +10,9 @@ from recipes.voice_augment import training_mel, warp
 from recipes.voice_net import EMBEDDING_DIM, VoiceNet
 from recipes.voice_train import TuneConfig, TunedHead, embed, fit, partial_loss
 
-from facevoice.data.clips import Clip, Labels
-from facevoice.features.mel import voice_mel
-from facevoice.labels import EMOTIONS
+from facevoice.backbones.compact import voice_mel
+from facevoice.corpora.manifest import Clip, Labels
+from facevoice.records import EMOTIONS
 
 
 def test_loss_without_smoothing_is_that_of_the_heads() -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facevoice.data.clips import Clip
+from facevoice.backbones.compact import FACE_DIM, VOICE_FEATURES
+from facevoice.corpora.manifest import Clip
 from facevoice.errors import ConfigError
-from facevoice.features.compact import FACE_DIM, VOICE_FEATURES
-from facevoice.labels import Modality
-from facevoice.models.checkpoint_info import DataRecord, PartRecord
-from facevoice.workbench.seen_speakers import find_seen_speakers, held_out_clips
+from facevoice.evaluation.model import find_seen_speakers, held_out_clips
+from facevoice.models.checkpoint import DataRecord, PartRecord
+from facevoice.records import Modality
 
 
 def clip(corpus: str, speaker: str | None, number: int = 0) -> Clip:
@@ -101,7 +101,7 @@ def test_clips_of_new_speakers_are_kept() -> None:
 
 def test_windows_are_scored_with_one_channel_or_both(tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    from facevoice.workbench.checkpoint_scorer import CheckpointScorer
+    from facevoice.evaluation.model import CheckpointScorer
     from full_models import THRESHOLDS, write_compact_model
 
     checkpoint = write_compact_model(tmp_path / "both")
@@ -140,10 +140,10 @@ def test_windows_are_scored_with_one_channel_or_both(tmp_path: Path) -> None:
 def test_the_same_numbers_as_the_trainers_own(tmp_path: Path) -> None:
     """Rows of the scorer are those of the network on the same embeddings."""
     pytest.importorskip("torch")
-    from facevoice.models.checkpoint_folder import load_checkpoint
-    from facevoice.models.predict import predict
-    from facevoice.types import FeatureSet
-    from facevoice.workbench.checkpoint_scorer import CheckpointScorer
+    from facevoice.evaluation.model import CheckpointScorer
+    from facevoice.models.checkpoint import load_checkpoint
+    from facevoice.models.model import predict
+    from facevoice.records import FeatureSet
     from full_models import write_compact_model
 
     folder = write_compact_model(tmp_path / "both")

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from conftest import ClipMaker
-from facevoice.config import AnalyzerConfig, FacesConfig, WindowConfig
-from facevoice.media.probe import probe
-from facevoice.perception.mtcnn import MtcnnDetector
-from facevoice.perception.reading import read_windows
-from facevoice.perception.speech import read_speech
-from facevoice.perception.track import track_faces
-from facevoice.types import AudioBlock, Frame, FrameFaces, SpeechBlock, Window
-from facevoice.workbench.clip_windows import read_clip_windows
+from facevoice.corpora.extract import read_clip_windows
+from facevoice.media.open import probe
+from facevoice.people.detect import MtcnnDetector
+from facevoice.people.speech import read_speech
+from facevoice.people.track import track_faces
+from facevoice.perceive import read_windows
+from facevoice.records import AudioBlock, Frame, FrameFaces, SpeechBlock, Window
+from facevoice.settings import AnalyzerConfig, FacesConfig, WindowConfig
 from portraits import make_portrait
 
 RATE_HZ = 16_000
@@ -142,8 +142,8 @@ def test_no_network_is_handed_anything_from_behind_the_cut(
     def see(frames: Iterable[Frame], *rest: Any) -> Iterator[FrameFaces]:
         return track_faces((seen_s.append(f.timestamp_s) or f for f in frames), *rest)
 
-    monkeypatch.setattr("facevoice.workbench.clip_windows.read_speech", hear)
-    monkeypatch.setattr("facevoice.workbench.clip_windows.track_faces", see)
+    monkeypatch.setattr("facevoice.corpora.extract.read_speech", hear)
+    monkeypatch.setattr("facevoice.corpora.extract.track_faces", see)
     for limit_s in (LIMIT_S, 1.0):
         seen_s.clear()
         heard.clear()
@@ -160,7 +160,7 @@ def test_only_the_named_streams_are_decoded(
         raise AssertionError("decoded for nothing")
 
     info = probe(make_clip("av.mp4", duration_s=1))
-    monkeypatch.setattr("facevoice.workbench.clip_windows.read_sampled_frames", refuse)
+    monkeypatch.setattr("facevoice.corpora.extract.read_sampled_frames", refuse)
     heard = list(read_clip_windows(replace(info, video=None), 0.7, detector, CONFIG))
     assert all(window.samples is not None and window.faces is None for window in heard)
 

@@ -13,26 +13,28 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from facevoice.cli import app
-from facevoice.data.clips import Clip, Labels
-from facevoice.data.manifest import write_manifest
-from facevoice.data.pair_table import read_pairs
-from facevoice.data.pairs import PAIR_PLANS, PairKind, PairPlan
-from facevoice.data.split_file import make_splits, write_splits
-from facevoice.errors import ConfigError, CorpusError, MediaError
-from facevoice.labels import Emotion
-from facevoice.media.dub import read_sound
-from facevoice.media.loudness import integrated_loudness_lufs
-from facevoice.workbench.dub_audits import audit_dubs
-from facevoice.workbench.dubbing import dub_pairs, key_text, number_pairs
-from facevoice.workbench.pair_making import (
+from facevoice.cli.app import app
+from facevoice.corpora.dubs import (
+    audit_dubs,
+    dub_pairs,
+    integrated_loudness_lufs,
+    key_text,
+    number_pairs,
+    read_sound,
+    trace_pairs,
+)
+from facevoice.corpora.manifest import Clip, Labels, write_manifest
+from facevoice.corpora.pairs import PAIR_PLANS, PairKind, PairPlan, read_pairs
+from facevoice.corpora.prepare import (
     find_plan,
     pair_manifest,
     spoken_ends,
     spoken_lengths,
     voice_source,
 )
-from facevoice.workbench.pair_traces import trace_pairs
+from facevoice.corpora.splits import make_splits, write_splits
+from facevoice.errors import ConfigError, CorpusError, MediaError
+from facevoice.records import Emotion
 
 RATE_HZ = 16_000
 SPEAKERS = ("01", "02", "03")

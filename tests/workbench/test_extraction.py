@@ -16,27 +16,25 @@ import numpy as np
 import pytest
 
 from conftest import ClipMaker
-from facevoice.config import AnalyzerConfig, SpeechConfig, WindowConfig
-from facevoice.data.clips import Clip
-from facevoice.data.manifest import write_manifest
-from facevoice.errors import ConfigError, CorpusError, StoreError
-from facevoice.features.backbone import create_backbone
-from facevoice.features.extract import cached_extract, feature_key, window_recipes
-from facevoice.features.store import FeatureStore
-from facevoice.labels import Modality
-from facevoice.media.probe import file_sha256, probe
-from facevoice.perception.mtcnn import MtcnnDetector
-from facevoice.perception.reading import read_windows
-from facevoice.perception.windows import window_spans
-from facevoice.workbench.extraction import ExtractionProgress, extract_clips
-from facevoice.workbench.feature_plan import identify
-from facevoice.workbench.stored_features import (
+from facevoice.backbones.spec import create_backbone
+from facevoice.corpora.extract import (
     ClipFeatures,
+    ExtractionProgress,
+    extract_clips,
     find_backbone,
+    identify,
     read_features,
     remember_backbones,
     stored_backbones,
 )
+from facevoice.corpora.manifest import Clip, write_manifest
+from facevoice.errors import ConfigError, CorpusError, StoreError
+from facevoice.media.open import file_sha256, probe
+from facevoice.people.detect import MtcnnDetector
+from facevoice.perceive import read_windows, window_spans
+from facevoice.records import Modality
+from facevoice.settings import AnalyzerConfig, SpeechConfig, WindowConfig
+from facevoice.store import FeatureStore, cached_extract, feature_key, window_recipes
 from portraits import make_portrait
 
 # Everything but silence counts as speech: no synthesised sound is any.
@@ -154,8 +152,8 @@ def test_what_is_stored_is_not_decoded_again(
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr("facevoice.workbench.clip_extractor.probe", refuse)
-    monkeypatch.setattr("facevoice.workbench.extraction.file_sha256", refuse)
+    monkeypatch.setattr("facevoice.corpora.extract.probe", refuse)
+    monkeypatch.setattr("facevoice.corpora.extract.file_sha256", refuse)
     steps: list[ExtractionProgress] = []
     report = extract_clips(clips, serial, config=CONFIG, on_progress=steps.append)
     assert (report.num_clips, report.num_known, report.num_records) == (5, 5, 0)
@@ -206,9 +204,9 @@ def test_a_killed_worker_costs_nothing(clips: list[Clip], serial: Path, tmp_path
 _RUN = """
 import sys
 from pathlib import Path
-from facevoice.config import AnalyzerConfig, SpeechConfig, WindowConfig
-from facevoice.data.manifest import read_manifest
-from facevoice.workbench.extraction import extract_clips
+from facevoice.settings import AnalyzerConfig, SpeechConfig, WindowConfig
+from facevoice.corpora.manifest import read_manifest
+from facevoice.corpora.extract import extract_clips
 
 def main():
     config = AnalyzerConfig(

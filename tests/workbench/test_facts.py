@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from facevoice.workbench.facts import FactsFile, FileFacts
+from facevoice.corpora.prepare import FactsFile, FileFacts
 
 KNOWN = FileFacts(duration_s=1.5, has_video=True, has_audio=False)
 

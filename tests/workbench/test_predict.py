@@ -8,21 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facevoice.config import AnalyzerConfig
-from facevoice.data.clips import Clip, Labels
-from facevoice.data.pairs import PAIR_PLANS, make_pairs
+from facevoice.backbones.compact import FACE_DIM, VOICE_FEATURES
+from facevoice.corpora.extract import ClipFeatures
+from facevoice.corpora.manifest import Clip, Labels
+from facevoice.corpora.pairs import PAIR_PLANS, make_pairs
 from facevoice.errors import EvaluationError
-from facevoice.features.compact import FACE_DIM, VOICE_FEATURES
-from facevoice.labels import EMOTIONS, Emotion, Modality
-from facevoice.workbench.compact_scorer import CompactScorer
-from facevoice.workbench.predict import (
+from facevoice.evaluation.model import (
+    CompactScorer,
     StoredClips,
     WindowPosteriors,
     plan_pairs,
     predict_conflicts,
     predict_emotions,
 )
-from facevoice.workbench.stored_features import ClipFeatures
+from facevoice.records import EMOTIONS, Emotion, Modality
+from facevoice.settings import AnalyzerConfig
 
 CONFIG = AnalyzerConfig()
 TAKES = (1, 2, 3)

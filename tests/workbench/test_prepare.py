@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from conftest import ClipMaker
-from facevoice.data.gather import CorpusPlace
-from facevoice.data.manifest import read_manifest
-from facevoice.media.probe import probe
-from facevoice.workbench.prepare import Preparation, prepare_manifest, probe_clips
+from facevoice.corpora.gather import CorpusPlace
+from facevoice.corpora.manifest import read_manifest
+from facevoice.corpora.prepare import Preparation, prepare_manifest, probe_clips
+from facevoice.media.open import probe
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_a_second_run_reads_only_what_changed(
         probed.append(path)
         return probe(path, **how)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("facevoice.workbench.prepare.probe", spy)
+    monkeypatch.setattr("facevoice.corpora.prepare.probe", spy)
     assert prepare(corpus).clips == first.clips
     assert probed == []
     changed = ClipMaker(corpus / "javanese")("audio/01-01-03_02.ogg", duration_s=0.5)

@@ -5,18 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from facevoice.errors import MediaNotFoundError
-from facevoice.media.dub import write_dub
-from facevoice.perception.detect import no_detections
-from facevoice.results import ModelId
-from facevoice.types import Detections
-from facevoice.workbench.mouth import MouthMotion, mouth_motion, moving_span_s, sync_score
-from facevoice.workbench.traces import (
+from facevoice.corpora.dubs import (
     SILENCE_DB,
+    MouthMotion,
     measure_dub,
     measure_film_sound,
     measure_sound,
+    mouth_motion,
+    moving_span_s,
+    sync_score,
+    write_dub,
 )
+from facevoice.errors import MediaNotFoundError
+from facevoice.people.detect import no_detections
+from facevoice.records import Detections, ModelId
 
 RATE_HZ = 16_000
 FPS = 30

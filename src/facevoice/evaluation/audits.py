@@ -14,11 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from facevoice.errors import EvaluationError
-from facevoice.evaluation.bootstrap import Interval, percentile_interval
-from facevoice.evaluation.checks import binary_values
-from facevoice.evaluation.metrics import auroc
-from facevoice.evaluation.resampling import Resampler, auroc_statistic
-from facevoice.types import DoubleArray
+from facevoice.evaluation.bootstrap import Interval, Resampler, auroc_statistic, percentile_interval
+from facevoice.evaluation.metrics import auroc, binary_values
+from facevoice.records import DoubleArray
 
 AUROC_LIMIT: Final = 0.55
 """An audit of matches against conflicts is passed up to here."""

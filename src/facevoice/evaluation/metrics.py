@@ -1,54 +1,238 @@
-"""Figures of merit in plain numpy. Each docstring has formula and source.
-
-Classes are whole numbers from 0 (for emotions: `Emotion.position`). In binary metrics 1 or True is
-the positive class (for congruence: conflict), and a higher score speaks for it. A figure that the
-data do not define is refused with EvaluationError, never replaced by a default.
-"""
+"""Checks of what is handed to a metric, so that each refuses alike what it is not defined on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from facevoice.errors import EvaluationError
-from facevoice.evaluation.calibration import (
-    ReliabilityCurve,
-    RiskCoverage,
-    aurc,
-    brier,
-    ece,
-    nll,
-    reliability_curve,
-    risk_coverage,
-)
-from facevoice.evaluation.checks import IntArray, binary_values, class_values
-from facevoice.types import BoolArray, DoubleArray
+from facevoice.records import BoolArray, DoubleArray
 
-__all__ = [
-    "ReliabilityCurve",
-    "RiskCoverage",
-    "RocCurve",
-    "aurc",
-    "auroc",
-    "average_precision",
-    "balanced_accuracy_at",
-    "best_threshold",
-    "brier",
-    "confusion_matrix",
-    "ece",
-    "eer",
-    "false_positive_rate_at",
-    "macro_f1",
-    "nll",
-    "reliability_curve",
-    "risk_coverage",
-    "roc_curve",
-    "uar",
-    "war",
-    "weighted_f1",
-]
+IntArray = npt.NDArray[np.int64]
+
+
+def paired_values(first: npt.ArrayLike, second: npt.ArrayLike, what: str) -> tuple[Any, Any]:
+    """Two finite arrays (n,), n ≥ 1; `what` is named in the error.
+
+    Raises:
+        EvaluationError: no items, unequal lengths, or values that are no finite numbers.
+    """
+    a, b = np.asarray(first), np.asarray(second)
+    if a.ndim != 1 or a.shape != b.shape:
+        raise EvaluationError(f"{what}: needs two lists of one length, got {a.shape}, {b.shape}")
+    if len(a) == 0:
+        raise EvaluationError(f"{what} is not defined on no items")
+    for values in (a, b):
+        if values.dtype.kind not in "biuf" or not np.isfinite(values).all():
+            raise EvaluationError(f"{what}: values must be finite numbers")
+    return a, b
+
+
+def class_values(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> tuple[IntArray, IntArray]:
+    """True and predicted classes (n,), whole numbers from 0.
+
+    Raises:
+        EvaluationError: no items, unequal lengths, or something else than classes.
+    """
+    true, said = paired_values(truth, predicted, "a figure over classes")
+    if true.dtype.kind == "f" or said.dtype.kind == "f" or min(true.min(), said.min()) < 0:
+        raise EvaluationError("classes must be whole numbers from 0")
+    return true.astype(np.int64), said.astype(np.int64)
+
+
+def binary_values(
+    truth: npt.ArrayLike, scores: npt.ArrayLike, what: str
+) -> tuple[BoolArray, DoubleArray]:
+    """Whether each item is positive, and its score, both (n,); both classes occur.
+
+    Raises:
+        EvaluationError: no items, unequal lengths, NaN, or only one class.
+    """
+    true, score = paired_values(truth, scores, what)
+    if not ((true == 0) | (true == 1)).all():
+        raise EvaluationError(f"{what}: truth must be 0 or 1 (False or True)")
+    positive = true.astype(bool)
+    if positive.all() or not positive.any():
+        only = "positive" if positive.all() else "negative"
+        raise EvaluationError(
+            f"{what} is not defined: all {len(positive)} items are {only}; it takes items of "
+            "both classes to tell whether a score tells them apart"
+        )
+    return positive, score.astype(np.float64)
+
+
+def prob_values(probs: npt.ArrayLike, truth: npt.ArrayLike) -> tuple[DoubleArray, DoubleArray]:
+    """Probabilities of a yes, and 1 where it was a yes, both (n,).
+
+    Raises:
+        EvaluationError: no items, unequal lengths, NaN, or values outside [0, 1].
+    """
+    prob, true = paired_values(probs, truth, "calibration")
+    if not ((true == 0) | (true == 1)).all():
+        raise EvaluationError("calibration: truth must be 0 or 1 (False or True)")
+    if prob.min() < 0 or prob.max() > 1:
+        raise EvaluationError(f"probabilities go from {prob.min()} to {prob.max()}, not 0 to 1")
+    return prob.astype(np.float64), true.astype(np.float64)
+
+
+def prob_rows(truth: npt.ArrayLike, probs: DoubleArray) -> IntArray:
+    """The true classes (n,) for probabilities (n, K).
+
+    Raises:
+        EvaluationError: no items, unequal lengths, an unknown class, or rows that don't sum to 1.
+    """
+    if probs.ndim != 2 or len(probs) == 0:
+        raise EvaluationError(f"probabilities must be (n,) or (n, K), got {probs.shape}")
+    true, _ = class_values(truth, np.zeros(len(probs), dtype=np.int64))
+    if true.max() >= probs.shape[1]:
+        raise EvaluationError(f"class {true.max()} has no probability among {probs.shape[1]}")
+    sums = probs.sum(axis=1)
+    if not (np.isfinite(probs).all() and probs.min() >= 0 and np.allclose(sums, 1, atol=1e-4)):
+        raise EvaluationError("each row of probabilities must be at least 0 and sum to 1")
+    return true
+
+
+# How far probabilities can be trusted: calibration, and what is gained by answering less often.
+
+_SMALLEST_PROB: Final = 1e-15
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReliabilityCurve:
+    """Mean confidence, share that is correct and number of items of each non-empty bin, (bins,)."""
+
+    confidences: DoubleArray
+    accuracies: DoubleArray
+    counts: IntArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RiskCoverage:
+    """Error rate (n,) among the answered items when the surest `coverages` (n,) are answered."""
+
+    coverages: DoubleArray
+    risks: DoubleArray
+
+
+def reliability_curve(
+    confidences: npt.ArrayLike,
+    correct: npt.ArrayLike,
+    num_bins: int = 15,
+    bins: Literal["width", "mass"] = "width",
+) -> ReliabilityCurve:
+    """Confidence against the share that is correct, in bins of equal width or of equal mass.
+
+    confidences (n,) in [0, 1]: the probability given to the answer (or, for a binary question, to
+    the positive class); correct (n,) bool: whether it was right (or whether the item is positive).
+    Equal width: bins of 1/num_bins, closed on the right. Equal mass: edges are quantiles, so that
+    tied confidences stay together.
+
+    Raises:
+        EvaluationError: no items, unequal lengths, NaN, or values outside [0, 1].
+    """
+    confidence, right = prob_values(confidences, correct)
+    places = np.linspace(0, 1, num_bins + 1)
+    edges = places if bins == "width" else np.quantile(confidence, places)
+    index = np.searchsorted(edges[1:-1], confidence, side="left")
+    counts = np.bincount(index, minlength=num_bins)
+    filled = counts > 0
+    sums = np.bincount(index, weights=confidence, minlength=num_bins)
+    hits = np.bincount(index, weights=right, minlength=num_bins)
+    return ReliabilityCurve(
+        confidences=sums[filled] / counts[filled],
+        accuracies=hits[filled] / counts[filled],
+        counts=counts[filled].astype(np.int64),
+    )
+
+
+def ece(
+    confidences: npt.ArrayLike,
+    correct: npt.ArrayLike,
+    num_bins: int = 15,
+    bins: Literal["width", "mass"] = "width",
+) -> float:
+    """Expected calibration error: Σ_b (n_b / n) |accuracy_b − confidence_b|.
+
+    Naeini et al. (2015); Guo et al. (2017) for equal width; Nguyen & O'Connor (2015), Nixon et al.
+    (2019) for equal mass. Arguments as in `reliability_curve`.
+
+    Raises:
+        EvaluationError: no items, unequal lengths, NaN, or values outside [0, 1].
+    """
+    curve = reliability_curve(confidences, correct, num_bins, bins)
+    gaps = np.abs(curve.accuracies - curve.confidences)
+    return float((gaps * curve.counts).sum() / curve.counts.sum())
+
+
+def brier(truth: npt.ArrayLike, probs: npt.ArrayLike) -> float:
+    """Mean squared error of probabilities. Brier (1950).
+
+    Binary, probs (n,): mean (p − y)². Classes, probs (n, K): mean Σ_k (p_k − [y = k])².
+
+    Raises:
+        EvaluationError: no items, unequal lengths, NaN, or values that are no probabilities.
+    """
+    given = np.asarray(probs, dtype=np.float64)
+    if given.ndim == 1:
+        prob, positive = prob_values(given, truth)
+        return float(((prob - positive) ** 2).mean())
+    true = prob_rows(truth, given)
+    target = np.eye(given.shape[1])[true]
+    return float(((given - target) ** 2).sum(axis=1).mean())
+
+
+def nll(truth: npt.ArrayLike, probs: npt.ArrayLike) -> float:
+    """Negative log-likelihood (log loss): mean −ln p(true class), p kept at 1e-15 at least.
+
+    Good (1952), Rational decisions. probs (n,) of the positive class, or (n, K).
+
+    Raises:
+        EvaluationError: no items, unequal lengths, NaN, or values that are no probabilities.
+    """
+    given = np.asarray(probs, dtype=np.float64)
+    if given.ndim == 1:
+        prob, positive = prob_values(given, truth)
+        chosen = np.where(positive > 0, prob, 1 - prob)
+    else:
+        true = prob_rows(truth, given)
+        chosen = given[np.arange(len(true)), true]
+    return float(-np.log(np.maximum(chosen, _SMALLEST_PROB)).mean())
+
+
+def risk_coverage(confidences: npt.ArrayLike, correct: npt.ArrayLike) -> RiskCoverage:
+    """Error rate among the k surest items, for k = 1 … n. El-Yaniv & Wiener (2010).
+
+    Among items of equal confidence the errors are spread evenly, which is the mean over all orders.
+
+    Raises:
+        EvaluationError: no items, unequal lengths or NaN.
+    """
+    confidence, right = paired_values(confidences, correct, "a risk–coverage curve")
+    order = np.argsort(-confidence, kind="stable")
+    errors = 1.0 - right.astype(np.float64)[order]
+    _, starts, counts = np.unique(-confidence[order], return_index=True, return_counts=True)
+    errors = np.repeat(np.add.reduceat(errors, starts) / counts, counts)
+    answered = np.arange(1, len(errors) + 1)
+    return RiskCoverage(coverages=answered / len(errors), risks=np.cumsum(errors) / answered)
+
+
+def aurc(confidences: npt.ArrayLike, correct: npt.ArrayLike) -> float:
+    """Area under the risk–coverage curve: mean of the risks at k = 1 … n. Geifman et al. (2019).
+
+    Raises:
+        EvaluationError: no items, unequal lengths or NaN.
+    """
+    return float(risk_coverage(confidences, correct).risks.mean())
+
+
+# Figures of merit in plain numpy. Each docstring has formula and source.
+#
+# Classes are whole numbers from 0 (for emotions: `Emotion.position`). In binary metrics 1 or True is
+# the positive class (for congruence: conflict), and a higher score speaks for it. A figure that the
+# data do not define is refused with EvaluationError, never replaced by a default.
 
 
 @dataclass(frozen=True, slots=True, eq=False)

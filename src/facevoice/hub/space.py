@@ -22,15 +22,26 @@ from pathlib import Path
 from typing import Final
 
 from facevoice.errors import ConfigError, WeightsError
-from facevoice.hub.commit import check_hub_id
-from facevoice.hub.pull import DEFAULT_REVISION, PATTERNS, check_folder, pull_checkpoint
-from facevoice.hub.space_push import APP_FILE, is_space
-from facevoice.hub.terms import License, choose_license, corpus_source, sources_of
-from facevoice.models.checkpoint_folder import CARD_FILE
-from facevoice.models.checkpoint_info import CheckpointInfo
-from facevoice.models.export_folder import INDEX_FILE as EXPORT_FILE
-from facevoice.models.export_folder import is_export, read_export
-from facevoice.whole_folder import whole_folder
+from facevoice.files import whole_folder
+from facevoice.hub.hub import (
+    DEFAULT_REVISION,
+    DEFAULT_TOKEN_VARIABLE,
+    PATTERNS,
+    License,
+    SentCommit,
+    Target,
+    check_folder,
+    check_hub_id,
+    choose_license,
+    corpus_source,
+    find_token,
+    pull_checkpoint,
+    send_commit,
+    sources_of,
+)
+from facevoice.models.checkpoint import CARD_FILE, CheckpointInfo
+from facevoice.models.model import EXPORT_INDEX as EXPORT_FILE
+from facevoice.models.model import is_export, read_export
 
 DEFAULT_TITLE: Final = "Face and voice: match or conflict?"
 GRADIO_VERSION: Final = "6.31.0"
@@ -242,3 +253,58 @@ def _package_text(name: str) -> str:
 
 def _write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8", newline="\n")
+
+
+# Sends a Space's folder to the hub, all of it or nothing.
+
+APP_FILE: Final = "app.py"
+
+
+def push_space(
+    folder: Path,
+    hub_id: str,
+    *,
+    private: bool = False,
+    message: str | None = None,
+    token_variable: str = DEFAULT_TOKEN_VARIABLE,
+    endpoint: str | None = None,
+) -> SentCommit:
+    """Send a Space's folder in one commit.
+
+    Raises:
+        ConfigError: the folder is no Space, or the name no name.
+        HubError: no token, or the hub did not accept it; the Space is as it was.
+    """
+    target = Target(hub_id, kind="space", private=private)
+    if not is_space(folder):
+        raise ConfigError(f"{folder}: is no Space; make one with `facevoice space`")
+    return send_commit(
+        target,
+        {path.relative_to(folder).as_posix(): path for path in space_files(folder)},
+        message or "Add a facevoice Space",
+        token=find_token(token_variable),
+        token_variable=token_variable,
+        endpoint=endpoint,
+    )
+
+
+def is_space(folder: Path) -> bool:
+    """Whether a folder holds a Space that runs on gradio."""
+    card = folder / CARD_FILE
+    return (folder / APP_FILE).is_file() and card.is_file() and "\nsdk: gradio\n" in _head(card)
+
+
+def space_files(folder: Path) -> list[Path]:
+    """What is sent of a Space's folder: everything but hidden files, caches and links."""
+    found = []
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        hidden = any(part.startswith(".") or part == "__pycache__" for part in parts)
+        if path.is_file() and not path.is_symlink() and not hidden:
+            found.append(path)
+    return found
+
+
+def _head(path: Path) -> str:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return file.read(4096)

@@ -1,9 +1,8 @@
 """Reading media files: what they hold, frames at asked times, sound at 16 kHz."""
 
-from facevoice.media.audio import read_audio
-from facevoice.media.probe import file_sha256, probe
-from facevoice.media.source import DamageCallback
-from facevoice.media.video import read_frames, regular_times
+from facevoice.media.frames import read_frames, regular_times
+from facevoice.media.open import DamageCallback, file_sha256, probe
+from facevoice.media.sound import read_audio
 
 __all__ = [
     "DamageCallback",

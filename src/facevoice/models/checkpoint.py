@@ -1,80 +1,671 @@
-"""Heads of the compact family to and from their file; nothing is ever unpickled."""
+"""What shape the full model's trainable network has; needs no torch."""
 
 from __future__ import annotations
 
-import io
-from typing import IO
-from zipfile import BadZipFile
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
+from facevoice.errors import ConfigError, MissingExtraError, WeightsError
+from facevoice.files import whole_folder
+from facevoice.records import NOTICE, Modality, Thresholds
+from facevoice.settings import build_settings, format_toml, plain_settings, read_toml, require
 
-from facevoice.errors import WeightsError
-from facevoice.labels import NUM_EMOTIONS, Emotion, Modality
-from facevoice.models.compact import CompactModel, ConflictHead, LateFusion, LinearHead
-from facevoice.results import Thresholds
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from facevoice.models.fusion import FusionNetwork
 
 
-def save_model(model: CompactModel, file: IO[bytes]) -> None:
-    """Write a model as an npz of plain arrays, the same bytes for the same numbers."""
-    arrays: dict[str, object] = {
-        "fusion.weights": np.array([model.fusion.face_weight, model.fusion.voice_weight]),
-        "fusion.bias": model.fusion.bias,
-        "conflict.mean": model.conflict.mean,
-        "conflict.scale": model.conflict.scale,
-        "conflict.weight": model.conflict.weight,
-        "conflict.bias": np.array(model.conflict.bias),
-        "thresholds": np.array(
-            [
-                model.thresholds.conflict_above,
-                model.thresholds.match_below,
-                model.thresholds.flat_above,
-                model.thresholds.clear_above,
-            ]
-        ),
-        "emotions": np.array([e.value for e in Emotion]),
+FUSIONS: Final = ("concat", "gated", "attention", "late")
+INPUT_NORMS: Final = ("standardize", "whiten")
+CONFLICT_HEADS: Final = ("plain", "agreement")
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkConfig:
+    """The network on top of the backbones: input widths, fusion, heads."""
+
+    modalities: tuple[Modality, ...] = (Modality.VIDEO, Modality.AUDIO)
+    """What the network looks at: both, or one for a baseline without fusion and conflict."""
+    fusion: str = "concat"
+    """concat: MLP on both embeddings; gated: a gate weighs the channels, dimension by dimension;
+    attention: tokens of each channel attend to each other and to the other channel's;
+    late: weighted product of the channels' posteriors."""
+    video_dim: int = 768
+    """Width of the video backbone's embeddings."""
+    audio_dim: int = 1024
+    """Width of the audio backbone's embeddings."""
+    input_norm: str = "whiten"
+    """standardize: each input to mean 0 and variance 1 over the training set; whiten: all inputs of
+    a channel to unit covariance too, where the training rows are at least twice as many."""
+    video_shrinkage: float = 0.05
+    """Added to the variances when video embeddings are whitened: directions that vary less are
+    left small."""
+    audio_shrinkage: float = 3.0
+    """The same for audio embeddings."""
+    fused_dim: int = 512
+    """Width of the fused embedding."""
+    head_dim: int = 256
+    """Hidden width of the fused emotion head and of the plain conflict head."""
+    channel_dim: int = 256
+    """Hidden width of the face and voice heads; 0 makes them linear."""
+    conflict_head: str = "agreement"
+    """plain: looks at the fused embedding; agreement: at how well the channels' posteriors agree.
+    """
+    agreement_dim: int = 64
+    """Hidden width of the agreement head."""
+    interaction_dim: int = 0
+    """If above 0, the agreement head also looks at products and differences of the channels,
+    projected to this width."""
+    dropout: float = 0.6
+    """Share of hidden units dropped in training."""
+    input_dropout: float = 0.3
+    """Share of inputs dropped in training."""
+    layer_norm: bool = True
+    """Normalise the hidden layers of the fusion."""
+    attention_dim: int = 256
+    """Width of the tokens in attention."""
+    attention_heads: int = 4
+    """Heads of the attention."""
+    attention_layers: int = 1
+    """Layers of self-attention in each channel, before the channels meet."""
+    audio_layers: int = 0
+    """If above 0, the audio rows of a clip are this many backbone layers, not moments; their mix
+    is learnt."""
+
+    def __post_init__(self) -> None:
+        known = bool(self.modalities) and len(set(self.modalities)) == len(self.modalities)
+        require(known, "modalities", [str(m) for m in self.modalities], "video, audio, or both")
+        require(self.fusion in FUSIONS, "fusion", self.fusion, ", ".join(FUSIONS))
+        norms = ", ".join(INPUT_NORMS)
+        require(self.input_norm in INPUT_NORMS, "input_norm", self.input_norm, norms)
+        for name in ("video_shrinkage", "audio_shrinkage"):
+            require(0 < getattr(self, name) <= 100, name, getattr(self, name), "above 0, to 100")
+        heads = ", ".join(CONFLICT_HEADS)
+        require(self.conflict_head in CONFLICT_HEADS, "conflict_head", self.conflict_head, heads)
+        for name in ("video_dim", "audio_dim", "fused_dim", "head_dim", "agreement_dim"):
+            require(1 <= getattr(self, name) <= 65536, name, getattr(self, name), "1–65536")
+        for name in ("channel_dim", "interaction_dim"):
+            require(0 <= getattr(self, name) <= 65536, name, getattr(self, name), "0–65536")
+        for name in ("dropout", "input_dropout"):
+            require(0 <= getattr(self, name) < 1, name, getattr(self, name), "0 to below 1")
+        divides = self.attention_heads > 0 and self.attention_dim % self.attention_heads == 0
+        require(
+            divides and self.attention_dim % 2 == 0,
+            "attention_dim",
+            self.attention_dim,
+            "even, and a multiple of attention_heads",
+        )
+        require(0 <= self.attention_layers <= 12, "attention_layers", self.attention_layers, "0–12")
+        require(0 <= self.audio_layers <= 100, "audio_layers", self.audio_layers, "0–100")
+        if self.fusion == "late":
+            plain_allowed = self.conflict_head != "plain" or len(self.modalities) == 1
+            require(plain_allowed, "conflict_head", "plain", "late fusion has no embedding for it")
+
+    @property
+    def is_multimodal(self) -> bool:
+        """Whether both channels are there, and so a conflict can be told."""
+        return len(self.modalities) == len(Modality)
+
+    def dim(self, modality: Modality) -> int:
+        """Width of a channel's embeddings."""
+        return self.video_dim if modality is Modality.VIDEO else self.audio_dim
+
+    def with_dim(self, modality: Modality, dim: int) -> NetworkConfig:
+        """The same for embeddings of another width."""
+        if modality is Modality.VIDEO:
+            return replace(self, video_dim=dim)
+        return replace(self, audio_dim=dim)
+
+    def shrinkage(self, modality: Modality) -> float:
+        """Shrinkage of a channel's whitening."""
+        return self.video_shrinkage if modality is Modality.VIDEO else self.audio_shrinkage
+
+
+# What a checkpoint says of itself besides its weights, as records; JSON in and out.
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Temperatures by which logits are divided, fitted on validation speakers; 1 changes nothing.
+
+    Guo et al. (2017), On calibration of modern neural networks.
+    """
+
+    emotion: float = 1.0
+    face: float = 1.0
+    voice: float = 1.0
+    conflict: float = 1.0
+
+    def __post_init__(self) -> None:
+        for head in dataclasses.fields(self):
+            value = getattr(self, head.name)
+            require(0 < value < 1e6, f"temperature of {head.name}", value, "above 0")
+
+
+@dataclass(frozen=True, slots=True)
+class UsedEmbeddings:
+    """What made the embeddings of a channel: id@revision, width, and the corpora that it saw.
+
+    corpora_known: whether `training_corpora` is all that it saw.
+    """
+
+    backbone: str
+    dim: int
+    training_corpora: tuple[str, ...] = ()
+    corpora_known: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PartRecord:
+    """One part of the split: how many clips and pairs, and whose (`corpus/speaker`)."""
+
+    num_clips: int
+    num_pairs: int
+    speakers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DataRecord:
+    """What the network was trained, chosen and tested on.
+
+    features_sha256: of clip ids, labels and embeddings; split_sha256: of the clip ids of each part;
+    source_sha256: of the manifest or feature file; targets: what each head learnt.
+    """
+
+    corpora: tuple[str, ...]
+    source: str
+    source_sha256: str
+    features_sha256: str
+    split: str
+    split_sha256: str
+    train: PartRecord
+    validation: PartRecord
+    test: PartRecord
+    emotion_target: str = "intended"
+    face_target: str = "intended"
+    voice_target: str = "intended"
+    conflict_target: str = "intended"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure of merit: of which part and corpus, called what."""
+
+    part: str
+    corpus: str
+    name: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRecord:
+    """How the run went: the kept epoch, steps done, and versions that made it."""
+
+    best_epoch: int
+    num_steps: int
+    num_parameters: int
+    facevoice_version: str
+    torch_version: str
+    figures: tuple[Figure, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointInfo:
+    """Everything in a checkpoint folder but the weights.
+
+    settings: the resolved settings of the run, as in `config.toml`;
+    thresholds: None where the network tells no conflict.
+    """
+
+    network: NetworkConfig
+    settings: Mapping[str, Any]
+    calibration: Calibration
+    thresholds: Thresholds | None
+    backbones: Mapping[Modality, UsedEmbeddings]
+    data: DataRecord
+    training: TrainingRecord
+    notes: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        if set(self.backbones) != set(self.network.modalities):
+            raise WeightsError("a checkpoint names one backbone for each of its modalities")
+        for modality, used in self.backbones.items():
+            if used.dim != self.network.dim(modality):
+                raise WeightsError(
+                    f"{used.backbone} has width {used.dim}, the network wants "
+                    f"{self.network.dim(modality)}"
+                )
+
+
+def to_plain(info: CheckpointInfo) -> dict[str, dict[str, Any]]:
+    """By file of the folder."""
+    return {
+        "calibration.json": plain_settings(info.calibration),
+        "thresholds.json": {} if info.thresholds is None else plain_settings(info.thresholds),
+        "backbones.json": {m.value: plain_settings(b) for m, b in info.backbones.items()},
+        "data.json": plain_settings(info.data),
+        "metrics.json": {**plain_settings(info.training), "notes": list(info.notes)},
     }
-    for modality, head in model.heads.items():
-        arrays[f"{modality}.mean"] = head.mean
-        arrays[f"{modality}.scale"] = head.scale
-        arrays[f"{modality}.weight"] = head.weight.astype(np.float32)
-        arrays[f"{modality}.bias"] = head.bias
-    np.savez(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
 
 
-def load_model(content: bytes) -> CompactModel:
-    """Read what `save_model` wrote.
+def from_plain(
+    network: NetworkConfig, settings: Mapping[str, Any], files: Mapping[str, dict[str, Any]]
+) -> CheckpointInfo:
+    """From what `to_plain` gave.
 
     Raises:
-        WeightsError: the bytes are no such file, or one for other emotions or evidence.
+        WeightsError: a file has a name too much or too little, or a value out of range.
     """
     try:
-        return _read_model(content)
-    except (ValueError, KeyError, OSError, BadZipFile) as error:
-        raise WeightsError(f"heads: not a file of compact heads ({error})") from error
-
-
-def _read_model(content: bytes) -> CompactModel:
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        if [str(e) for e in arrays["emotions"]] != [e.value for e in Emotion]:
-            raise WeightsError("heads: made for another list of emotions")
-        heads = {
-            m: LinearHead(
-                arrays[f"{m}.mean"].astype(np.float64),
-                arrays[f"{m}.scale"].astype(np.float64),
-                arrays[f"{m}.weight"].astype(np.float64),
-                arrays[f"{m}.bias"].astype(np.float64),
-            )
-            for m in Modality
-        }
-        face_weight, voice_weight = (float(w) for w in arrays["fusion.weights"])
-        fusion = LateFusion(face_weight, voice_weight, arrays["fusion.bias"])
-        conflict = ConflictHead(
-            arrays["conflict.mean"],
-            arrays["conflict.scale"],
-            arrays["conflict.weight"],
-            float(arrays["conflict.bias"]),
+        thresholds = files["thresholds.json"]
+        metrics = dict(files["metrics.json"])
+        notes = metrics.pop("notes")
+        return CheckpointInfo(
+            network=network,
+            settings=settings,
+            calibration=_whole(Calibration, files["calibration.json"], "calibration.json"),
+            thresholds=_whole(Thresholds, thresholds, "thresholds.json") if thresholds else None,
+            backbones={
+                Modality(name): _whole(UsedEmbeddings, used, "backbones.json")
+                for name, used in files["backbones.json"].items()
+            },
+            data=_whole(DataRecord, files["data.json"], "data.json"),
+            training=_whole(TrainingRecord, metrics, "metrics.json"),
+            notes=tuple(notes),
         )
-        thresholds = Thresholds(*(float(t) for t in arrays["thresholds"]))
-    if fusion.bias.shape != (NUM_EMOTIONS,):
-        raise WeightsError(f"heads: fusion bias has shape {fusion.bias.shape}")
-    return CompactModel(heads, fusion, conflict, thresholds)
+    except (ConfigError, ValueError, TypeError, KeyError) as error:
+        raise WeightsError(f"the checkpoint does not say what it must: {error}") from error
+
+
+def _whole(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
+    """A record of which no field may be left out."""
+    missing = [f.name for f in dataclasses.fields(kind) if f.name not in values]
+    if missing:
+        raise WeightsError(f"{where}: missing {', '.join(missing)}")
+    return build_settings(kind, values, where)
+
+
+# Backbones that were trained along with a checkpoint: whole folders in it, listed with hashes.
+#
+# CHECKPOINT/backbones/MODALITY/     config.json, preprocessor_config.json, model.safetensors, a card
+# CHECKPOINT/checkpoint.json         "tuned": what each was made from, and the SHA-256 of its files
+
+TUNED_FOLDER: Final = "backbones"
+TUNED_KEY: Final = "tuned"
+CONFIG: Final = "config.json"
+PREPROCESSOR: Final = "preprocessor_config.json"
+WEIGHTS: Final = "model.safetensors"
+_FILES: Final = (CONFIG, PREPROCESSOR, WEIGHTS)
+
+
+@dataclass(frozen=True, slots=True)
+class TunedBackbone:
+    """What a tuned backbone was made from.
+
+    base: id@revision of the backbone at the start; base_corpora: the corpora that it had seen,
+    None where that is not known; tuned_on: corpora of the clips that changed it or chose when to
+    stop; sha256: by file of its folder, all but the card.
+    """
+
+    base: str
+    base_corpora: tuple[str, ...] | None
+    tuned_on: tuple[str, ...]
+    sha256: Mapping[str, str]
+
+
+def hash_backbone(folder: Path) -> dict[str, str]:
+    """SHA-256 of the files of a backbone's folder."""
+    sums = {}
+    for name in _FILES:
+        with (folder / name).open("rb") as file:
+            sums[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return sums
+
+
+def move_backbones(
+    folder: Path, tuned: Mapping[Modality, tuple[Path, TunedBackbone]]
+) -> dict[str, Any]:
+    """Move folders of tuned backbones into a checkpoint; returns what its index says of them."""
+    for modality, (source, _) in tuned.items():
+        target = folder / TUNED_FOLDER / modality.value
+        target.parent.mkdir(exist_ok=True)
+        shutil.move(source, target)
+    return {modality.value: asdict(record) for modality, (_, record) in tuned.items()}
+
+
+def parse_tuned(folder: Path, index: Mapping[str, Any]) -> dict[Modality, TunedBackbone]:
+    """What a checkpoint's index says of tuned backbones, whose files are there.
+
+    Raises:
+        WeightsError: it is damaged, or a file is not there.
+    """
+    found = {}
+    try:
+        for name, values in index.get(TUNED_KEY, {}).items():
+            corpora = values["base_corpora"]
+            found[Modality(name)] = TunedBackbone(
+                base=str(values["base"]),
+                base_corpora=None if corpora is None else tuple(corpora),
+                tuned_on=tuple(values["tuned_on"]),
+                sha256={file: str(values["sha256"][file]) for file in _FILES},
+            )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{folder}: its list of tuned backbones is damaged ({error})") from error
+    for modality in found:
+        for file in _FILES:
+            path = folder / TUNED_FOLDER / modality.value / file
+            if not path.is_file():
+                raise WeightsError(
+                    f"{path}: is missing. The {modality} backbone was trained along with this "
+                    "checkpoint and nobody else has it: copy the whole folder (the hub's commands "
+                    "do not carry such checkpoints)"
+                )
+    return found
+
+
+def read_tuned(folder: Path, index_file: str) -> dict[Modality, TunedBackbone]:
+    """The tuned backbones of a checkpoint, by channel; empty where there are none.
+
+    Raises:
+        WeightsError: see `parse_tuned`.
+    """
+    try:
+        index = json.loads((folder / index_file).read_text(encoding="utf-8"))
+        return parse_tuned(folder, index)
+    except (OSError, ValueError, AttributeError) as error:
+        raise WeightsError(f"{folder / index_file}: is damaged ({error})") from error
+
+
+def tuned_folder(folder: Path, modality: Modality, record: TunedBackbone) -> Path:
+    """The folder of a tuned backbone, all its hashes checked.
+
+    Raises:
+        WeightsError: a file is not the one that was written.
+    """
+    path = folder / TUNED_FOLDER / modality.value
+    try:
+        sums = hash_backbone(path)
+    except OSError as error:
+        raise WeightsError(f"{path}: can't be read ({error.strerror})") from error
+    for name, expected in record.sha256.items():
+        if sums[name] != expected:
+            raise WeightsError(
+                f"{path / name}: is not the file that was written (its SHA-256 differs); get the "
+                "checkpoint again"
+            )
+    return path
+
+
+# A checkpoint's card: what it is, what it was trained on, its figures and its limits.
+
+
+def describe(info: CheckpointInfo) -> str:
+    """The card as Markdown with the hub's front matter; every figure is the checkpoint's own."""
+    return "\n".join(_lines(info)) + "\n"
+
+
+def _lines(info: CheckpointInfo) -> Iterator[str]:
+    data, network = info.data, info.network
+    yield from ("---", "library_name: facevoice", "pipeline_tag: video-classification")
+    yield from ("tags:", "- emotion-recognition", "- audio-visual", "- congruence", "---", "")
+    channels = " and ".join(network.modalities)
+    yield f"# facevoice: emotion from {channels}, {network.fusion} fusion"
+    yield ""
+    yield (
+        f"{info.training.num_parameters:,} trained parameters on frozen backbones. "
+        "Load it with `facevoice.models.checkpoint.load_checkpoint`."
+    )
+    yield from ("", "## Backbones", "", "| channel | backbone | width | corpora it saw |")
+    yield "|---|---|---|---|"
+    for modality, used in info.backbones.items():
+        seen = ", ".join(used.training_corpora) or ("none" if used.corpora_known else "unknown")
+        if used.training_corpora and not used.corpora_known:
+            seen += ", and perhaps others"
+        yield f"| {modality} | `{used.backbone}` | {used.dim} | {seen} |"
+    if not all(used.corpora_known for used in info.backbones.values()):
+        yield ""
+        yield (
+            "It is not known which corpora every backbone saw, so whether the figures below are "
+            "contaminated by them is not known either."
+        )
+    yield from ("", "## Data", "")
+    yield f"{', '.join(data.corpora)}; split: {data.split}; speakers never cross parts."
+    yield from ("", "| part | speakers | clips | pairs |", "|---|---|---|---|")
+    for name in ("train", "validation", "test"):
+        part = getattr(data, name)
+        yield f"| {name} | {len(part.speakers)} | {part.num_clips} | {part.num_pairs} |"
+    yield ""
+    yield (
+        f"Targets: fused emotion {data.emotion_target}, face {data.face_target}, voice "
+        f"{data.voice_target}, conflict {data.conflict_target}."
+    )
+    if info.training.figures:
+        yield from ("", "## Figures", "", "| part | corpus | figure | value |", "|---|---|---|---|")
+        for figure in info.training.figures:
+            yield f"| {figure.part} | {figure.corpus} | {figure.name} | {figure.value:.3f} |"
+    yield from ("", "## Limits", "", NOTICE)
+    for note in info.notes:
+        yield from ("", note)
+
+
+# A trained network as a folder that anyone can check and nobody needs to unpickle.
+#
+# CHECKPOINT/
+# ├── checkpoint.json      format version, SHA-256 of every other file but the card
+# ├── config.toml          all settings of the run; [network] builds the network
+# ├── model.safetensors    the weights
+# ├── calibration.json     temperatures of the heads
+# ├── thresholds.json      where outcomes change; empty where no conflict is told
+# ├── backbones.json       what makes the embeddings, and which corpora that has seen
+# ├── data.json            what it was trained on: hashes, split, speakers, targets
+# ├── metrics.json         its figures, and what made it
+# ├── backbones/           those that were trained along, if any; see `facevoice.models.checkpoint`
+# └── README.md            the card, for people; may be edited
+
+FORMAT: Final = "facevoice-checkpoint/1"
+INDEX_FILE: Final = "checkpoint.json"
+CONFIG_FILE: Final = "config.toml"
+WEIGHTS_FILE: Final = "model.safetensors"
+CARD_FILE: Final = "README.md"
+JSON_FILES: Final = (
+    "calibration.json",
+    "thresholds.json",
+    "backbones.json",
+    "data.json",
+    "metrics.json",
+)
+HASHED_FILES: Final = (CONFIG_FILE, WEIGHTS_FILE, *JSON_FILES)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Checkpoint:
+    """A loaded checkpoint: network in evaluation mode on the CPU, and what it says of itself.
+
+    sha256: of the weights file.
+    """
+
+    network: FusionNetwork
+    info: CheckpointInfo
+    sha256: str
+
+
+def save_checkpoint(
+    folder: Path,
+    weights: Mapping[str, Tensor],
+    info: CheckpointInfo,
+    *,
+    overwrite: bool = False,
+    tuned: Mapping[Modality, tuple[Path, TunedBackbone]] | None = None,
+) -> None:
+    """Write a checkpoint, whole or not at all; with `overwrite`, one that is there is replaced.
+
+    Args:
+        folder: of the checkpoint.
+        weights: of the fusion network.
+        info: what it says of itself.
+        overwrite: see above.
+        tuned: folders of backbones that were trained along, which are moved into it.
+
+    Raises:
+        WeightsError: the folder holds something else, the weights don't fit the network, or are
+            not finite.
+    """
+    _check_target(folder, overwrite)
+    _check_weights(weights, info.network, str(folder))
+    with whole_folder(folder) as part:
+        _write_files(part, weights, info, tuned or {})
+
+
+def load_checkpoint(folder: Path) -> Checkpoint:
+    """Read a checkpoint and check all of it.
+
+    Raises:
+        WeightsError: a file is absent, damaged or not the one that was written; the format is
+            another; a weight is missing, too much, of another shape, or not finite (all listed).
+        MissingExtraError: torch is not installed.
+    """
+    files = read_files(folder)
+    info = read_info(folder)
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+    except ImportError as error:
+        raise MissingExtraError("the full model", "full") from error
+    from facevoice.models.fusion import FusionNetwork
+
+    try:
+        weights = load(files[WEIGHTS_FILE])
+    except (SafetensorError, ValueError) as error:
+        raise WeightsError(f"{folder / WEIGHTS_FILE}: is damaged ({error})") from error
+    _check_weights(weights, info.network, str(folder / WEIGHTS_FILE))
+    network = FusionNetwork(info.network)
+    network.load_state_dict(weights, strict=True)
+    network.requires_grad_(False)
+    sha256 = hashlib.sha256(files[WEIGHTS_FILE]).hexdigest()
+    return Checkpoint(network.eval(), info, sha256)
+
+
+def read_info(folder: Path) -> CheckpointInfo:
+    """What a checkpoint says of itself; needs no torch.
+
+    Raises:
+        WeightsError: as for `load_checkpoint`.
+    """
+    files = read_files(folder)
+    try:
+        settings = read_toml(folder / CONFIG_FILE)
+        network = build_settings(NetworkConfig, settings.get("network"), "[network]")
+        plain = {name: json.loads(files[name]) for name in JSON_FILES}
+        return from_plain(network, settings, plain)
+    except (ConfigError, ValueError) as error:
+        raise WeightsError(f"{folder}: {error}") from error
+    except WeightsError as error:
+        raise WeightsError(f"{folder}: {error}") from error
+
+
+def read_files(folder: Path) -> dict[str, bytes]:
+    """All files but the card, their hashes checked.
+
+    Raises:
+        WeightsError: a file is absent, changed, or unknown to this version.
+    """
+    if not (folder / INDEX_FILE).is_file():
+        raise WeightsError(f"{folder}: holds no {INDEX_FILE}, so it is no checkpoint")
+    try:
+        index = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
+        version, hashes = index["format"], dict(index["sha256"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{folder / INDEX_FILE}: is damaged ({error})") from error
+    if version != FORMAT:
+        raise WeightsError(f"{folder}: has format {version!r}, this version reads {FORMAT!r}")
+    if set(hashes) != set(HASHED_FILES):
+        missing = sorted(set(HASHED_FILES) - set(hashes))
+        unexpected = sorted(set(hashes) - set(HASHED_FILES))
+        raise WeightsError(f"{folder}: missing files {missing}, unexpected files {unexpected}")
+    parse_tuned(folder, index)
+    contents: dict[str, bytes] = {}
+    for name, sha256 in hashes.items():
+        try:
+            contents[name] = (folder / name).read_bytes()
+        except OSError as error:
+            raise WeightsError(f"{folder / name}: can't be read ({error.strerror})") from error
+        if hashlib.sha256(contents[name]).hexdigest() != sha256:
+            raise WeightsError(
+                f"{folder / name}: is not the file that was written (its SHA-256 differs); get "
+                "the checkpoint again"
+            )
+    return contents
+
+
+def _check_target(folder: Path, overwrite: bool) -> None:
+    if not folder.exists():
+        return
+    if not folder.is_dir() or (any(folder.iterdir()) and not (folder / INDEX_FILE).is_file()):
+        raise WeightsError(f"{folder}: holds something else than a checkpoint; name another folder")
+    if any(folder.iterdir()) and not overwrite:
+        raise WeightsError(f"{folder}: holds a checkpoint already; name another, or overwrite it")
+
+
+def _check_weights(weights: Mapping[str, Tensor], config: NetworkConfig, where: str) -> None:
+    import torch
+
+    from facevoice.models.fusion import FusionNetwork
+
+    with torch.device("meta"):
+        wanted = FusionNetwork(config).state_dict()
+    problems = {
+        "missing": sorted(set(wanted) - set(weights)),
+        "unexpected": sorted(set(weights) - set(wanted)),
+        "of another shape or type": [
+            f"{name} {tuple(tensor.shape)} {tensor.dtype} instead of {tuple(wanted[name].shape)} "
+            f"{wanted[name].dtype}"
+            for name, tensor in weights.items()
+            if name in wanted
+            and (tensor.shape != wanted[name].shape or tensor.dtype != wanted[name].dtype)
+        ],
+        "not finite": [n for n, t in weights.items() if not bool(torch.isfinite(t).all())],
+    }
+    found = "; ".join(f"{what}: {', '.join(names)}" for what, names in problems.items() if names)
+    if found:
+        raise WeightsError(f"{where}: the weights don't fit the network of config.toml; {found}")
+
+
+def _write_files(
+    folder: Path,
+    weights: Mapping[str, Tensor],
+    info: CheckpointInfo,
+    tuned: Mapping[Modality, tuple[Path, TunedBackbone]],
+) -> None:
+    from safetensors.torch import save
+
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    contents: dict[str, bytes] = {
+        CONFIG_FILE: format_toml(info.settings).encode(),
+        WEIGHTS_FILE: save(tensors, metadata={"format": "pt"}),
+    }
+    for name, values in to_plain(info).items():
+        contents[name] = _json_bytes(values)
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    contents[CARD_FILE] = describe(info).encode()
+    index: dict[str, Any] = {"format": FORMAT, "sha256": hashes}
+    if tuned:
+        index[TUNED_KEY] = move_backbones(folder, tuned)
+    contents[INDEX_FILE] = _json_bytes(index)
+    for name, content in contents.items():
+        with (folder / name).open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _json_bytes(values: Mapping[str, Any]) -> bytes:
+    text = json.dumps(values, ensure_ascii=False, indent=2, allow_nan=False)
+    return f"{text}\n".encode()

@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from facevoice.labels import Modality
-from facevoice.models.network_config import NetworkConfig
+from facevoice.models.checkpoint import NetworkConfig
+from facevoice.records import EMOTIONS, NUM_EMOTIONS, Modality
 
 _LEVELS = 256
 
@@ -277,3 +278,310 @@ class LateFusion(nn.Module):
             weighted = self.log_weights[modality.value].exp() * values.log_softmax(dim=-1)
             total = total + torch.where(present[modality], weighted, torch.zeros_like(weighted))
         return total
+
+
+# Parts of the network around the fusion: standardised inputs, and the heads.
+
+_TINY = 1e-6
+_NULL = 1e-9
+_NUM_EVIDENCE = 5
+# Rough place and size of each measure, so that all are of one order: log agreement, log sharpness,
+# divergence, gaps of valence and of arousal.
+_EVIDENCE_CENTRE = [-1.8, -2.5, 0.12, 0.25, 0.25]
+_EVIDENCE_SPREAD = [1.0, 1.0, 0.2, 0.5, 0.5]
+
+
+class Standardize(nn.Module):
+    """(x − mean) / scale with the training set's statistics, kept with the weights.
+
+    With whitening, the result is also turned and scaled to unit covariance, (x' U) / √(λ + s): U, λ
+    are the eigenvectors and eigenvalues of the covariance of x', s the shrinkage. Embeddings vary
+    most by who is seen or heard, and emotion hides in directions that vary little; gradient steps
+    find it only where all directions are alike. Directions that never vary become 0.
+    """
+
+    mean: Tensor
+    scale: Tensor
+    turn: Tensor | None
+
+    def __init__(self, dim: int, *, whiten: bool) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("scale", torch.ones(dim))
+        self.register_buffer("turn", torch.eye(dim) if whiten else None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (..., D)."""
+        centred = (x - self.mean) / self.scale
+        return centred if self.turn is None else centred @ self.turn
+
+    @torch.no_grad()
+    def fit(self, x: Tensor, shrinkage: float) -> None:
+        """Take the statistics from x (n, D); a dimension that never varies is only centred."""
+        values = x.double()
+        mean, deviation = values.mean(dim=0), values.std(dim=0, unbiased=False)
+        steady = deviation <= _TINY * (1.0 + mean.abs())
+        scale = torch.where(steady, torch.ones_like(deviation), deviation)
+        self.mean.copy_(mean)
+        self.scale.copy_(scale)
+        if self.turn is not None:
+            centred = (values - mean) / scale
+            variances, directions = torch.linalg.eigh(centred.T @ centred / len(values))
+            varies = variances > _NULL * variances.max()
+            gains = torch.where(varies, (variances.clamp(min=0) + shrinkage).rsqrt(), 0.0)
+            self.turn.copy_(directions * gains)
+
+
+class LayerMix(nn.Module):
+    """Learnt weighted mean of backbone layers, (B, L, D) → (B, 1, D).
+
+    Peters et al. (2018), Deep contextualized word representations.
+    """
+
+    def __init__(self, num_layers: int) -> None:
+        super().__init__()
+        self.scores = nn.Parameter(torch.zeros(num_layers))
+
+    def forward(self, layers: Tensor) -> Tensor:
+        """The mix."""
+        return (layers * self.scores.softmax(dim=0)[:, None]).sum(dim=1, keepdim=True)
+
+
+class ChannelHead(nn.Module):
+    """Emotion from one channel alone, (B, D) → (B, 8)."""
+
+    def __init__(self, dim: int, config: NetworkConfig, noise: Noise) -> None:
+        super().__init__()
+        self.hidden = (
+            hidden_layer(dim, config.channel_dim, config, noise)
+            if config.channel_dim
+            else KeyedDropout(config.dropout, noise)
+        )
+        self.out = nn.Linear(config.channel_dim or dim, NUM_EMOTIONS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits."""
+        logits: Tensor = self.out(self.hidden(x))
+        return logits
+
+
+class ConflictHead(nn.Module):
+    """Match or conflict, (B, 2).
+
+    plain: an MLP on the fused embedding, which must find agreement by itself. agreement: a linear
+    model on soft measures of how well the channels' posteriors agree, plus an MLP on those and on
+    the posteriors' outer product (and, if wanted, on products and differences of the projected
+    channels). It never sees the fused embedding, by which it would only learn speakers by heart.
+    """
+
+    _merge: Tensor
+    _affect: Tensor
+    _centre: Tensor
+    _spread: Tensor
+
+    def __init__(self, config: NetworkConfig, noise: Noise) -> None:
+        super().__init__()
+        self.is_plain = config.conflict_head == "plain"
+        if self.is_plain:
+            dim, hidden_dim = config.fused_dim, config.head_dim
+        else:
+            dim, hidden_dim = _NUM_EVIDENCE + (NUM_EMOTIONS - 1) ** 2, config.agreement_dim
+            self.linear = nn.Linear(_NUM_EVIDENCE, 2)
+        self.project = nn.ModuleDict()
+        if config.interaction_dim and not self.is_plain:
+            self.project = nn.ModuleDict(
+                {m.value: nn.Linear(config.dim(m), config.interaction_dim) for m in Modality}
+            )
+            self.norm = nn.LayerNorm(2 * config.interaction_dim)
+            dim += 2 * config.interaction_dim
+        self.mlp = nn.Sequential(
+            hidden_layer(dim, hidden_dim, config, noise), nn.Linear(hidden_dim, 2)
+        )
+        # Neutral and calm count as one class, as in `conflict_evidence`.
+        clear = [emotion for emotion in EMOTIONS if not emotion.is_flat]
+        merge = [[float(e.is_flat), *(float(e is other) for other in clear)] for e in EMOTIONS]
+        affect = [[emotion.valence, emotion.arousal] for emotion in EMOTIONS]
+        for name, values in (
+            ("_merge", merge),
+            ("_affect", affect),
+            ("_centre", _EVIDENCE_CENTRE),
+            ("_spread", _EVIDENCE_SPREAD),
+        ):
+            self.register_buffer(name, torch.tensor(values), persistent=False)
+
+    def forward(
+        self, fused: Tensor | None, face: Tensor, voice: Tensor, video: Tensor, audio: Tensor
+    ) -> Tensor:
+        """fused (B, F) or None; face, voice: logits (B, 8); video, audio: embeddings (B, D)."""
+        if self.is_plain:
+            plain: Tensor = self.mlp(fused)
+            return plain
+        p, q = face.softmax(dim=-1), voice.softmax(dim=-1)
+        merged_p, merged_q = p @ self._merge, q @ self._merge
+        evidence = self._evidence(p, q, merged_p, merged_q)
+        evidence = (evidence - self._centre) / self._spread
+        joint = (merged_p[:, :, None] * merged_q[:, None, :]).clamp(min=_TINY).sqrt().flatten(1)
+        parts = [evidence, (NUM_EMOTIONS - 1) * joint - 1]
+        if self.project:
+            left = self.project[Modality.VIDEO.value](video)
+            right = self.project[Modality.AUDIO.value](audio)
+            parts.append(self.norm(torch.cat([left * right, (left - right).abs()], dim=1)))
+        logits: Tensor = self.linear(evidence) + self.mlp(torch.cat(parts, dim=1))
+        return logits
+
+    def _evidence(self, p: Tensor, q: Tensor, merged_p: Tensor, merged_q: Tensor) -> Tensor:
+        """(B, 5): the compact family's soft measures of agreement, see `conflict_evidence`."""
+        middle = (merged_p + merged_q) / 2
+        divergence = (_relative_entropy(merged_p, middle) + _relative_entropy(merged_q, middle)) / 2
+        agreement = (merged_p * merged_q).sum(dim=1)
+        sharpness = (merged_p**2).sum(dim=1) * (merged_q**2).sum(dim=1)
+        gaps = ((p - q) @ self._affect).abs()
+        logs = torch.stack([agreement, sharpness], dim=1).clamp(min=_TINY).log()
+        return torch.cat([logs, divergence[:, None], gaps], dim=1)
+
+
+def _relative_entropy(p: Tensor, q: Tensor) -> Tensor:
+    return (p * ((p + _TINY) / (q + _TINY)).log()).sum(dim=1)
+
+
+# The full model's trainable network: standardise, fuse, four heads.
+
+
+class Logits(NamedTuple):
+    """What the heads say: emotion, face, voice (B, 8), conflict (B, 2) as match, conflict.
+
+    None for what the network does not have. Where a channel of an item is masked, its own head and
+    the conflict head say nothing of that item, whatever the numbers.
+    """
+
+    emotion: Tensor
+    face: Tensor | None
+    voice: Tensor | None
+    conflict: Tensor | None
+
+
+class FusionNetwork(nn.Module):
+    """From both channels' embeddings, any subset of them, to the logits of all heads."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.noise = Noise()
+        dims = {modality: config.dim(modality) for modality in config.modalities}
+        whiten = config.input_norm == "whiten"
+        self.standardize = nn.ModuleDict(
+            {m.value: Standardize(dim, whiten=whiten) for m, dim in dims.items()}
+        )
+        self.input_dropout = KeyedDropout(config.input_dropout, self.noise)
+        mixed = config.audio_layers and Modality.AUDIO in dims
+        self.layer_mix = LayerMix(config.audio_layers) if mixed else None
+        self.channel_heads = nn.ModuleDict(
+            {m.value: ChannelHead(d, config, self.noise) for m, d in dims.items()}
+        )
+        self.fusion: nn.Module
+        self.emotion_head: nn.Module
+        if config.fusion == "late":
+            self.fusion = LateFusion(config, NUM_EMOTIONS)
+            self.emotion_head = nn.Identity()
+        else:
+            kinds = {"concat": ConcatFusion, "gated": GatedFusion, "attention": AttentionFusion}
+            self.fusion = kinds[config.fusion](config, self.noise)
+            self.emotion_head = nn.Sequential(
+                hidden_layer(config.fused_dim, config.head_dim, config, self.noise),
+                nn.Linear(config.head_dim, NUM_EMOTIONS),
+            )
+        self.conflict_head = ConflictHead(config, self.noise) if config.is_multimodal else None
+
+    def forward(
+        self,
+        video: Tensor | None = None,
+        video_mask: Tensor | None = None,
+        audio: Tensor | None = None,
+        audio_mask: Tensor | None = None,
+        *,
+        standardized: bool = False,
+    ) -> Logits:
+        """Logits of a batch.
+
+        Args:
+            video: (B, T, D) tokens; not used where the network has no such modality.
+            video_mask: bool (B, T), which tokens are there; none of them, if the channel is absent.
+            audio: (B, S, D) tokens, or layers where the network mixes layers.
+            audio_mask: bool (B, S).
+            standardized: the tokens are what `standardized_tokens` gave.
+        """
+        given = {Modality.VIDEO: (video, video_mask), Modality.AUDIO: (audio, audio_mask)}
+        channels = {m: self._channel(m, *given[m], standardized) for m in self.config.modalities}
+        means = {modality: channel.mean() for modality, channel in channels.items()}
+        heads = {m: self.channel_heads[m.value](mean) for m, mean in means.items()}
+        face, voice = heads.get(Modality.VIDEO), heads.get(Modality.AUDIO)
+        fused: Tensor | None = None
+        if self.config.fusion == "late":
+            emotion = self.fusion(heads, {m: c.present for m, c in channels.items()})
+        else:
+            fused = self.fusion(channels)
+            emotion = self.emotion_head(fused)
+        conflict = None
+        if self.conflict_head is not None and face is not None and voice is not None:
+            silent = {m: self._silenced(heads[m], c) for m, c in channels.items()}
+            conflict = self.conflict_head(
+                fused,
+                silent[Modality.VIDEO],
+                silent[Modality.AUDIO],
+                means[Modality.VIDEO],
+                means[Modality.AUDIO],
+            )
+        return Logits(emotion, face, voice, conflict)
+
+    def fit_inputs(self, modality: Modality, embeddings: Tensor) -> None:
+        """Take a channel's statistics from the training set's embeddings (n, D)."""
+        standardize = self.standardize[modality.value]
+        if isinstance(standardize, Standardize):
+            standardize.fit(embeddings, self.config.shrinkage(modality))
+
+    def standardized_tokens(self, modality: Modality, tokens: Tensor) -> Tensor:
+        """Tokens (..., D) as the fusion sees them; the same in each epoch, so do it once."""
+        result: Tensor = self.standardize[modality.value](tokens.float())
+        return result
+
+    def _channel(
+        self,
+        modality: Modality,
+        tokens: Tensor | None,
+        mask: Tensor | None,
+        standardized: bool,
+    ) -> Channel:
+        if tokens is None or mask is None:
+            raise ValueError(f"the network looks at {modality}, but no such tokens were given")
+        if not standardized:
+            tokens = self.standardized_tokens(modality, tokens)
+        if modality is Modality.AUDIO and self.layer_mix is not None:
+            tokens, mask = self.layer_mix(tokens), mask.any(dim=1, keepdim=True)
+        # Padding and absent channels may hold anything, also what is not finite.
+        tokens = torch.where(mask.unsqueeze(-1), tokens, torch.zeros_like(tokens))
+        return Channel(self.input_dropout(tokens), mask)
+
+    @staticmethod
+    def _silenced(logits: Tensor, channel: Channel) -> Tensor:
+        """An absent channel's posterior is uniform: it says nothing."""
+        return torch.where(channel.present, logits, torch.zeros_like(logits))
+
+
+class HeadsOf(nn.Module):
+    """A network that takes its inputs by position and gives only the heads that it has."""
+
+    def __init__(
+        self, network: nn.Module, inputs: tuple[str, ...], outputs: tuple[str, ...]
+    ) -> None:
+        super().__init__()
+        self.network, self.inputs, self.outputs = network, inputs, outputs
+
+    def forward(self, *values: Tensor) -> tuple[Tensor, ...]:
+        """The logits named in `outputs`."""
+        logits = self.network(**dict(zip(self.inputs, values, strict=True)))
+        return tuple(getattr(logits, name) for name in self.outputs)
+
+
+def count_parameters(network: nn.Module) -> int:
+    """How many numbers are trained."""
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)

@@ -1,171 +1,308 @@
-"""Parts of the network around the fusion: standardised inputs, and the heads."""
+"""Steps 6 and 7 of the compact family: heads on frozen embeddings, late fusion, conflict.
+
+All of it is small enough for numpy, and every number comes from one file, `heads.npz`.
+"""
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import IO, Final
+from zipfile import BadZipFile
 
-from facevoice.labels import EMOTIONS, NUM_EMOTIONS, Modality
-from facevoice.models.fusion import KeyedDropout, Noise, hidden_layer
-from facevoice.models.network_config import NetworkConfig
+import numpy as np
 
-_TINY = 1e-6
-_NULL = 1e-9
-_NUM_EVIDENCE = 5
-# Rough place and size of each measure, so that all are of one order: log agreement, log sharpness,
-# divergence, gaps of valence and of arousal.
-_EVIDENCE_CENTRE = [-1.8, -2.5, 0.12, 0.25, 0.25]
-_EVIDENCE_SPREAD = [1.0, 1.0, 0.2, 0.5, 0.5]
+from facevoice.errors import WeightsError
+from facevoice.models.checkpoint import Calibration
+from facevoice.records import (
+    EMOTIONS,
+    NUM_EMOTIONS,
+    BoolArray,
+    DoubleArray,
+    Emotion,
+    FeatureSet,
+    FloatArray,
+    Modality,
+    Thresholds,
+)
+
+_FLAT = np.array([e.is_flat for e in EMOTIONS])
+_VALENCE = np.array([e.valence for e in EMOTIONS])
+_AROUSAL = np.array([e.arousal for e in EMOTIONS])
+_TINY = 1e-9
+
+CONFLICT_EVIDENCE: tuple[str, ...] = (
+    "log_agreement",
+    "divergence",
+    "valence_gap",
+    "arousal_gap",
+    "sharpness",
+)
 
 
-class Standardize(nn.Module):
-    """(x − mean) / scale with the training set's statistics, kept with the weights.
+@dataclass(frozen=True, slots=True, eq=False)
+class LinearHead:
+    """softmax(weight · (x - mean) / scale + bias): mean, scale (D,), weight (8, D), bias (8,)."""
 
-    With whitening, the result is also turned and scaled to unit covariance, (x' U) / √(λ + s): U, λ
-    are the eigenvectors and eigenvalues of the covariance of x', s the shrinkage. Embeddings vary
-    most by who is seen or heard, and emotion hides in directions that vary little; gradient steps
-    find it only where all directions are alike. Directions that never vary become 0.
+    mean: DoubleArray
+    scale: DoubleArray
+    weight: DoubleArray
+    bias: DoubleArray
+
+    def __call__(self, embeddings: FloatArray | DoubleArray) -> DoubleArray:
+        """Probabilities float64 (B, 8) of embeddings (B, D)."""
+        logits = (embeddings - self.mean) / self.scale @ self.weight.T + self.bias
+        return softmax(logits)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LateFusion:
+    """Product of experts: softmax(Σ weight_m · log p_m + bias), one weight per modality."""
+
+    face_weight: float
+    voice_weight: float
+    bias: DoubleArray
+
+    def __call__(self, face: DoubleArray, voice: DoubleArray) -> DoubleArray:
+        """Probabilities (B, 8) from those of the channels, (B, 8) each."""
+        logits = self.face_weight * np.log(face + _TINY) + self.voice_weight * np.log(voice + _TINY)
+        return softmax(logits + self.bias)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ConflictHead:
+    """Logistic model on soft evidence of disagreement; mean, scale, weight (5,), bias."""
+
+    mean: DoubleArray
+    scale: DoubleArray
+    weight: DoubleArray
+    bias: float
+
+    def __call__(self, face: DoubleArray, voice: DoubleArray) -> DoubleArray:
+        """Probability (B,) that face and voice differ, at equal prior odds."""
+        evidence = (conflict_evidence(face, voice) - self.mean) / self.scale
+        probs: DoubleArray = 1 / (1 + np.exp(-(evidence @ self.weight + self.bias)))
+        return probs
+
+
+def conflict_evidence(face: DoubleArray, voice: DoubleArray) -> DoubleArray:
+    """Soft measures of agreement of two posteriors; no labels are compared.
+
+    Neutral and calm count as one class: no corpus has people who tell them apart by face.
+
+    Args:
+        face: (B, 8) probabilities.
+        voice: (B, 8) probabilities.
+
+    Returns:
+        (B, 5) in the order of CONFLICT_EVIDENCE: log of Σ p·q; Jensen–Shannon divergence
+        (Lin 1991) in nats; absolute gaps of expected valence and arousal; log of Σp²·Σq²,
+        the sharpness of both, against which agreement is to be read.
     """
-
-    mean: Tensor
-    scale: Tensor
-    turn: Tensor | None
-
-    def __init__(self, dim: int, *, whiten: bool) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(dim))
-        self.register_buffer("scale", torch.ones(dim))
-        self.register_buffer("turn", torch.eye(dim) if whiten else None)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x (..., D)."""
-        centred = (x - self.mean) / self.scale
-        return centred if self.turn is None else centred @ self.turn
-
-    @torch.no_grad()
-    def fit(self, x: Tensor, shrinkage: float) -> None:
-        """Take the statistics from x (n, D); a dimension that never varies is only centred."""
-        values = x.double()
-        mean, deviation = values.mean(dim=0), values.std(dim=0, unbiased=False)
-        steady = deviation <= _TINY * (1.0 + mean.abs())
-        scale = torch.where(steady, torch.ones_like(deviation), deviation)
-        self.mean.copy_(mean)
-        self.scale.copy_(scale)
-        if self.turn is not None:
-            centred = (values - mean) / scale
-            variances, directions = torch.linalg.eigh(centred.T @ centred / len(values))
-            varies = variances > _NULL * variances.max()
-            gains = torch.where(varies, (variances.clamp(min=0) + shrinkage).rsqrt(), 0.0)
-            self.turn.copy_(directions * gains)
+    p, q = _merge_flat(face), _merge_flat(voice)
+    agreement = (p * q).sum(axis=1)
+    sharpness = (p * p).sum(axis=1) * (q * q).sum(axis=1)
+    middle = (p + q) / 2
+    divergence = (_relative_entropy(p, middle) + _relative_entropy(q, middle)) / 2
+    return np.stack(
+        [
+            np.log(agreement + _TINY),
+            divergence,
+            np.abs((face - voice) @ _VALENCE),
+            np.abs((face - voice) @ _AROUSAL),
+            np.log(sharpness + _TINY),
+        ],
+        axis=1,
+    )
 
 
-class LayerMix(nn.Module):
-    """Learnt weighted mean of backbone layers, (B, L, D) → (B, 1, D).
-
-    Peters et al. (2018), Deep contextualized word representations.
-    """
-
-    def __init__(self, num_layers: int) -> None:
-        super().__init__()
-        self.scores = nn.Parameter(torch.zeros(num_layers))
-
-    def forward(self, layers: Tensor) -> Tensor:
-        """The mix."""
-        return (layers * self.scores.softmax(dim=0)[:, None]).sum(dim=1, keepdim=True)
+def _merge_flat(probs: DoubleArray) -> DoubleArray:
+    return np.concatenate([probs[:, _FLAT].sum(axis=1, keepdims=True), probs[:, ~_FLAT]], axis=1)
 
 
-class ChannelHead(nn.Module):
-    """Emotion from one channel alone, (B, D) → (B, 8)."""
+def _relative_entropy(p: DoubleArray, q: DoubleArray) -> DoubleArray:
+    entropy: DoubleArray = (p * np.log((p + _TINY) / (q + _TINY))).sum(axis=1)
+    return entropy
 
-    def __init__(self, dim: int, config: NetworkConfig, noise: Noise) -> None:
-        super().__init__()
-        self.hidden = (
-            hidden_layer(dim, config.channel_dim, config, noise)
-            if config.channel_dim
-            else KeyedDropout(config.dropout, noise)
+
+def softmax(logits: DoubleArray) -> DoubleArray:
+    """Softmax over the last axis, stable."""
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    probs: DoubleArray = shifted / shifted.sum(axis=-1, keepdims=True)
+    return probs
+
+
+def flatness(probs: DoubleArray) -> float:
+    """Share of a posterior (8,) on emotions that say "nothing clear": neutral and calm."""
+    return float(probs[_FLAT].sum())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Posteriors:
+    """What the model says of one window: probabilities (8,) or None, conflict or None."""
+
+    face: DoubleArray | None
+    voice: DoubleArray | None
+    fused: DoubleArray | None
+    conflict: float | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CompactModel:
+    """Heads of the compact family."""
+
+    heads: Mapping[Modality, LinearHead]
+    fusion: LateFusion
+    conflict: ConflictHead
+    thresholds: Thresholds
+
+    def __call__(self, features: FeatureSet) -> Posteriors:
+        """Posteriors of one window; a missing modality leaves its own and the conflict None."""
+        face = self._channel(features, Modality.VIDEO)
+        voice = self._channel(features, Modality.AUDIO)
+        if face is None or voice is None:
+            fused = face if face is not None else voice
+            return Posteriors(_row(face), _row(voice), _row(fused), None)
+        return Posteriors(
+            face[0], voice[0], self.fusion(face, voice)[0], float(self.conflict(face, voice)[0])
         )
-        self.out = nn.Linear(config.channel_dim or dim, NUM_EMOTIONS)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits."""
-        logits: Tensor = self.out(self.hidden(x))
-        return logits
+    def _channel(self, features: FeatureSet, modality: Modality) -> DoubleArray | None:
+        embedding = features.embeddings.get(modality)
+        return None if embedding is None else self.heads[modality](embedding[np.newaxis])
 
 
-class ConflictHead(nn.Module):
-    """Match or conflict, (B, 2).
+def _row(probs: DoubleArray | None) -> DoubleArray | None:
+    return None if probs is None else probs[0]
 
-    plain: an MLP on the fused embedding, which must find agreement by itself. agreement: a linear
-    model on soft measures of how well the channels' posteriors agree, plus an MLP on those and on
-    the posteriors' outer product (and, if wanted, on products and differences of the projected
-    channels). It never sees the fused embedding, by which it would only learn speakers by heart.
+
+# Heads of the compact family to and from their file; nothing is ever unpickled.
+
+
+def save_model(model: CompactModel, file: IO[bytes]) -> None:
+    """Write a model as an npz of plain arrays, the same bytes for the same numbers."""
+    arrays: dict[str, object] = {
+        "fusion.weights": np.array([model.fusion.face_weight, model.fusion.voice_weight]),
+        "fusion.bias": model.fusion.bias,
+        "conflict.mean": model.conflict.mean,
+        "conflict.scale": model.conflict.scale,
+        "conflict.weight": model.conflict.weight,
+        "conflict.bias": np.array(model.conflict.bias),
+        "thresholds": np.array(
+            [
+                model.thresholds.conflict_above,
+                model.thresholds.match_below,
+                model.thresholds.flat_above,
+                model.thresholds.clear_above,
+            ]
+        ),
+        "emotions": np.array([e.value for e in Emotion]),
+    }
+    for modality, head in model.heads.items():
+        arrays[f"{modality}.mean"] = head.mean
+        arrays[f"{modality}.scale"] = head.scale
+        arrays[f"{modality}.weight"] = head.weight.astype(np.float32)
+        arrays[f"{modality}.bias"] = head.bias
+    np.savez(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+
+
+def load_model(content: bytes) -> CompactModel:
+    """Read what `save_model` wrote.
+
+    Raises:
+        WeightsError: the bytes are no such file, or one for other emotions or evidence.
     """
+    try:
+        return _read_model(content)
+    except (ValueError, KeyError, OSError, BadZipFile) as error:
+        raise WeightsError(f"heads: not a file of compact heads ({error})") from error
 
-    _merge: Tensor
-    _affect: Tensor
-    _centre: Tensor
-    _spread: Tensor
 
-    def __init__(self, config: NetworkConfig, noise: Noise) -> None:
-        super().__init__()
-        self.is_plain = config.conflict_head == "plain"
-        if self.is_plain:
-            dim, hidden_dim = config.fused_dim, config.head_dim
-        else:
-            dim, hidden_dim = _NUM_EVIDENCE + (NUM_EMOTIONS - 1) ** 2, config.agreement_dim
-            self.linear = nn.Linear(_NUM_EVIDENCE, 2)
-        self.project = nn.ModuleDict()
-        if config.interaction_dim and not self.is_plain:
-            self.project = nn.ModuleDict(
-                {m.value: nn.Linear(config.dim(m), config.interaction_dim) for m in Modality}
+def _read_model(content: bytes) -> CompactModel:
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        if [str(e) for e in arrays["emotions"]] != [e.value for e in Emotion]:
+            raise WeightsError("heads: made for another list of emotions")
+        heads = {
+            m: LinearHead(
+                arrays[f"{m}.mean"].astype(np.float64),
+                arrays[f"{m}.scale"].astype(np.float64),
+                arrays[f"{m}.weight"].astype(np.float64),
+                arrays[f"{m}.bias"].astype(np.float64),
             )
-            self.norm = nn.LayerNorm(2 * config.interaction_dim)
-            dim += 2 * config.interaction_dim
-        self.mlp = nn.Sequential(
-            hidden_layer(dim, hidden_dim, config, noise), nn.Linear(hidden_dim, 2)
+            for m in Modality
+        }
+        face_weight, voice_weight = (float(w) for w in arrays["fusion.weights"])
+        fusion = LateFusion(face_weight, voice_weight, arrays["fusion.bias"])
+        conflict = ConflictHead(
+            arrays["conflict.mean"],
+            arrays["conflict.scale"],
+            arrays["conflict.weight"],
+            float(arrays["conflict.bias"]),
         )
-        # Neutral and calm count as one class, as in `conflict_evidence`.
-        clear = [emotion for emotion in EMOTIONS if not emotion.is_flat]
-        merge = [[float(e.is_flat), *(float(e is other) for other in clear)] for e in EMOTIONS]
-        affect = [[emotion.valence, emotion.arousal] for emotion in EMOTIONS]
-        for name, values in (
-            ("_merge", merge),
-            ("_affect", affect),
-            ("_centre", _EVIDENCE_CENTRE),
-            ("_spread", _EVIDENCE_SPREAD),
-        ):
-            self.register_buffer(name, torch.tensor(values), persistent=False)
-
-    def forward(
-        self, fused: Tensor | None, face: Tensor, voice: Tensor, video: Tensor, audio: Tensor
-    ) -> Tensor:
-        """fused (B, F) or None; face, voice: logits (B, 8); video, audio: embeddings (B, D)."""
-        if self.is_plain:
-            plain: Tensor = self.mlp(fused)
-            return plain
-        p, q = face.softmax(dim=-1), voice.softmax(dim=-1)
-        merged_p, merged_q = p @ self._merge, q @ self._merge
-        evidence = self._evidence(p, q, merged_p, merged_q)
-        evidence = (evidence - self._centre) / self._spread
-        joint = (merged_p[:, :, None] * merged_q[:, None, :]).clamp(min=_TINY).sqrt().flatten(1)
-        parts = [evidence, (NUM_EMOTIONS - 1) * joint - 1]
-        if self.project:
-            left = self.project[Modality.VIDEO.value](video)
-            right = self.project[Modality.AUDIO.value](audio)
-            parts.append(self.norm(torch.cat([left * right, (left - right).abs()], dim=1)))
-        logits: Tensor = self.linear(evidence) + self.mlp(torch.cat(parts, dim=1))
-        return logits
-
-    def _evidence(self, p: Tensor, q: Tensor, merged_p: Tensor, merged_q: Tensor) -> Tensor:
-        """(B, 5): the compact family's soft measures of agreement, see `conflict_evidence`."""
-        middle = (merged_p + merged_q) / 2
-        divergence = (_relative_entropy(merged_p, middle) + _relative_entropy(merged_q, middle)) / 2
-        agreement = (merged_p * merged_q).sum(dim=1)
-        sharpness = (merged_p**2).sum(dim=1) * (merged_q**2).sum(dim=1)
-        gaps = ((p - q) @ self._affect).abs()
-        logs = torch.stack([agreement, sharpness], dim=1).clamp(min=_TINY).log()
-        return torch.cat([logs, divergence[:, None], gaps], dim=1)
+        thresholds = Thresholds(*(float(t) for t in arrays["thresholds"]))
+    if fusion.bias.shape != (NUM_EMOTIONS,):
+        raise WeightsError(f"heads: fusion bias has shape {fusion.bias.shape}")
+    return CompactModel(heads, fusion, conflict, thresholds)
 
 
-def _relative_entropy(p: Tensor, q: Tensor) -> Tensor:
-    return (p * ((p + _TINY) / (q + _TINY)).log()).sum(dim=1)
+# From logits to posteriors: temperatures, and what a corpus rules out; plain numpy.
+
+_NEUTRAL: Final = Emotion.NEUTRAL.position
+_CALM: Final = Emotion.CALM.position
+_NEVER: Final = -1e9
+
+
+def restrict_logits(logits: FloatArray | DoubleArray, emotions: BoolArray) -> DoubleArray:
+    """Log-probabilities (n, 8) given that the emotion is one that the corpus has, bool (n, 8).
+
+    Where it has neutral but no calm, calm counts as neutral: its speakers were not asked to act the
+    two apart.
+    """
+    logs = logits.astype(np.float64)
+    folds = emotions[:, _NEUTRAL] & ~emotions[:, _CALM]
+    logs[folds, _NEUTRAL] = np.logaddexp(logs[folds, _NEUTRAL], logs[folds, _CALM])
+    logs = np.where(emotions, logs, _NEVER)
+    restricted: DoubleArray = logs - np.logaddexp.reduce(logs, axis=1, keepdims=True)
+    return restricted
+
+
+def temper(logits: FloatArray | DoubleArray, temperature: float) -> DoubleArray:
+    """softmax(logits / T) over the last axis. Guo et al. (2017), On calibration."""
+    return softmax(logits.astype(np.float64) / temperature)
+
+
+def posterior_rows(
+    logits: Mapping[str, FloatArray | None],
+    present: Mapping[Modality, BoolArray],
+    calibration: Calibration,
+) -> list[Posteriors]:
+    """Posteriors of B items from the heads' logits.
+
+    Args:
+        logits: emotion, face, voice (B, 8), conflict (B, 2) as match, conflict; None for no head.
+        present: which items show the channel, (B,), for the channels that the network looks at.
+        calibration: temperatures.
+
+    Returns:
+        What is said of each item: nothing of a channel that is not there, and no conflict then.
+    """
+    probs = {
+        head: None if values is None else temper(values, getattr(calibration, head))
+        for head, values in logits.items()
+    }
+    rows: list[Posteriors] = []
+    for row in range(len(next(iter(present.values())))):
+        shows = {m: bool(there[row]) for m, there in present.items()}
+        face = _row_posteriors(probs["face"], row, shows.get(Modality.VIDEO, False))
+        voice = _row_posteriors(probs["voice"], row, shows.get(Modality.AUDIO, False))
+        fused = _row_posteriors(probs["emotion"], row, any(shows.values()))
+        conflict = _row_posteriors(probs["conflict"], row, face is not None and voice is not None)
+        rows.append(
+            Posteriors(face, voice, fused, None if conflict is None else float(conflict[1]))
+        )
+    return rows
+
+
+def _row_posteriors(probs: DoubleArray | None, row: int, shown: bool) -> DoubleArray | None:
+    return probs[row] if probs is not None and shown else None

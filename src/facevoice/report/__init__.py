@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from facevoice.report.folder import DEFAULT_FORMATS, FORMATS, ReportFolder
-from facevoice.report.frame import to_pandas
-from facevoice.report.html import is_report_page, page_script, page_style, to_html
 from facevoice.report.json import from_json, read_report, to_json, to_jsonl, window_to_jsonl
-from facevoice.report.page_file import write_report_page
+from facevoice.report.page import (
+    is_report_page,
+    page_script,
+    page_style,
+    to_html,
+    write_report_page,
+)
 from facevoice.report.plot import plot_report
-from facevoice.report.sentence import summarize_in_words
-from facevoice.report.table import CSV_COLUMNS, build_table, csv_rows, to_csv
+from facevoice.report.table import CSV_COLUMNS, build_table, csv_rows, to_csv, to_pandas
+from facevoice.report.words import summarize_in_words
 
 __all__ = [
     "CSV_COLUMNS",

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Collection
 from pathlib import Path, PurePath
 from types import TracebackType
 from typing import Final, Self
 
-from facevoice.report.dataset import DATASET_NAME, ParquetDataset
-from facevoice.report.html import to_html
+from facevoice.files import write_atomically
+from facevoice.records import Report
 from facevoice.report.json import to_json, to_jsonl
-from facevoice.report.table import CSV_COLUMNS, csv_rows, to_csv
-from facevoice.results import Report
+from facevoice.report.page import to_html
+from facevoice.report.table import CSV_COLUMNS, DATASET_NAME, ParquetDataset, csv_rows, to_csv
 
 FORMATS: Final[tuple[str, ...]] = ("json", "csv", "jsonl", "html", "parquet")
 DEFAULT_FORMATS: Final[tuple[str, ...]] = ("json", "csv")
@@ -88,18 +87,6 @@ class ReportFolder:
             self._writer.writerows(csv_rows(report))
             self._file.flush()
         return written
-
-
-def write_atomically(path: Path, text: str) -> Path:
-    """Write `text` to a hidden neighbour, then rename it to `path`: all of it or nothing."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8", newline="")
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    return path
 
 
 def _add_ending(base: Path, ending: str) -> Path:

@@ -13,20 +13,27 @@ from typing import Any, Final
 
 import numpy as np
 
-from facevoice.config import AnalyzerConfig
 from facevoice.errors import ConfigError, ReportError
-from facevoice.labels import EMOTIONS, Outcome, Reason, Status
-from facevoice.report.sentence import summarize_in_words
-from facevoice.results import (
+from facevoice.records import (
+    EMOTIONS,
     NOTICE,
     SCHEMA_VERSION,
+    AudioInfo,
+    ChannelPosterior,
+    DoubleArray,
     FileError,
+    MediaInfo,
     ModelId,
+    Outcome,
     Prediction,
+    Reason,
     Report,
+    Status,
     Thresholds,
+    VideoInfo,
 )
-from facevoice.types import AudioInfo, ChannelPosterior, DoubleArray, MediaInfo, VideoInfo
+from facevoice.report.words import summarize_in_words
+from facevoice.settings import AnalyzerConfig
 
 SCHEMA: Final = "facevoice.report"
 _DIGITS: Final = 6

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from facevoice.models.network_config import NetworkConfig
-from facevoice.toml_settings import (
+from facevoice.models.checkpoint import NetworkConfig
+from facevoice.settings import (
     build_settings,
     format_toml,
     plain_settings,

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from facevoice.data.targets import CALM, NEUTRAL
-from facevoice.models.network import Logits
+from facevoice.models.fusion import Logits
 from facevoice.training.config import LossSettings
+from facevoice.training.data import CALM, NEUTRAL
 
 _NEVER = -1e4
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from facevoice.analyzer import Analyzer
 from facevoice.errors import MissingExtraError
-from facevoice.pipeline import Analyzer
-from facevoice.web.live import LiveDesk
-from facevoice.web.options import WebOptions
+from facevoice.web.live import LiveDesk, WebOptions
 
 __all__ = ["LiveDesk", "WebOptions", "build_app", "launch_app"]
 
@@ -52,6 +51,6 @@ def launch_app(
     options = options or WebOptions()
     desk = LiveDesk(analyzer, options) if options.max_live > 0 else None
     app = build_app(analyzer, options, desk)
-    from facevoice.web import serve
+    from facevoice.web import page as serve
 
     return serve.launch(app, desk, options, wait=wait, **launch)

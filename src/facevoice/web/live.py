@@ -1,37 +1,192 @@
-"""The live mode's server side: one WebSocket a session, one thread that analyses what comes.
-
-From the page: first a text, {"ticket", "sample_rate_hz" or null, "has_video"}; then bytes: one
-letter, V or A, then float64 (little endian) seconds of the session's clock, then a JPEG, or float32
-mono samples. A text "stop" ends the session.
-To the page, texts in JSON: {"faces"} for each frame, {"window"} for each window, {"end"} or
-{"error"} at last.
-"""
+"""What the web app allows and shows."""
 
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import logging
 import math
 import secrets
 import struct
+import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import numpy as np
+import soxr
+from PIL import Image
 
-from facevoice.errors import FacevoiceError
-from facevoice.pipeline import Analyzer
-from facevoice.report.sentence import describe_in_words
-from facevoice.report.view import window_view
-from facevoice.results import Prediction
-from facevoice.summarize import summarize
-from facevoice.types import FrameFaces, Window
-from facevoice.web.live_stream import LiveStream
-from facevoice.web.options import WebOptions
+from facevoice.analyzer import Analyzer
+from facevoice.errors import ConfigError, FacevoiceError
+from facevoice.interpret import summarize
+from facevoice.records import (
+    SAMPLE_RATE_HZ,
+    AudioBlock,
+    FloatArray,
+    Frame,
+    FrameFaces,
+    Prediction,
+    Window,
+)
+from facevoice.report.page import window_view
+from facevoice.report.words import describe_in_words
+from facevoice.settings import WindowConfig
+
+
+@dataclass(frozen=True, slots=True)
+class WebOptions:
+    """Limits of the page; a limit that is met says so in words that people understand."""
+
+    samples: Path | None = None
+    """Folder of clips to choose from."""
+    max_size_mb: int = 500
+    """Largest upload."""
+    max_length_s: float = 3600.0
+    """Longest clip that is analysed."""
+    keep_s: float = 3600.0
+    """Uploads and results are deleted when their user leaves, at the latest after this time."""
+    num_at_once: int = 1
+    """Clips analysed at the same time; each uses all processors, so more are slower each."""
+    max_waiting: int = 20
+    """Users who may wait for their turn; more are sent away."""
+    max_live: int = 2
+    """Live sessions at the same time; 0 leaves the live mode out."""
+    max_live_s: float = 600.0
+    """Longest live session."""
+    live_windows: WindowConfig = field(default_factory=lambda: WindowConfig(4.0, 0.5))
+    """Windows of the live mode."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_size_mb", "max_length_s", "keep_s", "num_at_once", "max_waiting"):
+            value = getattr(self, name)
+            if value <= 0:
+                raise ConfigError(f"{name} = {value!r} is not allowed: must be above 0")
+        if self.max_live < 0:
+            raise ConfigError(f"max_live = {self.max_live!r} is not allowed: must not be below 0")
+        if self.samples is not None and not self.samples.is_dir():
+            raise ConfigError(f"samples: {self.samples} is no folder; name one with clips in it")
+
+
+# Frames and sound of one live session, from the socket's thread to the pipeline's.
+
+# More frames than this wait only if the pipeline is too slow; then newer ones are dropped.
+_MAX_WAITING: Final = 6
+_MAX_SIDE_PX: Final = 1920
+# Clocks of camera and sound card drift; less than this is no gap.
+_JITTER_S: Final = 0.15
+_MAX_GAP_S: Final = 30.0
+
+
+class LiveStream:
+    """Takes what a browser sends; gives it as the iterators that `Analyzer.follow` reads.
+
+    Args:
+        sample_rate_hz: of the sound that comes; None where there is no microphone.
+        has_video: whether frames come.
+    """
+
+    def __init__(self, *, sample_rate_hz: int | None, has_video: bool) -> None:
+        self.has_video = has_video
+        self.num_dropped = 0
+        self._rate_hz = sample_rate_hz
+        self._frames: SimpleQueue[tuple[float, bytes] | None] = SimpleQueue()
+        self._sound: SimpleQueue[tuple[float, FloatArray] | None] = SimpleQueue()
+        self._stopped = False
+        self._clock: float | None = None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing more will come."""
+        return self._stopped
+
+    def stop(self) -> None:
+        """Let the iterators end after what has come; harmless when repeated."""
+        self._stopped = True
+        self._frames.put(None)
+        self._sound.put(None)
+
+    def lag_s(self, media_s: float) -> float:
+        """How long ago the moment `media_s` of the session's clock came in."""
+        return 0.0 if self._clock is None else time.monotonic() - self._clock - media_s
+
+    def put_frame(self, timestamp_s: float, jpeg: bytes) -> None:
+        """Take a frame, or drop it where too many wait."""
+        self._set_clock(timestamp_s)
+        if self._frames.qsize() >= _MAX_WAITING:
+            self.num_dropped += 1
+        elif not self._stopped:
+            self._frames.put((timestamp_s, jpeg))
+
+    def put_sound(self, start_s: float, samples: FloatArray) -> None:
+        """Take mono samples (N,) that sound from `start_s` on."""
+        self._set_clock(start_s + len(samples) / (self._rate_hz or SAMPLE_RATE_HZ))
+        if not self._stopped:
+            self._sound.put((start_s, samples))
+
+    def frames(self) -> Iterator[Frame] | None:
+        """Decoded frames, increasing in time, without those that are no pictures."""
+        return self._read_frames() if self.has_video else None
+
+    def blocks(self) -> Iterator[AudioBlock] | None:
+        """Sound at 16 kHz from time 0 on without gap: silence stands in for what is missing."""
+        return None if self._rate_hz is None else self._read_blocks(self._rate_hz)
+
+    def _set_clock(self, media_s: float) -> None:
+        now_s = time.monotonic()
+        if self._clock is None or now_s - media_s < self._clock:
+            self._clock = now_s - media_s  # the fastest way here is the truest
+
+    def _read_frames(self) -> Iterator[Frame]:
+        last_s = -1.0
+        while (item := self._frames.get()) is not None:
+            timestamp_s, jpeg = item
+            rgb = decode_jpeg(jpeg)
+            if rgb is not None and timestamp_s > last_s:
+                last_s = timestamp_s
+                yield Frame(timestamp_s, rgb)
+
+    def _read_blocks(self, rate_hz: int) -> Iterator[AudioBlock]:
+        resampler = soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1)
+        num_taken = num_given = 0
+        while (item := self._sound.get()) is not None:
+            start_s, samples = item
+            gap_s = start_s - num_taken / rate_hz
+            if gap_s < -_JITTER_S:
+                samples = samples[round(-gap_s * rate_hz) :]
+            elif _JITTER_S < gap_s < _MAX_GAP_S:
+                samples = np.concatenate([np.zeros(round(gap_s * rate_hz), np.float32), samples])
+            num_taken += len(samples)
+            block = np.asarray(resampler.resample_chunk(samples), np.float32)
+            if len(block):
+                yield AudioBlock(num_given / SAMPLE_RATE_HZ, block)
+                num_given += len(block)
+
+
+def decode_jpeg(jpeg: bytes) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]] | None:
+    """The picture as uint8 (H, W, 3); None if it is none, or larger than a camera's."""
+    try:
+        with Image.open(io.BytesIO(jpeg), formats=["JPEG"]) as picture:
+            if max(picture.size) > _MAX_SIDE_PX:
+                return None
+            return np.asarray(picture.convert("RGB"))
+    except (OSError, SyntaxError, ValueError):
+        return None
+
+
+# The live mode's server side: one WebSocket a session, one thread that analyses what comes.
+#
+# From the page: first a text, {"ticket", "sample_rate_hz" or null, "has_video"}; then bytes: one
+# letter, V or A, then float64 (little endian) seconds of the session's clock, then a JPEG, or float32
+# mono samples. A text "stop" ends the session.
+# To the page, texts in JSON: {"faces"} for each frame, {"window"} for each window, {"end"} or
+# {"error"} at last.
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,256 @@
+"""The commands that publish and get models: push, pull, space."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from facevoice.cli.options import Quiet, complain, say, told_errors
+from facevoice.errors import ConfigError
+
+if TYPE_CHECKING:
+    from facevoice.hub.hub import PushPlan, SentCommit
+
+
+_RETRY: Final = "Run the same command again: files that arrived are not sent again."
+
+_HubId = Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Repository on the hub.")]
+_Private = Annotated[
+    bool, typer.Option("--private", help="Only the owner sees it; fails if it is there and public.")
+]
+_Message = Annotated[str | None, typer.Option(metavar="TEXT", help="Message of the commit.")]
+_TokenEnv = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="Environment variable with a token that may write. For HF_TOKEN, hf auth login "
+        "does too.",
+    ),
+]
+_DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Check everything and list what would be sent.")
+]
+
+
+def add_hub_commands(app: typer.Typer) -> None:
+    """Register `push`, `pull` and `space`."""
+    for command in (push, pull, space):
+        app.command()(command)
+
+
+def push(
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint folder made by `train`.")
+    ],
+    hub_id: _HubId,
+    private: _Private = False,
+    revision: Annotated[
+        str, typer.Option(metavar="BRANCH", help="Branch; made if it is not there.")
+    ] = "main",
+    create_pr: Annotated[
+        bool, typer.Option("--create-pr", help="Propose it to a repository that is there.")
+    ] = False,
+    message: _Message = None,
+    license: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="Licence, as the hub names it. Default: what the data and backbones demand, and "
+            "none where they demand nothing.",
+        ),
+    ] = None,
+    token_env: _TokenEnv = "HF_TOKEN",  # noqa: S107
+    dry_run: _DryRun = False,
+    quiet: Quiet = False,
+) -> None:
+    """Publish a checkpoint on the hub: all of it in one commit, or nothing.
+
+    All hashes are checked before anything is sent. The card is made from the checkpoint's own
+    figures and keeps what people wrote into its README.md; a checkpoint that says nothing of its
+    data is refused. HF_ENDPOINT names another hub.
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+    """
+    from facevoice.hub import Target, plan_push, send_plan
+
+    console = Console(highlight=False)
+    with told_errors(_RETRY):
+        target = Target(hub_id, revision=revision, private=private, create_pr=create_pr)
+        plan = plan_push(checkpoint, hub_id, license=license)
+        if plan.license is None:
+            complain("No licence is named, so nobody may use it; name one with --license, as mit.")
+        if dry_run:
+            _show_plan(console, plan, target.revision)
+            return
+        _set_bars(quiet)
+        sent = send_plan(plan, target, message, token_variable=token_env)
+    if not quiet:
+        _show_commit(console, sent)
+
+
+def pull(
+    hub_id: _HubId,
+    revision: Annotated[
+        str, typer.Option(metavar="REVISION", help="Commit, branch, tag or refs/pr/N.")
+    ] = "main",
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write the checkpoint there. Default: the hub's cache."),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a checkpoint that lies in --out.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Show only the folder on standard output.")
+    ] = False,
+) -> None:
+    """Get a published checkpoint, check all of it, and tell its folder and commit.
+
+    Only the files of a checkpoint are fetched, and nothing is unpickled. What was fetched once is
+    taken from the cache, also offline; name a commit to always get the same.
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+    """
+    from facevoice.hub import pull_checkpoint
+
+    console = Console(highlight=False)
+    with told_errors(_RETRY):
+        _set_bars(quiet)
+        pulled = pull_checkpoint(hub_id, revision=revision, out=out, overwrite=overwrite)
+    typer.echo(pulled.folder)
+    if not quiet:
+        data, network = pulled.info.data, pulled.info.network
+        channels = " and ".join(network.modalities)
+        say(console, f"{pulled.origin}: {network.fusion} fusion of {channels}")
+        say(console, f"Trained on {', '.join(data.corpora)}; its README.md has terms and figures.")
+
+
+def space(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The Space's folder.")],
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Put this checkpoint, or folder made by `export`, into the Space.",
+        ),
+    ] = None,
+    hub_id: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OWNER/NAME",
+            help="Let the Space get this checkpoint, at the commit that it has now. Without "
+            "--checkpoint and --hub-id: the compact model.",
+        ),
+    ] = None,
+    revision: Annotated[
+        str, typer.Option(metavar="REVISION", help="Of --hub-id: commit, branch or tag.")
+    ] = "main",
+    samples: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Clips that visitors may choose.")
+    ] = None,
+    title: Annotated[str | None, typer.Option(metavar="TEXT", help="Title of the page.")] = None,
+    requirement: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REQUIREMENT",
+            help="How pip gets facevoice there, such as facevoice==0.1.0. Default: this package is "
+            "copied into the folder.",
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a Space that lies in DIR.")
+    ] = False,
+    push: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OWNER/NAME",
+            help="Publish it. A Space that lies in DIR already is sent as it is.",
+        ),
+    ] = None,
+    private: _Private = False,
+    message: _Message = None,
+    token_env: _TokenEnv = "HF_TOKEN",  # noqa: S107
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --push: write the folder and list its files.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a folder that runs as a Space of the hub: a page to upload clips to.
+
+    Try it first: pip install -r DIR/requirements.txt, then python DIR/app.py.
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+    """
+    from facevoice.hub.space import DEFAULT_TITLE, SpaceOptions, is_space, push_space, write_space
+
+    console = Console(highlight=False)
+    with told_errors(_RETRY):
+        if push is None and (private or message or dry_run):
+            raise ConfigError("--private, --message and --dry-run go with --push OWNER/NAME")
+        _set_bars(quiet)
+        asked = (checkpoint, hub_id, samples, title, requirement)
+        if not (push and is_space(folder) and asked == (None,) * len(asked) and not overwrite):
+            options = SpaceOptions(
+                checkpoint, hub_id, revision, samples, requirement, title or DEFAULT_TITLE
+            )
+            write_space(folder, options, overwrite=overwrite)
+            if not quiet:
+                say(console, f"Written to {folder}")
+        if push is None:
+            return
+        if dry_run:
+            _show_space(console, folder, push)
+            return
+        sent = push_space(folder, push, private=private, message=message, token_variable=token_env)
+    if not quiet:
+        _show_commit(console, sent)
+
+
+def _show_plan(console: Console, plan: PushPlan, revision: str) -> None:
+    table = Table("file", "bytes", "sha256", box=None, pad_edge=False)
+    for file in plan.files:
+        table.add_row(file.name, f"{file.num_bytes:,}", file.sha256)
+    console.print(table)
+    header = plan.card.split("---\n")[1]
+    console.print(Text(f"\nHeader of the card:\n{header}", overflow="fold"))
+    say(console, f"Nothing was sent. Would go to {plan.hub_id}, branch {revision}.")
+
+
+def _show_space(console: Console, folder: Path, hub_id: str) -> None:
+    from facevoice.hub.space import space_files
+
+    table = Table("file", "bytes", box=None, pad_edge=False)
+    files = space_files(folder)
+    for path in files:
+        table.add_row(path.relative_to(folder).as_posix(), f"{path.stat().st_size:,}")
+    console.print(table)
+    total = sum(path.stat().st_size for path in files)
+    say(console, f"Nothing was sent. Would go to {hub_id}: {len(files)} files, {total:,} bytes.")
+
+
+def _show_commit(console: Console, sent: SentCommit) -> None:
+    if sent.pull_request is not None:
+        say(console, f"Proposed: {sent.pull_request}")
+    elif sent.is_new:
+        say(console, f"{sent.hub_id} is at commit {sent.commit}: {sent.url}")
+    else:
+        say(console, f"{sent.hub_id} holds these files already, at commit {sent.commit}.")
+
+
+def _set_bars(quiet: bool) -> None:
+    """Progress bars are the hub library's own; it would write them into files and pipes too."""
+    if sys.stderr.isatty() and not quiet:
+        return
+    try:
+        from huggingface_hub.utils import (  # type: ignore[attr-defined,unused-ignore]
+            disable_progress_bars,
+        )
+    except ImportError:
+        return  # what needs it will say so
+    disable_progress_bars()

@@ -1,0 +1,133 @@
+"""`facevoice web`: the page, served from this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from facevoice.batch import AnalyzerSetup
+from facevoice.cli.analyze import ConfigOption, ThreadsOption
+from facevoice.cli.options import BackbonesOption, CheckpointOption, complain
+from facevoice.errors import ConfigError, FacevoiceError, MissingExtraError
+from facevoice.settings import AnalyzerConfig
+
+_LOCAL = "127.0.0.1"
+
+
+def add_web_command(app: typer.Typer) -> None:
+    """Register `web`."""
+    app.command()(web)
+
+
+def web(
+    samples: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of clips to choose from.")
+    ] = None,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Where to listen; 0.0.0.0 for every network.")
+    ] = _LOCAL,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port.")] = 7860,
+    share: Annotated[
+        bool,
+        typer.Option("--share", help="Also a public address for 7 days, through gradio's servers."),
+    ] = False,
+    auth: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="USER:PASSWORD",
+            envvar="FACEVOICE_WEB_AUTH",
+            help="Who may log in; once a user. Other users of this machine can read command lines: "
+            "the environment variable FACEVOICE_WEB_AUTH, separated by spaces, is safer.",
+        ),
+    ] = None,
+    checkpoint: CheckpointOption = None,
+    backbones: BackbonesOption = None,
+    config: ConfigOption = None,
+    threads: ThreadsOption = None,
+    max_size: Annotated[
+        int, typer.Option("--max-size", metavar="MB", min=1, help="Largest upload.")
+    ] = 500,
+    max_minutes: Annotated[
+        float, typer.Option("--max-minutes", min=0.1, help="Longest clip.")
+    ] = 60.0,
+    keep_minutes: Annotated[
+        float,
+        typer.Option(
+            "--keep-minutes",
+            min=1.0,
+            help="Uploads and results go when their user leaves, at the latest after this.",
+        ),
+    ] = 60.0,
+    at_once: Annotated[
+        int, typer.Option("--at-once", min=1, help="Clips analysed at the same time.")
+    ] = 1,
+    waiting: Annotated[
+        int, typer.Option("--waiting", min=1, help="Users who may wait for their turn.")
+    ] = 20,
+    live: Annotated[
+        int,
+        typer.Option("--live", min=0, help="Live sessions at the same time; 0 for none."),
+    ] = 2,
+) -> None:
+    """Serve a page for uploads, samples, recordings and live video. Ctrl-C ends it.
+
+    Everything runs on this machine and nothing is sent elsewhere (but for --share). Uploads are
+    deleted after use.
+
+    Exit codes: 0 ended, 1 could not start, 2 wrong usage.
+    """
+    try:
+        from facevoice.web import WebOptions, launch_app
+
+        options = WebOptions(
+            samples=samples,
+            max_size_mb=max_size,
+            max_length_s=60 * max_minutes,
+            keep_s=60 * keep_minutes,
+            num_at_once=at_once,
+            max_waiting=waiting,
+            max_live=live,
+        )
+        users = parse_auth(auth or [])
+        settings = AnalyzerConfig() if config is None else AnalyzerConfig.from_toml(config)
+        setup = AnalyzerSetup(settings, checkpoint, tuple(backbones or ()), threads)
+        if host != _LOCAL and not users:
+            complain(
+                f"Anybody who reaches {host}:{port} may use the page; --auth asks for a login."
+            )
+        Console(highlight=False).print("Loading the model…")
+        launch_app(
+            setup.build(),
+            options,
+            server_name=host,
+            server_port=port,
+            share=share,
+            auth=users or None,
+        )
+    except (ConfigError, MissingExtraError) as error:
+        complain(f"Error: {error}\nTry 'facevoice web --help'.")
+        raise typer.Exit(2) from error
+    except FacevoiceError as error:
+        complain(str(error))
+        raise typer.Exit(1) from error
+    except OSError as error:
+        complain(f"{host}:{port} can't be used: {error}. Choose another with --port.")
+        raise typer.Exit(1) from error
+
+
+def parse_auth(texts: list[str]) -> list[tuple[str, str]]:
+    """Users and passwords.
+
+    Raises:
+        ConfigError: one of them is not USER:PASSWORD; the message does not repeat it.
+    """
+    users = []
+    for text in texts:
+        user, colon, password = text.partition(":")
+        if not (user and colon and password):
+            raise ConfigError("--auth: give USER:PASSWORD, both not empty")
+        users.append((user, password))
+    return users

@@ -1,0 +1,227 @@
+"""What every corpus reader has in common: how it is described, asked, and looked up on disk."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar, Final, Protocol
+
+from facevoice.corpora.manifest import Clip
+from facevoice.errors import CorpusError
+from facevoice.records import Emotion
+
+VIDEO_EXTENSIONS: Final = frozenset(
+    {".mp4", ".flv", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg"}
+)
+# Lossless first: where a corpus ships the same sound twice, the better copy is read.
+AUDIO_EXTENSIONS: Final = (".wav", ".flac", ".ogg", ".opus", ".m4a", ".aac", ".mp3", ".mka", ".aif")
+PICTURE_EXTENSIONS: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp"})
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusInfo:
+    """What a corpus is: its emotions (those of the eight that it has), terms and origin."""
+
+    name: str
+    title: str
+    language: str | None
+    license: str
+    emotions: tuple[Emotion, ...]
+    urls: tuple[str, ...]
+    citation: str
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedFile:
+    """A media file that a reader leaves out, and why: the kind of reason, perhaps `: ` and more."""
+
+    path: Path
+    reason: str
+
+    @property
+    def kind(self) -> str:
+        """The part of the reason that all files left out for it share."""
+        return self.reason.partition(": ")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusScan:
+    """Everything that a reader found under a folder, clips in order of their id."""
+
+    clips: tuple[Clip, ...]
+    skipped: tuple[SkippedFile, ...]
+
+
+class Corpus(Protocol):
+    """A reader: parsing rules, label map and addresses, nothing else. It decodes no media."""
+
+    @property
+    def name(self) -> str:
+        """Short name, the first part of every clip id."""
+        ...
+
+    @property
+    def info(self) -> CorpusInfo:
+        """Title, licence, language, emotions, addresses, citation."""
+        ...
+
+    def scan(self, root: Path) -> CorpusScan:
+        """Read the names under `root`; files that are left out are listed with the reason."""
+        ...
+
+    def clips(self, root: Path) -> Iterator[Clip]:
+        """The clips under `root`, in order of their id."""
+        ...
+
+
+class CorpusReader(ABC):
+    """The part of `Corpus` that is the same for all readers."""
+
+    info: ClassVar[CorpusInfo]
+
+    @property
+    def name(self) -> str:
+        """Short name, the first part of every clip id."""
+        return self.info.name
+
+    @property
+    def language(self) -> str | None:
+        """ISO 639-1 code of what is spoken."""
+        return self.info.language
+
+    @property
+    def license(self) -> str:
+        """Terms of use, in short."""
+        return self.info.license
+
+    @property
+    def emotions(self) -> tuple[Emotion, ...]:
+        """Those of the eight emotions that the corpus has."""
+        return self.info.emotions
+
+    @abstractmethod
+    def scan(self, root: Path) -> CorpusScan:
+        """Read the names under `root`; files that are left out are listed with the reason.
+
+        Raises:
+            CorpusError: `root` is no folder, or holds nothing of this corpus.
+        """
+
+    def clips(self, root: Path) -> Iterator[Clip]:
+        """The clips under `root`, in order of their id.
+
+        Raises:
+            CorpusError: `root` is no folder, or holds nothing of this corpus.
+        """
+        yield from self.scan(root).clips
+
+
+class StemReader(CorpusReader):
+    """A reader whose labels stand in the file names; several files of one id make one clip.
+
+    Files whose name does not follow the pattern, and further copies of a file, are not an error
+    (people keep notes and re-encoded copies beside a corpus): they are listed as skipped.
+    """
+
+    pattern: ClassVar[str]
+    """What a name looks like, for messages."""
+    extensions: ClassVar[frozenset[str]] = VIDEO_EXTENSIONS | frozenset(AUDIO_EXTENSIONS)
+    """Files with other extensions are not looked at."""
+
+    @abstractmethod
+    def parse(self, path: Path) -> Clip | str:
+        """The clip that `path` belongs to, without paths; or the reason to leave it out."""
+
+    def preference(self, path: Path) -> tuple[int, ...]:
+        """Among copies of the same picture or sound, the lowest is read."""
+        return ()
+
+    def is_silent(self, path: Path) -> bool:
+        """Whether the corpus publishes this film without sound."""
+        return False
+
+    def scan(self, root: Path) -> CorpusScan:
+        """Read the names under `root`; files that are left out are listed with the reason.
+
+        Raises:
+            CorpusError: `root` is no folder, or holds nothing of this corpus.
+        """
+        known: dict[str, Clip] = {}
+        files: dict[str, list[Path]] = {}
+        skipped: list[SkippedFile] = []
+        for path in media_files(root, self.extensions):
+            parsed = self.parse(path)
+            if isinstance(parsed, str):
+                skipped.append(SkippedFile(path, parsed))
+                continue
+            first = known.setdefault(parsed.clip_id, parsed)
+            if first != parsed:
+                raise CorpusError(
+                    f"{path}: says something else of clip {parsed.clip_id!r} than "
+                    f"{files[parsed.clip_id][0]}; remove one of the two"
+                )
+            files.setdefault(parsed.clip_id, []).append(path)
+        clips = [self._join(known[key], files[key], skipped) for key in sorted(known)]
+        return finish_scan(self.info, root, clips, skipped, self.pattern)
+
+    def _join(self, clip: Clip, paths: list[Path], skipped: list[SkippedFile]) -> Clip:
+        ranked = sorted(paths, key=lambda path: (*self.preference(path), *_default_rank(path)))
+        sounds = [path for path in ranked if path.suffix.lower() in AUDIO_EXTENSIONS]
+        films = [path for path in ranked if path.suffix.lower() not in AUDIO_EXTENSIONS]
+        for copies in (sounds, films):
+            skipped.extend(
+                SkippedFile(path, f"another copy is read: {copies[0]}") for path in copies[1:]
+            )
+        film = films[0] if films else None
+        sound = sounds[0] if sounds else None
+        if sound is None and film is not None and self._has_sound(film):
+            sound = film
+        return replace(clip, video_path=film, audio_path=sound)
+
+    def _has_sound(self, film: Path) -> bool:
+        return film.suffix.lower() in VIDEO_EXTENSIONS and not self.is_silent(film)
+
+
+def _default_rank(path: Path) -> tuple[int, int, str]:
+    suffix = path.suffix.lower()
+    rank = AUDIO_EXTENSIONS.index(suffix) if suffix in AUDIO_EXTENSIONS else 0
+    return (len(path.parts), rank, str(path))
+
+
+def media_files(root: Path, extensions: frozenset[str]) -> Iterator[Path]:
+    """Files below `root` with one of the (lower-case) extensions, in a stable order.
+
+    Hidden files and folders, and the resource forks that macOS leaves in archives, are passed over.
+
+    Raises:
+        CorpusError: `root` is no folder.
+    """
+    if not root.is_dir():
+        raise CorpusError(f"{root}: no such folder; unpack or download the corpus there first")
+    for folder, subfolders, names in os.walk(root):
+        subfolders[:] = sorted(
+            name for name in subfolders if not name.startswith((".", "__MACOSX"))
+        )
+        for name in sorted(names):
+            if not name.startswith(".") and Path(name).suffix.lower() in extensions:
+                yield Path(folder, name)
+
+
+def finish_scan(
+    info: CorpusInfo, root: Path, clips: list[Clip], skipped: list[SkippedFile], pattern: str
+) -> CorpusScan:
+    """Put a scan together.
+
+    Raises:
+        CorpusError: no clip was found.
+    """
+    if not clips:
+        seen = f"; {len(skipped)} other files, for example {skipped[0].path}" if skipped else ""
+        raise CorpusError(f"{root}: holds no clip of {info.title} (names like {pattern}){seen}")
+    return CorpusScan(
+        tuple(sorted(clips, key=lambda clip: clip.clip_id)),
+        tuple(sorted(skipped, key=lambda file: str(file.path))),
+    )

@@ -1,0 +1,84 @@
+"""EmoDB: the Berlin database of emotional speech, 10 speakers, 10 sentences, sound only."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import ClassVar, Final
+
+from facevoice.corpora.corpus import CorpusInfo, StemReader
+from facevoice.corpora.manifest import FEMALE, MALE, Clip, Labels
+from facevoice.records import Emotion
+
+# The letters are German: Wut, Langeweile, Ekel, Angst, Freude, Trauer, neutral.
+EMOTION_CODES: Final[dict[str, Emotion | None]] = {
+    "W": Emotion.ANGRY,
+    "L": None,
+    "E": Emotion.DISGUST,
+    "A": Emotion.FEARFUL,
+    "F": Emotion.HAPPY,
+    "T": Emotion.SAD,
+    "N": Emotion.NEUTRAL,
+}
+_WORDS: Final[dict[str, str]] = {
+    "W": "anger",
+    "L": "boredom",
+    "E": "disgust",
+    "A": "fear",
+    "F": "happiness",
+    "T": "sadness",
+    "N": "neutral",
+}
+_SPEAKERS: Final[dict[str, tuple[str, int]]] = {
+    "03": (MALE, 31),
+    "08": (FEMALE, 34),
+    "09": (FEMALE, 21),
+    "10": (MALE, 32),
+    "11": (MALE, 26),
+    "12": (MALE, 30),
+    "13": (FEMALE, 32),
+    "14": (FEMALE, 35),
+    "15": (MALE, 25),
+    "16": (FEMALE, 31),
+}
+
+# 03a01Fa.wav: speaker, sentence (a01), emotion (F), version (a is the first take)
+_NAME: Final = re.compile(
+    r"(?P<speaker>\d\d)(?P<sentence>[ab]\d\d)(?P<emotion>[WLEAFTN])(?P<version>[a-z])?"
+)
+
+
+class EmoDB(StemReader):
+    """Reader. Boredom is none of the eight: those clips carry no intended emotion."""
+
+    info: ClassVar[CorpusInfo] = CorpusInfo(
+        name="emodb",
+        title="EmoDB",
+        language="de",
+        license="free for research",
+        emotions=tuple(emotion for emotion in EMOTION_CODES.values() if emotion is not None),
+        urls=("http://emodb.bilderbar.info/download/download.zip",),
+        citation="Burkhardt et al. (2005), A database of German emotional speech, Interspeech",
+    )
+    pattern: ClassVar[str] = "03a01Fa.wav"
+
+    def parse(self, path: Path) -> Clip | str:
+        """See the pattern above; version a is take 1."""
+        match = _NAME.fullmatch(path.stem)
+        if match is None:
+            return f"the name is not like {self.pattern}"
+        if match["speaker"] not in _SPEAKERS:
+            return f"speaker {match['speaker']} is not one of {', '.join(_SPEAKERS)}"
+        sex, age = _SPEAKERS[match["speaker"]]
+        return Clip(
+            clip_id=f"emodb/{path.stem}",
+            corpus="emodb",
+            speaker=match["speaker"],
+            sentence=match["sentence"],
+            take=ord(match["version"] or "a") - ord("a") + 1,
+            language="de",
+            labels=Labels(intended=EMOTION_CODES[match["emotion"]]),
+            corpus_label=_WORDS[match["emotion"]],
+            sex=sex,
+            age=age,
+        )

@@ -1,0 +1,63 @@
+"""FER2013: 48×48 grey pictures of faces found on the web, 7 emotions, nobody named."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import ClassVar, Final
+
+from facevoice.corpora.corpus import PICTURE_EXTENSIONS, CorpusInfo, StemReader
+from facevoice.corpora.manifest import Clip, Labels
+from facevoice.records import Emotion
+
+FOLDERS: Final[dict[str, Emotion]] = {
+    "angry": Emotion.ANGRY,
+    "disgust": Emotion.DISGUST,
+    "fear": Emotion.FEARFUL,
+    "happy": Emotion.HAPPY,
+    "neutral": Emotion.NEUTRAL,
+    "sad": Emotion.SAD,
+    "surprise": Emotion.SURPRISED,
+}
+_SPLITS: Final[dict[str, str]] = {
+    "Training": "train",
+    "PublicTest": "public_test",
+    "PrivateTest": "private_test",
+}
+
+# train/angry/Training_10118481.jpg, test/angry/PublicTest_10116449.jpg
+_NAME: Final = re.compile(r"(?P<split>Training|PublicTest|PrivateTest)_\d+")
+
+
+class Fer2013(StemReader):
+    """Reader. `split` is train, public_test or private_test; labels are what people saw.
+
+    Some names occur in two emotion folders, so the folder is part of the id.
+    """
+
+    info: ClassVar[CorpusInfo] = CorpusInfo(
+        name="fer2013",
+        title="FER2013",
+        language=None,
+        license="research use",
+        emotions=tuple(FOLDERS.values()),
+        urls=("https://www.kaggle.com/datasets/msambare/fer2013",),
+        citation="Goodfellow et al. (2013), Challenges in representation learning, ICONIP",
+    )
+    pattern: ClassVar[str] = "train/angry/Training_10118481.jpg"
+    extensions: ClassVar[frozenset[str]] = PICTURE_EXTENSIONS
+
+    def parse(self, path: Path) -> Clip | str:
+        """The folder is the emotion, the first part of the name the published split."""
+        match = _NAME.fullmatch(path.stem)
+        emotion = FOLDERS.get(path.parent.name.lower())
+        if match is None or emotion is None:
+            return f"the path does not end like {self.pattern}"
+        return Clip(
+            clip_id=f"fer2013/{path.parent.name.lower()}/{path.stem}",
+            corpus="fer2013",
+            speaker=None,
+            labels=Labels(face=emotion),
+            corpus_label=path.parent.name.lower(),
+            split=_SPLITS[match["split"]],
+        )

@@ -1,0 +1,217 @@
+"""Corpus readers by name."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from facevoice.corpora.corpus import Corpus, CorpusScan, SkippedFile
+from facevoice.corpora.cremad import (
+    BROKEN_CLIPS,
+    VOTES_TABLE,
+    CremaD,
+    add_ratings,
+    with_demographics,
+)
+from facevoice.corpora.download import corpus_root, unpack
+from facevoice.corpora.emodb import EmoDB
+from facevoice.corpora.fer2013 import Fer2013
+from facevoice.corpora.iemocap import Iemocap
+from facevoice.corpora.javanese import Javanese
+from facevoice.corpora.manifest import Clip
+from facevoice.corpora.meld import Meld
+from facevoice.corpora.ravdess import Ravdess
+from facevoice.corpora.savee import Savee
+from facevoice.corpora.tess import Tess
+from facevoice.errors import CorpusError
+
+_READERS: Final[dict[str, Callable[[], Corpus]]] = {}
+
+
+def register_corpus(name: str, create: Callable[[], Corpus]) -> None:
+    """Make a reader known under `name`.
+
+    Raises:
+        CorpusError: the name is taken.
+    """
+    if name in _READERS:
+        raise CorpusError(f"a corpus named {name!r} is registered already")
+    _READERS[name] = create
+
+
+def corpus_names() -> tuple[str, ...]:
+    """The names that `create_corpus` knows, sorted."""
+    return tuple(sorted(_READERS))
+
+
+def create_corpus(name: str) -> Corpus:
+    """The reader of the corpus called `name`.
+
+    Raises:
+        CorpusError: no reader has this name; the message lists those that exist.
+    """
+    if name not in _READERS:
+        raise CorpusError(f"no corpus is called {name!r}; known: {', '.join(corpus_names())}")
+    return _READERS[name]()
+
+
+for _reader in (CremaD, EmoDB, Fer2013, Iemocap, Javanese, Meld, Ravdess, Savee, Tess):
+    register_corpus(_reader.info.name, _reader)
+
+
+# Several corpora, in folders or zip archives, as one list of clips.
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusPlace:
+    """Where a corpus lies: its folder, or a zip archive of it."""
+
+    name: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedKind:
+    """Files of one corpus that were left out for one reason, and one of them."""
+
+    corpus: str
+    reason: str
+    num_files: int
+    example: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Gathering:
+    """Clips in order of corpus and id, what was left out, and what a reader should know."""
+
+    clips: tuple[Clip, ...]
+    skipped: tuple[SkippedKind, ...]
+    notes: tuple[str, ...]
+
+
+def parse_place(text: str, root: Path) -> CorpusPlace:
+    """NAME lies in `root`, as a folder or as NAME.zip; NAME=PATH is a folder or archive itself.
+
+    Raises:
+        CorpusError: no corpus has this name, or nothing lies there.
+    """
+    name, equals, own = text.partition("=")
+    create_corpus(name)
+    if not equals:
+        folder = root / name
+        path = folder if folder.is_dir() else folder.with_name(f"{name}.zip")
+        if not path.exists():
+            corpus_root(root, name)  # says what is missing
+        return CorpusPlace(name, path.absolute())
+    path = Path(own).expanduser()
+    if not path.exists():
+        raise CorpusError(f"{path}: no such folder or archive of {name}")
+    return CorpusPlace(name, path.absolute())
+
+
+def gather(places: Sequence[CorpusPlace], work: Path) -> Gathering:
+    """Read the names of all corpora; nothing is decoded.
+
+    Places of the same name are one corpus in several pieces (sound here, films there, ratings in a
+    third): a clip takes the first film, and rather a sound file of its own than the film's sound.
+
+    Args:
+        places: folders, and archives, which are unpacked.
+        work: archives are unpacked here, each to a folder of its name.
+
+    Raises:
+        CorpusError: a place holds nothing of its corpus, an archive is unsafe, pieces contradict
+            each other, or a table of ratings is damaged.
+    """
+    roots: dict[str, list[Path]] = defaultdict(list)
+    for place in places:
+        is_folder = place.path.is_dir()
+        root = place.path if is_folder else unpack(place.path, work.absolute() / place.path.stem)
+        if root not in roots[place.name]:
+            roots[place.name].append(root)
+    clips: list[Clip] = []
+    skipped: list[SkippedKind] = []
+    notes: list[str] = []
+    for name in sorted(roots):
+        scan = _join_scans(_scan(name, root) for root in roots[name])
+        found = scan.clips
+        if name == "cremad":
+            found, ratings_notes = _complete_cremad(found, roots[name])
+            notes += ratings_notes
+        clips += found
+        skipped += _count_kinds(name, scan.skipped)
+    return Gathering(tuple(clips), tuple(skipped), tuple(notes))
+
+
+def _scan(name: str, root: Path) -> CorpusScan:
+    try:
+        return create_corpus(name).scan(root)
+    except CorpusError:
+        if name == "cremad" and (root / VOTES_TABLE).is_file():
+            return CorpusScan((), ())  # Ratings alone are a piece too.
+        raise
+
+
+def _join_scans(scans: Iterable[CorpusScan]) -> CorpusScan:
+    known: dict[str, Clip] = {}
+    skipped: list[SkippedFile] = []
+    for scan in scans:
+        skipped += scan.skipped
+        for clip in scan.clips:
+            first = known.get(clip.clip_id)
+            known[clip.clip_id] = clip if first is None else _join_clips(first, clip, skipped)
+    return CorpusScan(tuple(known[key] for key in sorted(known)), tuple(skipped))
+
+
+def _join_clips(first: Clip, second: Clip, skipped: list[SkippedFile]) -> Clip:
+    if _content(first) != _content(second):
+        paths = [clip.audio_path or clip.video_path for clip in (first, second)]
+        raise CorpusError(
+            f"{paths[1]}: says something else of clip {first.clip_id!r} than {paths[0]}"
+        )
+    films = [c.video_path for c in (first, second) if c.video_path is not None]
+    sounds = [c.audio_path for c in (first, second) if c.audio_path is not None]
+    own = [sound for sound in sounds if sound not in films]
+    film = films[0] if films else None
+    sound = next(iter(own or sounds), None)
+    for path in dict.fromkeys([*films, *own]):
+        if path not in (film, sound):
+            kept = film if path in films else sound
+            skipped.append(SkippedFile(path, f"another copy is read: {kept}"))
+    people = {
+        name: getattr(first, name) if getattr(first, name) is not None else getattr(second, name)
+        for name in ("sex", "age", "race", "ethnicity", "duration_s")
+    }
+    return replace(first, video_path=film, audio_path=sound, **people)
+
+
+def _content(clip: Clip) -> tuple[object, ...]:
+    return (clip.speaker, clip.sentence, clip.take, clip.labels, clip.intensity, clip.split)
+
+
+def _complete_cremad(
+    clips: tuple[Clip, ...], roots: Sequence[Path]
+) -> tuple[tuple[Clip, ...], list[str]]:
+    notes = [
+        "CREMA-D calls these clips broken, so they are left out: "
+        f"{', '.join(sorted(BROKEN_CLIPS))}."
+    ]
+    tables = [root / VOTES_TABLE for root in roots if (root / VOTES_TABLE).is_file()]
+    if tables:
+        clips, note = add_ratings(clips, tables[0])
+        notes.append(note)
+    for root in roots:
+        clips = with_demographics(clips, root)
+    return clips, notes
+
+
+def _count_kinds(corpus: str, skipped: Iterable[SkippedFile]) -> list[SkippedKind]:
+    by_kind: dict[str, list[Path]] = defaultdict(list)
+    for file in skipped:
+        by_kind[file.kind].append(file.path)
+    return [
+        SkippedKind(corpus, kind, len(paths), min(paths)) for kind, paths in sorted(by_kind.items())
+    ]

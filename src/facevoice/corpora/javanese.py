@@ -1,0 +1,59 @@
+"""Javanese acted speech: 6 emotions, 7 takes of sound a cell, the first of them with picture."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import ClassVar, Final
+
+from facevoice.corpora.corpus import CorpusInfo, StemReader
+from facevoice.corpora.manifest import Clip, Labels
+from facevoice.records import Emotion
+
+EMOTION_CODES: Final[dict[str, Emotion]] = {
+    "01": Emotion.NEUTRAL,
+    "02": Emotion.SAD,
+    "03": Emotion.HAPPY,
+    "04": Emotion.SURPRISED,
+    "05": Emotion.FEARFUL,
+    "06": Emotion.ANGRY,
+}
+
+# 05-03-06_02.ogg: speaker - sentence - emotion _ take
+_NAME: Final = re.compile(
+    r"(?P<speaker>\d\d)-(?P<sentence>\d\d)-(?P<emotion>0[1-6])_(?P<take>\d\d)"
+)
+
+
+class Javanese(StemReader):
+    """Reader. Sound take 01 is the film's own soundtrack: the two are one clip."""
+
+    info: ClassVar[CorpusInfo] = CorpusInfo(
+        name="javanese",
+        title="Javanese emotional speech",
+        language="jv",
+        license="sound MIT; film published without a licence: internal use only",
+        emotions=tuple(EMOTION_CODES.values()),
+        urls=(
+            "https://github.com/2black0/video-emotion-recognition-javanese",
+            "https://github.com/2black0/sound-emotion-recognition-javanese",
+        ),
+        citation="github.com/2black0, video- and sound-emotion-recognition-javanese",
+    )
+    pattern: ClassVar[str] = "05-03-06_02.ogg"
+
+    def parse(self, path: Path) -> Clip | str:
+        """See the pattern above."""
+        match = _NAME.fullmatch(path.stem)
+        if match is None:
+            return f"the name is not like {self.pattern}"
+        return Clip(
+            clip_id=f"javanese/{path.stem}",
+            corpus="javanese",
+            speaker=match["speaker"],
+            sentence=match["sentence"],
+            take=int(match["take"]),
+            language="jv",
+            labels=Labels(intended=EMOTION_CODES[match["emotion"]]),
+            corpus_label=match["emotion"],
+        )

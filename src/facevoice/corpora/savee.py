@@ -1,0 +1,66 @@
+"""SAVEE: 4 male British speakers, 7 emotions, 480 sentences, picture and sound."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import ClassVar, Final
+
+from facevoice.corpora.corpus import CorpusInfo, StemReader
+from facevoice.corpora.manifest import MALE, Clip, Labels
+from facevoice.records import Emotion
+
+EMOTION_CODES: Final[dict[str, Emotion]] = {
+    "a": Emotion.ANGRY,
+    "d": Emotion.DISGUST,
+    "f": Emotion.FEARFUL,
+    "h": Emotion.HAPPY,
+    "n": Emotion.NEUTRAL,
+    "sa": Emotion.SAD,
+    "su": Emotion.SURPRISED,
+}
+_SPEAKERS: Final = ("DC", "JE", "JK", "KL")
+
+# AudioData/DC/sa03.wav, AudioVisualClip/DC/sa3.avi, and in flat copies DC_sa03.wav:
+# emotion letter(s), number of the sentence within the emotion
+_NAME: Final = re.compile(
+    r"(?:(?P<speaker>DC|JE|JK|KL)_)?(?P<emotion>sa|su|[adfhn])(?P<number>\d{1,2})"
+)
+
+
+class Savee(StemReader):
+    """Reader. Sentences are numbered within each emotion, so most words occur in one only.
+
+    The key of a sentence is therefore emotion and number: the reader does not claim that the words
+    of two emotions are the same, and no same-sentence pairs arise.
+    """
+
+    info: ClassVar[CorpusInfo] = CorpusInfo(
+        name="savee",
+        title="SAVEE",
+        language="en",
+        license="free for research, on registration",
+        emotions=tuple(EMOTION_CODES.values()),
+        urls=("http://kahlan.eps.surrey.ac.uk/savee/Download.html",),
+        citation="Haq & Jackson (2009), Speaker-dependent audio-visual emotion recognition, AVSP",
+    )
+    pattern: ClassVar[str] = "DC/sa03.wav"
+
+    def parse(self, path: Path) -> Clip | str:
+        """The speaker is the folder, or stands before the name in flat copies."""
+        match = _NAME.fullmatch(path.stem)
+        speaker = path.parent.name if match is None else match["speaker"] or path.parent.name
+        if match is None or speaker not in _SPEAKERS:
+            return f"the path does not end like {self.pattern}"
+        key = f"{match['emotion']}{int(match['number']):02d}"
+        return Clip(
+            clip_id=f"savee/{speaker}_{key}",
+            corpus="savee",
+            speaker=speaker,
+            sentence=key,
+            take=1,
+            language="en",
+            labels=Labels(intended=EMOTION_CODES[match["emotion"]]),
+            corpus_label=match["emotion"],
+            sex=MALE,
+        )

@@ -1,0 +1,64 @@
+"""TESS: 2 female speakers, 200 words in one carrier phrase, 7 emotions, sound only."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import ClassVar, Final
+
+from facevoice.corpora.corpus import CorpusInfo, StemReader
+from facevoice.corpora.manifest import FEMALE, Clip, Labels
+from facevoice.records import Emotion
+
+EMOTION_CODES: Final[dict[str, Emotion]] = {
+    "angry": Emotion.ANGRY,
+    "disgust": Emotion.DISGUST,
+    "fear": Emotion.FEARFUL,
+    "happy": Emotion.HAPPY,
+    "neutral": Emotion.NEUTRAL,
+    "ps": Emotion.SURPRISED,
+    "sad": Emotion.SAD,
+}
+_AGES: Final[dict[str, int]] = {"OAF": 64, "YAF": 26}
+
+# OAF_back_angry.wav: speaker (older or younger actress), word, emotion (ps: pleasant surprise);
+# one published name lacks its F: OA_bite_neutral.wav
+_NAME: Final = re.compile(
+    r"(?P<speaker>OAF?|YAF)_(?P<word>[a-z]+)_(?P<emotion>angry|disgust|fear|happy|neutral|ps|sad)",
+    re.IGNORECASE,
+)
+
+
+class Tess(StemReader):
+    """Reader. The sentence is the word put into "Say the word …"."""
+
+    info: ClassVar[CorpusInfo] = CorpusInfo(
+        name="tess",
+        title="TESS",
+        language="en",
+        license="CC BY-NC-ND 4.0",
+        emotions=tuple(EMOTION_CODES.values()),
+        urls=("https://doi.org/10.5683/SP2/E8H2MF",),
+        citation="Pichora-Fuller & Dupuis (2020), Toronto emotional speech set",
+    )
+    pattern: ClassVar[str] = "OAF_back_angry.wav"
+
+    def parse(self, path: Path) -> Clip | str:
+        """See the pattern above."""
+        match = _NAME.fullmatch(path.stem)
+        if match is None:
+            return f"the name is not like {self.pattern}"
+        speaker = "YAF" if match["speaker"].upper() == "YAF" else "OAF"
+        word, code = match["word"].lower(), match["emotion"].lower()
+        return Clip(
+            clip_id=f"tess/{speaker}_{word}_{code}",
+            corpus="tess",
+            speaker=speaker,
+            sentence=word,
+            take=1,
+            language="en",
+            labels=Labels(intended=EMOTION_CODES[code]),
+            corpus_label=code,
+            sex=FEMALE,
+            age=_AGES[speaker],
+        )

@@ -1,1 +1,0 @@
-"""A checkpoint with its backbones as one folder that the analyzer runs without torch."""

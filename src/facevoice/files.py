@@ -1,0 +1,47 @@
+"""A folder that is there whole or not at all, whatever happens while it is written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """Give an empty folder to write into; when the block ends well, it takes `target`'s place.
+
+    What lay at `target` before is removed then. If the block fails, nothing has changed.
+
+    Raises:
+        OSError: the folder beside `target` can't be written.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+    try:
+        part.chmod(0o755)  # mkdtemp makes it private
+        yield part
+        if target.exists():
+            old = part.with_suffix(".old")
+            target.replace(old)
+            part.replace(target)
+            shutil.rmtree(old)
+        else:
+            part.replace(target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def write_atomically(path: Path, text: str) -> Path:
+    """Write `text` to a hidden neighbour, then rename it to `path`: all of it or nothing."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8", newline="")
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    return path

@@ -1,0 +1,496 @@
+"""Turning stored pictures upright, as their display matrix says."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.packet import Packet
+from av.sidedata.sidedata import SideData
+from av.stream import Disposition, Stream
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from facevoice.errors import (
+    EmptyMediaError,
+    MediaNotFoundError,
+    NoStreamError,
+    UnreadableMediaError,
+)
+from facevoice.records import AudioInfo, ByteArray, MediaInfo, VideoInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Orientation:
+    """One of the eight ways to lay a picture: transpose first, then mirror rows or columns."""
+
+    transposed: bool = False
+    flip_rows: bool = False
+    flip_columns: bool = False
+
+    @property
+    def rotation_deg(self) -> int:
+        """Counter-clockwise turn that makes the picture upright, 0, 90, 180 or 270.
+
+        A mirrored picture (rare) is described without its left-right mirroring.
+        """
+        if self.transposed:
+            return 90 if self.flip_rows else 270
+        return 180 if self.flip_rows else 0
+
+    def apply(self, rgb: ByteArray) -> ByteArray:
+        """The upright picture of a stored one, (H, W, 3) → (H, W, 3) or (W, H, 3)."""
+        if self == Orientation():
+            return rgb
+        if self.transposed:
+            rgb = rgb.transpose(1, 0, 2)
+        rgb = rgb[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
+        return np.ascontiguousarray(rgb)
+
+
+def read_orientation(frame: VideoFrame) -> Orientation:
+    """Orientation of a decoded frame; matrices between two right angles take the nearer one.
+
+    Layout of the matrix: FFmpeg, libavutil/display.h: a stored point (p, q) is shown at
+    (a·p + c·q, b·p + d·q), y downwards.
+    """
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if not isinstance(data, SideData):
+        return Orientation()
+    a, b, _, c, d = np.frombuffer(bytes(data), dtype="=i4")[:5].tolist()
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return Orientation(flip_rows=d < 0, flip_columns=a < 0)
+    return Orientation(transposed=True, flip_rows=b < 0, flip_columns=c < 0)
+
+
+# Opening a media file safely, and what all readers of it share: streams, clock, damage.
+
+StreamT = TypeVar("StreamT", bound=Stream)
+DamageCallback = Callable[[str], None]
+
+logger = logging.getLogger(__name__)
+
+# Only demuxers of real media files. FFmpeg would also "play" text files, still pictures and
+# playlists; a playlist names other files and addresses, which must not be read unasked.
+ALLOWED_FORMATS: Final = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,live_flv,asf,mxf,gxf,rm,dv,nut,ivf,"
+    "h264,hevc,vvc,av1,obu,m4v,mpegvideo,mjpeg,gif,wav,w64,rf64,aiff,caf,flac,ogg,mp3,aac,ac3,eac3,"
+    "amr,amrnb,amrwb,au,voc,wv,tta,ape,tak,dts,truehd,latm,loas,sbc,gsm"
+)
+_NOT_VIDEO: Final = Disposition.attached_pic | Disposition.timed_thumbnails
+_FALLBACK_RATE_HZ: Final = 25.0
+# Formats whose header states the streams' length. Others (raw streams, MP3, MPEG) give at best an
+# estimate from the bit rate or from two timestamps.
+_STATING_FORMATS: Final = frozenset(
+    ["mov", "matroska", "avi", "flv", "asf", "wav", "w64", "aiff", "caf", "flac", "ogg"]
+)
+# A leap over more than this within a stream is taken for a damaged timestamp, not for a pause.
+MAX_PAUSE_S: Final = 3600.0
+# A file that ends this much before its stated end is called cut off.
+CUT_OFF_S: Final = 0.5
+_PLAUSIBLE_RATES_HZ: Final = range(1_000, 1_000_001)
+_PLAUSIBLE_ASPECT: Final = (0.25, 4.0)
+
+
+class DamageLog:
+    """Tells the caller once per kind of damage, and the log as well."""
+
+    def __init__(self, path: Path, on_damage: DamageCallback | None) -> None:
+        self._path = path
+        self._on_damage = on_damage
+        self._kinds: set[str] = set()
+
+    def note(self, kind: str, message: str) -> None:
+        """Report `message` unless damage of this `kind` was reported before."""
+        if kind in self._kinds:
+            return
+        self._kinds.add(kind)
+        logger.warning("%s: %s", self._path, message)
+        if self._on_damage is not None:
+            self._on_damage(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An open file: its first usable video and audio stream, and where its clock starts.
+
+    `origin_s` is the stream time that becomes media time 0: the earlier of the streams' starts.
+    """
+
+    path: Path
+    container: InputContainer
+    video: VideoStream | None
+    audio: AudioStream | None
+    origin_s: float
+
+    @property
+    def streams(self) -> list[VideoStream | AudioStream]:
+        """The streams that are read, one or two."""
+        return [s for s in (self.video, self.audio) if s is not None]
+
+    def start_s(self, stream: Stream) -> float:
+        """Media time at which `stream` starts, 0 where the container doesn't say."""
+        start_s = ticks_to_s(stream.start_time, stream.time_base)
+        return 0.0 if start_s is None else max(0.0, start_s - self.origin_s)
+
+    @property
+    def states_length(self) -> bool:
+        """Whether the header's durations are statements rather than estimates."""
+        return bool(_STATING_FORMATS.intersection(self.container.format.name.split(",")))
+
+    def stated_end_s(self, stream: Stream) -> float | None:
+        """Media time at which `stream` ends by the header, None if that doesn't say."""
+        duration_s = ticks_to_s(stream.duration, stream.time_base)
+        if duration_s is None or not self.states_length:
+            return None
+        return (ticks_to_s(stream.start_time, stream.time_base) or 0.0) + duration_s - self.origin_s
+
+    def demux(self, *streams: StreamT) -> Iterator[Packet[StreamT]]:
+        """Packets of `streams` from the place reached so far, then an empty one for each."""
+        packets: Iterator[Any] = self.container.demux(streams)
+        try:
+            yield from packets
+        except IndexError:
+            # At the end of the file, PyAV stumbles over streams that only appeared within it.
+            return
+
+    def keep_only(self, wanted: Stream) -> None:
+        """Let the demuxer skip the packets of all other streams without reading them."""
+        for stream in self.container.streams:
+            if stream.index != wanted.index:
+                stream.discard = av.stream.Discard.all
+
+
+@contextmanager
+def open_source(path: str | Path) -> Iterator[Source]:
+    """Open a media file for reading.
+
+    Raises:
+        MediaNotFoundError: no such file.
+        EmptyMediaError: zero bytes.
+        UnreadableMediaError: a folder, not a media file, or one whose header is damaged.
+        NoStreamError: no video or audio inside.
+    """
+    path = Path(path)
+    _check_file(path)
+    try:
+        # The prefix keeps FFmpeg from taking "data:x.mp4" or "a:b.mp4" for an address.
+        container = av.open(
+            f"file:{path}",
+            "r",
+            options={"format_whitelist": ALLOWED_FORMATS, "protocol_whitelist": "file"},
+            metadata_errors="replace",
+        )
+    except av.FFmpegError as error:
+        raise _open_error(path, error) from error
+    with container:
+        yield _choose_streams(path, container)
+
+
+def ticks_to_s(ticks: int | None, time_base: Fraction | None) -> float | None:
+    """Stream ticks in seconds; None where the container doesn't say."""
+    if ticks is None or time_base is None:
+        return None
+    return ticks * time_base.numerator / time_base.denominator
+
+
+def packet_end_s(packet: Packet[StreamT]) -> float | None:
+    """Stream time at which what `packet` holds ends, None if it has no timestamp."""
+    start_s = ticks_to_s(packet.dts if packet.pts is None else packet.pts, packet.time_base)
+    if start_s is None:
+        return None
+    duration_s = ticks_to_s(packet.duration, packet.time_base)
+    if not duration_s and isinstance(packet.stream, VideoStream):
+        duration_s = 1.0 / frame_rate_hz(packet.stream)
+    return start_s + (duration_s or 0.0)
+
+
+def frame_rate_hz(stream: VideoStream) -> float:
+    """Frames per second as the container states or implies it; 25 where it says nothing."""
+    for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate):
+        if rate is not None and 0 < rate <= 1000:
+            return float(rate)
+    return _FALLBACK_RATE_HZ
+
+
+def display_size_px(stream: VideoStream, width_px: int, height_px: int) -> tuple[int, int]:
+    """Width and height in square pixels of a stored picture; anamorphic video is stretched."""
+    aspect = stream.sample_aspect_ratio
+    if aspect is None or not _PLAUSIBLE_ASPECT[0] <= aspect <= _PLAUSIBLE_ASPECT[1]:
+        return width_px, height_px
+    return max(1, round(width_px * aspect)), height_px
+
+
+def _check_file(path: Path) -> None:
+    try:
+        info = path.stat()
+    except FileNotFoundError as error:
+        raise MediaNotFoundError(path, "no such file.", "Check the name and folder.") from error
+    except OSError as error:
+        raise UnreadableMediaError(
+            path, f"can't be read ({error.strerror}).", "Check its name and permissions."
+        ) from error
+    if stat.S_ISDIR(info.st_mode):
+        raise UnreadableMediaError(path, "is a folder.", "Name the media files inside it.")
+    if not stat.S_ISREG(info.st_mode):
+        raise UnreadableMediaError(path, "is not a regular file.", "Copy its content to a file.")
+    if info.st_size == 0:
+        raise EmptyMediaError(path, "the file is empty (zero bytes).", "Copy or download it again.")
+
+
+def _open_error(path: Path, error: av.FFmpegError) -> UnreadableMediaError:
+    if isinstance(error, PermissionError):
+        return UnreadableMediaError(path, "may not be read.", "Check its permissions.")
+    with path.open("rb") as file:
+        head = file.read(12)
+    if head[4:8] in (b"ftyp", b"mdat", b"moov") and isinstance(error, av.InvalidDataError):
+        return UnreadableMediaError(
+            path,
+            "its index is missing or damaged; the recording or the copy was probably cut off.",
+            "Get the whole file, or repair it with a tool such as untrunc.",
+        )
+    return UnreadableMediaError(
+        path,
+        "is not a video or audio file that can be read, or its header is damaged.",
+        "Check that it plays, or convert it to MP4 (H.264 and AAC) first.",
+    )
+
+
+def _choose_streams(path: Path, container: InputContainer) -> Source:
+    videos = [s for s in container.streams.video if not s.disposition & _NOT_VIDEO]
+    audios = list(container.streams.audio)
+    if not videos and not audios:
+        raise NoStreamError(
+            path, "holds neither video nor audio.", "Give a file with at least one of them."
+        )
+    # Streams of an unknown codec have no codec context; damaged ones no credible size or rate.
+    video = next((s for s in videos if s.codec_context is not None and s.width > 0), None)
+    audio = next(
+        (s for s in audios if s.codec_context is not None and s.sample_rate in _PLAUSIBLE_RATES_HZ),
+        None,
+    )
+    if video is None and audio is None:
+        raise UnreadableMediaError(
+            path,
+            "its video and audio can't be decoded (unknown codec or damaged).",
+            "Convert it to MP4 (H.264 and AAC) first.",
+        )
+    chosen: list[Stream] = [s for s in (video, audio) if s is not None]
+    starts_s = [ticks_to_s(s.start_time, s.time_base) for s in chosen]
+    return Source(
+        path, container, video, audio, min((s for s in starts_s if s is not None), default=0.0)
+    )
+
+
+# What a media file holds, and how long it really is.
+
+_TAIL_S: Final = 1.0
+_AGREEMENT_S: Final = 0.1
+_PACKETS_TO_FIRST_FRAME: Final = 100
+
+
+def probe(path: str | Path, *, on_damage: DamageCallback | None = None) -> MediaInfo:
+    """Read what a file holds: streams, sizes, rates, starts and length.
+
+    Media time 0 is the earlier of the two streams' starts. The length is not taken on trust:
+    the packets at the file's end are read (not decoded), and where they disagree with the header
+    by more than 0.1 s, or the header states no length, all packets are.
+
+    Args:
+        path: a video or audio file.
+        on_damage: called with a message if the file ends over 0.5 s before its header says.
+
+    Raises:
+        MediaNotFoundError: no such file.
+        EmptyMediaError: zero bytes.
+        UnreadableMediaError: a folder, not a media file, or one whose header is damaged.
+        NoStreamError: no video or audio inside.
+    """
+    with open_source(path) as source:
+        video, audio = _video_info(source), _audio_info(source)
+        stated_s = _stated_end_s(source)
+        end_s = None if stated_s is None else _tail_end_s(source, stated_s)
+    if stated_s is not None and end_s is not None and abs(end_s - stated_s) <= _AGREEMENT_S:
+        # Packets overshoot by the codec's padding, so the header is the finer of the two.
+        end_s = stated_s
+    else:
+        with open_source(path) as source:
+            end_s = _last_end_s(source)
+        if stated_s is not None and end_s < stated_s - CUT_OFF_S:
+            message = f"cut off at {end_s:.1f} s; its header says {stated_s:.1f} s"
+            DamageLog(source.path, on_damage).note("cut off", message)
+    return MediaInfo(path=source.path, duration_s=end_s, video=video, audio=audio)
+
+
+def file_sha256(path: str | Path) -> str:
+    """SHA-256 of a file's content in 64 hexadecimal digits; the file is read in pieces."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _video_info(source: Source) -> VideoInfo | None:
+    stream = source.video
+    if stream is None:
+        return None
+    orientation = _first_orientation(source, stream)
+    width_px, height_px = display_size_px(stream, stream.width, stream.height)
+    if orientation.transposed:
+        width_px, height_px = height_px, width_px
+    return VideoInfo(
+        width_px=width_px,
+        height_px=height_px,
+        frame_rate_hz=frame_rate_hz(stream),
+        start_s=source.start_s(stream),
+        rotation_deg=orientation.rotation_deg,
+        codec=stream.codec_context.codec.canonical_name,
+    )
+
+
+def _audio_info(source: Source) -> AudioInfo | None:
+    stream = source.audio
+    if stream is None:
+        return None
+    return AudioInfo(
+        sample_rate_hz=stream.codec_context.sample_rate,
+        num_channels=stream.codec_context.channels,
+        start_s=source.start_s(stream),
+        codec=stream.codec_context.codec.canonical_name,
+    )
+
+
+def _first_orientation(source: Source, stream: VideoStream) -> Orientation:
+    # The matrix reaches Python on decoded frames only. One thread gives the first frame soonest.
+    stream.codec_context.thread_count = 1
+    try:
+        for count, packet in enumerate(source.demux(stream)):
+            for frame in packet.decode():
+                return read_orientation(frame)
+            if count >= _PACKETS_TO_FIRST_FRAME:
+                break
+    except av.FFmpegError:
+        pass  # Damage is for the readers to report; what the header says still holds.
+    return Orientation()
+
+
+def _stated_end_s(source: Source) -> float | None:
+    """Media time at which the longer stream ends by the header, None if that doesn't say."""
+    container = source.container
+    if not source.states_length:
+        return None
+    ends_s = [source.stated_end_s(s) for s in source.streams]
+    known_s = [end_s for end_s in ends_s if end_s is not None]
+    if len(known_s) == len(ends_s):
+        return max(known_s)
+    # The container's own length (Matroska, FLV: the stamp of its end) also counts subtitles.
+    if container.duration is None or len(container.streams) > len(source.streams):
+        return None
+    return container.duration / av.time_base - source.origin_s
+
+
+def _tail_end_s(source: Source, stated_s: float) -> float | None:
+    target_s = max(0.0, stated_s - _TAIL_S)
+    try:
+        source.container.seek(int((target_s + source.origin_s) * av.time_base))
+    except av.FFmpegError:
+        return None
+    return _last_end_s(source, target_s)
+
+
+def _last_end_s(source: Source, from_s: float = 0.0) -> float:
+    """Media time at which the last packet from here on ends; 0 if there is none."""
+    end_s = 0.0
+    untimed = dict.fromkeys((s.index for s in source.streams), 0)
+    try:
+        for packet in source.demux(*source.streams):
+            if packet.size == 0 or packet.is_corrupt or packet.is_discard:
+                continue
+            stamp_s = packet_end_s(packet)
+            if stamp_s is None:
+                untimed[packet.stream_index] += 1
+            elif stamp_s - source.origin_s < max(end_s, from_s) + MAX_PAUSE_S:
+                end_s = max(end_s, stamp_s - source.origin_s)
+    except av.FFmpegError:
+        pass  # Nothing behind this point can be reached, by the readers neither.
+    if source.video is not None:
+        end_s = max(end_s, untimed[source.video.index] / frame_rate_hz(source.video))
+    return end_s
+
+
+# Packets and decoded frames of one stream, going on past damage.
+
+AVStreamT = TypeVar("AVStreamT", VideoStream, AudioStream)
+
+
+def read_packets(
+    source: Source,
+    stream: AVStreamT,
+    damage: DamageLog,
+    packets: Iterator[Packet[AVStreamT]] | None = None,
+) -> Iterator[Packet[AVStreamT] | None]:
+    """All packets of `stream` that can be read, then None, which drains the decoder.
+
+    With `packets`, which are those from some place in the file on, what lies before is not read.
+    """
+    source.keep_only(stream)
+    end_s = 0.0
+    try:
+        for packet in source.demux(stream) if packets is None else packets:
+            if packet.is_corrupt:
+                damage.note("packets", f"damaged {stream.type} data at {_place(source, packet)}")
+            if packet.size > 0:  # An empty packet would end the decoding.
+                end_s = max(end_s, (packet_end_s(packet) or 0.0) - source.origin_s)
+                yield packet
+    except av.FFmpegError as error:
+        damage.note("reading", f"reading the {stream.type} broke off ({error.strerror})")
+    stated_s = source.stated_end_s(stream)
+    if stated_s is not None and end_s < stated_s - CUT_OFF_S:
+        damage.note("cut off", f"{stream.type} cut off at {end_s:.1f} s of {stated_s:.1f} s")
+    yield None
+
+
+def decode_video(
+    source: Source, packet: Packet[VideoStream] | None, damage: DamageLog
+) -> list[VideoFrame]:
+    """Pictures that come out when `packet` goes in; none for a damaged one."""
+    try:
+        return source.video.decode(packet) if source.video is not None else []
+    except av.FFmpegError:
+        damage.note("packets", f"damaged video data at {_place(source, packet)}")
+        return []
+
+
+def decode_audio(
+    source: Source, packet: Packet[AudioStream] | None, damage: DamageLog
+) -> list[AudioFrame]:
+    """Sound that comes out when `packet` goes in; none for a damaged one."""
+    try:
+        return source.audio.decode(packet) if source.audio is not None else []
+    except av.FFmpegError:
+        damage.note("packets", f"damaged audio data at {_place(source, packet)}")
+        return []
+
+
+def undecodable(source: Source, stream: VideoStream | AudioStream) -> UnreadableMediaError:
+    """The error for a stream of which nothing at all can be decoded."""
+    return UnreadableMediaError(
+        source.path,
+        f"none of its {stream.type} ({stream.codec_context.codec.canonical_name}) can be decoded.",
+        "Get the whole file again, or convert it to MP4 (H.264 and AAC).",
+    )
+
+
+def _place(source: Source, packet: Packet[VideoStream] | Packet[AudioStream] | None) -> str:
+    start_s = None if packet is None else ticks_to_s(packet.pts, packet.time_base)
+    return "its end" if start_s is None else f"{max(0.0, start_s - source.origin_s):.1f} s"

@@ -1,1 +1,0 @@
-"""Where corpora meet decoding: tables, features and dubbed clips are made here."""
