@@ -76,7 +76,14 @@ class MissingExtraError(FacevoiceError):
 
     def __init__(self, feature: str, extra: str) -> None:
         self.extra = extra
-        super().__init__(f"{feature} needs an optional part: pip install 'facevoice[{extra}]'")
+        super().__init__(
+            f"{feature} needs an optional part: {install_command(extra)} in a clone of facevoice"
+        )
+
+
+def install_command(*extras: str) -> str:
+    """What to type, in a clone of facevoice, to install it with optional parts."""
+    return f"pip install '.[{','.join(extras)}]'"
 
 
 class StoreError(FacevoiceError):

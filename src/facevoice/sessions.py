@@ -1,4 +1,4 @@
-"""onnxruntime sessions on weights that are checked by SHA-256 before they are opened.
+"""Where networks run: onnxruntime sessions on checked weights, and torch one run at a time.
 
 The package's own weights lie in `facevoice/weights`, beside `index.json`:
 `{name: {"file": …, "sha256": …, "license": …, "card": …, "training_corpora": […]}}`.
@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from threading import RLock
+from typing import Any, Final
 
 from onnxruntime import InferenceSession, SessionOptions
 
-from facevoice.errors import WeightsError
+from facevoice.errors import MissingExtraError, WeightsError
 from facevoice.records import ModelId
 
-_REMEDY = "Reinstall facevoice (pip install --force-reinstall facevoice)."
+_REMEDY: Final = "Install facevoice again."
+_TORCH_LOCK: Final = RLock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,33 +40,21 @@ class WeightsEntry:
     training_corpora: tuple[str, ...] = ()
 
 
-def load_session(name: str, *, num_threads: int = 1) -> tuple[InferenceSession, ModelId]:
-    """Open the network `name` of `weights/index.json` on the CPU.
-
-    num_threads: threads inside one operator; one is best where files are worked on in parallel.
+def weights_entry(name: str) -> WeightsEntry:
+    """What `weights/index.json` says of `name`.
 
     Raises:
-        WeightsError: the name is unknown, or the file is absent, damaged or not the one indexed.
+        WeightsError: the index is absent or damaged, or does not know the name.
     """
-    entry = weights_entry(name)
-    content = read_weights(name)
-    return _open(content, entry.file, num_threads), ModelId(name=name, sha256=entry.sha256)
-
-
-def load_session_file(
-    path: Path, *, name: str, sha256: str, num_threads: int = 1
-) -> tuple[InferenceSession, ModelId]:
-    """Open an ONNX file from outside the package, if it is the one with this SHA-256.
-
-    Raises:
-        WeightsError: the file is absent, damaged, or another one.
-    """
+    path = Path(str(resources.files("facevoice") / "weights" / "index.json"))
+    index = read_json(path, _REMEDY)
+    if name not in index:
+        raise WeightsError(f"no weights named {name!r}; known: {', '.join(sorted(index))}")
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise WeightsError(f"{path}: can't be read ({error.strerror}).") from error
-    _check_sha256(content, sha256, str(path), f"Reinstall the package that brings {name}.")
-    return _open(content, str(path), num_threads), ModelId(name=name, sha256=sha256)
+        values = {"training_corpora": (), **index[name]}
+        return WeightsEntry(name, **{**values, "training_corpora": (*values["training_corpora"],)})
+    except TypeError as error:
+        raise WeightsError(f"{path}: entry {name!r} is damaged ({error}). {_REMEDY}") from error
 
 
 def read_weights(name: str) -> bytes:
@@ -72,56 +64,104 @@ def read_weights(name: str) -> bytes:
         WeightsError: the name is unknown, or the file is absent, damaged or not the one indexed.
     """
     entry = weights_entry(name)
-    path = resources.files("facevoice") / "weights" / entry.file
+    path = Path(str(resources.files("facevoice") / "weights" / entry.file))
+    return read_checked(path, entry.sha256, _REMEDY)
+
+
+def read_checked(path: Path, sha256: str, remedy: str) -> bytes:
+    """The bytes of a file, if they have this SHA-256.
+
+    Raises:
+        WeightsError: the file can't be read, or is another one; `remedy` says what to do.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise WeightsError(f"{path}: can't be read ({error.strerror}). {_REMEDY}") from error
-    _check_sha256(content, entry.sha256, str(path), _REMEDY)
+        raise WeightsError(f"{path}: can't be read ({error.strerror}). {remedy}") from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise WeightsError(f"{path}: SHA-256 is {found}, expected {sha256}. {remedy}")
     return content
 
 
-def weights_entry(name: str) -> WeightsEntry:
-    """What `weights/index.json` says of `name`.
+def read_json(path: Path, remedy: str) -> dict[str, Any]:
+    """The JSON object in a file that lies beside weights.
 
     Raises:
-        WeightsError: the index is absent or damaged, or does not know the name.
+        WeightsError: the file can't be read, or holds none; `remedy` says what to do.
     """
-    path = resources.files("facevoice") / "weights" / "index.json"
     try:
-        index: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path}: can't be read ({error}). {_REMEDY}") from error
-    if name not in index:
-        raise WeightsError(f"no weights named {name!r}; known: {', '.join(sorted(index))}")
-    values = index[name]
-    try:
-        return WeightsEntry(
-            name=name,
-            file=values["file"],
-            sha256=values["sha256"],
-            license=values["license"],
-            card=values["card"],
-            training_corpora=tuple(values.get("training_corpora", ())),
-        )
-    except (KeyError, TypeError) as error:
-        raise WeightsError(f"{path}: entry {name!r} lacks {error}. {_REMEDY}") from error
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise WeightsError(f"{path}: can't be read ({error.strerror}). {remedy}") from error
+    except ValueError as error:
+        raise WeightsError(f"{path}: is damaged ({error}). {remedy}") from error
+    if not isinstance(values, dict):
+        raise WeightsError(f"{path}: is damaged (it holds no JSON object). {remedy}")
+    return values
 
 
-def _check_sha256(content: bytes, expected: str, origin: str, remedy: str) -> None:
-    found = hashlib.sha256(content).hexdigest()
-    if found != expected:
-        raise WeightsError(f"{origin}: SHA-256 is {found}, expected {expected}. {remedy}")
+def load_session(name: str, *, num_threads: int = 1) -> tuple[InferenceSession, ModelId]:
+    """Open the network `name` of `weights/index.json` on the CPU.
+
+    num_threads: threads inside one operator; one is best where files are worked on in parallel.
+
+    Raises:
+        WeightsError: the name is unknown, or the file is absent, damaged or not the one indexed.
+    """
+    entry = weights_entry(name)
+    session = open_session(read_weights(name), entry.file, num_threads)
+    return session, ModelId(name, entry.sha256)
 
 
-def _open(content: bytes, origin: str, num_threads: int) -> InferenceSession:
+def open_session(network: bytes | Path, origin: str, num_threads: int = 1) -> InferenceSession:
+    """Open an ONNX network on the CPU; by path, so that a large one is not held twice.
+
+    Raises:
+        WeightsError: it is none; the message begins with `origin`.
+    """
     options = SessionOptions()
     options.intra_op_num_threads = num_threads
     options.inter_op_num_threads = 1
     # Spinning threads would eat the core that decoding needs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
+    source = str(network) if isinstance(network, Path) else network
     try:
-        return InferenceSession(content, sess_options=options, providers=["CPUExecutionProvider"])
+        return InferenceSession(source, sess_options=options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors share no public base class
         raise WeightsError(f"{origin}: onnxruntime can't open it ({error}).") from error
+
+
+@contextmanager
+def frozen_run(num_threads: int) -> Iterator[None]:
+    """Run torch without gradients and with that many CPU threads, one run at a time.
+
+    The thread count belongs to the process: overlapping runs would restore it in the wrong order,
+    and would share the cores without gain. So every run of a frozen network waits for its turn.
+
+    Raises:
+        MissingExtraError: torch is not installed.
+    """
+    torch = import_torch("a pretrained backbone")
+    with _TORCH_LOCK:
+        before = torch.get_num_threads()
+        torch.set_num_threads(num_threads)
+        try:
+            with torch.inference_mode():
+                yield
+        finally:
+            torch.set_num_threads(before)
+
+
+def import_torch(feature: str) -> Any:
+    """The module `torch`.
+
+    Raises:
+        MissingExtraError: it is not installed; says that `feature` needs it.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingExtraError(feature, "full") from error
+    return torch

@@ -6,8 +6,6 @@ Needs torch and transformers (extra `full`) and `onnx` (extra `train`).
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,20 +20,19 @@ from facevoice.backbones.onnx import (
     SPEC_FILE,
     STEPS_OUTPUT,
     ExportRecord,
-    OnnxBackbone,
-    file_sha256,
 )
 from facevoice.backbones.spec import Backbone
 from facevoice.errors import ConfigError, MissingExtraError, WeightsError
+from facevoice.files import file_sha256
 from facevoice.records import SAMPLE_RATE_HZ
+from facevoice.sessions import frozen_run
 
 if TYPE_CHECKING:
     import onnx
     import torch
 
-
-OPSET: Final[int] = 17
-MAX_BYTES: Final[int] = 2_000_000_000
+_OPSET: Final = 17
+MAX_BYTES: Final = 2_000_000_000
 """An ONNX file is one protobuf message, which ends at 2 GiB."""
 
 
@@ -71,33 +68,86 @@ def export_backbone(backbone: Backbone, folder: Path, *, int8: bool = True) -> E
         raise MissingExtraError("ONNX export", "train")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SPEC_FILE).unlink(missing_ok=True)
-    _export_float(backbone, folder / FP32_FILE)
+    _write_float(backbone, folder / FP32_FILE)
     precisions = {FP32_FILE: "fp32"}
     if int8:
-        quantize(folder / FP32_FILE, folder / INT8_FILE)
+        _quantize(folder / FP32_FILE, folder / INT8_FILE)
         precisions[INT8_FILE] = "int8"
-    steps_per_token = (
-        backbone.input.num_frames // backbone.num_tokens
-        if isinstance(backbone, VideoMae)
-        else backbone.frames_per_token
-    )
     record = ExportRecord(
         spec=backbone.spec,
         source=backbone.model,
         preparation=backbone.input,
-        steps_per_token=steps_per_token,
+        steps_per_token=backbone.input.num_frames // backbone.num_tokens
+        if isinstance(backbone, VideoMae)
+        else backbone.frames_per_token,
         num_layers=backbone.num_layers,
-        sha256s={name: file_sha256(folder / name) for name in precisions},
-        precisions=precisions,
+        files={
+            name: {"sha256": file_sha256(folder / name), "precision": precision}
+            for name, precision in precisions.items()
+        },
     )
     record.write(folder)
     return record
 
 
-def quantize(source: Path, target: Path) -> None:
+def _write_float(backbone: VideoMae | Wav2Vec2, path: Path) -> None:
+    import torch
+
+    network = backbone.network
+    device = next(network.parameters()).device
+    num_steps, axes = None, {INPUT_NAME: {1: "samples"}, STEPS_OUTPUT: {1: "frames"}}
+    if isinstance(backbone, VideoMae):
+        face = backbone.input
+        example = torch.zeros(1, face.num_frames, 3, face.side_px, face.side_px)
+        num_steps, axes = backbone.num_tokens, {}
+    else:
+        # Noise: silence would make some normalisations divide by nothing while tracing.
+        example = torch.randn(1, SAMPLE_RATE_HZ, generator=torch.Generator().manual_seed(0))
+    with frozen_run(torch.get_num_threads()), warnings.catch_warnings():
+        # The tracing exporter is the one that needs nothing beside torch.
+        warnings.simplefilter("ignore")
+        network.cpu()
+        try:
+            torch.onnx.export(
+                _steps_and_layers(backbone.tap, num_steps).eval(),
+                (example,),
+                str(path),
+                dynamo=False,
+                opset_version=_OPSET,
+                input_names=[INPUT_NAME],
+                output_names=[STEPS_OUTPUT, LAYERS_OUTPUT],
+                dynamic_axes=axes,
+            )
+        finally:
+            network.to(device)
+
+
+def _steps_and_layers(tap: LayerTap, num_steps: int | None) -> torch.nn.Module:
+    """Network whose outputs are the last layer over time and the means of all layers.
+
+    num_steps: time steps into which patch tokens are averaged; None keeps every token.
+    """
+    import torch
+
+    class StepsAndLayers(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = tap.network
+
+        def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            layers = tap(inputs)
+            steps: Any = layers[-1]
+            if num_steps is not None:
+                steps = steps.reshape(1, num_steps, -1, steps.shape[-1]).mean(dim=2)
+            return steps, torch.stack([layer.mean(dim=1) for layer in layers], dim=1)
+
+    return StepsAndLayers()
+
+
+def _quantize(source: Path, target: Path) -> None:
     """Quantise the linear layers of an ONNX file dynamically.
 
-    Unsigned weights per channel: no 16-bit overflow on processors without VNNI. Needs onnx.
+    Unsigned weights per channel: no 16-bit overflow on processors without VNNI.
     """
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -133,74 +183,3 @@ def constants_to_initializers(model: onnx.ModelProto) -> onnx.ModelProto:
     del model.graph.node[:]
     model.graph.node.extend(kept)
     return model
-
-
-def load_export(folder: Path, *, int8: bool = False, num_threads: int = 1) -> OnnxBackbone:
-    """Load what `export_backbone` wrote.
-
-    Raises:
-        WeightsError: files are missing or damaged.
-    """
-    return OnnxBackbone(folder / (INT8_FILE if int8 else FP32_FILE), num_threads=num_threads)
-
-
-def _export_float(backbone: VideoMae | Wav2Vec2, path: Path) -> None:
-    import torch
-
-    with _on_cpu(backbone.network):
-        if isinstance(backbone, VideoMae):
-            face = backbone.input
-            example = torch.zeros(1, face.num_frames, 3, face.side_px, face.side_px)
-            axes: dict[str, dict[int, str]] = {}
-            module = _steps_and_layers(backbone.tap, backbone.num_tokens)
-        else:
-            # Noise: silence would make some normalisations divide by nothing while tracing.
-            generator = torch.Generator().manual_seed(0)
-            example = torch.randn(1, SAMPLE_RATE_HZ, generator=generator)
-            axes = {INPUT_NAME: {1: "samples"}, STEPS_OUTPUT: {1: "frames"}}
-            module = _steps_and_layers(backbone.tap, None)
-        with warnings.catch_warnings(), torch.inference_mode():
-            # The tracing exporter is the one that needs nothing beside torch.
-            warnings.simplefilter("ignore")
-            torch.onnx.export(
-                module.eval(),
-                (example,),
-                str(path),
-                dynamo=False,
-                opset_version=OPSET,
-                input_names=[INPUT_NAME],
-                output_names=[STEPS_OUTPUT, LAYERS_OUTPUT],
-                dynamic_axes=axes,
-            )
-
-
-def _steps_and_layers(tap: LayerTap, num_steps: int | None) -> torch.nn.Module:
-    """Network whose outputs are the last layer over time and the means of all layers.
-
-    num_steps: time steps into which patch tokens are averaged; None keeps every token.
-    """
-    import torch
-
-    class StepsAndLayers(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = tap.network
-
-        def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            layers = tap(inputs)
-            steps = layers[-1]
-            if num_steps is not None:
-                steps = steps.reshape(1, num_steps, -1, steps.shape[-1]).mean(dim=2)
-            return steps, torch.stack([layer.mean(dim=1) for layer in layers], dim=1)
-
-    return StepsAndLayers()
-
-
-@contextmanager
-def _on_cpu(network: Any) -> Iterator[None]:
-    device = next(network.parameters()).device
-    try:
-        network.cpu()
-        yield
-    finally:
-        network.to(device)

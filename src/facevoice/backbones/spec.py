@@ -1,4 +1,10 @@
-"""What a frozen backbone is, and the registry that finds one by name."""
+"""What a frozen backbone is, and how one is found by name.
+
+A name is that of the registry or the table of published backbones, a hub's repository, or a folder.
+`NAME+layers` gives the means over time of all layers as one long embedding, of which a head can
+learn a mix; `NAME+tokens` gives the last layer at a fixed number of moments, for fusion by
+attention. Both are (num_rows, row_dim) flattened.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +19,8 @@ from facevoice.records import FloatArray, Modality, ModelId, Window
 
 UNKNOWN_CORPORA: Final[tuple[str, ...]] = ("unknown",)
 """Training corpora of weights whose history nobody here has looked up: no score is above doubt."""
+NUM_AUDIO_TOKENS: Final = 16
+_ROWS: Final = ("layers", "tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +29,12 @@ class BackboneSpec:
 
     training_corpora: every corpus whose clips it saw; it is never scored on those.
     `UNKNOWN_CORPORA` where that is not known;
+    preprocessing: name of the input form, which changes whenever the form does;
     hub_id, revision: where the weights were published, None for those of this package. In a
     table the revision is what to ask for; in a loaded backbone it is the commit that was got;
     family: network architecture, "" for the compact ones;
     input_form, token_form: what goes in and what `embed_tokens` gives, for people to read;
-    num_rows: vectors that make up one embedding of dim = num_rows × row_dim, see `row_dim`;
+    num_rows: vectors that make up one embedding of dim = num_rows × row_dim;
     weights_sha256: of the published weights, where known: other bytes are refused;
     precision: of the numbers the network computes with.
     """
@@ -35,7 +44,7 @@ class BackboneSpec:
     dim: int
     license: str
     training_corpora: tuple[str, ...]
-    preprocessing: str
+    preprocessing: str = ""
     hub_id: str | None = None
     revision: str | None = None
     family: str = ""
@@ -52,7 +61,7 @@ class BackboneSpec:
 
 
 class Backbone(Protocol):
-    """A frozen network that turns windows into embeddings."""
+    """A frozen network that turns windows into embeddings; threads may share one."""
 
     @property
     def spec(self) -> BackboneSpec:
@@ -65,10 +74,10 @@ class Backbone(Protocol):
         ...
 
     def embed(self, windows: Sequence[Window]) -> FloatArray:
-        """Embed windows that all have this backbone's modality.
+        """Embed windows that all have this backbone's modality: float32 (B, D).
 
-        Returns:
-            float32 (B, D).
+        Raises:
+            ValueError: a window lacks the modality.
         """
         ...
 
@@ -138,6 +147,11 @@ def backbone_names() -> tuple[str, ...]:
     return tuple(sorted({*_FACTORIES, *PRETRAINED}))
 
 
+def backbone_id(backbone: Backbone) -> str:
+    """`name@revision`, where the revision is the start of the weights' SHA-256."""
+    return f"{backbone.spec.name}@{backbone.model.sha256[:12]}"
+
+
 def create_backbone(name: str, *, num_threads: int = 1, device: str = "auto") -> Backbone:
     """Build a backbone.
 
@@ -145,7 +159,7 @@ def create_backbone(name: str, *, num_threads: int = 1, device: str = "auto") ->
         name: one of `backbone_names()`; or `hub:OWNER/NAME` or `hub:OWNER/NAME@REVISION` for any
             repository of a family that is known here; or a folder with such a checkpoint; or a
             folder that `export_backbone` wrote, or one of the ONNX files in it. Behind it may
-            stand `+layers` or `+tokens`, see `facevoice.backbones.spec`.
+            stand `+layers` or `+tokens`.
         num_threads: threads each network may use on the CPU.
         device: where pretrained networks run: auto (a GPU where there is one), cpu, cuda, ….
 
@@ -154,63 +168,51 @@ def create_backbone(name: str, *, num_threads: int = 1, device: str = "auto") ->
         WeightsError: its weights are missing or damaged, or not what its spec says.
         MissingExtraError: it needs the extra `full`.
     """
-    from facevoice.backbones.huggingface import is_pretrained, load_pretrained
-
     plain, rows = split_name(name)
     if plain in _FACTORIES:
         backbone = _FACTORIES[plain](num_threads)
-    elif is_pretrained(plain):
-        backbone = load_pretrained(plain, num_threads=num_threads, device=device)
     else:
-        raise ConfigError(
-            f"unknown backbone {plain!r}; known: {', '.join(backbone_names())}, "
-            "hub:OWNER/NAME@REVISION, or a folder with a checkpoint"
-        )
+        from facevoice.backbones.huggingface import load_pretrained
+
+        backbone = load_pretrained(plain, num_threads=num_threads, device=device)
     return backbone if rows is None else stack(backbone, rows)
-
-
-# Layers or tokens of a backbone as one long embedding, so that they can be stored and trained on.
-#
-# `NAME+layers` gives the means over time of all layers, of which a head can learn a mix;
-# `NAME+tokens` gives the last layer at a fixed number of moments, for fusion by attention. Both are
-# (num_rows, row_dim) flattened, as `BackboneSpec` says.
-
-ROWS: Final[tuple[str, ...]] = ("layers", "tokens")
-NUM_AUDIO_TOKENS: Final[int] = 16
 
 
 def split_name(name: str) -> tuple[str, str | None]:
     """`NAME+layers` as (NAME, "layers"); a name without such an end as (NAME, None)."""
     plain, plus, rows = name.rpartition("+")
-    return (plain, rows) if plus and rows in ROWS else (name, None)
+    return (plain, rows) if plus and rows in _ROWS else (name, None)
+
+
+def stack(base: Backbone, rows: str) -> StackedBackbone:
+    """Make the "layers" or "tokens" of a backbone its embedding.
+
+    Raises:
+        ConfigError: it tells neither.
+    """
+    if not isinstance(base, TokenBackbone):
+        raise ConfigError(f"backbone {base.spec.name!r} tells no {rows}; only its embedding")
+    fixed = base.num_layers if rows == "layers" else base.num_tokens
+    return StackedBackbone(base, rows, fixed or NUM_AUDIO_TOKENS)
 
 
 class StackedBackbone:
-    """A backbone whose embedding is (num_rows, row_dim) flattened; see the module."""
+    """A backbone whose embedding is `num_rows` layers or tokens of another, flattened."""
 
     def __init__(self, base: TokenBackbone, rows: str, num_rows: int) -> None:
         self.base = base
+        self.model = base.model
         self._rows = rows
-        spec = base.spec
         self.spec: BackboneSpec = replace(
-            spec,
-            name=f"{spec.name}+{rows}",
-            dim=num_rows * spec.dim,
+            base.spec,
+            name=f"{base.spec.name}+{rows}",
+            dim=num_rows * base.spec.dim,
             num_rows=num_rows,
-            preprocessing=f"{spec.preprocessing}+{rows}{num_rows}",
+            preprocessing=f"{base.spec.preprocessing}+{rows}{num_rows}",
         )
 
-    @property
-    def model(self) -> ModelId:
-        """Name and SHA-256 of the weights."""
-        return self.base.model
-
     def embed(self, windows: Sequence[Window]) -> FloatArray:
-        """Embed windows one by one.
-
-        Returns:
-            float32 (B, num_rows · row_dim).
-        """
+        """Embed windows one by one: float32 (B, num_rows · row_dim)."""
         embeddings = np.empty((len(windows), self.spec.dim), dtype=np.float32)
         for row, window in enumerate(windows):
             if self._rows == "layers":
@@ -231,15 +233,3 @@ def spread_tokens(tokens: FloatArray, num_rows: int) -> FloatArray:
     starts, ends = edges[:-1] // num_rows, -(-edges[1:] // num_rows)
     rows = [tokens[s:e].mean(axis=0) for s, e in zip(starts, ends, strict=True)]
     return np.stack(rows).astype(np.float32)
-
-
-def stack(base: Backbone, rows: str) -> StackedBackbone:
-    """Stack the "layers" or "tokens" of a backbone.
-
-    Raises:
-        ConfigError: it tells neither.
-    """
-    if not isinstance(base, TokenBackbone):
-        raise ConfigError(f"backbone {base.spec.name!r} tells no {rows}; only its embedding")
-    fixed = base.num_layers if rows == "layers" else base.num_tokens
-    return StackedBackbone(base, rows, fixed or NUM_AUDIO_TOKENS)
