@@ -1,7 +1,8 @@
-"""A folder that is there whole or not at all, whatever happens while it is written."""
+"""Files and folders that are there whole or not at all, whatever happens while they are written."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -45,3 +46,13 @@ def write_atomically(path: Path, text: str) -> Path:
         part.unlink(missing_ok=True)
         raise
     return path
+
+
+def file_sha256(path: str | Path) -> str:
+    """SHA-256 of a file's content as hexadecimal digits.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,19 +1,26 @@
-"""Cutting a file into windows: what was seen and heard in each few seconds, side by side."""
+"""The first half: one pass over a file finds all that is ever asked of it, a `Perception`.
+
+Decode, find and follow faces, tell speech from other sound, cut into windows, embed. Reading is
+dear (over 99 % of the time); what it gives is small and kept in a `Store`, so that it is done once.
+"""
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final, TypeVar
 
 import numpy as np
 
-from facevoice.media.frames import read_frames
-from facevoice.media.sound import read_audio
-from facevoice.people.detect import FaceDetector
-from facevoice.people.speech import CHUNK_SAMPLES, read_speech
+from facevoice.backbones.spec import Backbone, backbone_id
+from facevoice.files import file_sha256
+from facevoice.media import probe, read_audio, read_frames
+from facevoice.people.detect import FaceDetector, create_detector
+from facevoice.people.speech import CHUNK_SAMPLES, read_speech, vad_model_id
 from facevoice.people.track import track_faces
 from facevoice.records import (
     SAMPLE_RATE_HZ,
@@ -25,15 +32,321 @@ from facevoice.records import (
     FrameFaces,
     IntArray,
     MediaInfo,
-    ResumePoint,
+    Modality,
+    ModelId,
+    Perception,
     SpeechBlock,
     Window,
+    WindowView,
+    envelope,
 )
 from facevoice.settings import AnalyzerConfig, FacesConfig, SpeechConfig, WindowConfig
+from facevoice.store import PerceptionKey, Store
 from facevoice.workers import draw_ahead
 
+T = TypeVar("T")
+
+ViewCallback = Callable[[WindowView], None]
+DamageCallback = Callable[[str], None]
+
+# Enough to ride out the frames that take longest, a full search of faces in several of them.
+_ITEMS_AHEAD: Final = 8
+# Frames before the first one wanted are asked for too: which frame answers an asked time depends
+# on which ones answered the times just before.
+_RUN_UP_FRAMES: Final = 8
 # Sums of hops and durations read from files are not exact.
 _EPSILON_S: Final[float] = 1e-6
+_ROLES: Final = {Modality.VIDEO: "face", Modality.AUDIO: "voice"}
+
+
+class Perceiver:
+    """Detector and backbones, loaded once, for any number of files and threads.
+
+    Args:
+        settings: of faces, speech and windows.
+        backbones: at most one a channel; a channel without one is not even decoded.
+        num_threads: for one file: 1 does one thing after the other, more lets decoding, faces and
+            sound overlap. The results are the same.
+
+    Raises:
+        ConfigError: an unknown detector.
+        WeightsError: the detector's weights are missing or damaged.
+    """
+
+    def __init__(
+        self,
+        settings: AnalyzerConfig,
+        backbones: Mapping[Modality, Backbone],
+        *,
+        num_threads: int = 1,
+    ) -> None:
+        self.settings = settings
+        self.backbones = backbones
+        self._num_threads = num_threads
+        faces = settings.faces
+        self._detector: FaceDetector = create_detector(
+            faces.detector, min_face_px=faces.min_face_px, min_score=faces.min_score
+        )
+
+    @property
+    def models(self) -> dict[str, ModelId]:
+        """Everything with weights that looks and listens, by its role in a report."""
+        return {
+            "detector": self._detector.model,
+            "speech": vad_model_id(),
+            **{_ROLES[m]: backbone.model for m, backbone in self.backbones.items()},
+        }
+
+    def key(self, sha256: str, end_s: float | None = None) -> PerceptionKey:
+        """What names a perception of this content in a store; see `perceive` for `end_s`."""
+        names = {m: f"{backbone_id(b)}/{b.spec.preprocessing}" for m, b in self.backbones.items()}
+        return PerceptionKey.of(sha256, self.settings, self.models, names, end_s)
+
+    def perceive(
+        self,
+        path: str | Path,
+        *,
+        store: Store | None = None,
+        sha256: str | None = None,
+        again: bool = False,
+        end_s: float | None = None,
+        on_view: ViewCallback | None = None,
+    ) -> Perception:
+        """Read a file, or take from the store what is there and go on where it ends.
+
+        Args:
+            path: a video or audio file.
+            store: asked first; takes every window as it is done.
+            sha256: of the content, if it is known already.
+            again: take nothing from the store.
+            end_s: read the file as if it ended there: no frame and no sample from then on reaches
+                a tracker or a network. Beyond the file, frames are missing and silence follows.
+            on_view: called with every window, those from the store first.
+
+        Raises:
+            MediaNotFoundError, EmptyMediaError, UnreadableMediaError, NoStreamError: the file
+                can't be read; the message names it and the remedy.
+            StoreError: the store can't be read or written.
+        """
+        damage: list[str] = []
+        info = probe(path, on_damage=damage.append)
+        if sha256 is None:
+            sha256 = file_sha256(info.path) if store is None else store.content_of(info.path)
+        key = self.key(sha256, end_s)
+        known = None if store is None or again else store.load(key)
+        views = [] if known is None else list(known.windows)
+        if known is not None:
+            damage = list(known.damage)
+        for view in views if on_view is not None else ():
+            on_view(view)  # type: ignore[misc]  # the condition above
+        if known is None or not known.is_complete:
+            writer = nullcontext() if store is None else store.writer(key, info, len(views))
+            with writer as sink:
+                for view in self.views(info, after=views, end_s=end_s, on_damage=damage.append):
+                    views.append(view)
+                    if sink is not None:
+                        sink.add(view, damage)
+                    if on_view is not None:
+                        on_view(view)
+                if sink is not None:
+                    sink.finish(damage)
+        return Perception(info, sha256, self.settings, self.models, tuple(views), _unique(damage))
+
+    def recall(
+        self, path: str | Path, sha256: str, store: Store, end_s: float | None = None
+    ) -> Perception | None:
+        """What the store holds whole of a content, as that of `path`; None if it doesn't.
+
+        Raises:
+            StoreError: the store can't be read.
+        """
+        known = store.load(self.key(sha256, end_s))
+        if known is None or not known.is_complete:
+            return None
+        media = replace(known.media, path=Path(path))
+        return Perception(media, sha256, self.settings, self.models, known.windows, known.damage)
+
+    def keep(self, perception: Perception, store: Store) -> None:
+        """Put into the store what another process perceived, as this perceiver would have."""
+        if perception.sha256 is None:
+            return
+        with store.writer(self.key(perception.sha256), perception.media) as writer:
+            for view in perception.windows:
+                writer.add(view)
+            writer.finish(perception.damage)
+
+    def views(
+        self,
+        info: MediaInfo,
+        *,
+        after: Iterable[WindowView] = (),
+        end_s: float | None = None,
+        on_damage: DamageCallback | None = None,
+    ) -> Iterator[WindowView]:
+        """The windows of a probed file as it is read, beginning behind those in `after`.
+
+        To go on, the last known window is read again from the full search for faces before it, so
+        that faces are followed as they were; its person keeps the number.
+        """
+        known = list(after)
+        last = known[-1] if known else None
+        first = max(0, len(known) - 1)
+        frames = blocks = None
+        stop_s = info.duration_s if end_s is None else end_s
+        if last is not None and last.end_s >= stop_s - _EPSILON_S:
+            return
+        if info.has_video and Modality.VIDEO in self.backbones:
+            start_s = 0.0
+            if last is not None:
+                start_s = last.start_s if last.detected_s is None else last.detected_s
+            frames = self._frames(info, start_s, stop_s, on_damage)
+            if end_s is not None:
+                frames = (frame for frame in frames if frame.timestamp_s < stop_s)
+        if info.has_audio and Modality.AUDIO in self.backbones:
+            # From its start: voice activity and many codecs depend on all that was heard before.
+            blocks = read_audio(info.path, on_damage=on_damage)
+            if end_s is not None:
+                blocks = _cut_sound(blocks, end_s)
+        windows = self._windows(
+            frames,
+            blocks,
+            stop_s,
+            first=first,
+            has_begun=last is not None and last.detected_s is not None,
+        )
+        renumber = None
+        for place, window in enumerate(windows):
+            if last is not None and place == 0:
+                renumber = _Renumbering(known, window)
+                continue
+            yield self._view(window if renumber is None else renumber(window))
+
+    def follow(
+        self,
+        frames: Iterator[Frame] | None,
+        blocks: Iterator[AudioBlock] | None,
+        duration_s: float,
+        *,
+        windows: WindowConfig | None = None,
+        on_faces: Callable[[FrameFaces], None] | None = None,
+        wanted: Callable[[Window], bool] = lambda _: True,
+    ) -> Iterator[WindowView]:
+        """The windows of a camera's and a microphone's streams; see `Analyzer.follow`."""
+        for window in self._windows(
+            frames, blocks, duration_s, windows=windows, on_faces=on_faces, is_live=True
+        ):
+            if wanted(window):
+                yield self._view(window)
+
+    def _frames(
+        self, info: MediaInfo, start_s: float, stop_s: float, on_damage: DamageCallback | None
+    ) -> Iterator[Frame]:
+        faces = self.settings.faces
+        rate_hz = faces.sample_rate_hz
+        first = max(0, math.floor(start_s * rate_hz) - _RUN_UP_FRAMES)
+        frames = read_frames(
+            info.path,
+            (k / rate_hz for k in range(first, math.ceil(stop_s * rate_hz))),
+            tolerance_s=0.5 / rate_hz,
+            max_side_px=faces.max_side_px,
+            exact=faces.exact_frames,
+            # One core decodes while the others look and listen; more decode where there are more.
+            num_threads=max(1, self._num_threads // 2),
+            on_damage=on_damage,
+        )
+        return (frame for frame in frames if frame.timestamp_s >= start_s - _EPSILON_S)
+
+    def _windows(
+        self,
+        frames: Iterator[Frame] | None,
+        blocks: Iterator[AudioBlock] | None,
+        duration_s: float,
+        *,
+        windows: WindowConfig | None = None,
+        first: int = 0,
+        has_begun: bool = False,
+        on_faces: Callable[[FrameFaces], None] | None = None,
+        is_live: bool = False,
+    ) -> Iterator[Window]:
+        ahead = is_live or self._num_threads > 1
+        settings = self.settings
+        faces = speech = None
+        if frames is not None:
+            seen = track_faces(_ahead(frames, ahead), self._detector, settings.faces)
+            faces = _ahead(seen if on_faces is None else _told(seen, on_faces), ahead)
+        if blocks is not None:
+            speech = _ahead(read_speech(blocks), ahead)
+        return cut_windows(
+            duration_s,
+            faces,
+            speech,
+            windows or settings.windows,
+            settings.faces,
+            settings.speech,
+            first=first,
+            has_begun=has_begun,
+        )
+
+    def _view(self, window: Window) -> WindowView:
+        """Step 5: the embeddings of a window, and what pages show of it."""
+        face, voice = self.backbones.get(Modality.VIDEO), self.backbones.get(Modality.AUDIO)
+        has_speech = window.samples is not None and window.speech_coverage > 0
+        # One by one, since a batch may change the last bits.
+        return WindowView(
+            window.start_s,
+            window.end_s,
+            face.embed([window])[0] if face and window.faces is not None else None,
+            voice.embed([window])[0] if voice and has_speech else None,
+            window.face_coverage,
+            window.speech_coverage,
+            num_people=window.num_tracks,
+            person=window.track_id,
+            face_times_s=window.face_timestamps_s,
+            boxes_xyxy_rel=window.boxes_xyxy_rel,
+            speech_spans_s=window.speech_spans_s,
+            peaks=None if window.samples is None else envelope(window.samples),
+            detected_s=window.detected_s,
+        )
+
+
+class _Renumbering:
+    """Numbers of people after an interruption: who was leading keeps the number, others are new."""
+
+    def __init__(self, known: list[WindowView], again: Window) -> None:
+        self._offset = 1 + max((v.person for v in known if v.person is not None), default=-1)
+        both = None not in (known[-1].person, again.track_id)
+        self._same = {again.track_id: known[-1].person} if both else {}
+
+    def __call__(self, window: Window) -> Window:
+        if window.track_id is None:
+            return window
+        person = self._same.get(window.track_id, window.track_id + self._offset)
+        return replace(window, track_id=person)
+
+
+def _ahead(items: Iterator[T], wanted: bool) -> Iterator[T]:
+    return draw_ahead(items, _ITEMS_AHEAD) if wanted else items
+
+
+def _told(items: Iterator[T], tell: Callable[[T], None]) -> Iterator[T]:
+    for item in items:
+        tell(item)
+        yield item
+
+
+def _cut_sound(blocks: Iterable[AudioBlock], end_s: float) -> Iterator[AudioBlock]:
+    end = round(end_s * SAMPLE_RATE_HZ)
+    for block in blocks:
+        first = round(block.start_s * SAMPLE_RATE_HZ)
+        if first + len(block.samples) >= end:
+            if first < end:
+                yield AudioBlock(block.start_s, block.samples[: end - first])
+            return
+        yield block
+
+
+def _unique(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(texts))
 
 
 def cut_windows(
@@ -45,6 +358,7 @@ def cut_windows(
     speech_config: SpeechConfig,
     *,
     first: int = 0,
+    has_begun: bool = False,
 ) -> Iterator[Window]:
     """Join faces and speech into windows; both streams are read only as far as is needed.
 
@@ -59,15 +373,15 @@ def cut_windows(
         duration_s: length of the file.
         faces: sampled frames in time order; None where the file has no video.
         speech: consecutive blocks from media time 0 on; None where it has no sound.
-        first: number of the first window given; `faces` begin where it does, `speech` may.
+        first: number of the first window given; `faces` may begin where it does.
+        has_begun: whether the video began before that window.
 
     Raises:
         ValueError: the duration is not above 0.
     """
     if duration_s <= 0:
         raise ValueError(f"cut_windows: duration_s = {duration_s} is not above 0")
-    # From a later window on, the video began before, as far as is known.
-    begun_s = first * windows.hop_s if first else None
+    begun_s = first * windows.hop_s if has_begun else None
     seen = _SeenFaces(faces, faces_config.sample_rate_hz, begun_s) if faces is not None else None
     heard = _HeardSpeech(speech, speech_config.threshold) if speech is not None else None
     for start_s, end_s in window_spans(duration_s, windows, first=first):
@@ -217,8 +531,8 @@ def _window(
     samples = None if sound is None else sound.samples
     spans_s = None if sound is None else sound.speech_spans / SAMPLE_RATE_HZ
     speech_coverage = min(1.0, (0.0 if sound is None else sound.speech_s) / (end_s - start_s))
-    leading = leading_face(frames)
-    memory = frames[0].memory if frames else None
+    leading = _leading_face(frames)
+    detected_s = frames[0].detected_s if frames else None
     if leading is None:
         return Window(
             start_s,
@@ -227,7 +541,7 @@ def _window(
             samples,
             0.0,
             speech_coverage,
-            face_memory=memory,
+            detected_s=detected_s,
             speech_spans_s=spans_s,
         )
     sightings = [(f, s) for f in frames for s in f.sightings if s.track_id == leading]
@@ -244,12 +558,12 @@ def _window(
         face_timestamps_s=np.array([s.timestamp_s for _, s in sightings]),
         boxes_xyxy_rel=np.clip(boxes, 0, 1).astype(np.float32),
         track_id=leading,
-        face_memory=memory,
+        detected_s=detected_s,
         speech_spans_s=spans_s,
     )
 
 
-def leading_face(frames: list[FrameFaces]) -> int | None:
+def _leading_face(frames: list[FrameFaces]) -> int | None:
     """The track with the largest sum of box area times score; of equals the older one."""
     weights: dict[int, float] = {}
     for frame in frames:
@@ -264,147 +578,3 @@ def _weight(sighting: FaceSighting) -> float:
     x0, y0, x1, y1 = sighting.box_xyxy.tolist()
     weight: float = max(x1 - x0, 0.0) * max(y1 - y0, 0.0) * sighting.score
     return weight
-
-
-# Steps 2 to 4 of one file: decode, find faces and speech, cut into windows.
-
-T = TypeVar("T")
-
-# Enough to ride out the frames that take longest, a full search of faces in several of them.
-_FRAMES_AHEAD: Final = 8
-_BLOCKS_AHEAD: Final = 8
-# Frames before the first one wanted are asked for too: which frame answers an asked time depends
-# on which ones answered the times just before.
-_RUN_UP_FRAMES: Final = 8
-
-
-def read_windows(
-    info: MediaInfo,
-    detector: FaceDetector,
-    config: AnalyzerConfig,
-    on_damage: Callable[[str], None] | None = None,
-    *,
-    num_threads: int = 1,
-    start: ResumePoint | None = None,
-) -> Iterator[Window]:
-    """Steps 2 to 4: decode, find faces and speech, cut. Training takes its windows from here too.
-
-    Each stream is decoded once, both side by side and only as far as the windows need; of a long
-    file no more is in memory than of a short one but the container's index.
-
-    Args:
-        info: the probed file.
-        detector: finds the faces.
-        config: settings.
-        on_damage: called with what the decoders complain of; with several threads, from those.
-        num_threads: 1 does one thing after the other; more lets decoding, faces and sound overlap.
-        start: go on there; the video is sought, the sound read again from its start, which is
-            cheap: voice activity and many codecs depend on all that was heard before.
-
-    Raises:
-        UnreadableMediaError: a stream that the container promises can't be decoded at all.
-    """
-    first = 0 if start is None else start.window
-    frames = blocks = None
-    if info.has_video:
-        start_s = first * config.windows.hop_s
-        frames = read_sampled_frames(
-            info,
-            config.faces,
-            on_damage,
-            start_s=start_s,
-            # One core decodes while the others look and listen; more decode where there are more.
-            num_threads=max(1, num_threads // 2),
-        )
-        if start is not None:
-            frames = (frame for frame in frames if frame.timestamp_s >= start_s)
-    if info.has_audio:
-        blocks = read_audio(info.path, on_damage=on_damage)
-    return join_streams(
-        frames, blocks, info.duration_s, detector, config, num_threads=num_threads, start=start
-    )
-
-
-def join_streams(
-    frames: Iterator[Frame] | None,
-    blocks: Iterator[AudioBlock] | None,
-    duration_s: float,
-    detector: FaceDetector,
-    config: AnalyzerConfig,
-    *,
-    num_threads: int = 1,
-    start: ResumePoint | None = None,
-    on_faces: Callable[[FrameFaces], None] | None = None,
-) -> Iterator[Window]:
-    """Steps 3 and 4 on frames and sound, wherever they come from.
-
-    Args:
-        frames: sampled `config.faces.sample_rate_hz` times a second; None where there is no video.
-        blocks: consecutive, from media time 0 on; None where there is no sound.
-        duration_s: where the last window ends.
-        detector: finds the faces.
-        config: settings.
-        num_threads: see `read_windows`.
-        start: see `read_windows`; `frames` begin there.
-        on_faces: called with the faces of each frame, perhaps from another thread.
-    """
-    faces = speech = None
-    if frames is not None:
-        memory = None if start is None else start.face_memory
-        seen = track_faces(
-            _ahead(frames, _FRAMES_AHEAD, num_threads), detector, config.faces, memory
-        )
-        seen = seen if on_faces is None else _told(seen, on_faces)
-        faces = _ahead(seen, _FRAMES_AHEAD, num_threads)
-    if blocks is not None:
-        speech = _ahead(read_speech(blocks), _BLOCKS_AHEAD, num_threads)
-    first = 0 if start is None else start.window
-    return cut_windows(
-        duration_s, faces, speech, config.windows, config.faces, config.speech, first=first
-    )
-
-
-def _told(items: Iterator[T], tell: Callable[[T], None]) -> Iterator[T]:
-    for item in items:
-        tell(item)
-        yield item
-
-
-def read_sampled_frames(
-    info: MediaInfo,
-    config: FacesConfig,
-    on_damage: Callable[[str], None] | None = None,
-    *,
-    start_s: float = 0.0,
-    end_s: float | None = None,
-    num_threads: int = 1,
-) -> Iterator[Frame]:
-    """The frames in which faces are looked for, `config.sample_rate_hz` times a second.
-
-    Args:
-        info: the probed file, with video.
-        config: settings.
-        on_damage: called with what the decoders complain of.
-        start_s: some frames from shortly before come too.
-        end_s: no time from here on is asked for; None for the file's end.
-        num_threads: that the decoder may use.
-
-    Raises:
-        UnreadableMediaError: nothing of the video can be decoded.
-    """
-    rate_hz = config.sample_rate_hz
-    first = max(0, math.floor(start_s * rate_hz) - _RUN_UP_FRAMES)
-    num_times = math.ceil((info.duration_s if end_s is None else end_s) * rate_hz)
-    return read_frames(
-        info.path,
-        (k / rate_hz for k in range(first, num_times)),
-        tolerance_s=0.5 / rate_hz,
-        max_side_px=config.max_side_px,
-        exact=config.exact_frames,
-        num_threads=num_threads,
-        on_damage=on_damage,
-    )
-
-
-def _ahead(items: Iterator[T], depth: int, num_threads: int) -> Iterator[T]:
-    return items if num_threads == 1 else draw_ahead(items, depth)

@@ -1,12 +1,17 @@
-"""The words facevoice answers in: emotions, outcomes, modalities."""
+"""What the stages hand on, and the words facevoice answers in.
+
+Frozen records; shapes are checked when one is built. T frames, N samples, D embedding width,
+S crop side in pixels. All times are media time in seconds: 0 is where the file starts.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -112,10 +117,6 @@ class Status(StrEnum):
     TRUNCATED = "truncated"
     FAILED = "failed"
 
-
-# The frozen records that every stage hands to the next. Shapes are checked when one is built.
-#
-# T frames, N samples, D embedding width, S crop side in pixels.
 
 FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
@@ -230,50 +231,18 @@ class FaceSighting:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TrackMemory:
-    """What the tracker remembers of one person.
-
-    box (4,) x0 y0 x1 y1 px, looks (4, 4, 3) grey levels, velocity (2,) px/s of the box's centre.
-    """
-
-    track_id: int
-    box: FloatArray
-    looks: FloatArray
-    seen_s: float
-    confirmed_s: float
-    velocity: FloatArray
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FaceMemory:
-    """All that the tracker remembers between two frames, so that it can go on another time.
-
-    tracks: people known; next_id: the identity that a new one gets; thumbnail: of the last picture
-    float32 (9, 16, 3), None before the first; last_s: its time; next_detect_s, alert_until_s: when
-    a full search is due, and until when every frame is searched for missing faces.
-    """
-
-    tracks: tuple[TrackMemory, ...]
-    next_id: int
-    thumbnail: FloatArray | None
-    last_s: float
-    next_detect_s: float
-    alert_until_s: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class FrameFaces:
     """All faces of one sampled frame (possibly none), as the tracker knows them.
 
-    Boxes are in pixels of the picture as it was handed in, `width_px` × `height_px`; `memory` is
-    the tracker's before this frame.
+    Boxes are in pixels of the picture as it was handed in, `width_px` × `height_px`; `detected_s`
+    is the time of the last full search up to this frame.
     """
 
     timestamp_s: float
     width_px: int
     height_px: int
     sightings: tuple[FaceSighting, ...]
-    memory: FaceMemory | None = None
+    detected_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -289,20 +258,6 @@ class SpeechBlock:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FaceTrack:
-    """The faces of one person in one window.
-
-    timestamps_s (T,), boxes_xyxy (T, 4), scores (T,), crops uint8 (T, S, S, 3).
-    """
-
-    track_id: int
-    timestamps_s: DoubleArray
-    boxes_xyxy: FloatArray
-    scores: FloatArray
-    crops: ByteArray
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Window:
     """The only thing a backbone ever sees, in training and in inference.
 
@@ -313,8 +268,8 @@ class Window:
     num_tracks: how many people's faces were seen;
     face_timestamps_s (T,), boxes (T, 4) as fractions of picture width and height, track_id:
     of the leading face, None without faces;
-    speech_spans_s (n, 2): from when to when speech is heard, in media time, None without sound;
-    face_memory: the face tracker's before the window's first frame, None without frames.
+    speech_spans_s (n, 2): from when to when speech is heard, None without sound;
+    detected_s: the last full search for faces up to the window's first frame, None without frames.
     """
 
     start_s: float
@@ -327,7 +282,7 @@ class Window:
     face_timestamps_s: DoubleArray | None = None
     boxes_xyxy_rel: FloatArray | None = None
     track_id: int | None = None
-    face_memory: FaceMemory | None = None
+    detected_s: float | None = None
     speech_spans_s: DoubleArray | None = None
 
     def __post_init__(self) -> None:
@@ -371,19 +326,63 @@ class ChannelPosterior:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ResumePoint:
-    """Where to go on in a file so that everything from there on comes out as it would have.
+class WindowView:
+    """What one pass found in one window, all that `interpret`, pages and videos need of it.
 
-    window: number of the first window to read; face_memory: the tracker's before its first frame,
-    None where the file has no video.
+    face, voice: embeddings (D,) float32, None where the window lacks the channel, or its backbone
+    was not asked for; coverages as in `Window`; num_people: whose faces were seen; person: the
+    leading one's track, None without a face;
+    face_times_s (T,), boxes_xyxy_rel (T, 4): of the leading face; speech_spans_s (n, 2);
+    peaks (m,): largest magnitude of the sound in each 1 / PEAKS_HZ s, in [0, 1];
+    detected_s: the last full search for faces up to the first frame, for going on from here.
     """
 
-    window: int
-    face_memory: FaceMemory | None
+    start_s: float
+    end_s: float
+    face: FloatArray | None
+    voice: FloatArray | None
+    face_coverage: float
+    speech_coverage: float
+    num_people: int = 0
+    person: int | None = None
+    face_times_s: DoubleArray | None = None
+    boxes_xyxy_rel: FloatArray | None = None
+    speech_spans_s: DoubleArray | None = None
+    peaks: FloatArray | None = None
+    detected_s: float | None = None
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return self.end_s - self.start_s
+
+    def channel(self, modality: Modality) -> FloatArray | None:
+        """The embedding of a channel."""
+        return self.face if modality is Modality.VIDEO else self.voice
 
 
-# What an analysis says: predictions per window, and the report of one file.
+@dataclass(frozen=True, slots=True, eq=False)
+class Perception:
+    """Everything that one pass over a file found; `interpret` says what it means.
 
+    models: by role (detector, speech, face, voice), what looked and listened;
+    damage: what the decoders complained of.
+    """
+
+    media: MediaInfo
+    sha256: str | None
+    settings: AnalyzerConfig
+    models: Mapping[str, ModelId]
+    windows: tuple[WindowView, ...]
+    damage: tuple[str, ...] = ()
+
+    @property
+    def trace(self) -> Trace:
+        """What pages and videos draw of it."""
+        return _trace(self.windows)
+
+
+VERSION: Final[str] = "0.1.0"
 SCHEMA_VERSION: Final[int] = 1
 
 NOTICE: Final[str] = (
@@ -463,39 +462,35 @@ class Report:
     facevoice_version: str
     thresholds: Thresholds | None = None
 
-    # For convenience; imported in the methods, since all of `facevoice.report` builds on this.
-
     def to_pandas(self) -> DataFrame:
         """One row per window, with the columns of the CSV; see `facevoice.report.to_pandas`.
 
         Raises:
             MissingExtraError: pandas is not installed.
         """
-        from facevoice.report.table import to_pandas
+        table: DataFrame = _report_package().to_pandas(self)
+        return table
 
-        return to_pandas(self)
-
-    def plot(
-        self, figure: Figure | SubFigure | None = None, *, trace: Trace | None = None
-    ) -> Figure:
+    def plot(self, figure: Figure | SubFigure | None = None) -> Figure:
         """The timeline as a matplotlib figure; see `facevoice.report.plot_report`.
 
         Args:
             figure: where to draw; None for a new figure that no window shows.
-            trace: what was seen and heard, for the waveform.
 
         Raises:
             MissingExtraError: matplotlib is not installed.
         """
-        from facevoice.report.plot import plot_report
-
-        return plot_report(self, figure, trace=trace)
+        drawn: Figure = _report_package().plot_report(self, figure)
+        return drawn
 
     def _repr_html_(self) -> str:
         """What a notebook shows in place of the text."""
-        from facevoice.report.page import to_fragment
+        return str(_report_package().to_notebook(self))
 
-        return to_fragment(self)
+
+def _report_package() -> Any:
+    # Found by name when a method needs it: all of `facevoice.report` builds on these records.
+    return import_module("facevoice.report")
 
 
 def top_emotion(posterior: ChannelPosterior) -> tuple[Emotion, float]:
@@ -504,17 +499,8 @@ def top_emotion(posterior: ChannelPosterior) -> tuple[Emotion, float]:
     return EMOTIONS[index], float(posterior.probs[index])
 
 
-# The version, in a place that every layer may read.
-
-VERSION: Final[str] = "0.1.0"
-
-
-# What an analysis saw and heard, kept for pictures of it: face boxes, the waveform, speech.
-
 PEAKS_HZ: Final = 20
 """Peaks of the waveform per second."""
-
-_SAMPLES_PER_PEAK: Final = SAMPLE_RATE_HZ // PEAKS_HZ
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -534,65 +520,43 @@ class Trace:
     speech_spans_s: DoubleArray
 
 
-class TraceRecorder:
-    """Gathers a trace from the windows of a file, in order; they may overlap.
-
-    Where two windows show the same moment, the earlier one tells whose face leads.
-    """
-
-    def __init__(self) -> None:
-        self._times_s: list[float] = []
-        self._boxes: list[FloatArray] = []
-        self._track_ids: list[int] = []
-        self._peaks: list[FloatArray] = []
-        self._rest = np.zeros(0, np.float32)
-        self._heard = 0
-        self._spans_s: list[list[float]] = []
-
-    def add(self, window: Window) -> None:
-        """Take what `window` shows beyond the windows before it."""
-        self._add_faces(window)
-        self._add_speech(window)
-        if window.samples is not None:
-            self._add_samples(window.samples, round(window.start_s * SAMPLE_RATE_HZ))
-
-    def finish(self) -> Trace:
-        """The trace of all windows so far."""
-        rest = [] if not len(self._rest) else [np.abs(self._rest).max(keepdims=True)]
-        peaks = np.concatenate([np.zeros(0, np.float32), *self._peaks, *rest])
-        return Trace(
-            face_times_s=np.array(self._times_s, np.float64),
-            boxes_xyxy_rel=np.array(self._boxes, np.float32).reshape(-1, 4),
-            track_ids=np.array(self._track_ids, np.int64),
-            peaks=np.minimum(peaks, 1).astype(np.float32),
-            speech_spans_s=np.array(self._spans_s, np.float64).reshape(-1, 2),
-        )
-
-    def _add_faces(self, window: Window) -> None:
-        times_s, boxes = window.face_timestamps_s, window.boxes_xyxy_rel
-        if times_s is None or boxes is None or window.track_id is None:
-            return
-        for time_s, box in zip(times_s.tolist(), boxes, strict=True):
-            if not self._times_s or time_s > self._times_s[-1]:
-                self._times_s.append(time_s)
-                self._boxes.append(box)
-                self._track_ids.append(window.track_id)
-
-    def _add_speech(self, window: Window) -> None:
-        for start_s, end_s in () if window.speech_spans_s is None else window.speech_spans_s:
-            if self._spans_s and start_s <= self._spans_s[-1][1]:
-                self._spans_s[-1][1] = max(self._spans_s[-1][1], float(end_s))
+def _trace(views: Sequence[WindowView]) -> Trace:
+    """Windows overlap: where two show the same moment, the earlier one tells whose face leads."""
+    times: list[float] = []
+    boxes: list[FloatArray] = []
+    people: list[int] = []
+    spans: list[list[float]] = []
+    peaks = np.zeros(max((_peak_end(view) for view in views), default=0), np.float32)
+    for view in views:
+        if view.face_times_s is not None and view.boxes_xyxy_rel is not None:
+            for time_s, box in zip(view.face_times_s.tolist(), view.boxes_xyxy_rel, strict=True):
+                if not times or time_s > times[-1]:
+                    times.append(time_s)
+                    boxes.append(box)
+                    people.append(-1 if view.person is None else view.person)
+        for start_s, end_s in () if view.speech_spans_s is None else view.speech_spans_s.tolist():
+            if spans and start_s <= spans[-1][1]:
+                spans[-1][1] = max(spans[-1][1], end_s)
             else:
-                self._spans_s.append([float(start_s), float(end_s)])
+                spans.append([start_s, end_s])
+        if view.peaks is not None:
+            place = slice(_peak_end(view) - len(view.peaks), _peak_end(view))
+            peaks[place] = np.maximum(peaks[place], view.peaks)
+    return Trace(
+        face_times_s=np.array(times, np.float64),
+        boxes_xyxy_rel=np.array(boxes, np.float32).reshape(-1, 4),
+        track_ids=np.array(people, np.int64),
+        peaks=peaks,
+        speech_spans_s=np.array(spans, np.float64).reshape(-1, 2),
+    )
 
-    def _add_samples(self, samples: FloatArray, start: int) -> None:
-        known = self._heard - start
-        if known < 0:  # windows that were skipped: nothing is known of the sound between
-            self._peaks.append(np.zeros((start - self._heard) // _SAMPLES_PER_PEAK, np.float32))
-            self._rest, known = np.zeros(0, np.float32), 0
-        fresh = np.concatenate([self._rest, samples[known:]])
-        num_peaks = len(fresh) // _SAMPLES_PER_PEAK
-        whole = fresh[: num_peaks * _SAMPLES_PER_PEAK].reshape(num_peaks, _SAMPLES_PER_PEAK)
-        self._peaks.append(np.abs(whole).max(axis=1) if num_peaks else np.zeros(0, np.float32))
-        self._rest = fresh[num_peaks * _SAMPLES_PER_PEAK :].copy()
-        self._heard = max(self._heard, start + len(samples))
+
+def _peak_end(view: WindowView) -> int:
+    return 0 if view.peaks is None else round(view.start_s * PEAKS_HZ) + len(view.peaks)
+
+
+def envelope(samples: FloatArray) -> FloatArray:
+    """Largest magnitude of mono 16-kHz samples (N,) in each 1 / PEAKS_HZ s: (m,) in [0, 1]."""
+    size = SAMPLE_RATE_HZ // PEAKS_HZ
+    padded = np.pad(np.abs(samples), (0, -len(samples) % size)).reshape(-1, size)
+    return np.asarray(np.minimum(padded.max(axis=1), 1), np.float32)

@@ -27,7 +27,7 @@ from facevoice.errors import ConfigError, FacevoiceError
 from facevoice.records import Modality
 
 if TYPE_CHECKING:
-    from facevoice.evaluation.model import Scorer
+    from facevoice.evaluation.model import TestedModel
     from facevoice.evaluation.page import Page
     from facevoice.evaluation.score import Scores
 
@@ -99,12 +99,13 @@ def evaluate_table(
     if asked.out is None:
         raise ConfigError("--out DIR is needed for a table: the run is written there")
     clips, words = choose_clips(asked)
-    scorer, seen = create_scorer(asked, clips)
+    tested = load_model(asked, clips)
+    seen = f"; {tested.words}" if tested.words else ""
     with step_bar(console, quiet) as step:
         done = evaluate_model(
             clips,
             asked.manifest,
-            scorer,
+            tested,
             asked.store or asked.manifest.with_name("features.db"),
             asked.out,
             EvaluationProtocol(asked.out.name, f"{words}{seen}", command_of(asked)),
@@ -118,8 +119,8 @@ def evaluate_table(
     return done.scores
 
 
-def create_scorer(asked: ModelRequest, clips: Sequence[Clip]) -> tuple[Scorer, str]:
-    """The model to run, and what its training has to do with these clips, for the protocol.
+def load_model(asked: ModelRequest, clips: Sequence[Clip]) -> TestedModel:
+    """The model to run.
 
     Raises:
         ConfigError: no such type, or backbones are named without a checkpoint.
@@ -128,17 +129,11 @@ def create_scorer(asked: ModelRequest, clips: Sequence[Clip]) -> tuple[Scorer, s
     """
     if asked.model_type not in MODEL_TYPES:
         raise ConfigError(f"--model-type {asked.model_type!r}: known are {', '.join(MODEL_TYPES)}")
-    modalities = MODEL_TYPES[asked.model_type]
-    if asked.checkpoint is None:
-        from facevoice.evaluation.model import CompactScorer
+    if asked.checkpoint is None and asked.backbones:
+        raise ConfigError("--backbone is for a --checkpoint")
+    from facevoice.evaluation.model import load_tested
 
-        if asked.backbones:
-            raise ConfigError("--backbone is for a --checkpoint")
-        return CompactScorer(modalities), ""
-    from facevoice.evaluation.model import CheckpointScorer
-
-    scorer = CheckpointScorer(asked.checkpoint, clips, modalities, asked.backbones)
-    return scorer, f"; {scorer.words}" if scorer.words else ""
+    return load_tested(asked.checkpoint, clips, MODEL_TYPES[asked.model_type], asked.backbones)
 
 
 def choose_clips(asked: ModelRequest) -> tuple[Sequence[Clip], str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import stat
 from collections.abc import Callable, Iterator
@@ -29,6 +28,7 @@ from facevoice.errors import (
     NoStreamError,
     UnreadableMediaError,
 )
+from facevoice.files import file_sha256
 from facevoice.records import AudioInfo, ByteArray, MediaInfo, VideoInfo
 
 
@@ -332,12 +332,6 @@ def probe(path: str | Path, *, on_damage: DamageCallback | None = None) -> Media
             message = f"cut off at {end_s:.1f} s; its header says {stated_s:.1f} s"
             DamageLog(source.path, on_damage).note("cut off", message)
     return MediaInfo(path=source.path, duration_s=end_s, video=video, audio=audio)
-
-
-def file_sha256(path: str | Path) -> str:
-    """SHA-256 of a file's content in 64 hexadecimal digits; the file is read in pieces."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _video_info(source: Source) -> VideoInfo | None:

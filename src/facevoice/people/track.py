@@ -13,12 +13,10 @@ from facevoice.people.detect import FaceDetector, align_crop, iou, overlap_of_sm
 from facevoice.records import (
     ByteArray,
     Detections,
-    FaceMemory,
     FaceSighting,
     FloatArray,
     Frame,
     FrameFaces,
-    TrackMemory,
 )
 from facevoice.settings import FacesConfig
 
@@ -47,7 +45,11 @@ class Sight:
 
 @dataclass(slots=True, eq=False)
 class Track:
-    """A person who is followed; `TrackMemory` says what the fields are. Arrays never change."""
+    """A person who is followed.
+
+    box (4,) x0 y0 x1 y1 px; looks (4, 4, 3) grey levels; velocity (2,) px/s of the box's centre.
+    Arrays never change.
+    """
 
     track_id: int
     box: FloatArray
@@ -55,18 +57,6 @@ class Track:
     seen_s: float
     confirmed_s: float
     velocity: FloatArray
-
-    @classmethod
-    def recall(cls, memory: TrackMemory) -> Track:
-        """Go on with a person who was followed before."""
-        m = memory
-        return cls(m.track_id, m.box, m.looks, m.seen_s, m.confirmed_s, m.velocity)
-
-    def remember(self) -> TrackMemory:
-        """What is needed to go on later."""
-        return TrackMemory(
-            self.track_id, self.box, self.looks, self.seen_s, self.confirmed_s, self.velocity
-        )
 
     def expected_box(self, time_s: float) -> FloatArray:
         """Where steady motion takes the face, at most half its height away."""
@@ -146,52 +136,33 @@ AWAITED_PLACE: Final[float] = 0.3
 
 
 def track_faces(
-    frames: Iterable[Frame],
-    detector: FaceDetector,
-    config: FacesConfig,
-    memory: FaceMemory | None = None,
+    frames: Iterable[Frame], detector: FaceDetector, config: FacesConfig
 ) -> Iterator[FrameFaces]:
     """Follow all faces through sampled frames, in time order; one result per frame.
 
     Faces are searched `config.detect_rate_hz` times a second, and in every frame while one is
-    missing shortly after the start, a cut, or its loss. Only one frame is held at a time.
-
-    Args:
-        frames: the pictures.
-        detector: finds the faces.
-        config: settings.
-        memory: that of the `FrameFaces` which the first frame gave in an earlier run: the results
-            from here on are then those of that run. None at the start of a film.
+    missing shortly after the start, a cut, or its loss. Only one frame is held at a time. Begun at
+    the `detected_s` of an earlier run, it finds what that found, but for the numbers of people.
     """
-    tracker = _Tracker(detector, config, memory or _BLANK)
+    tracker = _Tracker(detector, config)
     for frame in frames:
         yield tracker.step(frame)
 
 
 class _Tracker:
-    def __init__(self, detector: FaceDetector, config: FacesConfig, memory: FaceMemory) -> None:
+    def __init__(self, detector: FaceDetector, config: FacesConfig) -> None:
         self._detector = detector
         self._config = config
-        self._tracks = [Track.recall(track) for track in memory.tracks]
-        self._next_id = memory.next_id
-        self._thumbnail = memory.thumbnail
-        self._last_s = memory.last_s
-        self._next_detect_s = memory.next_detect_s
-        self._alert_until_s = memory.alert_until_s
-
-    def _remember(self) -> FaceMemory:
-        return FaceMemory(
-            tuple(track.remember() for track in self._tracks),
-            self._next_id,
-            self._thumbnail,
-            self._last_s,
-            self._next_detect_s,
-            self._alert_until_s,
-        )
+        self._tracks: list[Track] = []
+        self._next_id = 0
+        self._thumbnail: FloatArray | None = None
+        self._last_s = -np.inf
+        self._detected_s = -np.inf
+        self._next_detect_s = -np.inf
+        self._alert_until_s = -np.inf
 
     def step(self, frame: Frame) -> FrameFaces:
         """Take the next frame."""
-        memory = self._remember()
         now_s = frame.timestamp_s
         thumbnail = _thumbnail(frame.rgb)
         first = self._thumbnail is None
@@ -216,7 +187,7 @@ class _Tracker:
             FaceSighting(track.track_id, now_s, sight.box, sight.score, sight.crop)
             for track, sight, _ in sorted(seen, key=lambda entry: entry[0].track_id)
         )
-        return FrameFaces(now_s, width, height, sightings, memory)
+        return FrameFaces(now_s, width, height, sightings, self._detected_s)
 
     def _visible(self) -> list[Track]:
         """Tracks that the last frame showed."""
@@ -241,6 +212,7 @@ class _Tracker:
     def _detect(self, frame: Frame, *, at_cut: bool) -> list[tuple[Track, Sight, bool]]:
         """Full search; faces that it misses are looked for where they were."""
         now_s = frame.timestamp_s
+        self._detected_s = now_s
         self._next_detect_s = now_s + 1 / self._config.detect_rate_hz
         sights = self._sights(frame, self._detector.detect(frame.rgb))
         pairs = _assign(self._tracks, sights, now_s, at_cut=at_cut)
@@ -335,6 +307,5 @@ def _thumbnail(rgb: ByteArray) -> FloatArray:
     return np.asarray(small, np.float32)
 
 
-_BLANK: Final = FaceMemory((), 0, None, -np.inf, -np.inf, -np.inf)
 _NOTHING: Final[ByteArray] = np.zeros((1, 1, 3), np.uint8)
 _NO_LOOKS: Final[FloatArray] = np.zeros((LOOKS_SIDE, LOOKS_SIDE, 3), np.float32)
