@@ -10,7 +10,7 @@ import pytest
 from command_lines import problems
 from facevoice.backbones.huggingface import PRETRAINED
 from facevoice.corpora.gather import corpus_names
-from facevoice.hub.space import SpaceOptions, write_space
+from facevoice.hub import SpaceOptions, write_space
 from facevoice.models.checkpoint import FUSIONS
 from facevoice.training.config import TrainConfig
 

@@ -18,7 +18,7 @@ from facevoice.backbones.spec import create_backbone, split_name
 from facevoice.corpora.manifest import Clip
 from facevoice.errors import ConfigError, CorpusError, StoreError, WeightsError
 from facevoice.evaluation.model import CheckpointScorer
-from facevoice.hub.hub import plan_push
+from facevoice.hub import plan_push
 from facevoice.models.checkpoint import load_checkpoint, read_info
 from facevoice.models.fusion import FusionNetwork
 from facevoice.models.model import assemble

@@ -15,7 +15,8 @@ from facevoice.cli.options import Quiet, complain, say, told_errors
 from facevoice.errors import ConfigError
 
 if TYPE_CHECKING:
-    from facevoice.hub.hub import PushPlan, SentCommit
+    from facevoice.hub import PushPlan
+    from facevoice.hub.hub import SentCommit
 
 
 _RETRY: Final = "Run the same command again: files that arrived are not sent again."
@@ -77,21 +78,20 @@ def push(
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """
-    from facevoice.hub import Target, plan_push, send_plan
+    from facevoice.hub import plan_push
 
-    console = Console(highlight=False)
     with told_errors(_RETRY):
-        target = Target(hub_id, revision=revision, private=private, create_pr=create_pr)
-        plan = plan_push(checkpoint, hub_id, license=license)
+        plan = plan_push(
+            checkpoint,
+            hub_id,
+            revision=revision,
+            private=private,
+            create_pr=create_pr,
+            license=license,
+        )
         if plan.license is None:
             complain("No licence is named, so nobody may use it; name one with --license, as mit.")
-        if dry_run:
-            _show_plan(console, plan, target.revision)
-            return
-        _set_bars(quiet)
-        sent = send_plan(plan, target, message, token_variable=token_env)
-    if not quiet:
-        _show_commit(console, sent)
+        _send(plan, message, token_env, dry_run=dry_run, quiet=quiet)
 
 
 def pull(
@@ -127,7 +127,7 @@ def pull(
     if not quiet:
         data, network = pulled.info.data, pulled.info.network
         channels = " and ".join(network.modalities)
-        say(console, f"{pulled.origin}: {network.fusion} fusion of {channels}")
+        say(console, f"{hub_id}@{pulled.commit}: {network.fusion} fusion of {channels}")
         say(console, f"Trained on {', '.join(data.corpora)}; its README.md has terms and figures.")
 
 
@@ -187,7 +187,7 @@ def space(
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """
-    from facevoice.hub.space import DEFAULT_TITLE, SpaceOptions, is_space, push_space, write_space
+    from facevoice.hub.space import DEFAULT_TITLE, SpaceOptions, is_space, plan_space, write_space
 
     console = Console(highlight=False)
     with told_errors(_RETRY):
@@ -202,45 +202,46 @@ def space(
             write_space(folder, options, overwrite=overwrite)
             if not quiet:
                 say(console, f"Written to {folder}")
-        if push is None:
-            return
-        if dry_run:
-            _show_space(console, folder, push)
-            return
-        sent = push_space(folder, push, private=private, message=message, token_variable=token_env)
+        if push is not None:
+            plan = plan_space(folder, push, private=private)
+            _send(plan, message, token_env, dry_run=dry_run, quiet=quiet)
+
+
+def _send(
+    plan: PushPlan, message: str | None, token_variable: str, *, dry_run: bool, quiet: bool
+) -> None:
+    console = Console(highlight=False)
+    if dry_run:
+        _show_plan(console, plan)
+        return
+    _set_bars(quiet)
+    sent = plan.send(message, token_variable=token_variable)
     if not quiet:
-        _show_commit(console, sent)
+        say(console, _describe(sent, plan.hub_id))
 
 
-def _show_plan(console: Console, plan: PushPlan, revision: str) -> None:
+def _show_plan(console: Console, plan: PushPlan) -> None:
+    files = plan.files()
     table = Table("file", "bytes", "sha256", box=None, pad_edge=False)
-    for file in plan.files:
-        table.add_row(file.name, f"{file.num_bytes:,}", file.sha256)
+    for name, num_bytes, sha256 in files:
+        table.add_row(name, f"{num_bytes:,}", sha256)
     console.print(table)
     header = plan.card.split("---\n")[1]
     console.print(Text(f"\nHeader of the card:\n{header}", overflow="fold"))
-    say(console, f"Nothing was sent. Would go to {plan.hub_id}, branch {revision}.")
+    total = sum(num_bytes for _, num_bytes, _ in files)
+    say(
+        console,
+        f"Nothing was sent. Would go to {plan.hub_id}, branch {plan.revision}: "
+        f"{len(files)} files, {total:,} bytes.",
+    )
 
 
-def _show_space(console: Console, folder: Path, hub_id: str) -> None:
-    from facevoice.hub.space import space_files
-
-    table = Table("file", "bytes", box=None, pad_edge=False)
-    files = space_files(folder)
-    for path in files:
-        table.add_row(path.relative_to(folder).as_posix(), f"{path.stat().st_size:,}")
-    console.print(table)
-    total = sum(path.stat().st_size for path in files)
-    say(console, f"Nothing was sent. Would go to {hub_id}: {len(files)} files, {total:,} bytes.")
-
-
-def _show_commit(console: Console, sent: SentCommit) -> None:
+def _describe(sent: SentCommit, hub_id: str) -> str:
     if sent.pull_request is not None:
-        say(console, f"Proposed: {sent.pull_request}")
-    elif sent.is_new:
-        say(console, f"{sent.hub_id} is at commit {sent.commit}: {sent.url}")
-    else:
-        say(console, f"{sent.hub_id} holds these files already, at commit {sent.commit}.")
+        return f"Proposed: {sent.pull_request}"
+    if sent.is_new:
+        return f"{hub_id} is at commit {sent.commit}: {sent.url}"
+    return f"{hub_id} holds these files already, at commit {sent.commit}."
 
 
 def _set_bars(quiet: bool) -> None:

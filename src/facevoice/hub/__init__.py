@@ -1,32 +1,17 @@
-"""Checkpoints and Spaces on the model hub: publish, get, and try in a browser.
-
-Needs `huggingface_hub` (extra `full`), which is imported where it is used.
-"""
+"""Checkpoints and Spaces on the model hub: publish, get, and try in a browser. Extra `full`."""
 
 from __future__ import annotations
 
-from facevoice.hub.hub import (
-    HubError,
-    PulledCheckpoint,
-    PushPlan,
-    SentCommit,
-    Target,
-    from_pretrained,
-    plan_push,
-    pull_checkpoint,
-    push_checkpoint,
-    send_plan,
-)
+from facevoice.hub.hub import HubError, PushPlan, from_pretrained, plan_push, pull_checkpoint
+from facevoice.hub.space import SpaceOptions, plan_space, write_space
 
 __all__ = [
     "HubError",
-    "PulledCheckpoint",
     "PushPlan",
-    "SentCommit",
-    "Target",
+    "SpaceOptions",
     "from_pretrained",
     "plan_push",
+    "plan_space",
     "pull_checkpoint",
-    "push_checkpoint",
-    "send_plan",
+    "write_space",
 ]

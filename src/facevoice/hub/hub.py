@@ -1,4 +1,7 @@
-"""What went wrong between here and the hub, told with the remedy and without secrets."""
+"""Checkpoints on the model hub: published whole, with a card and a licence; got back, checked.
+
+Needs `huggingface_hub` (extra `full`), which is imported where it is used.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,9 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,608 +40,130 @@ from facevoice.settings import AnalyzerConfig
 if TYPE_CHECKING:
     from facevoice.analyzer import Analyzer
 
+CHECKPOINT_FILES: Final = (INDEX_FILE, CARD_FILE, *HASHED_FILES)
+"""Nothing else of a repository is ever sent or fetched."""
+ORIGIN_FILE: Final = "origin.json"
+"""In a folder that was pulled: repository and commit."""
+MAIN_BRANCH: Final = "main"
+TOKEN_VARIABLE: Final = "HF_TOKEN"  # noqa: S105
 
-FEATURE: Final = "the model hub"
-EXTRA: Final = "full"
-TOKENS_PAGE: Final = "https://huggingface.co/settings/tokens"
-
-_URL_QUERY: Final = re.compile(r"(https?://[^\s?'\"]+)\?[^\s'\"]*")
-_NOTHING_CHANGED: Final = "Nothing was changed there."
-_BY_STATUS: Final[dict[int, str]] = {
-    401: "the token is not accepted. Make one that may write at {tokens} and set {variable}, or "
-    "run hf auth login.",
-    402: "the owner's plan does not allow it. See the account's billing page.",
-    403: "the token has no right to write there, or there is no such owner. Check the name, and "
-    "give the token write access to it ({tokens}).",
-    404: "no such owner, repository or branch, or the token may not see it. Check the name.",
-    409: "the hub is busy with another change of this repository. Run again in a moment.",
-    412: "somebody changed the branch in the meantime. Look at what is there, and run again.",
-    413: "the hub finds a file too large.",
-    429: "the hub has had too many requests of this account. Wait a few minutes and run again.",
-}
+_TOKENS_PAGE: Final = "https://huggingface.co/settings/tokens"
+_HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*")
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+_LOG = logging.getLogger(__name__)
 
 
 class HubError(FacevoiceError):
     """Something could not be published; what the repository held before is still there."""
 
 
-def http_error_type() -> type[Exception]:
-    """Root of what the hub's HTTP library raises: another library in each major version."""
-    from huggingface_hub import errors
-
-    base: type[Exception] = errors.HfHubHTTPError.__mro__[1]
-    return base
-
-
-def explain_upload(error: BaseException, name: str, variable: str = "HF_TOKEN") -> HubError:
-    """What an error of huggingface_hub means for an upload to `name`.
-
-    variable: that the token was looked for in.
-    """
-    from huggingface_hub import errors
-
-    # Uploads of large files run in threads, which wrap what happened.
-    cause: BaseException | None = error
-    expected = (http_error_type(), ConnectionError)
-    while cause is not None and not isinstance(cause, expected):
-        cause = cause.__cause__
-    if isinstance(cause, errors.HfHubHTTPError) and cause.response is not None:
-        status = cause.response.status_code
-        words = _BY_STATUS.get(status)
-        if isinstance(cause, errors.RepositoryNotFoundError):
-            words = _BY_STATUS[404]
-        if isinstance(cause, errors.RevisionNotFoundError):
-            words = "no such branch. Name one that is there, or leave --create-pr out."
-        if words is not None:
-            words = words.format(tokens=TOKENS_PAGE, variable=variable)
-        elif status >= 500:
-            words = f"the hub failed ({status}). Run again later."
-        else:
-            words = f"the hub refused it ({status})."
-        said = (cause.server_message or "").strip().splitlines()
-        told = f" The hub says: “{without_secrets(said[0])}”." if said else ""
-        return HubError(f"{name}: {words}{told} {_NOTHING_CHANGED}")
-    if isinstance(cause, errors.OfflineModeIsEnabled):
-        return HubError(f"{name}: HF_HUB_OFFLINE forbids to ask the hub. Unset it and run again.")
-    if cause is not None:
-        return HubError(
-            f"{name}: the hub can't be reached, or broke off ({without_secrets(str(cause))}). "
-            "Check the connection and HF_ENDPOINT, and run again: a commit goes in whole or not "
-            "at all, and files that arrived are not sent again."
-        )
-    plain = without_secrets(str(error))
-    if isinstance(error, LookupError):
-        plain = f"the hub's answer makes no sense ({plain} is missing). Check HF_ENDPOINT."
-    return HubError(f"{name}: {plain} {_NOTHING_CHANGED}")
-
-
-def explain_download(error: BaseException, name: str) -> str:
-    """What an error of huggingface_hub means for a download of `name`."""
-    from huggingface_hub import errors
-
-    if isinstance(error, errors.HFValidationError):
-        words = "is no name of a repository. Write OWNER/NAME."
-    elif isinstance(error, errors.GatedRepoError):
-        words = "access must be granted. Ask for it on the model's page, then run hf auth login."
-    elif isinstance(error, errors.RevisionNotFoundError):
-        words = "no such revision. Name a commit, branch, tag or refs/pr/N of this repository."
-    elif isinstance(error, errors.RepositoryNotFoundError):
-        words = "no such repository, or it is private. Check the name, or run hf auth login."
-    elif isinstance(error, errors.LocalEntryNotFoundError):
-        words = (
-            "not in the cache, or not whole, and the hub can't be reached. Run once with a "
-            "connection (and without HF_HUB_OFFLINE), or name a folder."
-        )
-    else:
-        words = f"could not be fetched ({without_secrets(str(error))}). Run again."
-    return f"{name}: {words}"
-
-
-def without_secrets(text: str) -> str:
-    """The text on one line, without the queries of addresses: those may be signed."""
-    return _URL_QUERY.sub(r"\1", " ".join(text.split()))
-
-
-# Under which licence a checkpoint may be published: the strictest of all that went into it.
-
-
-class Term(StrEnum):
-    """What a licence forbids or demands of what is made from the work; attribution is usual."""
-
-    NON_COMMERCIAL = "non-commercial use only"
-    SHARE_ALIKE = "to be shared under the same terms"
-    NO_DERIVATIVES = "no derivatives"
-    RESEARCH = "research use only"
-    UNKNOWN = "terms not known"
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Something that went into the weights: a corpus, or a backbone, and its licence in words."""
-
-    name: str
-    license: str
-    terms: frozenset[Term]
-
-
-@dataclass(frozen=True, slots=True)
-class License:
-    """A licence as the hub names it.
-
-    id: a name of the hub's list, "other" where none of them fits, None where nobody chose one;
-    name: what "other" is.
-    """
-
-    id: str | None
-    name: str | None = None
-
-
-RESTRICTED: Final = License("other", "non-commercial-research-share-alike")
-"""Where terms go beyond what a licence of the hub's list says."""
-
-# Each pattern is looked for in the licence's words, lower case.
-_PATTERNS: Final = (
-    (Term.NON_COMMERCIAL, r"\bnc\b|non-?commercial"),
-    (Term.SHARE_ALIKE, r"\bsa\b|share-?alike"),
-    (Term.NO_DERIVATIVES, r"\bnd\b|no-?deriv"),
-    (Term.RESEARCH, r"\bresearch\b|internal use|copyright of"),
-)
-_FREE: Final = re.compile(r"\b(mit|apache|bsd|odbl|odc|cc0|gpl|public domain|cc[ -]by)\b")
-_UNRESTRICTED: Final = License(None)
-_PACKAGE_BACKBONES: Final = {
-    spec.name: spec.license for spec in (CompactFace.spec, CompactVoice.spec)
-}
-
-
-def read_terms(license_words: str) -> frozenset[Term]:
-    """The terms of a licence in words, such as "CC BY-NC-SA 4.0"."""
-    words = license_words.lower()
-    found = frozenset(term for term, pattern in _PATTERNS if re.search(pattern, words))
-    if found or _FREE.search(words):
-        return found
-    return frozenset({Term.UNKNOWN})
-
-
-def corpus_source(name: str) -> Source:
-    """The licence of a corpus; of one that has no reader here, nothing is known."""
-    if name not in corpus_names():
-        return Source(name, "not known here", frozenset({Term.UNKNOWN}))
-    info = create_corpus(name).info
-    return Source(info.title, info.license, read_terms(info.license))
-
-
-def plain_name(backbone: str) -> str:
-    """A backbone's name without the revision behind `@` and the rows behind `+`."""
-    return backbone.partition("@")[0].partition("+")[0]
-
-
-def backbone_source(backbone: str) -> Source:
-    """The licence of a backbone, given as in a checkpoint."""
-    name = plain_name(backbone)
-    words = _PACKAGE_BACKBONES.get(name)
-    if words is None and name in PRETRAINED:
-        words = PRETRAINED[name].license
-    if words is None:
-        return Source(backbone, "not known here", frozenset({Term.UNKNOWN}))
-    return Source(name, words, read_terms(words))
-
-
-def sources_of(info: CheckpointInfo) -> tuple[Source, ...]:
-    """Everything that went into a checkpoint."""
-    backbones = [backbone_source(used.backbone) for used in info.backbones.values()]
-    return (*(corpus_source(name) for name in info.data.corpora), *backbones)
-
-
-def choose_license(sources: Iterable[Source], wanted: str | None = None) -> License:
-    """The licence for what was made from the sources.
-
-    Args:
-        sources: what went into it.
-        wanted: the publisher's choice, a name of the hub's list; by default what the sources
-            demand, and none where they demand nothing: that choice is not ours.
-
-    Raises:
-        ConfigError: the wanted licence gives away what a source does not allow.
-    """
-    sources = tuple(sources)
-    terms = frozenset[Term]().union(*(source.terms for source in sources)) - {Term.UNKNOWN}
-    if not terms:
-        demanded = _UNRESTRICTED
-    elif terms == {Term.NON_COMMERCIAL}:
-        demanded = License("cc-by-nc-4.0")
-    elif terms == {Term.NON_COMMERCIAL, Term.SHARE_ALIKE}:
-        demanded = License("cc-by-nc-sa-4.0")
-    elif terms == {Term.SHARE_ALIKE}:
-        demanded = License("cc-by-sa-4.0")
-    else:
-        demanded = RESTRICTED
-    if wanted is None or wanted == demanded.id:
-        return demanded
-    missing = terms - read_terms(wanted)
-    if missing:
-        because = "; ".join(f"{s.name}: {s.license}" for s in sources if s.terms & missing)
-        raise ConfigError(
-            f"licence {wanted!r} is not allowed: it does not say {', '.join(sorted(missing))} "
-            f"({because}). Leave it out to take {demanded.id}"
-        )
-    return License(wanted)
-
-
-# The page of a checkpoint on the hub, made from the checkpoint's own figures.
-
-_HEADS: Final = {"emotion": "fused emotion", "face": "face emotion", "voice": "voice emotion"}
-_OURS: Final = frozenset({"library_name", "pipeline_tag", "datasets", "base_model", "model-index"})
-_CHOSEN: Final = ("license", "license_name", "license_link")
-
-
-def build_card(
-    info: CheckpointInfo, hub_id: str, written: str | None = None, *, license: str | None = None
-) -> str:
-    """The card for the hub: header, what the checkpoint's own card says, how to use it, licences.
-
-    Args:
-        info: of the checkpoint.
-        hub_id: `owner/name` that it will have.
-        written: the checkpoint's card as people may have edited it; made anew if None. Its text
-            stays; of its header, entries that the checkpoint does not decide.
-        license: a name of the hub's list, in place of what the sources demand.
-
-    Raises:
-        WeightsError: the checkpoint or its card says nothing of the data, or its header is broken.
-        ConfigError: the licence gives away what a source does not allow.
-        MissingExtraError: huggingface_hub is not installed.
-    """
-    try:
-        from huggingface_hub import ModelCard
-        from yaml import YAMLError  # type: ignore[import-untyped,unused-ignore]
-    except ImportError as error:
-        raise MissingExtraError(FEATURE, EXTRA) from error
-    if not info.data.corpora or not info.data.train.num_clips:
-        raise WeightsError("the checkpoint names no data that it was trained on")
-    try:
-        card = ModelCard(
-            describe(info) if written is None else written, ignore_metadata_errors=False
-        )
-    except (ValueError, YAMLError) as error:
-        raise WeightsError(f"README.md: its header is broken ({error})") from error
-    kept: dict[str, Any] = card.data.to_dict()  # type: ignore[no-untyped-call,unused-ignore]
-    body = card.text.strip()
-    _check_names_data(body, info)
-    sources = sources_of(info)
-    try:
-        chosen = choose_license(sources, license or _written_license(kept))
-    except ConfigError as error:
-        raise ConfigError(f"{hub_id}: {error}") from error
-    header = _header(info, hub_id, kept, chosen)
-    parts = [f"---\n{header.to_yaml()}\n---", body]
-    for title, lines in (
-        ("Use", _usage(hub_id)),
-        ("Licence", _license_lines(chosen, sources)),
-    ):
-        if f"\n## {title}\n" not in f"\n{body}\n":
-            parts.append("\n".join([f"## {title}", "", *lines]))
-    return "\n\n".join(parts) + "\n"
-
-
-def has_clean_figures(info: CheckpointInfo, corpus: str) -> bool:
-    """Whether figures on the corpus may be shown in lists of results.
-
-    Not where a backbone is known to have seen it, nor where the run only showed that it runs.
-    """
-    seen = {name for used in info.backbones.values() for name in used.training_corpora}
-    is_small = info.settings.get("run", {}).get("size") == "small"
-    return corpus not in seen and not is_small
-
-
-def listed_figures(info: CheckpointInfo) -> tuple[Figure, ...]:
-    """Figures for lists of results: of the test part, on corpora that no backbone saw."""
-    return tuple(
-        figure
-        for figure in info.training.figures
-        if figure.part == "test" and has_clean_figures(info, figure.corpus)
-    )
-
-
-def _check_names_data(body: str, info: CheckpointInfo) -> None:
-    text = body.lower()
-    unnamed = [
-        name for name in info.data.corpora if name not in text and _title(name).lower() not in text
-    ]
-    if unnamed:
-        raise WeightsError(
-            f"README.md: says nothing of the data; name {', '.join(unnamed)} in it, or delete the "
-            "file, and a card is made from the checkpoint"
-        )
-
-
-def _written_license(header: dict[str, Any]) -> str | None:
-    named = header.get("license")
-    return str(named) if named else None
-
-
-def _header(info: CheckpointInfo, hub_id: str, kept: dict[str, Any], chosen: License) -> Any:
-    from huggingface_hub import ModelCardData
-
-    named = {key: value for key, value in kept.items() if key not in _OURS and key not in _CHOSEN}
-    languages = {create_corpus(n).info.language for n in info.data.corpora if n in corpus_names()}
-    languages -= {None}
-    results = [_result(figure, info) for figure in listed_figures(info)]
-    names = [plain_name(used.backbone) for used in info.backbones.values()]
-    bases = [PRETRAINED[name].hub_id for name in names if name in PRETRAINED]
-    tags = ["facevoice", *named.pop("tags", []), *(f"{m.value}-emotion" for m in info.backbones)]
-    link = f"https://huggingface.co/{hub_id}#licence" if chosen.name else None
-    return ModelCardData(
-        license=chosen.id,
-        license_name=chosen.name,
-        license_link=link,
-        language=named.pop("language", sorted(str(code) for code in languages) or None),
-        library_name="facevoice",
-        pipeline_tag=_pipeline_tag(info),
-        tags=tags,
-        datasets=list(info.data.corpora),
-        base_model=[hub_id for hub_id in bases if hub_id] or None,
-        model_name=hub_id.partition("/")[2] if results else None,
-        eval_results=results or None,
-        **named,
-    )
-
-
-def _pipeline_tag(info: CheckpointInfo) -> str:
-    seen = Modality.VIDEO in info.network.modalities
-    return "video-classification" if seen else "audio-classification"
-
-
-def _result(figure: Figure, info: CheckpointInfo) -> Any:
-    from huggingface_hub import EvalResult
-
-    head, _, kind = figure.name.rpartition("_")
-    target = getattr(info.data, f"{head}_target", None)
-    words = f"{kind.upper()} of {_HEADS.get(head, head)}" + (f", {target}" if target else "")
-    part = getattr(info.data, figure.part)
-    return EvalResult(
-        task_type=_pipeline_tag(info),
-        task_name="emotion and congruence of face and voice",
-        dataset_type=figure.corpus,
-        dataset_name=_title(figure.corpus),
-        dataset_split=figure.part,
-        dataset_args={
-            "protocol": f"speaker-independent: {info.data.split}",
-            "speakers": sum(s.startswith(f"{figure.corpus}/") for s in part.speakers),
-        },
-        metric_type=kind,
-        metric_name=words,
-        metric_value=round(figure.value, 4),
-    )
-
-
-def _title(corpus: str) -> str:
-    return create_corpus(corpus).info.title if corpus in corpus_names() else corpus
-
-
-def _usage(hub_id: str) -> Iterator[str]:
-    yield "```"
-    yield "pip install 'facevoice[full]'"
-    yield f"facevoice pull {hub_id}"
-    yield "```"
-    yield ""
-    yield "```python"
-    yield "import facevoice"
-    yield ""
-    yield f'analyzer = facevoice.from_pretrained("{hub_id}")  # revision="…" pins a commit'
-    yield 'print(analyzer.analyze("talk.mp4").summary.outcome)'
-    yield "```"
-    yield ""
-    yield "Only JSON, TOML and safetensors are fetched, checked by SHA-256; nothing is unpickled."
-
-
-def _license_lines(chosen: License, sources: tuple[Source, ...]) -> Iterator[str]:
-    if chosen.id is None:
-        yield "The publisher named no licence for these weights; ask before you use them."
-    elif chosen.name is not None:
-        yield f"{chosen.name.replace('-', ' ').capitalize()}: the strictest of these terms hold."
-    else:
-        yield f"{chosen.id.upper()}, as what they were made from demands or allows."
-    yield from ("", "| made from | licence | so |", "|---|---|---|")
-    for source in sources:
-        so = ", ".join(term for term in Term if term in source.terms) or "attribution"
-        yield f"| {source.name} | {source.license} | {so} |"
-
-
-# Sends files to a repository of the hub in one commit: all of them or none.
-
-DEFAULT_BRANCH: Final = "main"
-DEFAULT_TOKEN_VARIABLE: Final = "HF_TOKEN"  # noqa: S105
-
-_HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*")
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where a commit goes.
-
-    kind: "model" or "space"; private: asked for when the repository is made, and required of one
-    that is there; create_pr: propose the commit instead of making it.
-    """
-
-    hub_id: str
-    kind: str = "model"
-    revision: str = DEFAULT_BRANCH
-    private: bool = False
-    create_pr: bool = False
-
-    def __post_init__(self) -> None:
-        check_hub_id(self.hub_id)
-        if self.create_pr and self.private:
-            raise ConfigError("--private and --create-pr exclude each other: nothing is created")
+# Publishing.
 
 
 @dataclass(frozen=True, slots=True)
 class SentCommit:
-    """What came of it.
+    """The commit that the branch is at now; not new where it held the same files already."""
 
-    commit: that the branch is at now; is_new: False where the repository held the same files
-    already; pull_request: its address, if one was asked for.
-    """
-
-    hub_id: str
     commit: str
     url: str
     is_new: bool
     pull_request: str | None = None
 
 
-def check_hub_id(hub_id: str) -> None:
-    """Check the form of a repository's name.
-
-    Raises:
-        ConfigError: it is not `owner/name`.
-    """
-    if not _HUB_ID.fullmatch(hub_id) or ".." in hub_id or "--" in hub_id:
-        raise ConfigError(f"{hub_id!r} is no name of a repository: write OWNER/NAME")
-
-
-def find_token(variable: str = DEFAULT_TOKEN_VARIABLE) -> str:
-    """The token in an environment variable; for `HF_TOKEN` also the one that was logged in with.
-
-    Raises:
-        HubError: there is none.
-        MissingExtraError: huggingface_hub is not installed.
-    """
-    try:
-        from huggingface_hub import get_token
-    except ImportError as error:
-        raise MissingExtraError(FEATURE, EXTRA) from error
-    token = os.environ.get(variable, "").strip()
-    if not token and variable == DEFAULT_TOKEN_VARIABLE:
-        token = get_token() or ""
-    if not token:
-        raise HubError(
-            f"no token: set {variable} to one that may write (made at {TOKENS_PAGE})"
-            + (", or run hf auth login" if variable == DEFAULT_TOKEN_VARIABLE else "")
-        )
-    return token
-
-
-def send_commit(
-    target: Target,
-    files: Mapping[str, bytes | Path],
-    message: str,
-    *,
-    token: str,
-    token_variable: str = DEFAULT_TOKEN_VARIABLE,
-    endpoint: str | None = None,
-) -> SentCommit:
-    """Make the repository if need be and commit the files; what else it holds stays.
-
-    Raises:
-        HubError: it was not accepted; the repository is as it was.
-        MissingExtraError: huggingface_hub is not installed.
-    """
-    try:
-        from huggingface_hub import HfApi
-    except ImportError as error:
-        raise MissingExtraError(FEATURE, EXTRA) from error
-    api = HfApi(endpoint=endpoint, token=token, library_name="facevoice", library_version=VERSION)
-    try:
-        before = _prepare(api, target)
-        made = _commit(api, target, files, message, before)
-    except (http_error_type(), OSError, ValueError, RuntimeError, LookupError) as error:
-        raise explain_upload(error, target.hub_id, token_variable) from error
-    return SentCommit(
-        hub_id=target.hub_id,
-        commit=str(made.oid),
-        url=str(made.commit_url),
-        is_new=made.oid != before,
-        pull_request=made.pr_url,
-    )
-
-
-def _prepare(api: Any, target: Target) -> str:
-    """Make repository and branch if need be; returns the branch's commit."""
-    if not target.create_pr:
-        api.create_repo(
-            target.hub_id,
-            repo_type=target.kind,
-            private=target.private or None,
-            exist_ok=True,
-            space_sdk="gradio" if target.kind == "space" else None,
-        )
-    info = api.repo_info(target.hub_id, repo_type=target.kind)
-    if target.private and not info.private:
-        raise HubError(
-            f"{target.hub_id}: is there already, and public; nothing was sent. Make it private on "
-            "its page, or choose another name."
-        )
-    if target.revision == DEFAULT_BRANCH:
-        return str(info.sha)
-    if not target.create_pr:
-        api.create_branch(
-            target.hub_id, branch=target.revision, repo_type=target.kind, exist_ok=True
-        )
-    found = api.repo_info(target.hub_id, repo_type=target.kind, revision=target.revision)
-    return str(found.sha)
-
-
-def _commit(
-    api: Any, target: Target, files: Mapping[str, bytes | Path], message: str, parent: str
-) -> Any:
-    from huggingface_hub import CommitOperationAdd
-
-    return api.create_commit(
-        target.hub_id,
-        operations=[
-            CommitOperationAdd(path_in_repo=name, path_or_fileobj=content)
-            for name, content in sorted(files.items())
-        ],
-        commit_message=message,
-        repo_type=target.kind,
-        revision=target.revision,
-        create_pr=target.create_pr,
-        parent_commit=parent,
-    )
-
-
-# Publishes a checkpoint: checked first, then sent in one commit with a card of its own figures.
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedFile:
-    """One file of a commit: its name there, bytes, and SHA-256."""
-
-    name: str
-    num_bytes: int
-    sha256: str
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class PushPlan:
-    """Exactly what will be sent: bytes that were checked, by name, and the card among them."""
+    """Exactly what will be sent, and where to.
+
+    contents: bytes that were checked, or files, by name; license: None where nobody chose one;
+    kind: "model" or "space"; revision: branch, made if it is not there; private: asked for when
+    the repository is made, and required of one that is there; create_pr: only propose the commit.
+    """
 
     hub_id: str
-    contents: Mapping[str, bytes]
-
-    @property
-    def files(self) -> tuple[PlannedFile, ...]:
-        """By name."""
-        return tuple(
-            PlannedFile(name, len(content), hashlib.sha256(content).hexdigest())
-            for name, content in sorted(self.contents.items())
-        )
+    contents: Mapping[str, bytes | Path]
+    license: str | None
+    kind: str = "model"
+    revision: str = MAIN_BRANCH
+    private: bool = False
+    create_pr: bool = False
 
     @property
     def card(self) -> str:
         """The page on the hub."""
-        return self.contents[CARD_FILE].decode()
+        return self._read(CARD_FILE).decode()
 
-    @property
-    def license(self) -> str | None:
-        """The licence that the card's header names."""
-        found = re.search(r"^license: (\S+)$", self.card.split("---\n")[1], flags=re.MULTILINE)
-        return None if found is None else found[1]
+    def files(self) -> list[tuple[str, int, str]]:
+        """Name, bytes, and SHA-256 of each file, by name."""
+        found = ((name, self._read(name)) for name in sorted(self.contents))
+        return [(name, len(data), hashlib.sha256(data).hexdigest()) for name, data in found]
+
+    def send(
+        self,
+        message: str | None = None,
+        *,
+        token_variable: str = TOKEN_VARIABLE,
+        endpoint: str | None = None,
+    ) -> SentCommit:
+        """Make the repository if need be and commit all files; what else it holds stays.
+
+        The token is read from the environment; where `HF_TOKEN` is not set, the one that was logged
+        in with does. `endpoint`: address of the hub; by default `HF_ENDPOINT`.
+
+        Raises:
+            HubError: no token, or the hub did not accept it; the repository is as it was.
+        """
+        hub = _library()
+        token = _find_token(token_variable)
+        api = hub.HfApi(endpoint, token, library_name="facevoice", library_version=VERSION)
+        add = hub.CommitOperationAdd
+        try:
+            before = self._prepare(api)
+            made = api.create_commit(
+                self.hub_id,
+                [add(name, content) for name, content in sorted(self.contents.items())],
+                commit_message=message or f"Add a facevoice {self.kind}",
+                repo_type=self.kind,
+                revision=self.revision,
+                create_pr=self.create_pr,
+                parent_commit=before,
+            )
+        except _failures() as error:
+            raise _explain_upload(error, self.hub_id, token_variable) from error
+        return SentCommit(made.oid, made.commit_url, made.oid != before, made.pr_url)
+
+    def _prepare(self, api: Any) -> str:
+        """Make repository and branch if need be; returns the branch's commit."""
+        where = {"repo_id": self.hub_id, "repo_type": self.kind}
+        if not self.create_pr:
+            sdk = "gradio" if self.kind == "space" else None
+            api.create_repo(**where, private=self.private or None, exist_ok=True, space_sdk=sdk)
+        if self.private and not api.repo_info(**where).private:
+            raise HubError(
+                f"{self.hub_id}: is there already, and public; nothing was sent. Make it private "
+                "on its page, or choose another name."
+            )
+        if self.revision != MAIN_BRANCH and not self.create_pr:
+            api.create_branch(**where, branch=self.revision, exist_ok=True)
+        return str(api.repo_info(**where, revision=self.revision).sha)
+
+    def _read(self, name: str) -> bytes:
+        content = self.contents[name]
+        return content if isinstance(content, bytes) else content.read_bytes()
 
 
-def plan_push(folder: Path, hub_id: str, *, license: str | None = None) -> PushPlan:
-    """Check a checkpoint and make its card; nothing is sent.
+def plan_push(
+    folder: Path,
+    hub_id: str,
+    *,
+    revision: str = MAIN_BRANCH,
+    private: bool = False,
+    create_pr: bool = False,
+    license: str | None = None,
+) -> PushPlan:
+    """Check a checkpoint folder and make its card; nothing is sent before `PushPlan.send`.
+
+    `hub_id` is `owner/name`; `license` a name of the hub's list, in place of what the data demand;
+    for the rest see `PushPlan`.
 
     Raises:
         WeightsError: the checkpoint is damaged or holds something else than safetensors, or its
@@ -648,72 +173,8 @@ def plan_push(folder: Path, hub_id: str, *, license: str | None = None) -> PushP
         MissingExtraError: the extra `full` is not installed.
     """
     check_hub_id(hub_id)
-    _refuse_tuned(folder)
-    info = load_checkpoint(folder).info
-    contents = read_files(folder)
-    contents[INDEX_FILE] = (folder / INDEX_FILE).read_bytes()
-    try:
-        card = build_card(info, hub_id, _written_card(folder), license=license)
-    except WeightsError as error:
-        raise WeightsError(f"{folder}: {error}") from error
-    contents[CARD_FILE] = card.encode()
-    return PushPlan(hub_id, contents)
-
-
-def push_checkpoint(
-    folder: Path,
-    hub_id: str,
-    *,
-    revision: str = "main",
-    private: bool = False,
-    create_pr: bool = False,
-    message: str | None = None,
-    license: str | None = None,
-    token_variable: str = DEFAULT_TOKEN_VARIABLE,
-    endpoint: str | None = None,
-) -> SentCommit:
-    """Publish a checkpoint folder as a model repository of the hub.
-
-    Args:
-        folder: the checkpoint.
-        hub_id: `owner/name`, made if it is not there.
-        revision: branch, made if it is not there.
-        private: only the owner sees it.
-        create_pr: propose it as a pull request to a repository that is there.
-        message: of the commit.
-        license: a name of the hub's list, in place of what the data demand.
-        token_variable: environment variable with the token.
-        endpoint: address of the hub; by default `HF_ENDPOINT`.
-
-    Raises:
-        WeightsError, ConfigError, MissingExtraError: as `plan_push`; nothing was sent.
-        HubError: no token, or the hub did not accept it; the repository is as it was.
-    """
-    target = Target(hub_id, revision=revision, private=private, create_pr=create_pr)
-    plan = plan_push(folder, hub_id, license=license)
-    return send_plan(plan, target, message, token_variable=token_variable, endpoint=endpoint)
-
-
-def send_plan(
-    plan: PushPlan,
-    target: Target,
-    message: str | None = None,
-    *,
-    token_variable: str = DEFAULT_TOKEN_VARIABLE,
-    endpoint: str | None = None,
-) -> SentCommit:
-    """Send what was planned; see `push_checkpoint`."""
-    return send_commit(
-        target,
-        plan.contents,
-        message or "Add a facevoice checkpoint",
-        token=find_token(token_variable),
-        token_variable=token_variable,
-        endpoint=endpoint,
-    )
-
-
-def _refuse_tuned(folder: Path) -> None:
+    if create_pr and private:
+        raise ConfigError("--private and --create-pr exclude each other: nothing is created")
     tuned = read_tuned(folder, INDEX_FILE) if (folder / INDEX_FILE).is_file() else {}
     if tuned:
         raise ConfigError(
@@ -721,51 +182,47 @@ def _refuse_tuned(folder: Path) -> None:
             "hub's commands do not carry; pass the whole folder on, or train with the backbones "
             "frozen"
         )
+    info = load_checkpoint(folder).info
+    contents: dict[str, bytes | Path] = dict(read_files(folder))
+    contents[INDEX_FILE] = (folder / INDEX_FILE).read_bytes()
+    card, named = _build_card(info, hub_id, folder / CARD_FILE, license)
+    contents[CARD_FILE] = card.encode()
+    return PushPlan(hub_id, contents, named, "model", revision, private, create_pr)
 
 
-def _written_card(folder: Path) -> str | None:
-    try:
-        return (folder / CARD_FILE).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise WeightsError(f"{folder / CARD_FILE}: can't be read ({error})") from error
+def check_hub_id(hub_id: str) -> None:
+    """Refuse what is not `owner/name`, by a ConfigError."""
+    if not _HUB_ID.fullmatch(hub_id) or ".." in hub_id or "--" in hub_id:
+        raise ConfigError(f"{hub_id!r} is no name of a repository: write OWNER/NAME")
 
 
-# Gets published checkpoints: fetched once, pinned to a commit, checked, never unpickled.
+def _find_token(variable: str) -> str:
+    token, login = os.environ.get(variable, "").strip(), ""
+    if variable == TOKEN_VARIABLE:
+        token, login = token or _library().get_token(), ", or run hf auth login"
+    if not token:
+        raise HubError(
+            f"no token: set {variable} to one that may write (made at {_TOKENS_PAGE}){login}"
+        )
+    return token
 
-PATTERNS: Final = (INDEX_FILE, CARD_FILE, *HASHED_FILES)
-"""Nothing else of a repository is ever fetched."""
-ORIGIN_FILE: Final = "origin.json"
-"""In a folder that was pulled: repository and commit."""
-DEFAULT_REVISION: Final = "main"
 
-_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
-_LOG = logging.getLogger(__name__)
+# Getting: fetched once, pinned to a commit, checked, never unpickled.
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PulledCheckpoint:
-    """A published checkpoint on this disk, all hashes checked.
-
-    folder: in the hub's cache, or the one that was asked for; commit: 40 hex digits.
-    """
+    """A published checkpoint on this disk, all hashes checked, at this commit."""
 
     folder: Path
-    hub_id: str
     commit: str
     info: CheckpointInfo
-
-    @property
-    def origin(self) -> str:
-        """`owner/name@commit`: names these bytes for good."""
-        return f"{self.hub_id}@{self.commit}"
 
 
 def pull_checkpoint(
     hub_id: str,
     *,
-    revision: str = DEFAULT_REVISION,
+    revision: str = MAIN_BRANCH,
     out: Path | None = None,
     overwrite: bool = False,
     endpoint: str | None = None,
@@ -780,33 +237,37 @@ def pull_checkpoint(
     Args:
         hub_id: `owner/name`.
         revision: commit, branch, tag, or `refs/pr/N`.
-        out: also written there, with `origin.json`; whole or not at all.
+        out: also written there, with `origin.json`, whole or not at all.
         overwrite: replace another checkpoint in `out`.
-        endpoint: address of the hub; by default `HF_ENDPOINT`.
-        cache_dir: by default the cache of huggingface_hub (`HF_HOME`).
+        endpoint, cache_dir: by default those of huggingface_hub (`HF_ENDPOINT`, `HF_HOME`).
 
     Raises:
         WeightsError: not found, no access, not reachable and not cached, no checkpoint of
             facevoice, or not the bytes that its hashes name.
-        ConfigError: no such name.
-        MissingExtraError: huggingface_hub is not installed.
+        ConfigError: no such name, or `out` holds something.
+        MissingExtraError: the extra `full` is not installed.
     """
     check_hub_id(hub_id)
     if out is not None:
-        _check_target(out, overwrite)
+        check_place(out, lambda path: (path / INDEX_FILE).is_file(), "checkpoint", overwrite)
     places = {"endpoint": endpoint, "cache_dir": cache_dir}
     folder = _fetch(hub_id, revision, places, anew=False)
     try:
-        info = check_folder(folder)
+        info = check_checkpoint(folder)
     except WeightsError as error:
         _LOG.warning("%s; it is fetched anew", error)
         folder = _fetch(hub_id, folder.name, places, anew=True)
-        info = check_folder(folder)
-    if revision != folder.name:
-        _LOG.info("%s@%s is commit %s", hub_id, revision, folder.name)
+        info = check_checkpoint(folder)
+    commit = folder.name
     if out is not None:
-        _write_copy(folder, out, {"repository": hub_id, "commit": folder.name})
-    return PulledCheckpoint(out or folder, hub_id, folder.name, info)
+        with whole_folder(out) as part:
+            for name in CHECKPOINT_FILES:
+                if (folder / name).is_file():
+                    shutil.copyfile(folder / name, part / name)
+            info = check_checkpoint(part)  # what was checked is what is there
+            origin = json.dumps({"repository": hub_id, "commit": commit}, indent=2)
+            (part / ORIGIN_FILE).write_text(f"{origin}\n", encoding="utf-8")
+    return PulledCheckpoint(out or folder, commit, info)
 
 
 def from_pretrained(
@@ -833,22 +294,20 @@ def from_pretrained(
     """
     from facevoice.analyzer import Analyzer
 
-    if Path(name).is_dir():
+    text, folder = str(name), Path(name)
+    if folder.is_dir():
         if revision is not None:
-            raise ConfigError(f"{name} is a folder: it has no revision {revision!r}")
-        folder = Path(name)
+            raise ConfigError(f"{text} is a folder: it has no revision {revision!r}")
+    elif isinstance(name, Path) or text.count("/") != 1 or text.startswith((".", "/", "~")):
+        raise ConfigError(f"{text}: no such folder, and no OWNER/NAME of the hub")
     else:
-        _check_no_folder(name)
         folder = pull_checkpoint(
-            str(name),
-            revision=revision or DEFAULT_REVISION,
-            endpoint=endpoint,
-            cache_dir=cache_dir,
+            text, revision=revision or MAIN_BRANCH, endpoint=endpoint, cache_dir=cache_dir
         ).folder
     return Analyzer(config, checkpoint=folder, backbones=backbones, num_threads=num_threads)
 
 
-def check_folder(folder: Path) -> CheckpointInfo:
+def check_checkpoint(folder: Path) -> CheckpointInfo:
     """Check a checkpoint by its own hashes, and that its weights are safetensors; needs no torch.
 
     Raises:
@@ -859,7 +318,7 @@ def check_folder(folder: Path) -> CheckpointInfo:
     try:
         from safetensors import SafetensorError, safe_open
     except ImportError as error:
-        raise MissingExtraError(FEATURE, EXTRA) from error
+        raise MissingExtraError("the model hub", "full") from error
     try:
         with safe_open(folder / WEIGHTS_FILE, framework="numpy"):
             pass
@@ -868,51 +327,344 @@ def check_folder(folder: Path) -> CheckpointInfo:
     return info
 
 
+def check_place(folder: Path, is_ours: Callable[[Path], bool], noun: str, overwrite: bool) -> None:
+    """Refuse to write over what lies in a folder, unless it is one of ours and may be replaced.
+
+    Raises:
+        ConfigError: it holds something else, or one of ours and `overwrite` is not set.
+    """
+    if not folder.exists():
+        return
+    is_used = not folder.is_dir() or any(folder.iterdir())
+    if is_used and not (folder.is_dir() and is_ours(folder)):
+        raise ConfigError(f"{folder}: holds something else than a {noun}; name another folder")
+    if is_used and not overwrite:
+        raise ConfigError(f"{folder}: holds a {noun} already; name another, or --overwrite")
+
+
 def _fetch(hub_id: str, revision: str, places: dict[str, Any], *, anew: bool) -> Path:
     """The snapshot's folder, named by its commit."""
-    try:
-        from huggingface_hub import errors, snapshot_download
-    except ImportError as error:
-        raise MissingExtraError(FEATURE, EXTRA) from error
+    hub = _library()
     name = f"{hub_id}@{revision}"
+    wanted = {"allow_patterns": list(CHECKPOINT_FILES), "force_download": anew, **places}
     try:
-        found = snapshot_download(
-            hub_id,
-            revision=revision,
-            allow_patterns=list(PATTERNS),
-            force_download=anew,
-            library_name="facevoice",
-            **places,
-        )
-    except (errors.EntryNotFoundError, http_error_type(), OSError, ValueError) as error:
-        raise WeightsError(explain_download(error, name)) from error
+        found = hub.snapshot_download(hub_id, revision=revision, library_name="facevoice", **wanted)
+    except _failures() as error:
+        raise WeightsError(_explain_download(error, name)) from error
     folder = Path(found)
     if not _COMMIT.fullmatch(folder.name):
         raise WeightsError(f"{name}: the hub named no commit for it, so it can't be pinned.")
     return folder
 
 
-def _check_no_folder(name: str | Path) -> None:
-    text = str(name)
-    if isinstance(name, Path) or text.count("/") != 1 or text.startswith((".", "/", "~")):
-        raise ConfigError(f"{text}: no such folder, and no OWNER/NAME of the hub")
+# What the hub's errors mean, told with the remedy and without secrets.
+
+_URL_QUERY: Final = re.compile(r"(https?://[^\s?'\"]+)\?[^\s'\"]*")
+_UPLOAD: Final = {
+    401: f"the token is not accepted. Make one that may write at {_TOKENS_PAGE} and set {{}}, or "
+    "run hf auth login.",
+    402: "the owner's plan does not allow it. See the account's billing page.",
+    403: "the token has no right to write there, or there is no such owner. Check the name, and "
+    f"give the token write access to it ({_TOKENS_PAGE}).",
+    404: "no such owner, repository or branch, or the token may not see it. Check the name.",
+    409: "the hub is busy with another change of this repository. Run again in a moment.",
+    412: "somebody changed the branch in the meantime. Look at what is there, and run again.",
+    413: "the hub finds a file too large.",
+    429: "the hub has had too many requests of this account. Wait a few minutes and run again.",
+}
+# Those that are kinds of others come before them.
+_DOWNLOAD: Final = {
+    "HFValidationError": "is no name of a repository. Write OWNER/NAME.",
+    "GatedRepoError": "access must be granted. Ask for it on the model's page, then run hf auth "
+    "login.",
+    "RevisionNotFoundError": "no such revision. Name a commit, branch, tag or refs/pr/N of this "
+    "repository.",
+    "RepositoryNotFoundError": "no such repository, or it is private. Check the name, or run hf "
+    "auth login.",
+    "LocalEntryNotFoundError": "not in the cache, or not whole, and the hub can't be reached. Run "
+    "once with a connection (and without HF_HUB_OFFLINE), or name a folder.",
+}
 
 
-def _check_target(out: Path, overwrite: bool) -> None:
-    if not out.exists():
-        return
-    if not out.is_dir() or (any(out.iterdir()) and not (out / INDEX_FILE).is_file()):
-        raise ConfigError(f"--out {out}: holds something else than a checkpoint; name another")
-    if any(out.iterdir()) and not overwrite:
-        raise ConfigError(f"--out {out}: holds a checkpoint already; name another, or --overwrite")
+def _library() -> Any:
+    try:
+        import huggingface_hub
+        import huggingface_hub.errors
+    except ImportError as error:
+        raise MissingExtraError("the model hub", "full") from error
+    return huggingface_hub
 
 
-def _write_copy(folder: Path, out: Path, origin: dict[str, str]) -> None:
-    contents = read_files(folder)
-    contents |= {
-        n: (folder / n).read_bytes() for n in (INDEX_FILE, CARD_FILE) if (folder / n).is_file()
-    }
-    contents[ORIGIN_FILE] = f"{json.dumps(origin, indent=2)}\n".encode()
-    with whole_folder(out) as part:
-        for name, content in contents.items():
-            (part / name).write_bytes(content)
+def _failures() -> tuple[type[Exception], ...]:
+    """What the hub and the way there raise; the HTTP library differs between its versions."""
+    root = _library().errors.HfHubHTTPError.__mro__[1]
+    return (root, OSError, ValueError, RuntimeError, LookupError)
+
+
+def _explain_upload(error: BaseException, name: str, token_variable: str) -> HubError:
+    errors = _library().errors
+    # Uploads of large files run in threads, which wrap what happened.
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, (_failures()[0], ConnectionError)):
+        cause = cause.__cause__
+    if isinstance(cause, errors.OfflineModeIsEnabled):
+        return HubError(f"{name}: HF_HUB_OFFLINE forbids to ask the hub. Unset it and run again.")
+    if isinstance(cause, errors.HfHubHTTPError) and cause.response is not None:
+        status = cause.response.status_code
+        words = f"the hub failed ({status}). Run again later."
+        if isinstance(cause, errors.RevisionNotFoundError):
+            words = "no such branch. Name one that is there, or leave --create-pr out."
+        elif isinstance(cause, errors.RepositoryNotFoundError):
+            words = _UPLOAD[404]
+        elif status < 500:
+            words = _UPLOAD.get(status, f"the hub refused it ({status}).")
+        said = (cause.server_message or "").strip().splitlines()
+        words = words.format(token_variable) + (f" The hub says: “{said[0]}”." if said else "")
+    elif cause is not None:
+        words = (
+            f"the hub can't be reached, or broke off ({cause}). Check the connection and "
+            "HF_ENDPOINT, and run again: files that arrived are not sent again."
+        )
+    elif isinstance(error, LookupError):
+        words = f"the hub's answer makes no sense ({error} is missing). Check HF_ENDPOINT."
+    else:
+        words = str(error)
+    return HubError(f"{name}: {_without_secrets(words)} Nothing was changed there.")
+
+
+def _explain_download(error: BaseException, name: str) -> str:
+    for kind, words in _DOWNLOAD.items():
+        if isinstance(error, getattr(_library().errors, kind)):
+            return f"{name}: {words}"
+    return f"{name}: could not be fetched ({_without_secrets(str(error))}). Run again."
+
+
+def _without_secrets(text: str) -> str:
+    """The text on one line, without the queries of addresses: those may be signed."""
+    return _URL_QUERY.sub(r"\1", " ".join(text.split()))
+
+
+# Under which licence something may be published: the strictest of all that went into it.
+
+# What a licence forbids or demands of what is made from the work (attribution is usual), and how
+# its words say so, lower case.
+_TERMS: Final = {
+    "non-commercial use only": r"\bnc\b|non-?commercial",
+    "to be shared under the same terms": r"\bsa\b|share-?alike",
+    "no derivatives": r"\bnd\b|no-?deriv",
+    "research use only": r"\bresearch\b|internal use|copyright of",
+}
+_NON_COMMERCIAL, _SHARE_ALIKE = list(_TERMS)[:2]
+_UNKNOWN: Final = "terms not known"
+_FREE: Final = re.compile(r"\b(mit|apache|bsd|odbl|odc|cc0|gpl|public domain|cc[ -]by)\b")
+_DEMANDED: Final = {
+    frozenset[str](): None,
+    frozenset({_NON_COMMERCIAL}): "cc-by-nc-4.0",
+    frozenset({_NON_COMMERCIAL, _SHARE_ALIKE}): "cc-by-nc-sa-4.0",
+    frozenset({_SHARE_ALIKE}): "cc-by-sa-4.0",
+}
+OTHER_LICENSE: Final = "non-commercial-research-share-alike"
+"""What the licence `other` is: terms go beyond those of any licence of the hub's list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Something that went into the weights: a corpus or a backbone, with its licence in words."""
+
+    name: str
+    license: str = "not known here"
+
+    @property
+    def terms(self) -> frozenset[str]:
+        """What the licence says."""
+        return _read_terms(self.license)
+
+
+def find_sources(corpora: Iterable[str], backbones: Iterable[str] = ()) -> list[Source]:
+    """The licences of corpora and of backbones, these named as in a checkpoint."""
+    known = {spec.name: spec.license for spec in (CompactFace.spec, CompactVoice.spec)}
+    known |= {name: spec.license for name, spec in PRETRAINED.items()}
+    found = []
+    for name in corpora:
+        info = create_corpus(name).info if name in corpus_names() else None
+        found.append(Source(name) if info is None else Source(info.title, info.license))
+    for backbone in backbones:
+        name = _plain_name(backbone)
+        found.append(Source(name, known[name]) if name in known else Source(backbone))
+    return found
+
+
+def choose_license(sources: Sequence[Source], wanted: str | None = None) -> str | None:
+    """The licence for what was made from the sources, as the hub names it.
+
+    `wanted` is the publisher's choice; by default what the sources demand, and None where they
+    demand nothing: that choice is not ours. `other` is `OTHER_LICENSE`.
+
+    Raises:
+        ConfigError: the wanted licence gives away what a source does not allow.
+    """
+    terms = frozenset[str]().union(*(source.terms for source in sources)) - {_UNKNOWN}
+    demanded = _DEMANDED.get(terms, "other")
+    if wanted is None or wanted == demanded:
+        return demanded
+    missing = terms - _read_terms(wanted)
+    if missing:
+        because = "; ".join(f"{s.name}: {s.license}" for s in sources if s.terms & missing)
+        raise ConfigError(
+            f"licence {wanted!r} is not allowed: it does not say {', '.join(sorted(missing))} "
+            f"({because}). Leave it out to take {demanded}"
+        )
+    return wanted
+
+
+def _read_terms(license_words: str) -> frozenset[str]:
+    words = license_words.lower()
+    found = frozenset(term for term, pattern in _TERMS.items() if re.search(pattern, words))
+    return found if found or _FREE.search(words) else frozenset({_UNKNOWN})
+
+
+def _plain_name(backbone: str) -> str:
+    """A backbone's name without the revision behind `@` and the rows behind `+`."""
+    return backbone.partition("@")[0].partition("+")[0]
+
+
+# The page of a checkpoint on the hub, made from the checkpoint's own figures.
+
+_HEADS: Final = {"emotion": "fused emotion", "face": "face emotion", "voice": "voice emotion"}
+# Entries of a card's header that the checkpoint decides, whatever people wrote there.
+_OURS: Final = frozenset(
+    {"library_name", "pipeline_tag", "datasets", "base_model", "model-index"}
+    | {"license", "license_name", "license_link"}
+)
+
+
+def _build_card(
+    info: CheckpointInfo, hub_id: str, written: Path, license: str | None
+) -> tuple[str, str | None]:
+    """The card and the licence that it names.
+
+    Where people have edited the checkpoint's own card (`written`), their text stays, and of their
+    header the entries that the checkpoint does not decide.
+    """
+    if not info.data.corpora or not info.data.train.num_clips:
+        raise WeightsError(f"{written.parent}: the checkpoint names no data it was trained on")
+    text, header = _read_card(written, info)
+    _check_names_data(text, info, written)
+    sources = find_sources(info.data.corpora, (used.backbone for used in info.backbones.values()))
+    try:
+        license = choose_license(sources, license or header.get("license"))
+    except ConfigError as error:
+        raise ConfigError(f"{hub_id}: {error}") from error
+    parts = [f"---\n{_header(info, hub_id, header, license).to_yaml()}\n---", text]
+    for title, lines in (("Use", _usage(hub_id)), ("Licence", _license_lines(license, sources))):
+        if f"\n## {title}\n" not in f"\n{text}\n":
+            parts.append("\n".join([f"## {title}", "", *lines]))
+    return "\n\n".join(parts) + "\n", license
+
+
+def _read_card(path: Path, info: CheckpointInfo) -> tuple[str, dict[str, Any]]:
+    """Text and header of the checkpoint's card; of one that is made now where there is none."""
+    card_type = _library().ModelCard
+    from yaml import YAMLError  # type: ignore[import-untyped,unused-ignore]
+
+    try:
+        text = path.read_text(encoding="utf-8") if path.exists() else describe(info)
+        card = card_type(text, ignore_metadata_errors=False)
+    except OSError as error:
+        raise WeightsError(f"{path}: can't be read ({error})") from error
+    except (ValueError, YAMLError) as error:
+        raise WeightsError(f"{path}: its header is broken ({error})") from error
+    return card.text.strip(), card.data.to_dict()
+
+
+def _check_names_data(text: str, info: CheckpointInfo, path: Path) -> None:
+    said = text.lower()
+    titles = zip(info.data.corpora, find_sources(info.data.corpora), strict=True)
+    unnamed = [
+        name for name, source in titles if name not in said and source.name.lower() not in said
+    ]
+    if unnamed:
+        raise WeightsError(
+            f"{path}: says nothing of the data; name {', '.join(unnamed)} in it, or delete the "
+            "file, and a card is made from the checkpoint"
+        )
+
+
+def _header(info: CheckpointInfo, hub_id: str, kept: dict[str, Any], license: str | None) -> Any:
+    named = {key: value for key, value in kept.items() if key not in _OURS}
+    is_seen = Modality.VIDEO in info.network.modalities
+    task = "video-classification" if is_seen else "audio-classification"
+    languages = {create_corpus(n).info.language for n in info.data.corpora if n in corpus_names()}
+    results = [_result(figure, info, task) for figure in _listed_figures(info)]
+    names = [_plain_name(used.backbone) for used in info.backbones.values()]
+    bases = [PRETRAINED[name].hub_id for name in names if name in PRETRAINED]
+    tags = ["facevoice", *named.pop("tags", []), *(f"{m.value}-emotion" for m in info.backbones)]
+    return _library().ModelCardData(
+        license=license,
+        license_name=OTHER_LICENSE if license == "other" else None,
+        license_link=f"https://huggingface.co/{hub_id}#licence" if license == "other" else None,
+        language=named.pop("language", sorted(str(code) for code in languages - {None}) or None),
+        library_name="facevoice",
+        pipeline_tag=task,
+        tags=tags,
+        datasets=list(info.data.corpora),
+        base_model=[base for base in bases if base] or None,
+        model_name=hub_id.partition("/")[2] if results else None,
+        eval_results=results or None,
+        **named,
+    )
+
+
+def _listed_figures(info: CheckpointInfo) -> list[Figure]:
+    """Figures for lists of results: of the test part, on corpora that no backbone saw.
+
+    None where the run only showed that it runs.
+    """
+    seen = {name for used in info.backbones.values() for name in used.training_corpora}
+    if info.settings.get("run", {}).get("size") == "small":
+        return []
+    return [f for f in info.training.figures if f.part == "test" and f.corpus not in seen]
+
+
+def _result(figure: Figure, info: CheckpointInfo, task: str) -> Any:
+    head, _, kind = figure.name.rpartition("_")
+    target = getattr(info.data, f"{head}_target", None)
+    words = f"{kind.upper()} of {_HEADS.get(head, head)}" + (f", {target}" if target else "")
+    part = getattr(info.data, figure.part)
+    (source,) = find_sources([figure.corpus])
+    return _library().EvalResult(
+        task_type=task,
+        task_name="emotion and congruence of face and voice",
+        dataset_type=figure.corpus,
+        dataset_name=source.name,
+        dataset_split=figure.part,
+        dataset_args={
+            "protocol": f"speaker-independent: {info.data.split}",
+            "speakers": sum(s.startswith(f"{figure.corpus}/") for s in part.speakers),
+        },
+        metric_type=kind,
+        metric_name=words,
+        metric_value=round(figure.value, 4),
+    )
+
+
+def _usage(hub_id: str) -> Iterator[str]:
+    yield from ("```", "pip install 'facevoice[full]'", f"facevoice pull {hub_id}", "```", "")
+    yield from ("```python", "import facevoice", "")
+    yield f'analyzer = facevoice.from_pretrained("{hub_id}")  # revision="…" pins a commit'
+    yield 'print(analyzer.analyze("talk.mp4").summary.outcome)'
+    yield from ("```", "")
+    yield "Only JSON, TOML and safetensors are fetched, checked by SHA-256; nothing is unpickled."
+
+
+def _license_lines(license: str | None, sources: list[Source]) -> Iterator[str]:
+    if license is None:
+        yield "The publisher named no licence for these weights; ask before you use them."
+    elif license == "other":
+        yield "Non commercial research share alike: the strictest of these terms hold."
+    else:
+        yield f"{license.upper()}, as what they were made from demands or allows."
+    yield from ("", "| made from | licence | so |", "|---|---|---|")
+    for source in sources:
+        so = ", ".join(sorted(source.terms, key=[*_TERMS, _UNKNOWN].index)) or "attribution"
+        yield f"| {source.name} | {source.license} | {so} |"

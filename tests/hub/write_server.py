@@ -2,8 +2,8 @@
 
 Speaks `POST /api/repos/create`, `/api/validate-yaml`, `/api/{models|spaces}/{id}/branch/{name}`,
 `/preupload/{rev}`, `/commit/{rev}` (lines of JSON; with `create_pr=1` to a pull request), the LFS
-batch endpoint with uploads in one or several parts, and `verify`. A commit goes in whole or not
-at all; large files must have arrived whole before. Spaces are kept as `spaces/owner/name`.
+batch endpoint, and `verify`. A commit goes in whole or not at all; large files must have arrived
+whole before. Spaces are kept as `spaces/owner/name`.
 """
 
 from __future__ import annotations
@@ -45,11 +45,7 @@ class HubWriteServer(HubServer):
         self.owners = {"someone", "team", "stranger"}
         self.private: set[str] = set()
         self.stored: dict[str, bytes] = {}
-        self.parts: dict[str, dict[int, bytes]] = {}
-        self.part_size: int | None = None  # set: uploads come in parts of this many bytes
         self.faults: list[Fault] = []
-        self.drop_after: dict[str, int] = {}  # file name → the next GET breaks after these bytes
-        self.ranges: list[str] = []
         self.messages: list[str] = []
         super().__init__()
 
@@ -67,10 +63,7 @@ def _make_handler(server: HubWriteServer, reading: Any) -> type[BaseHTTPRequestH
         def do_HEAD(self) -> None:  # noqa: N802
             self._unless_faulty(self._answer)
 
-        def do_GET(self) -> None:  # noqa: N802
-            if "Range" in self.headers:
-                server.ranges.append(self.headers["Range"])
-            self._unless_faulty(self._answer)
+        do_GET = do_HEAD  # noqa: N815
 
         def do_POST(self) -> None:  # noqa: N802
             self.body = self._read_body()
@@ -103,7 +96,7 @@ def _make_handler(server: HubWriteServer, reading: Any) -> type[BaseHTTPRequestH
             self.rfile.readline()
             return b"".join(parts)
 
-        # Reading: spaces beside models, private repositories, broken connections.
+        # Reading: spaces beside models, private repositories.
 
         def _answer(self) -> None:
             path = unquote(self.path.partition("?")[0])
@@ -132,24 +125,9 @@ def _make_handler(server: HubWriteServer, reading: Any) -> type[BaseHTTPRequestH
             return super()._find(name, revision)
 
         def _send(self, body: bytes, headers: Any, status: int = 200) -> None:
-            name = self.path.rpartition("/")[2]
-            if self.command == "GET" and name in server.drop_after and "resolve" in self.path:
-                self._break_off(body, headers, server.drop_after.pop(name))
-                return
             super()._send(body, headers, status)
             if self.command not in ("GET", "HEAD"):
                 self.wfile.write(body)
-
-        def _break_off(self, body: bytes, headers: Any, num_bytes: int) -> None:
-            self.send_response(200)
-            for key, value in headers.items():
-                self.send_header(key, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body[:num_bytes])
-            self.wfile.flush()
-            self.close_connection = True
-            self.connection.close()
 
         # Writing.
 
@@ -178,8 +156,6 @@ def _make_handler(server: HubWriteServer, reading: Any) -> type[BaseHTTPRequestH
                 self._validate(json.loads(self.body))
             elif path[-3:] == ["lfs", "objects", "batch"]:
                 self._batch(json.loads(self.body))
-            elif path[0] == "complete":
-                self._complete(path[1], json.loads(self.body))
             elif path[0] == "verify":
                 self._verify(json.loads(self.body))
             elif path[0] == "api":
@@ -268,14 +244,6 @@ def _make_handler(server: HubWriteServer, reading: Any) -> type[BaseHTTPRequestH
                 if oid not in server.stored:
                     signed = "X-Amz-Signature=very-secret"
                     upload: dict[str, Any] = {"href": f"{server.url}/upload/{oid}?{signed}"}
-                    if server.part_size:
-                        num = -(-size // server.part_size)
-                        header = {"chunk_size": str(server.part_size)}
-                        header |= {
-                            f"{k:05d}": f"{server.url}/part/{oid}/{k}?{signed}"
-                            for k in range(1, num + 1)
-                        }
-                        upload = {"href": f"{server.url}/complete/{oid}", "header": header}
                     verify = {"href": f"{server.url}/verify/{oid}"}
                     found["actions"] = {"upload": upload, "verify": verify}
                 objects.append(found)
@@ -284,22 +252,8 @@ def _make_handler(server: HubWriteServer, reading: Any) -> type[BaseHTTPRequestH
         def _put(self) -> None:
             path = unquote(urlsplit(self.path).path).strip("/").split("/")
             server.asked.append(f"PUT /{'/'.join(path)}")
-            if path[0] == "part":
-                server.parts.setdefault(path[1], {})[int(path[2])] = self.body
-                self._send(b"", {"ETag": hashlib.md5(self.body).hexdigest()})  # noqa: S324
-            else:
-                self._store(path[1], self.body)
-
-        def _complete(self, oid: str, asked: dict[str, Any]) -> None:
-            parts = server.parts.pop(oid)
-            assert [part["partNumber"] for part in asked["parts"]] == sorted(parts)
-            self._store(oid, b"".join(parts[k] for k in sorted(parts)))
-
-        def _store(self, oid: str, content: bytes) -> None:
-            if hashlib.sha256(content).hexdigest() != oid:
-                self._refuse(400, "", "The content does not have the hash that was promised")
-                return
-            server.stored[oid] = content
+            assert hashlib.sha256(self.body).hexdigest() == path[1]
+            server.stored[path[1]] = self.body
             self._send(b"", {})
 
         def _verify(self, asked: dict[str, Any]) -> None:
