@@ -1,31 +1,56 @@
-"""Writes reports into a folder so that a reader never meets half a file."""
+"""A folder of reports that any number of runs may fill, at once or one after the other.
+
+Each report is written whole or not at all, under its own name. Tables over all files are made anew
+from what lies in the folder when a run ends, by one process at a time.
+"""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Collection
+import json
+import os
+import shutil
+from collections.abc import Collection, Iterator
 from pathlib import Path, PurePath
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
+from filelock import FileLock
+
+from facevoice.errors import MissingExtraError
 from facevoice.files import write_atomically
-from facevoice.records import Report
+from facevoice.records import Outcome, Report, top_emotion
 from facevoice.report.json import to_json, to_jsonl
 from facevoice.report.page import to_html
-from facevoice.report.table import CSV_COLUMNS, DATASET_NAME, ParquetDataset, csv_rows, to_csv
+from facevoice.report.table import CSV_COLUMNS, to_csv, window_row
+from facevoice.report.words import CHANNEL_WORDS
 
 FORMATS: Final[tuple[str, ...]] = ("json", "csv", "jsonl", "html", "parquet")
 DEFAULT_FORMATS: Final[tuple[str, ...]] = ("json", "csv")
 WINDOWS_STEM: Final = "windows"
 """`windows.csv` gathers the windows of all files; no single report may take its name."""
 
+_MEMORY: Final = ".facevoice"
+"""Hidden folder of a folder of reports: what is remembered of its files, and the lock."""
+_HEADER: Final = (",".join(CSV_COLUMNS) + "\n").encode()
+_COPY_BYTES: Final = 1 << 20
+# Rows gathered before they are written; a row takes about 300 bytes.
+_ROWS_HELD: Final = 20_000
+# Rows in one file, so that readers can share the work.
+_ROWS_PER_PART: Final = 2_000_000
+_FILE_KEY: Final = b"facevoice.file"
+
 
 class ReportFolder:
-    """A folder that takes NAME.json, .csv, .jsonl, .html of each report, and tables over all.
+    """Takes NAME.json, .csv, .jsonl, .html of each report, and tables over all of them.
 
-    Use it in a `with` block: windows.csv and dataset/ (Parquet) get their names when the block
-    ends, also by an error or an interruption; then they hold the files done so far. Pages have no
-    waveform and no face boxes: a report taken from a cache knows of neither.
+    Use it in a `with` block: when it ends, also by an error or an interruption, windows.csv and
+    dataset/ (Parquet) are made anew from the files of this and all earlier runs that lie there.
+    Pages have no waveform and no face boxes.
+
+        DIR/windows.csv                                 the rows of all NAME.csv below DIR
+        DIR/dataset/windows/outcome=…/part-N.parquet    the same with all digits
+        DIR/dataset/files.parquet                       a row a file, failed ones too
+        DIR/.facevoice/rows/NAME.parquet                what the dataset is made from
     """
 
     def __init__(self, root: Path, formats: Collection[str] = DEFAULT_FORMATS) -> None:
@@ -41,14 +66,13 @@ class ReportFolder:
             raise ValueError(f"unknown formats {sorted(unknown)}; known: {', '.join(FORMATS)}")
         self.root = root
         self._formats = frozenset(formats)
+        self._rows = root / _MEMORY / "rows"
         root.mkdir(parents=True, exist_ok=True)
-        self._dataset = ParquetDataset(root / DATASET_NAME) if "parquet" in self._formats else None
-        self._part = root / f".{WINDOWS_STEM}.csv.part"
-        self._file = None
-        if "csv" in self._formats:
-            self._file = self._part.open("w", encoding="utf-8", newline="")
-            self._writer = csv.DictWriter(self._file, CSV_COLUMNS, lineterminator="\n")
-            self._writer.writeheader()
+        if self._formats & {"csv", "parquet"}:
+            (root / _MEMORY).mkdir(exist_ok=True)
+            (root / _MEMORY / "tables.lock").touch()  # tells at once whether the folder is writable
+        if "parquet" in self._formats:
+            _import_parquet()
 
     def __enter__(self) -> Self:
         return self
@@ -59,11 +83,13 @@ class ReportFolder:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._part.replace(self.root / f"{WINDOWS_STEM}.csv")
-        if self._dataset is not None:
-            self._dataset.finish()
+        if not self._formats & {"csv", "parquet"}:
+            return
+        with FileLock(self.root / _MEMORY / "tables.lock"):
+            if "csv" in self._formats:
+                _gather_csv(self.root)
+            if "parquet" in self._formats:
+                _gather_dataset(self._rows, self.root / "dataset")
 
     def write(self, report: Report, name: PurePath) -> list[Path]:
         """Write one report under `name`, a relative path without ending; gives the files made.
@@ -71,24 +97,158 @@ class ReportFolder:
         Raises:
             OSError: a file can't be written.
         """
-        written = []
+        texts = {
+            "json": lambda: to_json(report) + "\n",
+            "jsonl": lambda: to_jsonl(report),
+            "html": lambda: to_html(report),
+            "csv": lambda: to_csv([report]),
+        }
         base = self.root / name
         base.parent.mkdir(parents=True, exist_ok=True)
-        if "json" in self._formats:
-            written.append(write_atomically(_add_ending(base, "json"), to_json(report) + "\n"))
-        if "jsonl" in self._formats:
-            written.append(write_atomically(_add_ending(base, "jsonl"), to_jsonl(report)))
-        if "html" in self._formats:
-            written.append(write_atomically(_add_ending(base, "html"), to_html(report)))
-        if self._dataset is not None:
-            self._dataset.add(report)
-        if self._file is not None:
-            written.append(write_atomically(_add_ending(base, "csv"), to_csv([report])))
-            self._writer.writerows(csv_rows(report))
-            self._file.flush()
-        return written
+        if "parquet" in self._formats:
+            _write_rows(report, _with_ending(self._rows / name, "parquet"))
+        return [
+            write_atomically(_with_ending(base, ending), make())
+            for ending, make in texts.items()
+            if ending in self._formats
+        ]
 
 
-def _add_ending(base: Path, ending: str) -> Path:
+def _with_ending(base: Path, ending: str) -> Path:
     # Not `with_suffix`: a clip named "take.1" would lose its ".1".
     return base.with_name(f"{base.name}.{ending}")
+
+
+def _files_below(root: Path, ending: str) -> Iterator[Path]:
+    """Files of an ending in order, neither hidden ones nor those of another folder of reports."""
+    for folder, folders, names in os.walk(root):
+        here = Path(folder)
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".") and not (here / name / _MEMORY).exists()
+        )
+        for name in sorted(names):
+            if name.endswith(ending) and not name.startswith("."):
+                yield here / name
+
+
+def _gather_csv(root: Path) -> None:
+    """Write windows.csv from the rows of all other tables of windows in the folder."""
+    target = root / f"{WINDOWS_STEM}.csv"
+    part = root / f".{target.name}.part"  # only who holds the lock writes it
+    with part.open("wb") as gathered:
+        gathered.write(_HEADER)
+        for path in _files_below(root, ".csv"):
+            if path == target:
+                continue
+            with path.open("rb") as table:
+                if table.readline() == _HEADER:
+                    shutil.copyfileobj(table, gathered, _COPY_BYTES)
+    part.replace(target)
+
+
+def _write_rows(report: Report, path: Path) -> None:
+    """One report's rows of the dataset; its row in the table of files is the file's metadata."""
+    arrow, parquet = _import_parquet()
+    rows = [window_row(report, window) for window in report.windows]
+    about = json.dumps(_file_row(report)).encode()
+    schema = _window_schema(arrow).with_metadata({_FILE_KEY: about})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        parquet.write_table(arrow.Table.from_pylist(rows, schema=schema), part, compression="zstd")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _gather_dataset(rows: Path, target: Path) -> None:
+    """Make the dataset from the rows of all files, one file after the other, and put it in place."""
+    arrow, parquet = _import_parquet()
+    import pyarrow.dataset
+
+    part, old = (target.with_name(f".{target.name}.{ending}") for ending in ("part", "old"))
+    for left in (part, old):  # of a run that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    part.mkdir()
+    files: list[dict[str, Any]] = []
+
+    def batches() -> Iterator[Any]:
+        for path in _files_below(rows, ".parquet"):
+            table = parquet.read_table(path)
+            files.append(json.loads(table.schema.metadata[_FILE_KEY]))
+            yield from table.replace_schema_metadata(None).to_batches()
+
+    pyarrow.dataset.write_dataset(
+        arrow.RecordBatchReader.from_batches(_window_schema(arrow), batches()),
+        part / WINDOWS_STEM,
+        format="parquet",
+        basename_template="part-{i}.parquet",
+        partitioning=["outcome"],
+        partitioning_flavor="hive",
+        file_options=pyarrow.dataset.ParquetFileFormat().make_write_options(compression="zstd"),
+        use_threads=False,
+        min_rows_per_group=_ROWS_HELD,
+        max_rows_per_group=max(_ROWS_HELD, 1),
+        max_rows_per_file=_ROWS_PER_PART,
+    )
+    table = arrow.Table.from_pylist(files, schema=_file_schema(arrow))
+    parquet.write_table(table, part / "files.parquet", compression="zstd")
+    if target.exists():
+        target.replace(old)
+    part.replace(target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _file_row(report: Report) -> dict[str, Any]:
+    summary, error = report.summary, report.error
+    tops = {
+        channel: None if (p := getattr(summary, channel, None)) is None else top_emotion(p)[0].value
+        for channel in CHANNEL_WORDS
+    }
+    return {
+        "file": report.path,
+        "sha256": report.sha256,
+        "status": report.status.value,
+        "error_kind": None if error is None else error.kind,
+        "error": None if error is None else error.message,
+        "duration_s": None if report.media is None else report.media.duration_s,
+        "outcome": None if summary is None else summary.outcome.value,
+        "conflict": None if summary is None else summary.conflict,
+        **tops,
+        "num_windows": len(report.windows),
+        **{f"num_{o.value}": report.outcome_counts.get(o, 0) for o in Outcome},
+        "facevoice_version": report.facevoice_version,
+    }
+
+
+def _window_schema(arrow: Any) -> Any:
+    texts = {"file", "status", "outcome", *CHANNEL_WORDS}
+    kinds = {**dict.fromkeys(texts, arrow.string()), "reasons": arrow.list_(arrow.string())}
+    return arrow.schema([(name, kinds.get(name, arrow.float64())) for name in CSV_COLUMNS])
+
+
+def _file_schema(arrow: Any) -> Any:
+    text, number, count = arrow.string(), arrow.float64(), arrow.int64()
+    return arrow.schema(
+        [
+            *((n, text) for n in ("file", "sha256", "status", "error_kind", "error")),
+            ("duration_s", number),
+            ("outcome", text),
+            ("conflict", number),
+            *((channel, text) for channel in CHANNEL_WORDS),
+            ("num_windows", count),
+            *((f"num_{outcome.value}", count) for outcome in Outcome),
+            ("facevoice_version", text),
+        ]
+    )
+
+
+def _import_parquet() -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise MissingExtraError("Parquet output", "parquet") from error
+    return pyarrow, pyarrow.parquet

@@ -1,4 +1,4 @@
-"""One visual language for console, plots, pages and pictures: colours, words, the moment shown.
+"""The one visual and verbal language of console, plots, pages and films: colours, shapes, words.
 
 The outcomes' colours are Okabe and Ito's (2008), the emotions' Paul Tol's muted scheme (2021): told
 apart by colour-blind people. A colour never stands without its word.
@@ -6,9 +6,9 @@ apart by colour-blind people. A colour never stands without its word.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 from facevoice.records import (
     ChannelPosterior,
@@ -18,6 +18,7 @@ from facevoice.records import (
     Reason,
     Report,
     Status,
+    Thresholds,
     top_emotion,
 )
 
@@ -27,12 +28,24 @@ OUTCOME_COLORS: Final[dict[Outcome, str]] = {
     Outcome.FLAT: "#8A9BA8",
     Outcome.INSUFFICIENT: "#D5D9DD",
 }
-
 OUTCOME_WORDS: Final[dict[Outcome, str]] = {
     Outcome.MATCH: "face and voice express the same emotion",
     Outcome.CONFLICT: "face and voice express different emotions",
     Outcome.FLAT: "at least one of them carries no clear emotion",
     Outcome.INSUFFICIENT: "not enough evidence to tell",
+}
+OUTCOME_STYLES: Final[dict[Outcome, str]] = {
+    Outcome.MATCH: "bold blue",
+    Outcome.CONFLICT: "bold yellow",
+    Outcome.FLAT: "cyan",
+    Outcome.INSUFFICIENT: "dim",
+}
+"""Of the console."""
+_OUTCOME_SHAPES: Final[dict[Outcome, str]] = {
+    Outcome.MATCH: "disc",
+    Outcome.CONFLICT: "diamond",
+    Outcome.FLAT: "bar",
+    Outcome.INSUFFICIENT: "ring",
 }
 
 EMOTION_COLORS: Final[dict[Emotion, str]] = {
@@ -47,6 +60,104 @@ EMOTION_COLORS: Final[dict[Emotion, str]] = {
 }
 
 CHANNEL_WORDS: Final[dict[str, str]] = {"face": "Face", "voice": "Voice", "fused": "Both"}
+
+INK: Final = "#1F2933"
+SOFT_INK: Final = "#55616B"
+
+REASON_WORDS: Final[dict[Reason, str]] = {
+    Reason.NO_VIDEO_STREAM: "the file has no picture",
+    Reason.NO_AUDIO_STREAM: "the file has no sound",
+    Reason.NO_FACE: "no face was seen",
+    Reason.FACE_TOO_SELDOM: "the face was seen too seldom",
+    Reason.NO_SPEECH: "no speech was heard",
+    Reason.SPEECH_TOO_SHORT: "too little speech was heard",
+    Reason.TOO_SHORT: "it is too short",
+    Reason.FACE_FLAT: "the face shows no clear emotion",
+    Reason.VOICE_FLAT: "the voice carries no clear emotion",
+    Reason.UNDECIDED: "face and voice are too close to call",
+    Reason.SEVERAL_FACES: "several faces were seen",
+    Reason.MODEL_WITHOUT_CONFLICT: "the model does not compare face and voice",
+}
+"""What each reason says, as a clause."""
+
+# These explain why there is no answer; the others only tell what to bear in mind.
+_NOT_A_CAUSE: Final = frozenset({Reason.SEVERAL_FACES})
+
+# What stands where a channel gives no answer; the first reason found wins.
+_GAPS: Final[dict[str, dict[Reason, str]]] = {
+    "face": {
+        Reason.NO_VIDEO_STREAM: "no picture",
+        Reason.NO_FACE: "no face",
+        Reason.FACE_TOO_SELDOM: "seen seldom",
+        Reason.TOO_SHORT: "too short",
+    },
+    "voice": {
+        Reason.NO_AUDIO_STREAM: "no sound",
+        Reason.NO_SPEECH: "no speech",
+        Reason.SPEECH_TOO_SHORT: "little speech",
+        Reason.TOO_SHORT: "too short",
+    },
+}
+GAP: Final = "–"
+
+# Beside a file's length and number of windows.
+_STATUS_WORDS: Final[dict[Status, str]] = {
+    Status.NO_FACE: "no face seen",
+    Status.NO_SPEECH: "no speech heard",
+    Status.NO_FACE_NO_SPEECH: "no face seen, no speech heard",
+    Status.AUDIO_ONLY: "sound only",
+    Status.VIDEO_ONLY: "picture only",
+    Status.TRUNCATED: "damaged or cut off",
+}
+_TOO_CLOSE: Final = "too close to call"
+
+
+def vocabulary(counts: Mapping[Outcome, int] | None = None) -> dict[str, Any]:
+    """All colours, shapes and words for scripts, so that none of them stands there again.
+
+    emotions: [{name, color, ink}]; outcomes: [{name, color, ink, shape, words, count}], `count` from
+    `counts`; reasons: [{name, words, about}], about the channel ("face", "voice") that is missing,
+    or None; channels: [{key, label}]; statuses: {name: words}.
+    """
+    return {
+        "emotions": [
+            {"name": emotion.value, "color": color, "ink": ink_on(color)}
+            for emotion, color in EMOTION_COLORS.items()
+        ],
+        "outcomes": [
+            {
+                "name": outcome.value,
+                "color": OUTCOME_COLORS[outcome],
+                "ink": ink_on(OUTCOME_COLORS[outcome]),
+                "shape": _OUTCOME_SHAPES[outcome],
+                "words": OUTCOME_WORDS[outcome],
+                "count": (counts or {}).get(outcome, 0),
+            }
+            for outcome in Outcome
+        ],
+        "reasons": [
+            {"name": r.value, "words": REASON_WORDS[r], "about": _about(r)} for r in Reason
+        ],
+        "channels": [{"key": key, "label": label} for key, label in CHANNEL_WORDS.items()],
+        "statuses": {status.value: words for status, words in _STATUS_WORDS.items()},
+    }
+
+
+def conflict_zones(thresholds: Thresholds) -> list[tuple[float, float, str, str]]:
+    """What a probability of conflict means: (low, high, words, colour), from 0 to 1."""
+    low, high = thresholds.match_below, thresholds.conflict_above
+    match, conflict = Outcome.MATCH, Outcome.CONFLICT
+    return [
+        (0.0, low, match.value, OUTCOME_COLORS[match]),
+        (low, high, _TOO_CLOSE, OUTCOME_COLORS[Outcome.FLAT]),
+        (high, 1.0, conflict.value, OUTCOME_COLORS[conflict]),
+    ]
+
+
+def _about(reason: Reason) -> str | None:
+    if reason is Reason.TOO_SHORT:
+        return None
+    return next((channel for channel, gaps in _GAPS.items() if reason in gaps), None)
 
 
 def ink_on(color: str) -> str:
@@ -70,28 +181,6 @@ def shown_spans(windows: Sequence[Prediction], end_s: float) -> list[tuple[float
     return list(pairwise(edges)) if windows else []
 
 
-# A report in one or a few plain sentences, for people who have read no manual.
-
-REASON_WORDS: Final[dict[Reason, str]] = {
-    Reason.NO_VIDEO_STREAM: "the file has no picture",
-    Reason.NO_AUDIO_STREAM: "the file has no sound",
-    Reason.NO_FACE: "no face was seen",
-    Reason.FACE_TOO_SELDOM: "the face was seen too seldom",
-    Reason.NO_SPEECH: "no speech was heard",
-    Reason.SPEECH_TOO_SHORT: "too little speech was heard",
-    Reason.TOO_SHORT: "it is too short",
-    Reason.FACE_FLAT: "the face shows no clear emotion",
-    Reason.VOICE_FLAT: "the voice carries no clear emotion",
-    Reason.UNDECIDED: "face and voice are too close to call",
-    Reason.SEVERAL_FACES: "several faces were seen",
-    Reason.MODEL_WITHOUT_CONFLICT: "the model does not compare face and voice",
-}
-"""What each reason says, as a clause."""
-
-# These explain why there is no answer; the others only tell what to bear in mind.
-_NOT_A_CAUSE: Final = frozenset({Reason.SEVERAL_FACES})
-
-
 def summarize_in_words(report: Report) -> str:
     """What the face shows, what the voice carries, whether they agree, how sure, and why not."""
     if report.status is Status.FAILED:
@@ -99,13 +188,47 @@ def summarize_in_words(report: Report) -> str:
         return f"Could not be analysed: {detail.rstrip('.')}."
     if report.summary is None:
         return "Nothing to say: the file holds no window that could be read."
-    parts = (_verdict(report.summary), _count_windows(report), _caveats(report))
-    return " ".join(part for part in parts if part)
+    parts = [describe_in_words(report.summary)]
+    counts = [f"{report.outcome_counts.get(outcome, 0)} {outcome.value}" for outcome in Outcome]
+    counts = [words for words in counts if not words.startswith("0 ")]
+    if len(report.windows) > 1 and counts:
+        parts.append(f"Of {len(report.windows)} windows: {', '.join(counts)}.")
+    if report.status is Status.TRUNCATED:
+        parts.append("The file is damaged or ends early: only the part that decodes was read.")
+    if any(Reason.SEVERAL_FACES in p.reasons for p in (report.summary, *report.windows)):
+        parts.append("Several faces were seen: the leading one was read.")
+    return " ".join(parts)
 
 
 def describe_in_words(prediction: Prediction) -> str:
     """What one window, or a whole, says; without what only a report knows."""
-    return _verdict(prediction)
+    outcome, conflict = prediction.outcome, prediction.conflict
+    readings = ", ".join(
+        f"the {channel} reads as {_reading(posterior, '{} ({})')}"
+        for channel, posterior in (("face", prediction.face), ("voice", prediction.voice))
+        if posterior is not None
+    )
+    chance = "" if conflict is None else f"; probability of conflict {percent(conflict)}"
+    if outcome in (Outcome.MATCH, Outcome.CONFLICT):
+        return f"Face and voice {_sureness(prediction)} {outcome.value}: {readings}{chance}."
+    if Reason.UNDECIDED in prediction.reasons and conflict is not None:
+        opening = f"{_TOO_CLOSE.capitalize()} whether face and voice match or conflict"
+        return f"{opening}: {readings}{chance}."
+    opening = (
+        "Neither match nor conflict"
+        if outcome is Outcome.FLAT
+        else "Not enough to compare face and voice"
+    )
+    return f"{opening}: {_causes(prediction)}" + (f"; {readings}." if readings else ".")
+
+
+def channel_words(prediction: Prediction, channel: str) -> str:
+    """What "face", "voice" or "fused" says: the likeliest emotion in per cent, or why there is none."""
+    posterior: ChannelPosterior | None = getattr(prediction, channel)
+    if posterior is not None:
+        return _reading(posterior, "{} {}")
+    gaps = _GAPS.get(channel, {})
+    return next((words for reason, words in gaps.items() if reason in prediction.reasons), GAP)
 
 
 def percent(prob: float) -> str:
@@ -113,89 +236,31 @@ def percent(prob: float) -> str:
     return f"{min(max(round(prob * 100), 1), 99)}%"
 
 
-def join_words(words: Iterable[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    items = list(words)
-    if len(items) < 2:
-        return "".join(items)
-    return f"{', '.join(items[:-1])} and {items[-1]}"
+def count_noun(number: int, noun: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _verdict(summary: Prediction) -> str:
-    readings = _readings(summary)
-    if summary.outcome in (Outcome.MATCH, Outcome.CONFLICT):
-        sureness = _how_sure(summary)
-        chance = (
-            ""
-            if summary.conflict is None
-            else f"; probability of conflict {percent(summary.conflict)}"
-        )
-        return f"Face and voice {sureness} {summary.outcome.value}: {readings}{chance}."
-    if Reason.UNDECIDED in summary.reasons and summary.conflict is not None:
-        return (
-            f"Too close to call whether face and voice match or conflict: {readings}; "
-            f"probability of conflict {percent(summary.conflict)}."
-        )
-    causes = _causes(summary)
-    opening = (
-        "Neither match nor conflict"
-        if summary.outcome is Outcome.FLAT
-        else "Not enough to compare face and voice"
-    )
-    return f"{opening}: {causes}" + (f"; {readings}." if readings else ".")
+def _reading(posterior: ChannelPosterior, form: str) -> str:
+    emotion, prob = top_emotion(posterior)
+    return form.format(emotion.value, percent(prob))
 
 
-def _causes(summary: Prediction) -> str:
-    named = [REASON_WORDS[reason] for reason in summary.reasons if reason not in _NOT_A_CAUSE]
+def _sureness(prediction: Prediction) -> str:
+    if prediction.conflict is None:
+        return "may"
+    is_conflict = prediction.outcome is Outcome.CONFLICT
+    prob = prediction.conflict if is_conflict else 1.0 - prediction.conflict
+    return "very likely" if prob >= 0.9 else "probably" if prob >= 0.7 else "may"
+
+
+def _causes(prediction: Prediction) -> str:
+    named = [REASON_WORDS[reason] for reason in prediction.reasons if reason not in _NOT_A_CAUSE]
     if named:
-        return join_words(named)
-    if summary.outcome is Outcome.FLAT:
+        *others, last = named
+        return f"{', '.join(others)} and {last}" if others else last
+    if prediction.outcome is Outcome.FLAT:
         return "at least one of the two carries no clear emotion"
-    if summary.face is not None and summary.voice is not None:
+    if prediction.face is not None and prediction.voice is not None:
         return "no window holds enough of both"
     return "one of the two is missing"
-
-
-def _how_sure(summary: Prediction) -> str:
-    if summary.conflict is None:
-        return "may"
-    prob = summary.conflict if summary.outcome is Outcome.CONFLICT else 1.0 - summary.conflict
-    if prob >= 0.9:
-        return "very likely"
-    return "probably" if prob >= 0.7 else "may"
-
-
-def _readings(summary: Prediction) -> str:
-    clauses = [
-        f"the {channel} reads as {_name(posterior)}"
-        for channel, posterior in (("face", summary.face), ("voice", summary.voice))
-        if posterior is not None
-    ]
-    return ", ".join(clauses)
-
-
-def _name(posterior: ChannelPosterior) -> str:
-    emotion, prob = top_emotion(posterior)
-    return f"{emotion.value} ({percent(prob)})"
-
-
-def _count_windows(report: Report) -> str:
-    total = len(report.windows)
-    if total < 2:
-        return ""
-    counts = [
-        f"{report.outcome_counts[outcome]} {outcome.value}"
-        for outcome in Outcome
-        if report.outcome_counts.get(outcome, 0)
-    ]
-    return f"Of {total} windows: {', '.join(counts)}." if counts else ""
-
-
-def _caveats(report: Report) -> str:
-    caveats = []
-    if report.status is Status.TRUNCATED:
-        caveats.append("The file is damaged or ends early: only the part that decodes was read.")
-    predictions = (report.summary, *report.windows)
-    if any(p is not None and Reason.SEVERAL_FACES in p.reasons for p in predictions):
-        caveats.append("Several faces were seen: the leading one was read.")
-    return " ".join(caveats)

@@ -1,4 +1,5 @@
-// Over the picture of a video: the face's box, what face and voice show, and the outcome.
+// A video beside the timeline: chosen from disk, followed while it plays, and over its picture the
+// face's box, what face and voice show, and the outcome.
 
 const LONGEST_GAP_S = 0.5;
 const CONTROLS_PX = 62;
@@ -29,10 +30,8 @@ function createOverlay(video, model) {
   Object.assign(canvas.style, { position: "absolute", pointerEvents: "none", zIndex: "1" });
   video.after(canvas);
   let isNear = false;
-  const enter = () => { isNear = true; draw(); };
-  const leave = () => { isNear = false; draw(); };
-  parent.addEventListener("pointerenter", enter);
-  parent.addEventListener("pointerleave", leave);
+  const notice = (event) => { isNear = event.type === "pointerenter"; draw(); };
+  for (const name of ["pointerenter", "pointerleave"]) parent.addEventListener(name, notice);
 
   function draw() {
     const area = pictureArea(video);
@@ -57,8 +56,7 @@ function createOverlay(video, model) {
     draw,
     destroy() {
       observer.disconnect();
-      parent.removeEventListener("pointerenter", enter);
-      parent.removeEventListener("pointerleave", leave);
+      for (const name of ["pointerenter", "pointerleave"]) parent.removeEventListener(name, notice);
       parent.style.position = position;
       canvas.remove();
     },
@@ -80,13 +78,14 @@ function pictureArea(video) {
   };
 }
 
+const TAG_PX = 21;
+
 function tag(context, text, x, y, { color, ink }) {
   context.font = `600 13px ${FONT}`;
   context.textAlign = "left";
   context.textBaseline = "middle";
   const width = context.measureText(text).width + 12;
-  context.fillStyle = color;
-  context.fillRect(x, y, width, 21);
+  fill(context, color, x, y, width, TAG_PX);
   context.fillStyle = ink;
   context.fillText(text, x + 6, y + 11);
   return width;
@@ -95,12 +94,11 @@ function tag(context, text, x, y, { color, ink }) {
 function drawFace(context, model, window, { box, who }, area) {
   const [x0, y0, x1, y1] = box.map((part, k) => part * (k % 2 ? area.height : area.width));
   const outcome = window.outcomeOf;
-  context.strokeStyle = "rgba(255, 255, 255, 0.9)";
-  context.lineWidth = 5;
-  context.strokeRect(x0, y0, x1 - x0, y1 - y0);
-  context.strokeStyle = outcome.color;
-  context.lineWidth = 3;
-  context.strokeRect(x0, y0, x1 - x0, y1 - y0);
+  for (const [color, px] of [["rgba(255, 255, 255, 0.9)", 5], [outcome.color, 3]]) {
+    context.strokeStyle = color;
+    context.lineWidth = px;
+    context.strokeRect(x0, y0, x1 - x0, y1 - y0);
+  }
   const said = reading(model, window.faceTop);
   const text = `face ${who}${said === null ? "" : ` · ${said}`}`;
   context.font = `600 13px ${FONT}`;
@@ -112,17 +110,89 @@ function drawFace(context, model, window, { box, who }, area) {
 function drawCaption(context, model, window, area, raised) {
   const said = reading(model, window.voiceTop);
   const text = said === null ? `no voice: ${whyMissing(window, "voice")}` : `voice: ${said}`;
-  const outcome = window.outcomeOf;
-  const y = area.height - 21 - raised;
-  context.fillStyle = "rgba(31, 41, 51, 0.82)";
-  context.fillRect(0, y, area.width, 21);
-  const width = tag(context, outcome.name, 0, y, outcome);
+  const y = area.height - TAG_PX - raised;
+  fill(context, "rgba(31, 41, 51, 0.82)", 0, y, area.width, TAG_PX);
+  const width = tag(context, window.outcomeOf.name, 0, y, window.outcomeOf);
   context.font = `13px ${FONT}`;
   context.fillStyle = "#FFFFFF";
-  context.save();
-  context.beginPath();
-  context.rect(0, y, area.width, 21);
-  context.clip();
-  context.fillText(text, width + 8, y + 11);
-  context.restore();
+  context.fillText(text, width + 8, y + 11);  // What is too long ends with the picture.
+}
+
+// Keeps the moment and the video together, with what is drawn over the picture.
+function followVideo(video, model, moment) {
+  const overlay = createOverlay(video, model);
+  let frame = 0;
+  const step = () => {
+    moment.follow(video.currentTime);
+    overlay.draw();
+    frame = video.paused || video.ended ? 0 : requestAnimationFrame(step);
+  };
+  const update = () => { if (!frame) step(); };
+  const events = ["play", "pause", "seeking", "seeked", "timeupdate", "loadedmetadata", "loadeddata"];
+  for (const name of events) video.addEventListener(name, update);
+  moment.video = video;
+  if (video.readyState > 0) update();
+  return {
+    destroy() {
+      for (const name of events) video.removeEventListener(name, update);
+      cancelAnimationFrame(frame);
+      overlay.destroy();
+      if (moment.video === video) moment.video = null;
+    },
+  };
+}
+
+// Asks for the file; it is played from disk by an address that never leaves this page.
+function createPicker(model, moment) {
+  const status = el("p", { class: "fv-note", role: "status" });
+  const input = el("input", { type: "file", accept: "video/*,audio/*,.mkv,.avi,.mov,.ts" });
+  const stage = el("div", { class: "fv-stage" });
+  let playing = null;
+  const stop = () => {
+    if (playing === null) return;
+    playing.link.destroy();
+    playing.video.removeAttribute("src");
+    playing.video.load();
+    URL.revokeObjectURL(playing.address);
+    stage.replaceChildren();
+    playing = null;
+  };
+  input.addEventListener("change", () => {
+    const file = input.files[0];
+    stop();
+    status.textContent = "";
+    if (!file) return;
+    const address = URL.createObjectURL(file);
+    const video = el("video", { controls: true, playsinline: true, preload: "auto" });
+    video.addEventListener("error", () => {
+      if (playing === null || playing.video !== video) return;
+      stop();
+      status.textContent = `This browser can't play ${file.name}; an MP4 with H.264 always works.`;
+    });
+    video.addEventListener("loadedmetadata", () => {
+      status.textContent = doubts(model, file, video);
+      if (moment.time > 0) video.currentTime = moment.time;
+    });
+    stage.replaceChildren(video);
+    playing = { video, address, link: followVideo(video, model, moment) };
+    video.src = address;
+  });
+  const label = el(
+    "label",
+    { class: "fv-pick" },
+    el("span", {}, "Watch along: choose the video file on your disk"),
+    input,
+  );
+  const promise = el("p", { class: "fv-note" }, "It plays in this page. Nothing is uploaded.");
+  const element = el("section", { class: "fv-watch", "aria-label": "Watch along" }, label, promise, status, stage);
+  return { element, destroy: stop };
+}
+
+function doubts(model, file, video) {
+  const differs = Math.abs(video.duration - model.duration_s) > Math.max(1, 0.02 * model.duration_s);
+  if (Number.isFinite(video.duration) && differs) {
+    const lengths = `${clock(video.duration)} and not ${clock(model.duration_s)} long`;
+    return `Is this the right file? ${file.name} is ${lengths}.`;
+  }
+  return file.name === model.title ? "" : `Playing ${file.name}; the report is of ${model.title}.`;
 }
