@@ -24,8 +24,7 @@ from recipes.voice_data import ARCHIVES
 from facevoice.backbones.compact import FACE_DIM, VOICE_FEATURES
 from facevoice.corpora.extract import extract_clips, read_features
 from facevoice.corpora.manifest import Clip
-from facevoice.corpora.pairs import PAIR_PLANS
-from facevoice.corpora.prepare import spoken_ends, spoken_lengths
+from facevoice.corpora.pairs import PAIR_PLANS, spoken_lengths
 from facevoice.corpora.splits import Split, leave_one_speaker_out
 from facevoice.evaluation.bootstrap import cluster_bootstrap
 from facevoice.evaluation.metrics import auroc, uar
@@ -80,7 +79,7 @@ def read_table(corpora: Path, work: Path, jobs: int) -> FeatureTable:
     for name, archive in ARCHIVES.items():
         clips += read_clips(corpora, work, name, archive)
     av_clips = [clip for clip in clips if clip.corpus == AV_CORPUS]
-    limits_s = spoken_lengths(av_clips, PAIR_PLANS[AV_CORPUS], spoken_ends(av_clips, jobs))
+    limits_s = spoken_lengths(av_clips, PAIR_PLANS[AV_CORPUS], jobs)
     store = work / "features.db"
     extract_clips(clips, store, backbones=list(BACKBONES.values()), limits_s=limits_s)
     arrays = {}

@@ -17,12 +17,12 @@ from recipes.voice_data import ALL, ARCHIVES, NUM_FOLDS, fold_of, make_samples
 
 from facevoice.backbones.compact import CompactVoice
 from facevoice.backbones.spec import backbone_names, create_backbone, register_backbone
-from facevoice.corpora.download import corpus_root
+from facevoice.corpora.archive import corpus_root
 from facevoice.corpora.extract import ClipFeatures, extract_clips, read_features
 from facevoice.corpora.gather import create_corpus
 from facevoice.corpora.manifest import Clip, clips_by_id
-from facevoice.corpora.pairs import PAIR_PLANS, Pair, make_pairs, original_pairs
-from facevoice.corpora.prepare import probe_clips, spoken_ends, spoken_lengths
+from facevoice.corpora.pairs import PAIR_PLANS, Pair, make_pairs, original_pairs, spoken_lengths
+from facevoice.corpora.prepare import probe_clips
 from facevoice.records import Modality
 
 FILMED, FILMED_SPEAKER = "ravdess_av", "05"
@@ -83,7 +83,7 @@ def read_data(corpora: Path, work: Path, jobs: int) -> CompactData:
     # The filmed clips' own ids are those of the sound archive: keep them apart.
     filmed = read_clips(corpora, work, "ravdess", FILMED)
     av_clips = found[AV_CORPUS]
-    lengths_s = spoken_lengths(av_clips, PAIR_PLANS[AV_CORPUS], spoken_ends(av_clips, jobs))
+    lengths_s = spoken_lengths(av_clips, PAIR_PLANS[AV_CORPUS], jobs)
     store = work / "features.db"
     faces = read_channel([*av_clips, *filmed], store, (FACE,), lengths_s, jobs)[FACE]
     folds = [f"fold{k}" for k in range(NUM_FOLDS)]
@@ -109,7 +109,7 @@ def read_data(corpora: Path, work: Path, jobs: int) -> CompactData:
 def read_clips(corpora: Path, work: Path, name: str, archive: str) -> list[Clip]:
     clips = create_corpus(name).clips(corpus_root(corpora, archive, work=work))
     labelled = [clip for clip in clips if clip.labels.intended is not None]
-    return list(probe_clips(labelled, facts_path=work / "lengths.jsonl").clips)
+    return list(probe_clips(labelled).clips)
 
 
 def read_channel(

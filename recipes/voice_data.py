@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from recipes.fitting import Samples
 
-from facevoice.corpora.download import corpus_root
+from facevoice.corpora.archive import corpus_root
 from facevoice.corpora.gather import create_corpus
 from facevoice.corpora.manifest import Clip
 from facevoice.media.sound import read_audio

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from facevoice.corpora.manifest import Clip, Labels
-from facevoice.corpora.pairs import Pair, PairKind, pair_bin
+from facevoice.corpora.pairs import Pair, PairKind
 from facevoice.evaluation.predictions import (
     ConflictPredictions,
     DataFile,
@@ -125,7 +125,6 @@ def make_pairs(clips: list[Clip]) -> list[Pair]:
                     clip.clip_id,
                     voice.clip_id,
                     kind,
-                    pair_bin(*emotions),
                     clip.speaker_key or "",
                     "s",
                     *emotions,

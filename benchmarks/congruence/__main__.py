@@ -21,7 +21,7 @@ from benchmarks.congruence.overview import write_overview
 from benchmarks.dub_audits import markdown, run_dub_audits
 from recipes.compact_data import read_data
 
-from facevoice.corpora.download import corpus_root
+from facevoice.corpora.archive import corpus_root
 from facevoice.evaluation.page import evaluate
 from facevoice.evaluation.predictions import Run, write_run
 from facevoice.evaluation.score import Scores

@@ -8,6 +8,8 @@ votes on face and on voice differ by more than chance?
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -17,26 +19,28 @@ from benchmarks.congruence.common import (
     conflict_table,
     crossfit_threshold,
 )
+from scipy import stats
 
-from facevoice.corpora.cremad import clip_of_stem, with_demographics
-from facevoice.corpora.download import corpus_root
+from facevoice.corpora.archive import corpus_root
+from facevoice.corpora.cremad import (
+    CLEAR_SHARE,
+    CONGRUENCE,
+    VOTE_EMOTIONS,
+    VOTES_TABLE,
+    Votes,
+    clip_of_stem,
+    congruence_posterior,
+    read_votes,
+    top_votes,
+    with_demographics,
+)
 from facevoice.corpora.manifest import Clip
 from facevoice.corpora.pairs import PAIR_PLANS, make_pairs, original_pairs
 from facevoice.corpora.splits import speaker_folds
-from facevoice.corpora.votes import (
-    VOTE_EMOTIONS,
-    benjamini_hochberg,
-    clear_conflicts,
-    congruence_posterior,
-    difference_p_values,
-    read_votes,
-    significant_conflicts,
-    top_votes,
-)
 from facevoice.evaluation.bootstrap import Interval, cluster_bootstrap
 from facevoice.evaluation.metrics import auroc
 from facevoice.evaluation.predictions import Run, RunInfo, Target, emotion_predictions
-from facevoice.records import NUM_EMOTIONS, Emotion, Outcome
+from facevoice.records import NUM_EMOTIONS, Emotion
 
 ARCHIVE = "cremad_votes"
 NUM_FOLDS = 5
@@ -75,7 +79,7 @@ class People:
 
 
 def read_people(root: Path) -> People:
-    votes = read_votes(root / "processedResults" / "tabulatedVotes.csv")
+    votes = read_votes(root / VOTES_TABLE)
     # The votes are the answers here, so they must not be the truth as well.
     named = [clip for clip in map(clip_of_stem, votes.stems) if isinstance(clip, Clip)]
     clips = list(with_demographics(named, root))
@@ -158,16 +162,62 @@ def against_originals(people: People) -> dict[str, Interval]:
     }
 
 
+def clear_conflicts(votes: Votes, neutral: bool = True) -> np.ndarray:
+    """Clips (n,) where each channel is clear by itself, and they differ.
+
+    With `neutral` False, those where a channel says neutral don't count: there one channel is flat.
+    """
+    face, face_share, _ = top_votes(votes.face)
+    voice, voice_share, _ = top_votes(votes.voice)
+    share = CLEAR_SHARE - 1e-9  # 3 of 5 votes are 60 %
+    differ = (face != voice) & (face_share >= share) & (voice_share >= share)
+    return differ & (neutral | ((face != NEUTRAL_VOTE) & (voice != NEUTRAL_VOTE)))
+
+
+def significant_conflicts(
+    votes: Votes, false_discovery_rate: float = 0.05
+) -> tuple[np.ndarray, np.ndarray]:
+    """Clips (n,) whose votes on face and voice differ by more than chance; and in their winner.
+
+    Exact test of each clip, Benjamini–Hochberg over all; each channel has one winner, not the same.
+    """
+    face, _, face_unique = top_votes(votes.face)
+    voice, _, voice_unique = top_votes(votes.voice)
+    p = [freeman_halton(f, v) for f, v in zip(votes.face, votes.voice, strict=True)]
+    tested = stats.false_discovery_control(p, method="bh") <= false_discovery_rate
+    return tested, tested & face_unique & voice_unique & (face != voice)
+
+
+def freeman_halton(first: np.ndarray, second: np.ndarray) -> float:
+    """p of Fisher's exact test on the 2 × k table of two rows of counts (k,).
+
+    With the margins fixed, p is the sum over all tables that are no likelier than the one found.
+    Freeman & Halton (1951), Biometrika 38. scipy has it for 2 × 2 tables only.
+    """
+    columns = sorted((int(a), int(b)) for a, b in zip(first, second, strict=True) if a + b)
+    return _exact_p(tuple(columns))  # sorted, many clips share one table
+
+
+@lru_cache(maxsize=65_536)
+def _exact_p(columns: tuple[tuple[int, int], ...]) -> float:
+    totals, num_first = [a + b for a, b in columns], sum(a for a, _ in columns)
+    if len(columns) < 2:
+        return 1.0
+    tables = np.array([t for t in product(*(range(n + 1) for n in totals)) if sum(t) == num_first])
+    logs = stats.multivariate_hypergeom.logpmf(tables, totals, num_first)
+    found = stats.multivariate_hypergeom.logpmf([a for a, _ in columns], totals, num_first)
+    return min(1.0, float(np.exp(logs[logs <= found + 1e-7]).sum()))
+
+
 def perceived(root: Path) -> dict[str, str]:
     """How many original clips people perceive as conflicts, by several rules."""
-    votes = read_votes(root / "processedResults" / "tabulatedVotes.csv")
-    significant = significant_conflicts(votes)
-    tested = benjamini_hochberg(difference_p_values(votes)) <= 0.05
+    votes = read_votes(root / VOTES_TABLE)
+    tested, significant = significant_conflicts(votes)
     clear, pure = clear_conflicts(votes), clear_conflicts(votes, neutral=False)
     face, voice = top_votes(votes.face)[0], top_votes(votes.voice)[0]
     both = top_votes(votes.both)[0]
     posterior = congruence_posterior(votes)
-    outcomes, conflict = posterior.outcomes(), posterior.probs[:, 1]
+    likeliest, conflict = posterior.argmax(axis=1), posterior[:, 1]
     happy = VOTE_EMOTIONS.index(Emotion.HAPPY)
     negative = [k for k, e in enumerate(VOTE_EMOTIONS) if e.valence < 0]
 
@@ -200,12 +250,10 @@ def perceived(root: Path) -> dict[str, str]:
         ),
         "expected share by the posterior": ", ".join(
             f"{outcome} {100 * part:.1f} %"
-            for outcome, part in zip(Outcome, posterior.probs.mean(axis=0), strict=True)
+            for outcome, part in zip(CONGRUENCE, posterior.mean(axis=0), strict=True)
         ),
         **{
-            f"likeliest outcome of the posterior: {outcome}": share(
-                np.array([found is outcome for found in outcomes])
-            )
-            for outcome in Outcome
+            f"likeliest outcome of the posterior: {outcome}": share(likeliest == place)
+            for place, outcome in enumerate(CONGRUENCE)
         },
     }

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from facevoice.backbones.compact import FACE_CLASSES
-from facevoice.corpora.download import corpus_root
+from facevoice.corpora.archive import corpus_root
 from facevoice.corpora.gather import create_corpus
 from facevoice.corpora.manifest import Clip
 from facevoice.evaluation.predictions import Run, RunInfo, Target, UsedBackbone, emotion_predictions

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from benchmarks.congruence.common import PairScores, conflict_table, crossfit_conflict
 
-from facevoice.corpora.download import corpus_root
+from facevoice.corpora.archive import corpus_root
 from facevoice.corpora.manifest import Clip
 from facevoice.corpora.pairs import PAIR_PLANS, Pair, make_pairs, original_pairs
 from facevoice.corpora.ravdess import Ravdess

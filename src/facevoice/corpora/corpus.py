@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final
 
 from facevoice.corpora.manifest import Clip
 from facevoice.errors import CorpusError
@@ -55,52 +55,12 @@ class CorpusScan:
     skipped: tuple[SkippedFile, ...]
 
 
-class Corpus(Protocol):
+class Corpus(ABC):
     """A reader: parsing rules, label map and addresses, nothing else. It decodes no media."""
 
-    @property
-    def name(self) -> str:
-        """Short name, the first part of every clip id."""
-        ...
-
-    @property
-    def info(self) -> CorpusInfo:
-        """Title, licence, language, emotions, addresses, citation."""
-        ...
-
-    def scan(self, root: Path) -> CorpusScan:
-        """Read the names under `root`; files that are left out are listed with the reason."""
-        ...
-
-    def clips(self, root: Path) -> Iterator[Clip]:
-        """The clips under `root`, in order of their id."""
-        ...
-
-
-class CorpusReader(ABC):
-    """The part of `Corpus` that is the same for all readers."""
-
     info: ClassVar[CorpusInfo]
-
-    @property
-    def name(self) -> str:
-        """Short name, the first part of every clip id."""
-        return self.info.name
-
-    @property
-    def language(self) -> str | None:
-        """ISO 639-1 code of what is spoken."""
-        return self.info.language
-
-    @property
-    def license(self) -> str:
-        """Terms of use, in short."""
-        return self.info.license
-
-    @property
-    def emotions(self) -> tuple[Emotion, ...]:
-        """Those of the eight emotions that the corpus has."""
-        return self.info.emotions
+    pattern: ClassVar[str]
+    """What a path looks like, for messages."""
 
     @abstractmethod
     def scan(self, root: Path) -> CorpusScan:
@@ -118,16 +78,34 @@ class CorpusReader(ABC):
         """
         yield from self.scan(root).clips
 
+    @classmethod
+    def clip(cls, key: str, **facts: Any) -> Clip:
+        """A clip of this corpus; `key` is its id without the corpus."""
+        facts = {"speaker": None, "language": cls.info.language, **facts}
+        return Clip(clip_id=f"{cls.info.name}/{key}", corpus=cls.info.name, **facts)
 
-class StemReader(CorpusReader):
+    def finish(self, root: Path, clips: Iterable[Clip], skipped: list[SkippedFile]) -> CorpusScan:
+        """Put a scan together.
+
+        Raises:
+            CorpusError: no clip was found.
+        """
+        found = tuple(sorted(clips, key=lambda clip: clip.clip_id))
+        if not found:
+            seen = f"; {len(skipped)} other files, for example {skipped[0].path}" if skipped else ""
+            raise CorpusError(
+                f"{root}: holds no clip of {self.info.title} (names like {self.pattern}){seen}"
+            )
+        return CorpusScan(found, tuple(sorted(skipped, key=lambda file: str(file.path))))
+
+
+class StemReader(Corpus):
     """A reader whose labels stand in the file names; several files of one id make one clip.
 
     Files whose name does not follow the pattern, and further copies of a file, are not an error
     (people keep notes and re-encoded copies beside a corpus): they are listed as skipped.
     """
 
-    pattern: ClassVar[str]
-    """What a name looks like, for messages."""
     extensions: ClassVar[frozenset[str]] = VIDEO_EXTENSIONS | frozenset(AUDIO_EXTENSIONS)
     """Files with other extensions are not looked at."""
 
@@ -144,11 +122,7 @@ class StemReader(CorpusReader):
         return False
 
     def scan(self, root: Path) -> CorpusScan:
-        """Read the names under `root`; files that are left out are listed with the reason.
-
-        Raises:
-            CorpusError: `root` is no folder, or holds nothing of this corpus.
-        """
+        """See `Corpus.scan`."""
         known: dict[str, Clip] = {}
         files: dict[str, list[Path]] = {}
         skipped: list[SkippedFile] = []
@@ -164,25 +138,24 @@ class StemReader(CorpusReader):
                     f"{files[parsed.clip_id][0]}; remove one of the two"
                 )
             files.setdefault(parsed.clip_id, []).append(path)
-        clips = [self._join(known[key], files[key], skipped) for key in sorted(known)]
-        return finish_scan(self.info, root, clips, skipped, self.pattern)
+        clips = [self._join(clip, files[key], skipped) for key, clip in known.items()]
+        return self.finish(root, clips, skipped)
 
     def _join(self, clip: Clip, paths: list[Path], skipped: list[SkippedFile]) -> Clip:
         ranked = sorted(paths, key=lambda path: (*self.preference(path), *_default_rank(path)))
         sounds = [path for path in ranked if path.suffix.lower() in AUDIO_EXTENSIONS]
         films = [path for path in ranked if path.suffix.lower() not in AUDIO_EXTENSIONS]
         for copies in (sounds, films):
-            skipped.extend(
-                SkippedFile(path, f"another copy is read: {copies[0]}") for path in copies[1:]
-            )
-        film = films[0] if films else None
-        sound = sounds[0] if sounds else None
-        if sound is None and film is not None and self._has_sound(film):
-            sound = film
+            skipped += [another_copy(path, copies[0]) for path in copies[1:]]
+        film, sound = (next(iter(copies), None) for copies in (films, sounds))
+        if sound is None and film is not None and film.suffix.lower() in VIDEO_EXTENSIONS:
+            sound = None if self.is_silent(film) else film
         return replace(clip, video_path=film, audio_path=sound)
 
-    def _has_sound(self, film: Path) -> bool:
-        return film.suffix.lower() in VIDEO_EXTENSIONS and not self.is_silent(film)
+
+def another_copy(path: Path, read: Path) -> SkippedFile:
+    """A file that is left out because `read` holds the same."""
+    return SkippedFile(path, f"another copy is read: {read}")
 
 
 def _default_rank(path: Path) -> tuple[int, int, str]:
@@ -191,7 +164,7 @@ def _default_rank(path: Path) -> tuple[int, int, str]:
     return (len(path.parts), rank, str(path))
 
 
-def media_files(root: Path, extensions: frozenset[str]) -> Iterator[Path]:
+def media_files(root: Path, extensions: Iterable[str]) -> Iterator[Path]:
     """Files below `root` with one of the (lower-case) extensions, in a stable order.
 
     Hidden files and folders, and the resource forks that macOS leaves in archives, are passed over.
@@ -208,20 +181,3 @@ def media_files(root: Path, extensions: frozenset[str]) -> Iterator[Path]:
         for name in sorted(names):
             if not name.startswith(".") and Path(name).suffix.lower() in extensions:
                 yield Path(folder, name)
-
-
-def finish_scan(
-    info: CorpusInfo, root: Path, clips: list[Clip], skipped: list[SkippedFile], pattern: str
-) -> CorpusScan:
-    """Put a scan together.
-
-    Raises:
-        CorpusError: no clip was found.
-    """
-    if not clips:
-        seen = f"; {len(skipped)} other files, for example {skipped[0].path}" if skipped else ""
-        raise CorpusError(f"{root}: holds no clip of {info.title} (names like {pattern}){seen}")
-    return CorpusScan(
-        tuple(sorted(clips, key=lambda clip: clip.clip_id)),
-        tuple(sorted(skipped, key=lambda file: str(file.path))),
-    )

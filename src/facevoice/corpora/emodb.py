@@ -11,25 +11,16 @@ from facevoice.corpora.manifest import FEMALE, MALE, Clip, Labels
 from facevoice.records import Emotion
 
 # The letters are German: Wut, Langeweile, Ekel, Angst, Freude, Trauer, neutral.
-EMOTION_CODES: Final[dict[str, Emotion | None]] = {
-    "W": Emotion.ANGRY,
-    "L": None,
-    "E": Emotion.DISGUST,
-    "A": Emotion.FEARFUL,
-    "F": Emotion.HAPPY,
-    "T": Emotion.SAD,
-    "N": Emotion.NEUTRAL,
+_EMOTIONS: Final = {
+    "W": ("anger", Emotion.ANGRY),
+    "L": ("boredom", None),
+    "E": ("disgust", Emotion.DISGUST),
+    "A": ("fear", Emotion.FEARFUL),
+    "F": ("happiness", Emotion.HAPPY),
+    "T": ("sadness", Emotion.SAD),
+    "N": ("neutral", Emotion.NEUTRAL),
 }
-_WORDS: Final[dict[str, str]] = {
-    "W": "anger",
-    "L": "boredom",
-    "E": "disgust",
-    "A": "fear",
-    "F": "happiness",
-    "T": "sadness",
-    "N": "neutral",
-}
-_SPEAKERS: Final[dict[str, tuple[str, int]]] = {
+_SPEAKERS: Final = {
     "03": (MALE, 31),
     "08": (FEMALE, 34),
     "09": (FEMALE, 21),
@@ -56,7 +47,7 @@ class EmoDB(StemReader):
         title="EmoDB",
         language="de",
         license="free for research",
-        emotions=tuple(emotion for emotion in EMOTION_CODES.values() if emotion is not None),
+        emotions=tuple(emotion for _, emotion in _EMOTIONS.values() if emotion is not None),
         urls=("http://emodb.bilderbar.info/download/download.zip",),
         citation="Burkhardt et al. (2005), A database of German emotional speech, Interspeech",
     )
@@ -70,15 +61,14 @@ class EmoDB(StemReader):
         if match["speaker"] not in _SPEAKERS:
             return f"speaker {match['speaker']} is not one of {', '.join(_SPEAKERS)}"
         sex, age = _SPEAKERS[match["speaker"]]
-        return Clip(
-            clip_id=f"emodb/{path.stem}",
-            corpus="emodb",
+        word, emotion = _EMOTIONS[match["emotion"]]
+        return self.clip(
+            path.stem,
             speaker=match["speaker"],
             sentence=match["sentence"],
             take=ord(match["version"] or "a") - ord("a") + 1,
-            language="de",
-            labels=Labels(intended=EMOTION_CODES[match["emotion"]]),
-            corpus_label=_WORDS[match["emotion"]],
+            labels=Labels(intended=emotion),
+            corpus_label=word,
             sex=sex,
             age=age,
         )

@@ -10,7 +10,7 @@ from facevoice.corpora.corpus import PICTURE_EXTENSIONS, CorpusInfo, StemReader
 from facevoice.corpora.manifest import Clip, Labels
 from facevoice.records import Emotion
 
-FOLDERS: Final[dict[str, Emotion]] = {
+_EMOTIONS: Final = {
     "angry": Emotion.ANGRY,
     "disgust": Emotion.DISGUST,
     "fear": Emotion.FEARFUL,
@@ -19,7 +19,7 @@ FOLDERS: Final[dict[str, Emotion]] = {
     "sad": Emotion.SAD,
     "surprise": Emotion.SURPRISED,
 }
-_SPLITS: Final[dict[str, str]] = {
+_SPLITS: Final = {
     "Training": "train",
     "PublicTest": "public_test",
     "PrivateTest": "private_test",
@@ -40,7 +40,7 @@ class Fer2013(StemReader):
         title="FER2013",
         language=None,
         license="research use",
-        emotions=tuple(FOLDERS.values()),
+        emotions=tuple(_EMOTIONS.values()),
         urls=("https://www.kaggle.com/datasets/msambare/fer2013",),
         citation="Goodfellow et al. (2013), Challenges in representation learning, ICONIP",
     )
@@ -50,13 +50,11 @@ class Fer2013(StemReader):
     def parse(self, path: Path) -> Clip | str:
         """The folder is the emotion, the first part of the name the published split."""
         match = _NAME.fullmatch(path.stem)
-        emotion = FOLDERS.get(path.parent.name.lower())
+        emotion = _EMOTIONS.get(path.parent.name.lower())
         if match is None or emotion is None:
             return f"the path does not end like {self.pattern}"
-        return Clip(
-            clip_id=f"fer2013/{path.parent.name.lower()}/{path.stem}",
-            corpus="fer2013",
-            speaker=None,
+        return self.clip(
+            f"{path.parent.name.lower()}/{path.stem}",
             labels=Labels(face=emotion),
             corpus_label=path.parent.name.lower(),
             split=_SPLITS[match["split"]],

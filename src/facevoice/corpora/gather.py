@@ -1,14 +1,15 @@
-"""Corpus readers by name."""
+"""Corpus readers by name; several corpora, in folders or zip archives, as one list of clips."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from facevoice.corpora.corpus import Corpus, CorpusScan, SkippedFile
+from facevoice.corpora.archive import corpus_root, unpack
+from facevoice.corpora.corpus import Corpus, CorpusScan, SkippedFile, another_copy
 from facevoice.corpora.cremad import (
     BROKEN_CLIPS,
     VOTES_TABLE,
@@ -16,7 +17,6 @@ from facevoice.corpora.cremad import (
     add_ratings,
     with_demographics,
 )
-from facevoice.corpora.download import corpus_root, unpack
 from facevoice.corpora.emodb import EmoDB
 from facevoice.corpora.fer2013 import Fer2013
 from facevoice.corpora.iemocap import Iemocap
@@ -28,18 +28,10 @@ from facevoice.corpora.savee import Savee
 from facevoice.corpora.tess import Tess
 from facevoice.errors import CorpusError
 
-_READERS: Final[dict[str, Callable[[], Corpus]]] = {}
-
-
-def register_corpus(name: str, create: Callable[[], Corpus]) -> None:
-    """Make a reader known under `name`.
-
-    Raises:
-        CorpusError: the name is taken.
-    """
-    if name in _READERS:
-        raise CorpusError(f"a corpus named {name!r} is registered already")
-    _READERS[name] = create
+_READERS: Final[dict[str, type[Corpus]]] = {
+    reader.info.name: reader
+    for reader in (CremaD, EmoDB, Fer2013, Iemocap, Javanese, Meld, Ravdess, Savee, Tess)
+}
 
 
 def corpus_names() -> tuple[str, ...]:
@@ -56,13 +48,6 @@ def create_corpus(name: str) -> Corpus:
     if name not in _READERS:
         raise CorpusError(f"no corpus is called {name!r}; known: {', '.join(corpus_names())}")
     return _READERS[name]()
-
-
-for _reader in (CremaD, EmoDB, Fer2013, Iemocap, Javanese, Meld, Ravdess, Savee, Tess):
-    register_corpus(_reader.info.name, _reader)
-
-
-# Several corpora, in folders or zip archives, as one list of clips.
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,23 +111,21 @@ def gather(places: Sequence[CorpusPlace], work: Path) -> Gathering:
         CorpusError: a place holds nothing of its corpus, an archive is unsafe, pieces contradict
             each other, or a table of ratings is damaged.
     """
-    roots: dict[str, list[Path]] = defaultdict(list)
+    roots: dict[str, dict[Path, None]] = defaultdict(dict)
     for place in places:
         is_folder = place.path.is_dir()
         root = place.path if is_folder else unpack(place.path, work.absolute() / place.path.stem)
-        if root not in roots[place.name]:
-            roots[place.name].append(root)
+        roots[place.name][root] = None
     clips: list[Clip] = []
     skipped: list[SkippedKind] = []
     notes: list[str] = []
     for name in sorted(roots):
-        scan = _join_scans(_scan(name, root) for root in roots[name])
-        found = scan.clips
+        found, left_out = _join_scans([_scan(name, root) for root in roots[name]])
         if name == "cremad":
-            found, ratings_notes = _complete_cremad(found, roots[name])
+            found, ratings_notes = _complete_cremad(found, list(roots[name]))
             notes += ratings_notes
         clips += found
-        skipped += _count_kinds(name, scan.skipped)
+        skipped += _count_kinds(name, left_out)
     return Gathering(tuple(clips), tuple(skipped), tuple(notes))
 
 
@@ -155,50 +138,43 @@ def _scan(name: str, root: Path) -> CorpusScan:
         raise
 
 
-def _join_scans(scans: Iterable[CorpusScan]) -> CorpusScan:
+def _join_scans(scans: Sequence[CorpusScan]) -> tuple[tuple[Clip, ...], list[SkippedFile]]:
     known: dict[str, Clip] = {}
-    skipped: list[SkippedFile] = []
-    for scan in scans:
-        skipped += scan.skipped
-        for clip in scan.clips:
-            first = known.get(clip.clip_id)
-            known[clip.clip_id] = clip if first is None else _join_clips(first, clip, skipped)
-    return CorpusScan(tuple(known[key] for key in sorted(known)), tuple(skipped))
+    skipped = [file for scan in scans for file in scan.skipped]
+    for clip in (clip for scan in scans for clip in scan.clips):
+        first = known.get(clip.clip_id)
+        known[clip.clip_id] = clip if first is None else _join_clips(first, clip, skipped)
+    return tuple(known[key] for key in sorted(known)), skipped
 
 
 def _join_clips(first: Clip, second: Clip, skipped: list[SkippedFile]) -> Clip:
-    if _content(first) != _content(second):
-        paths = [clip.audio_path or clip.video_path for clip in (first, second)]
-        raise CorpusError(
-            f"{paths[1]}: says something else of clip {first.clip_id!r} than {paths[0]}"
-        )
+    for name in ("speaker", "sentence", "take", "labels", "intensity", "split"):
+        if getattr(first, name) != getattr(second, name):
+            raise CorpusError(
+                f"{second.paths[-1]}: says something else of clip {first.clip_id!r} than "
+                f"{first.paths[-1]}"
+            )
     films = [c.video_path for c in (first, second) if c.video_path is not None]
     sounds = [c.audio_path for c in (first, second) if c.audio_path is not None]
     own = [sound for sound in sounds if sound not in films]
-    film = films[0] if films else None
+    film = next(iter(films), None)
     sound = next(iter(own or sounds), None)
-    for path in dict.fromkeys([*films, *own]):
-        if path not in (film, sound):
-            kept = film if path in films else sound
-            skipped.append(SkippedFile(path, f"another copy is read: {kept}"))
-    people = {
-        name: getattr(first, name) if getattr(first, name) is not None else getattr(second, name)
+    for copies, read in ((films, film), (own, sound)):
+        skipped += [another_copy(path, read) for path in copies if read and path != read]
+    told = {
+        name: getattr(second, name)
         for name in ("sex", "age", "race", "ethnicity", "duration_s")
+        if getattr(first, name) is None
     }
-    return replace(first, video_path=film, audio_path=sound, **people)
-
-
-def _content(clip: Clip) -> tuple[object, ...]:
-    return (clip.speaker, clip.sentence, clip.take, clip.labels, clip.intensity, clip.split)
+    return replace(first, video_path=film, audio_path=sound, **told)
 
 
 def _complete_cremad(
     clips: tuple[Clip, ...], roots: Sequence[Path]
 ) -> tuple[tuple[Clip, ...], list[str]]:
-    notes = [
-        "CREMA-D calls these clips broken, so they are left out: "
-        f"{', '.join(sorted(BROKEN_CLIPS))}."
-    ]
+    """Ratings and demographics may lie in any of the pieces."""
+    names = ", ".join(sorted(BROKEN_CLIPS))
+    notes = [f"CREMA-D calls these clips broken, so they are left out: {names}."]
     tables = [root / VOTES_TABLE for root in roots if (root / VOTES_TABLE).is_file()]
     if tables:
         clips, note = add_ratings(clips, tables[0])

@@ -10,7 +10,7 @@ from facevoice.corpora.corpus import CorpusInfo, StemReader
 from facevoice.corpora.manifest import Clip, Labels
 from facevoice.records import Emotion
 
-EMOTION_CODES: Final[dict[str, Emotion]] = {
+_EMOTIONS: Final = {
     "01": Emotion.NEUTRAL,
     "02": Emotion.SAD,
     "03": Emotion.HAPPY,
@@ -33,7 +33,7 @@ class Javanese(StemReader):
         title="Javanese emotional speech",
         language="jv",
         license="sound MIT; film published without a licence: internal use only",
-        emotions=tuple(EMOTION_CODES.values()),
+        emotions=tuple(_EMOTIONS.values()),
         urls=(
             "https://github.com/2black0/video-emotion-recognition-javanese",
             "https://github.com/2black0/sound-emotion-recognition-javanese",
@@ -47,13 +47,11 @@ class Javanese(StemReader):
         match = _NAME.fullmatch(path.stem)
         if match is None:
             return f"the name is not like {self.pattern}"
-        return Clip(
-            clip_id=f"javanese/{path.stem}",
-            corpus="javanese",
+        return self.clip(
+            path.stem,
             speaker=match["speaker"],
             sentence=match["sentence"],
             take=int(match["take"]),
-            language="jv",
-            labels=Labels(intended=EMOTION_CODES[match["emotion"]]),
+            labels=Labels(intended=_EMOTIONS[match["emotion"]]),
             corpus_label=match["emotion"],
         )

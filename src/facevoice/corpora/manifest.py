@@ -1,20 +1,22 @@
-"""What is known of one clip of a corpus: who, what, where, and the labels."""
+"""What is known of one clip of a corpus, and the table of many: JSON Lines or Parquet."""
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
 from pathlib import Path
-from statistics import median
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from facevoice.errors import CorpusError, MissingExtraError
-from facevoice.records import EMOTIONS, Emotion, Outcome
+from facevoice.records import Emotion, Outcome
 
-FEMALE: Final[str] = "female"
-MALE: Final[str] = "male"
+FEMALE: Final = "female"
+MALE: Final = "male"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,11 @@ class Clip:
         """The speaker's name over all corpora, `corpus/speaker`; None where nobody is named."""
         return None if self.speaker is None else f"{self.corpus}/{self.speaker}"
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The clip's files, each once: its picture, then its sound."""
+        return tuple(dict.fromkeys(p for p in (self.video_path, self.audio_path) if p is not None))
+
 
 def require_speaker(clip: Clip) -> str:
     """The clip's speaker over all corpora.
@@ -105,7 +112,7 @@ def require_speaker(clip: Clip) -> str:
     return key
 
 
-def clips_by_id(clips: tuple[Clip, ...] | list[Clip]) -> dict[str, Clip]:
+def clips_by_id(clips: Iterable[Clip]) -> dict[str, Clip]:
     """Index clips by their id.
 
     Raises:
@@ -119,39 +126,23 @@ def clips_by_id(clips: tuple[Clip, ...] | list[Clip]) -> dict[str, Clip]:
     return index
 
 
-# One validated table of clips, as JSON Lines (no extra needed) or Parquet.
-
-_LABEL_TYPES: Final[dict[str, type[Emotion] | type[Outcome]]] = {
-    "intended": Emotion,
-    "face": Emotion,
-    "voice": Emotion,
+_LABELS: Final = {"intended": Emotion, "face": Emotion, "voice": Emotion} | {
     "congruence": Outcome,
     "both": Emotion,
 }
-_PATHS: Final = ("video_path", "audio_path")
-_PLAIN: Final[dict[str, type]] = {
-    "clip_id": str,
-    "corpus": str,
-    "speaker": str,
-    "sentence": str,
-    "take": int,
-    "language": str,
-    "video_path": str,
-    "audio_path": str,
+_KINDS: Final[dict[str, type]] = {"take": int, "age": int} | {
+    "video_path": Path,
+    "audio_path": Path,
     "duration_s": float,
     "video_start_s": float,
-    "corpus_label": str,
-    "intensity": str,
-    "sex": str,
-    "age": int,
-    "race": str,
-    "ethnicity": str,
-    "split": str,
 }
-_REQUIRED: Final = ("clip_id", "corpus")
+_SCHEMA: Final[dict[str, type]] = {
+    item.name: _KINDS.get(item.name, str) for item in fields(Clip) if item.name != "labels"
+} | _LABELS
+_OPTIONAL: Final = _SCHEMA.keys() - {"clip_id", "corpus"}
 
-COLUMNS: Final[tuple[str, ...]] = (*_PLAIN, *_LABEL_TYPES)
-"""Names of the table's columns, in order."""
+COLUMNS: Final[tuple[str, ...]] = tuple(_SCHEMA)
+"""Names of the manifest's columns, in order."""
 
 
 def write_manifest(clips: Iterable[Clip], path: Path, root: Path | None = None) -> int:
@@ -163,20 +154,17 @@ def write_manifest(clips: Iterable[Clip], path: Path, root: Path | None = None) 
         CorpusError: a clip id occurs twice, or the suffix is neither of the two.
         MissingExtraError: Parquet is asked for without pyarrow.
     """
-    rows = [_to_row(clip, root) for clip in clips_by_id(list(clips)).values()]
-    part = path.with_name(path.name + ".part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".jsonl":
-        with part.open("w", encoding="utf-8") as lines:
-            lines.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    elif path.suffix == ".parquet":
-        arrow, parquet = _import_parquet()
-        kinds = {str: arrow.string(), int: arrow.int64(), float: arrow.float64()}
-        schema = arrow.schema([(name, kinds[_PLAIN.get(name, str)]) for name in COLUMNS])
-        parquet.write_table(arrow.Table.from_pylist(rows, schema=schema), part)
-    else:
-        raise CorpusError(f"{path}: a manifest ends in .jsonl or .parquet")
-    part.replace(path)
+
+    def row(clip: Clip) -> dict[str, Any]:
+        values = {name: getattr(clip.labels if name in _LABELS else clip, name) for name in _SCHEMA}
+        for name in ("video_path", "audio_path"):
+            file: Path | None = values[name]
+            if file is not None and root is not None and file.is_relative_to(root):
+                values[name] = file.relative_to(root)
+        return values
+
+    rows = [row(clip) for clip in clips_by_id(clips).values()]
+    write_rows(rows, path, _SCHEMA)
     return len(rows)
 
 
@@ -191,40 +179,79 @@ def read_manifest(path: Path, root: Path | None = None) -> tuple[Clip, ...]:
         CorpusError: the file is absent or damaged, or a row is wrong; names file and line (row).
         MissingExtraError: the file is Parquet and pyarrow is not installed.
     """
-    root = path.parent if root is None else root
-    clips: list[Clip] = []
-    first_line: dict[str, int] = {}
-    for line, row in _read_rows(path):
-        try:
-            clip = _from_row(row, root)
-        except CorpusError as error:
-            raise CorpusError(f"{path}:{line}: {error}") from error
-        if clip.clip_id in first_line:
-            raise CorpusError(
-                f"{path}:{line}: clip {clip.clip_id!r} occurs already in line "
-                f"{first_line[clip.clip_id]}"
-            )
-        first_line[clip.clip_id] = line
-        clips.append(clip)
-    return tuple(clips)
+    folder = path.parent if root is None else root
+
+    def build(values: dict[str, Any]) -> Clip:
+        labels = Labels(**{name: values.pop(name) for name in _LABELS if name in values})
+        for name in ("video_path", "audio_path"):
+            if name in values:
+                values[name] = folder / values[name]
+        return Clip(**{"speaker": None, **values}, labels=labels)
+
+    return read_rows(path, _SCHEMA, build, lambda clip: f"clip {clip.clip_id!r}", _OPTIONAL)
 
 
-def check_files(clips: Iterable[Clip]) -> None:
-    """Make sure that every clip's files exist.
+def write_rows(rows: Iterable[Mapping[str, Any]], path: Path, schema: Mapping[str, type]) -> None:
+    """Write a table with the columns of `schema` as .jsonl or .parquet, whole or not at all.
 
     Raises:
-        CorpusError: one does not, or a clip has none; named.
+        CorpusError: the suffix is neither of the two.
+        MissingExtraError: Parquet is asked for without pyarrow.
     """
-    for clip in clips:
-        paths = [path for path in (clip.video_path, clip.audio_path) if path is not None]
-        if not paths:
-            raise CorpusError(f"clip {clip.clip_id!r} has neither picture nor sound")
-        for path in paths:
-            if not path.is_file():
-                raise CorpusError(f"clip {clip.clip_id!r}: {path} does not exist")
+    plain = [{name: _plain(row[name]) for name in schema} for row in rows]
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        if path.suffix == ".jsonl":
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with part.open("w", encoding="utf-8") as lines:
+                lines.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in plain)
+        elif path.suffix == ".parquet":
+            arrow, parquet = _import_parquet()
+            kinds = {int: arrow.int64(), float: arrow.float64()}
+            columns = [(name, kinds.get(kind, arrow.string())) for name, kind in schema.items()]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            parquet.write_table(arrow.Table.from_pylist(plain, schema=arrow.schema(columns)), part)
+        else:
+            raise CorpusError(f"{path}: a table ends in .jsonl or .parquet")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
-def _read_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def read_rows(
+    path: Path,
+    schema: Mapping[str, type],
+    build: Callable[[dict[str, Any]], T],
+    name_of: Callable[[T], str],
+    optional: Collection[str],
+) -> tuple[T, ...]:
+    """Read a table, check every value's type, and build an item of every row.
+
+    Args:
+        path: a .parquet file, or JSON Lines.
+        schema: the columns and their types.
+        build: makes an item of a row's values; columns without a value are left out.
+        name_of: an item's name, which must not occur twice.
+        optional: columns that may be without a value.
+
+    Raises:
+        CorpusError: the file is absent or damaged, or a row is wrong; names file and line (row).
+        MissingExtraError: the file is Parquet and pyarrow is not installed.
+    """
+    items: list[T] = []
+    first_line: dict[str, int] = {}
+    for line, row in _raw_rows(path):
+        try:
+            items.append(build(_typed(row, schema, optional)))
+        except CorpusError as error:
+            raise CorpusError(f"{path}:{line}: {error}") from error
+        name = name_of(items[-1])
+        if first_line.setdefault(name, line) != line:
+            raise CorpusError(f"{path}:{line}: {name} occurs already in line {first_line[name]}")
+    return tuple(items)
+
+
+def _raw_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     if path.suffix == ".parquet":
         _, parquet = _import_parquet()
         try:
@@ -234,66 +261,55 @@ def _read_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         yield from enumerate(rows, start=1)
         return
     try:
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                if not line.strip():
-                    continue
-                row = json.loads(line)
-                if not isinstance(row, dict):
-                    raise CorpusError(f"{path}:{number}: expected an object, got {line.strip()!r}")
-                yield number, row
-    except json.JSONDecodeError as error:
-        raise CorpusError(f"{path}:{number}: is not JSON ({error})") from error
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise CorpusError(f"{path}: can't be read ({error})") from error
-
-
-def _to_row(clip: Clip, root: Path | None) -> dict[str, Any]:
-    row: dict[str, Any] = {name: getattr(clip, name) for name in _PLAIN}
-    for name in _PATHS:
-        file: Path | None = row[name]
-        if file is not None:
-            inside = root is not None and file.is_relative_to(root)
-            row[name] = (file.relative_to(root) if root and inside else file).as_posix()
-    for name in _LABEL_TYPES:
-        label = getattr(clip.labels, name)
-        row[name] = None if label is None else str(label)
-    return row
-
-
-def _from_row(row: Mapping[str, Any], root: Path) -> Clip:
-    unknown = sorted(set(row) - set(COLUMNS))
-    if unknown:
-        raise CorpusError(f"unknown column {unknown[0]!r}; known: {', '.join(COLUMNS)}")
-    values: dict[str, Any] = {}
-    for name, kind in _PLAIN.items():
-        value: Any = row.get(name)
-        if value is None:
-            if name in _REQUIRED:
-                raise CorpusError(f"{name} is missing")
-            continue
-        if not _is_of(value, kind):
-            raise CorpusError(f"{name} = {value!r} is not of type {kind.__name__}")
-        values[name] = root / str(value) if name in _PATHS else kind(value)
-    return Clip(**{"speaker": None, **values}, labels=_labels(row))
-
-
-def _is_of(value: object, kind: type) -> bool:
-    # bool is an int to isinstance, and whole seconds come as int from JSON.
-    return type(value) is kind or (kind is float and type(value) is int)
-
-
-def _labels(row: Mapping[str, Any]) -> Labels:
-    labels: dict[str, Emotion | Outcome] = {}
-    for name, kind in _LABEL_TYPES.items():
-        value = row.get(name)
-        if value is None:
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
             continue
         try:
-            labels[name] = kind(value)
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise CorpusError(f"{path}:{number}: is not JSON ({error})") from error
+        if not isinstance(row, dict):
+            raise CorpusError(f"{path}:{number}: expected an object, got {line.strip()!r}")
+        yield number, row
+
+
+def _typed(
+    row: Mapping[str, Any], schema: Mapping[str, type], optional: Collection[str]
+) -> dict[str, Any]:
+    unknown = sorted(row.keys() - schema.keys())
+    if unknown:
+        raise CorpusError(f"unknown column {unknown[0]!r}; known: {', '.join(schema)}")
+    values = {name: row.get(name) for name in schema}
+    missing = [name for name in schema if values[name] is None and name not in optional]
+    if missing:
+        raise CorpusError(f"{missing[0]} is missing")
+    return {
+        name: _checked(name, value, schema[name])
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def _checked(name: str, value: Any, kind: Any) -> Any:
+    if issubclass(kind, StrEnum):
+        try:
+            return kind(value)
         except ValueError as error:
             raise CorpusError(f"{name} = {value!r} is not one of {', '.join(kind)}") from error
-    return Labels(**labels)  # type: ignore[arg-type]
+    wanted = str if kind is Path else kind
+    # bool is an int to isinstance, and whole seconds come as int from JSON.
+    if type(value) is wanted or (kind is float and type(value) is int):
+        return kind(value)
+    raise CorpusError(f"{name} = {value!r} is not of type {wanted.__name__}")
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Path):
+        return value.as_posix()
+    return str(value) if isinstance(value, str) else value
 
 
 def _import_parquet() -> tuple[Any, Any]:
@@ -303,168 +319,3 @@ def _import_parquet() -> tuple[Any, Any]:
     except ImportError as error:
         raise MissingExtraError("reading and writing Parquet", "data") from error
     return pyarrow, pyarrow.parquet
-
-
-# What a manifest holds, counted: how much of what, how it is balanced, who is in it.
-
-TARGETS: Final = ("intended", "face", "voice", "both", "congruence")
-"""The labels of a clip; never mixed."""
-TRAITS: Final = ("sex", "age", "race", "ethnicity")
-"""What corpora publish of their speakers; ages are counted by decade."""
-
-
-@dataclass(frozen=True, slots=True)
-class CorpusSummary:
-    """One corpus in numbers.
-
-    num_speakers, num_sentences: of those that the corpus names; max_takes: the highest take;
-    num_film, num_sound: clips with a picture, with sound; num_both: with the two;
-    num_timed: clips whose duration is known, to which total, least, median and greatest refer
-    (None where there are none).
-    """
-
-    corpus: str
-    num_clips: int
-    num_speakers: int
-    num_sentences: int
-    max_takes: int
-    num_film: int
-    num_sound: int
-    num_both: int
-    num_timed: int
-    total_s: float
-    min_s: float | None
-    median_s: float | None
-    max_s: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """How many clips (and speakers) of a corpus have `value` in `field`; None: not told."""
-
-    field: str
-    value: str | None
-    corpus: str
-    num_clips: int
-    num_speakers: int
-
-
-@dataclass(frozen=True, slots=True)
-class Description:
-    """A manifest in numbers.
-
-    labels: counts per target (field) and corpus, of clips that have the label at all;
-    people: per trait, of corpora that tell it of anybody;
-    splits: per published part (field "split"), of corpora that publish one.
-    """
-
-    corpora: tuple[CorpusSummary, ...]
-    labels: tuple[Tally, ...]
-    people: tuple[Tally, ...]
-    splits: tuple[Tally, ...]
-
-    @property
-    def num_clips(self) -> int:
-        """All clips."""
-        return sum(corpus.num_clips for corpus in self.corpora)
-
-
-def describe(clips: Iterable[Clip]) -> Description:
-    """Count what a manifest holds."""
-    by_corpus: dict[str, list[Clip]] = defaultdict(list)
-    for clip in clips:
-        by_corpus[clip.corpus].append(clip)
-    names = sorted(by_corpus)
-    labels = [
-        tally
-        for target in TARGETS
-        for name in names
-        for tally in _tally(target, name, by_corpus[name], _label_of(target))
-        if tally.value is not None
-    ]
-    people = [
-        tally
-        for trait in TRAITS
-        for name in names
-        for tally in _told(_tally(trait, name, by_corpus[name], _trait_of(trait)))
-    ]
-    splits = [
-        tally
-        for name in names
-        for tally in _told(_tally("split", name, by_corpus[name], lambda clip: clip.split))
-    ]
-    return Description(
-        corpora=tuple(_summarize(name, by_corpus[name]) for name in names),
-        labels=tuple(labels),
-        people=tuple(people),
-        splits=tuple(splits),
-    )
-
-
-def _summarize(name: str, clips: Sequence[Clip]) -> CorpusSummary:
-    lengths_s = [clip.duration_s for clip in clips if clip.duration_s is not None]
-    return CorpusSummary(
-        corpus=name,
-        num_clips=len(clips),
-        num_speakers=len({clip.speaker for clip in clips} - {None}),
-        num_sentences=len({clip.sentence for clip in clips} - {None}),
-        max_takes=max((clip.take or 0 for clip in clips), default=0),
-        num_film=sum(clip.video_path is not None for clip in clips),
-        num_sound=sum(clip.audio_path is not None for clip in clips),
-        num_both=sum(None not in (clip.video_path, clip.audio_path) for clip in clips),
-        num_timed=len(lengths_s),
-        total_s=sum(lengths_s),
-        min_s=min(lengths_s, default=None),
-        median_s=median(lengths_s) if lengths_s else None,
-        max_s=max(lengths_s, default=None),
-    )
-
-
-def _tally(
-    field: str, corpus: str, clips: Sequence[Clip], value_of: Callable[[Clip], str | None]
-) -> list[Tally]:
-    counts: dict[str | None, int] = defaultdict(int)
-    speakers: dict[str | None, set[str]] = defaultdict(set)
-    for clip in clips:
-        value = value_of(clip)
-        counts[value] += 1
-        if clip.speaker is not None:
-            speakers[value].add(clip.speaker)
-    order = sorted(counts, key=_rank)
-    return [Tally(field, value, corpus, counts[value], len(speakers[value])) for value in order]
-
-
-def _told(tallies: list[Tally]) -> list[Tally]:
-    """Nothing where the corpus tells it of nobody."""
-    return tallies if any(tally.value is not None for tally in tallies) else []
-
-
-def _label_of(target: str) -> Callable[[Clip], str | None]:
-    def label(clip: Clip) -> str | None:
-        value = getattr(clip.labels, target)
-        return None if value is None else str(value)
-
-    return label
-
-
-def _trait_of(trait: str) -> Callable[[Clip], str | None]:
-    def decade(clip: Clip) -> str | None:
-        if clip.age is None:
-            return None
-        first = clip.age // 10 * 10
-        return f"{first}–{first + 9}"
-
-    def value(clip: Clip) -> str | None:
-        told: str | None = getattr(clip, trait)
-        return told
-
-    return decade if trait == "age" else value
-
-
-_WORDS: Final = [*map(str, EMOTIONS), *map(str, Outcome)]
-
-
-def _rank(value: str | None) -> tuple[bool, int, str]:
-    """Emotions and outcomes in their own order, other words by the alphabet, None last."""
-    text = value or ""
-    return (value is None, _WORDS.index(text) if text in _WORDS else len(_WORDS), text)

@@ -1,23 +1,36 @@
-"""What a pair of a face and a voice is, and which faces may meet which voices."""
+"""A face with a voice: conflict pairs, and match controls that are re-paired just as they are.
+
+A pair joins the face of one clip with the voice of another of the same speaker. Were only the
+conflicts re-paired, a model could learn the splice (synchrony, codec, loudness, silence) instead of
+the emotion; so the matches are spliced too: same emotion, *another take*.
+
+Both classes come from one rule. Faces and voices are put into cells (speaker, sentence, take,
+intensity). A face cell meets a voice cell of another take (a block); within the block every face is
+matched with a voice of its emotion, and **the conflicts are the same faces and the same voices,
+dealt out anew** so that no emotion meets itself. Every face and every voice thus occurs in exactly
+as many conflicts as matches, and whatever looks at one channel alone scores AUROC 0.50.
+"""
 
 from __future__ import annotations
 
-import json
 import math
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from facevoice.corpora.manifest import Clip, clips_by_id, require_speaker
+from facevoice.corpora.manifest import Clip, clips_by_id, read_rows, require_speaker, write_rows
+from facevoice.corpora.prepare import ProgressCallback, thread_map
 from facevoice.corpora.splits import Split
-from facevoice.errors import CorpusError, MissingExtraError
-from facevoice.records import Emotion
+from facevoice.errors import ConfigError, CorpusError
+from facevoice.media.sound import read_sound, sounding_span_s
+from facevoice.records import SAMPLE_RATE_HZ, Emotion
 
 
 class PairKind(StrEnum):
@@ -48,18 +61,32 @@ class PairBin(StrEnum):
 class Pair:
     """The face of one clip with the voice of another (or, as original, of the same).
 
+    speaker: name over all corpora, `corpus/speaker`;
     sentence: what the face says; the voice says the same unless the plan allows another sentence.
-    speaker: name over all corpora, `corpus/speaker`.
+
+    Raises:
+        CorpusError: the kind contradicts the emotions or the clips.
     """
 
     face_clip_id: str
     voice_clip_id: str
     kind: PairKind
-    bin: PairBin
     speaker: str
     sentence: str
     face_emotion: Emotion
     voice_emotion: Emotion
+
+    def __post_init__(self) -> None:
+        if self.is_conflict == (self.face_emotion == self.voice_emotion):
+            raise CorpusError(
+                f"kind = {self.kind}, but face and voice are {self.face_emotion} and "
+                f"{self.voice_emotion}"
+            )
+        if (self.kind is PairKind.ORIGINAL) != (self.face_clip_id == self.voice_clip_id):
+            raise CorpusError(
+                f"kind = {self.kind}, but the clips are {self.face_clip_id} and "
+                f"{self.voice_clip_id}"
+            )
 
     @property
     def is_conflict(self) -> bool:
@@ -70,6 +97,18 @@ class Pair:
     def pair_id(self) -> str:
         """Unique name: kind and the two clips."""
         return f"{self.kind}:{self.face_clip_id}+{self.voice_clip_id}"
+
+    @property
+    def bin(self) -> PairBin:
+        """How far apart the two emotions are."""
+        face, voice = self.face_emotion, self.voice_emotion
+        if face == voice:
+            return PairBin.SAME_EMOTION
+        if face.is_flat != voice.is_flat:
+            return PairBin.NEUTRAL_VS_X
+        if face.valence * voice.valence < 0:
+            return PairBin.OPPOSITE_VALENCE
+        return PairBin.SAME_VALENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,72 +144,40 @@ PAIR_PLANS: Final[Mapping[str, PairPlan]] = {
     "cremad": PairPlan(same_sentence=False, same_intensity=False, voices_per_face=2),
 }
 """The plan that fits each corpus."""
+_DEFAULT_PLAN: Final = "default"
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+def find_plan(corpus: str, name: str | None = None) -> PairPlan:
+    """The plan called `name`; without a name, the corpus' own, or the default one if it has none.
+
+    The plan "default" wants the same sentence and the same intensity, and nothing else.
+
+    Raises:
+        ConfigError: no plan is called so.
+    """
+    if name is None:
+        return PAIR_PLANS.get(corpus, PairPlan())
+    plans = {**PAIR_PLANS, _DEFAULT_PLAN: PairPlan()}
+    if name not in plans:
+        raise ConfigError(f"no plan of pairs is called {name!r}; known: {', '.join(plans)}")
+    return plans[name]
+
+
+class _Cell(NamedTuple):
     """Where a face or a voice was recorded; everything about it but the emotion."""
 
     speaker: str
     sentence: str
     take: int
-    intensity: str | None
+    intensity: str
 
-
-def pair_bin(face: Emotion, voice: Emotion) -> PairBin:
-    """How far apart two emotions are; see `PairBin`."""
-    if face == voice:
-        return PairBin.SAME_EMOTION
-    if face.is_flat != voice.is_flat:
-        return PairBin.NEUTRAL_VS_X
-    if face.valence * voice.valence < 0:
-        return PairBin.OPPOSITE_VALENCE
-    return PairBin.SAME_VALENCE
-
-
-def cell_of(clip: Clip) -> Cell:
-    """The clip's cell.
-
-    Raises:
-        CorpusError: it names no speaker.
-    """
-    return Cell(require_speaker(clip), clip.sentence or "", clip.take or 0, clip.intensity)
-
-
-def cell_key(cell: Cell) -> tuple[str, str, int, str]:
-    """For sorting cells."""
-    return (cell.speaker, cell.sentence, cell.take, cell.intensity or "")
-
-
-def may_meet(face: Cell, voice: Cell, plan: PairPlan) -> bool:
-    """Whether the plan lets these cells meet; knows nothing of emotion, hence nothing of class."""
-    if plan.same_intensity and face.intensity != voice.intensity:
-        return False
-    if plan.same_sentence:
-        return face.sentence == voice.sentence and face.take != voice.take
-    return face.sentence != voice.sentence
-
-
-# Conflict pairs, and match controls that are re-paired just as they are.
-#
-# A pair joins the face of one clip with the voice of another of the same speaker. Were only the
-# conflicts re-paired, a model could learn the splice (synchrony, codec, loudness, silence) instead of
-# the emotion; so the matches are spliced too: same emotion, *another take*.
-#
-# How both classes come from one rule. Faces and voices are put into cells (speaker, sentence, take,
-# intensity). A face cell meets a voice cell of another take (a block); within the block every face is
-# matched with a voice of its emotion, and **the conflicts are the same faces and the same voices,
-# dealt out anew** so that no emotion meets itself. Every face and every voice thus occurs in exactly
-# as many conflicts as matches, and whatever looks at one channel alone scores AUROC 0.50.
-
-
-@dataclass(frozen=True, slots=True)
-class SplitPairs:
-    """Pairs whose two clips are in the same part of a split."""
-
-    train: tuple[Pair, ...]
-    validation: tuple[Pair, ...]
-    test: tuple[Pair, ...]
+    def may_meet(self, voice: _Cell, plan: PairPlan) -> bool:
+        """Whether the plan lets the cells meet; knows nothing of emotion, hence none of class."""
+        if plan.same_intensity and self.intensity != voice.intensity:
+            return False
+        if plan.same_sentence:
+            return self.sentence == voice.sentence and self.take != voice.take
+        return self.sentence != voice.sentence
 
 
 _Deal = list[tuple[Clip, Clip]]
@@ -185,25 +192,22 @@ def make_pairs(clips: Sequence[Clip], plan: PairPlan, seed: int = 0) -> tuple[Pa
     Raises:
         CorpusError: a clip names no speaker, or no pair can be made.
     """
-    faces = _cells(clips, plan.face_takes, plan.need_files, want_face=True)
-    voices = _cells(clips, plan.voice_takes, plan.need_files, want_face=False)
-    voices_of: dict[str, list[Cell]] = defaultdict(list)
-    for cell in sorted(voices, key=cell_key):
+    faces = _cells(clips, plan.face_takes, plan.need_files, "video_path")
+    voices = _cells(clips, plan.voice_takes, plan.need_files, "audio_path")
+    voices_of: dict[str, list[_Cell]] = defaultdict(list)
+    for cell in sorted(voices):
         voices_of[cell.speaker].append(cell)
     pairs: list[Pair] = []
-    for face_cell in sorted(faces, key=cell_key):
-        rng = np.random.default_rng([seed, zlib.crc32(repr(cell_key(face_cell)).encode())])
-        candidates = [
-            cell for cell in voices_of[face_cell.speaker] if may_meet(face_cell, cell, plan)
-        ]
+    for face_cell in sorted(faces):
+        rng = np.random.default_rng([seed, zlib.crc32(repr(tuple(face_cell)).encode())])
+        candidates = [c for c in voices_of[face_cell.speaker] if face_cell.may_meet(c, plan)]
         blocks = [_match_block(faces[face_cell], voices[cell]) for cell in candidates]
         blocks = [block for block in blocks if block]
         chosen = rng.permutation(len(blocks))[: plan.voices_per_face]
-        emotion_order = list(rng.permutation(len(Emotion)))
+        class_rank = partial(_class_rank, emotion_order=list(rng.permutation(len(Emotion))))
         first_shift = int(rng.integers(1 << 16))
         for place, index in enumerate(chosen):
-            ordered = sorted(blocks[index], key=lambda deal: _class_rank(deal[0], emotion_order))
-            pairs += _pairs_of_block(ordered, first_shift + place)
+            pairs += _pairs_of_block(sorted(blocks[index], key=class_rank), first_shift + place)
     if not pairs:
         raise CorpusError(
             "no pair can be made: needs speakers with at least two emotions, and for each another "
@@ -220,59 +224,16 @@ def original_pairs(clips: Sequence[Clip], plan: PairPlan) -> tuple[Pair, ...]:
     Raises:
         CorpusError: a clip names no speaker, or no clip has both picture and sound.
     """
-    faces = _cells(clips, plan.face_takes, plan.need_files, want_face=True)
+    faces = _cells(clips, plan.face_takes, plan.need_files, "video_path")
     pairs = [
         _pair(clip, clip, PairKind.ORIGINAL)
-        for cell in sorted(faces, key=cell_key)
+        for cell in sorted(faces)
         for clip in faces[cell]
         if clip.audio_path is not None or not plan.need_files
     ]
     if not pairs:
         raise CorpusError("no clip of the plan's face takes has both picture and sound")
     return tuple(pairs)
-
-
-def pairs_in_split(
-    clips: Sequence[Clip], split: Split, plan: PairPlan, seed: int = 0
-) -> SplitPairs:
-    """Pairs of each part of a split, none of them across parts; a part may be empty.
-
-    Raises:
-        CorpusError: a clip is unknown or names no speaker, or a part allows no pair.
-    """
-    index = clips_by_id(list(clips))
-
-    def part(name: str, ids: Iterable[str]) -> tuple[Pair, ...]:
-        members = [index[key] for key in ids if key in index]
-        try:
-            return make_pairs(members, plan, seed) if members else ()
-        except CorpusError as error:
-            raise CorpusError(f"split {split.name!r}, {name}: {error}") from error
-
-    return SplitPairs(**{name: part(name, ids) for name, ids in split.parts().items()})
-
-
-def common_lengths(clips: Sequence[Clip], plan: PairPlan) -> dict[str, float]:
-    """Seconds to which face and voice of each clip are cut, so that lengths say nothing.
-
-    Emotions differ in tempo: a voice of the same emotion lasts about as long as the face, one of
-    another does not, and the difference alone tells conflicts from matches. So whatever may meet
-    is cut to one length: the shortest clip of the speaker's sentence (of the speaker, if the plan
-    pairs different sentences). By clip id.
-
-    Raises:
-        CorpusError: a clip names no speaker, or its duration is not known.
-    """
-
-    def group(clip: Clip) -> tuple[str, str | None]:
-        return (require_speaker(clip), clip.sentence if plan.same_sentence else None)
-
-    shortest: dict[tuple[str, str | None], float] = {}
-    for clip in clips:
-        if clip.duration_s is None:
-            raise CorpusError(f"clip {clip.clip_id!r}: the duration is not known; probe it first")
-        shortest[group(clip)] = min(clip.duration_s, shortest.get(group(clip), clip.duration_s))
-    return {clip.clip_id: shortest[group(clip)] for clip in clips}
 
 
 def check_pairs(pairs: Sequence[Pair], clips: Sequence[Clip], plan: PairPlan) -> None:
@@ -282,15 +243,19 @@ def check_pairs(pairs: Sequence[Pair], clips: Sequence[Clip], plan: PairPlan) ->
         CorpusError: naming the pair that crosses speakers, repeats a take, breaks the sentence or
             intensity rule, or is labelled wrongly; or the channel whose use differs by class.
     """
-    index = clips_by_id(list(clips))
+    index = clips_by_id(clips)
     for pair in pairs:
         try:
             face, voice = index[pair.face_clip_id], index[pair.voice_clip_id]
         except KeyError as error:
             raise CorpusError(f"pair {pair.pair_id}: clip {error} is unknown") from error
-        problem = _problem(pair, face, voice, plan)
-        if problem is not None:
-            raise CorpusError(f"pair {pair.pair_id}: {problem}")
+        emotions = (face.labels.intended, voice.labels.intended)
+        if not face.speaker_key == voice.speaker_key == pair.speaker:
+            raise CorpusError(f"pair {pair.pair_id}: crosses speakers")
+        if emotions != (pair.face_emotion, pair.voice_emotion):
+            raise CorpusError(f"pair {pair.pair_id}: labels are not those of the clips")
+        if pair.kind is not PairKind.ORIGINAL and not _cell(face).may_meet(_cell(voice), plan):
+            raise CorpusError(f"pair {pair.pair_id}: breaks the plan")
     for channel in ("face_clip_id", "voice_clip_id"):
         counts = {
             kind: Counter(getattr(pair, channel) for pair in pairs if pair.kind is kind)
@@ -300,33 +265,23 @@ def check_pairs(pairs: Sequence[Pair], clips: Sequence[Clip], plan: PairPlan) ->
             raise CorpusError(f"{channel}: not used equally often in matches and in conflicts")
 
 
-def _problem(pair: Pair, face: Clip, voice: Clip, plan: PairPlan) -> str | None:
-    emotions = (face.labels.intended, voice.labels.intended)
-    checks = {
-        "crosses speakers": face.speaker_key == voice.speaker_key == pair.speaker,
-        "labels are not those of the clips": emotions == (pair.face_emotion, pair.voice_emotion),
-        "kind and emotions contradict": pair.is_conflict == (emotions[0] != emotions[1]),
-        "bin is wrong": pair.bin is pair_bin(pair.face_emotion, pair.voice_emotion),
-    }
-    if pair.kind is PairKind.ORIGINAL:
-        checks["is no original"] = face == voice
-    else:
-        checks["breaks the plan"] = may_meet(cell_of(face), cell_of(voice), plan)
-    return next((problem for problem, fine in checks.items() if not fine), None)
-
-
 def _cells(
-    clips: Sequence[Clip], takes: frozenset[int] | None, need_files: bool, *, want_face: bool
-) -> dict[Cell, list[Clip]]:
+    clips: Sequence[Clip], takes: frozenset[int] | None, need_files: bool, path: str
+) -> dict[_Cell, list[Clip]]:
     """Usable clips by cell, each list in order of the id."""
-    cells: dict[Cell, list[Clip]] = defaultdict(list)
+    cells: dict[_Cell, list[Clip]] = defaultdict(list)
     for clip in sorted(clips, key=lambda clip: clip.clip_id):
-        path = clip.video_path if want_face else clip.audio_path
         if None in (clip.labels.intended, clip.sentence, clip.take):
             continue
-        if (takes is None or clip.take in takes) and (path is not None or not need_files):
-            cells[cell_of(clip)].append(clip)
+        if takes is not None and clip.take not in takes:
+            continue
+        if getattr(clip, path) is not None or not need_files:
+            cells[_cell(clip)].append(clip)
     return cells
+
+
+def _cell(clip: Clip) -> _Cell:
+    return _Cell(require_speaker(clip), clip.sentence or "", clip.take or 0, clip.intensity or "")
 
 
 def _match_block(faces: Sequence[Clip], voices: Sequence[Clip]) -> _Deal:
@@ -368,16 +323,14 @@ def _pairs_of_block(matches: _Deal, turn: int) -> list[Pair]:
 
 
 def _pair(face: Clip, voice: Clip, kind: PairKind) -> Pair:
-    emotions = (_intended(face), _intended(voice))
     return Pair(
         face_clip_id=face.clip_id,
         voice_clip_id=voice.clip_id,
         kind=kind,
-        bin=pair_bin(*emotions),
         speaker=require_speaker(face),
         sentence=face.sentence or "",
-        face_emotion=emotions[0],
-        voice_emotion=emotions[1],
+        face_emotion=_intended(face),
+        voice_emotion=_intended(voice),
     )
 
 
@@ -393,33 +346,75 @@ def _conflict_class(clip: Clip) -> Emotion:
     return Emotion.NEUTRAL if emotion.is_flat else emotion
 
 
-def _class_rank(clip: Clip, emotion_order: Sequence[int]) -> tuple[int, int, str]:
-    emotion = _conflict_class(clip)
-    return (emotion_order[emotion.position], _intended(clip).position, clip.clip_id)
+def _class_rank(match: tuple[Clip, Clip], emotion_order: Sequence[int]) -> tuple[int, int, str]:
+    face = match[0]
+    rank = emotion_order[_conflict_class(face).position]
+    return (rank, _intended(face).position, face.clip_id)
 
 
-# A table of pairs, each with the length that it is cut to, as JSON Lines or Parquet.
+def common_lengths(
+    clips: Sequence[Clip], plan: PairPlan, ends_s: Mapping[str, float] | None = None
+) -> dict[str, float]:
+    """Seconds to which face and voice of each clip are cut, so that lengths say nothing.
 
-PARTS: Final = ("train", "validation", "test")
-"""The parts of a split."""
+    Emotions differ in tempo: a voice of the same emotion lasts about as long as the face, one of
+    another does not, and the difference alone tells conflicts from matches. So whatever may meet
+    is cut to one length: the shortest clip of the speaker's sentence (of the speaker, if the plan
+    pairs different sentences). By clip id.
 
-_TYPES: Final[dict[str, type]] = {
-    "pair_id": str,
-    "kind": PairKind,
-    "bin": PairBin,
-    "face_clip_id": str,
-    "voice_clip_id": str,
-    "speaker": str,
-    "sentence": str,
-    "face_emotion": Emotion,
-    "voice_emotion": Emotion,
-    "length_s": float,
-    "part": str,
-}
-_OPTIONAL: Final = "part"
+    Args:
+        clips: with durations.
+        plan: says what may meet.
+        ends_s: ends of speech by clip id, where they are known; a clip counts up to there.
 
-PAIR_COLUMNS: Final[tuple[str, ...]] = tuple(_TYPES)
-"""Names of the table's columns, in order."""
+    Raises:
+        CorpusError: a clip names no speaker, or its duration is not known.
+    """
+    shortest: dict[tuple[str, str | None], float] = {}
+    groups: dict[str, tuple[str, str | None]] = {}
+    for clip in clips:
+        if clip.duration_s is None:
+            raise CorpusError(
+                f"clip {clip.clip_id!r}: the duration is not known; probe it first, as "
+                "`facevoice data prepare` does"
+            )
+        group = (require_speaker(clip), clip.sentence if plan.same_sentence else None)
+        groups[clip.clip_id] = group
+        length_s = min(clip.duration_s, (ends_s or {}).get(clip.clip_id, math.inf))
+        shortest[group] = min(length_s, shortest.get(group, math.inf))
+    return {clip_id: shortest[group] for clip_id, group in groups.items()}
+
+
+def spoken_lengths(clips: Sequence[Clip], plan: PairPlan, jobs: int = 1) -> dict[str, float]:
+    """`common_lengths`, but short enough that nobody has finished speaking.
+
+    Cut to the shortest clip, a sentence that was spoken fast would end in silence where a slow one
+    still goes on, and silences of like length would give the matches away. So everything ends
+    before the earliest end of speech among all that may meet. By clip id.
+
+    Raises:
+        CorpusError: a clip names no speaker, or its duration is not known.
+        MediaError: a sound can't be read; named.
+    """
+    return common_lengths(clips, plan, _spoken_ends(clips, jobs))
+
+
+def _spoken_ends(
+    clips: Sequence[Clip], jobs: int, on_progress: ProgressCallback | None = None
+) -> dict[str, float]:
+    """Seconds from each clip's start to the end of its last sound; silent ones are left out."""
+    heard = [clip for clip in clips if clip.audio_path is not None]
+    ends_s = thread_map(_spoken_end_s, heard, jobs, on_progress)
+    return {c.clip_id: end_s for c, end_s in zip(heard, ends_s, strict=True) if end_s is not None}
+
+
+def _spoken_end_s(clip: Clip) -> float | None:
+    if clip.audio_path is None:
+        return None
+    start_s = clip.video_start_s if clip.audio_path == clip.video_path else 0.0
+    length_s = math.inf if clip.duration_s is None else clip.duration_s
+    span_s = sounding_span_s(read_sound(clip.audio_path, start_s, length_s), SAMPLE_RATE_HZ)
+    return None if span_s is None else span_s[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -436,58 +431,88 @@ class TimedPair:
     def __post_init__(self) -> None:
         if not 0 < self.length_s < math.inf:
             raise CorpusError(f"length_s = {self.length_s} is not positive")
-        if self.part is not None and self.part not in PARTS:
-            raise CorpusError(f"part = {self.part!r} is not one of {', '.join(PARTS)}")
+        if self.part not in (None, "train", "validation", "test"):
+            raise CorpusError(f"part = {self.part!r} is not one of train, validation, test")
 
 
-def write_pairs(pairs: Iterable[TimedPair], path: Path) -> int:
-    """Write pairs to `path` (.jsonl or .parquet), whole or not at all; returns their number.
+@dataclass(frozen=True, slots=True)
+class PairSet:
+    """Pairs with their lengths; `notes` tells of corpora that allow none."""
 
-    Raises:
-        CorpusError: a pair occurs twice, or the suffix is neither of the two.
-        MissingExtraError: Parquet is asked for without pyarrow.
-    """
-    rows = [pair_row(pair) for pair in pairs]
-    _check_once((place, row["pair_id"]) for place, row in enumerate(rows, start=1))
-    part = path.with_name(path.name + ".part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".jsonl":
-        with part.open("w", encoding="utf-8") as lines:
-            lines.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    elif path.suffix == ".parquet":
-        arrow, parquet = _import_parquet()
-        kinds = {
-            name: arrow.float64() if kind is float else arrow.string()
-            for name, kind in _TYPES.items()
-        }
-        schema = arrow.schema(list(kinds.items()))
-        parquet.write_table(arrow.Table.from_pylist(rows, schema=schema), part)
-    else:
-        raise CorpusError(f"{path}: a table of pairs ends in .jsonl or .parquet")
-    part.replace(path)
-    return len(rows)
+    pairs: tuple[TimedPair, ...]
+    notes: tuple[str, ...]
 
 
-def read_pairs(path: Path) -> tuple[TimedPair, ...]:
-    """Read and validate a table of pairs.
+def pair_manifest(
+    clips: Sequence[Clip],
+    *,
+    plan_name: str | None = None,
+    split: Split | None = None,
+    seed: int = 0,
+    jobs: int = 1,
+    on_progress: ProgressCallback | None = None,
+) -> PairSet:
+    """Matches, conflicts and originals of every corpus, checked, each with its length.
+
+    Args:
+        clips: of a manifest, with durations.
+        plan_name: a name in `PAIR_PLANS`, or "default", for all corpora; by default each corpus'
+            own.
+        split: pairs are made within its parts only.
+        seed: deals the conflicts.
+        jobs: sounds read at once.
+        on_progress: called with the number of sounds read and of all.
 
     Raises:
-        CorpusError: the file is absent or damaged, or a row is wrong; names file and line (row).
-        MissingExtraError: the file is Parquet and pyarrow is not installed.
+        ConfigError: no plan is called so.
+        CorpusError: a duration is unknown, or no corpus allows pairs, or they break their rules.
+        MediaError: a sound can't be read; named.
     """
-    pairs: list[TimedPair] = []
-    places: list[tuple[int, str]] = []
-    for line, row in _read_rows(path):
+    made: list[tuple[list[Clip], PairPlan, list[tuple[Pair, str | None]]]] = []
+    notes: list[str] = []
+    for corpus in sorted({clip.corpus for clip in clips}):
+        plan = find_plan(corpus, plan_name)
+        # Where nobody is named, nobody can be paired with himself.
+        own = [clip for clip in clips if clip.corpus == corpus and clip.speaker is not None]
         try:
-            pairs.append(_from_row(row))
+            made.append((own, plan, pair_clips(own, plan, split, seed)))
         except CorpusError as error:
-            raise CorpusError(f"{path}:{line}: {error}") from error
-        places.append((line, pairs[-1].pair.pair_id))
-    try:
-        _check_once(places)
-    except CorpusError as error:
-        raise CorpusError(f"{path}:{error}") from error
-    return tuple(pairs)
+            notes.append(f"{corpus}: {error}")
+    if not any(pairs for _, _, pairs in made):
+        raise CorpusError("; ".join(notes) or "the table holds no clips that the split knows")
+    ends_s = _spoken_ends([clip for own, _, _ in made for clip in own], jobs, on_progress)
+    timed: list[TimedPair] = []
+    for own, plan, pairs in made:
+        lengths_s = common_lengths(own, plan, ends_s)
+        timed += [TimedPair(pair, lengths_s[pair.face_clip_id], part) for pair, part in pairs]
+    return PairSet(tuple(timed), tuple(notes))
+
+
+def pair_clips(
+    clips: Sequence[Clip], plan: PairPlan, split: Split | None = None, seed: int = 0
+) -> list[tuple[Pair, str | None]]:
+    """Matches, conflicts and originals, checked, each with the part of the split that it is in.
+
+    Raises:
+        CorpusError: a clip names no speaker, or a part that has clips allows no pair.
+    """
+    parts: dict[str | None, Sequence[Clip]] = {None: clips}
+    if split is not None:
+        ids = {name: frozenset(part) for name, part in split.parts().items()}
+        parts = {name: [c for c in clips if c.clip_id in ids[name]] for name in ids}
+    found: list[tuple[Pair, str | None]] = []
+    for part, members in parts.items():
+        try:
+            pairs = make_pairs(members, plan, seed) if members or split is None else ()
+        except CorpusError as error:
+            where = "" if split is None else f"split {split.name!r}, {part}: "
+            raise CorpusError(f"{where}{error}") from error
+        # A clip without its own sound is no original, though its picture may be in other pairs.
+        whole = [clip for clip in members if clip.video_path and clip.audio_path]
+        originals = original_pairs(whole, plan) if pairs and whole else ()
+        check_pairs((*pairs, *originals), clips, plan)
+        found += [(pair, part) for pair in (*pairs, *originals)]
+    return found
 
 
 def lengths_by_clip(pairs: Iterable[TimedPair]) -> dict[str, float]:
@@ -506,99 +531,60 @@ def lengths_by_clip(pairs: Iterable[TimedPair]) -> dict[str, float]:
     return lengths
 
 
-def pair_row(timed: TimedPair) -> dict[str, str | float | None]:
+_SCHEMA: Final[dict[str, type]] = {
+    "pair_id": str,
+    "kind": PairKind,
+    "bin": PairBin,
+    "face_clip_id": str,
+    "voice_clip_id": str,
+    "speaker": str,
+    "sentence": str,
+    "face_emotion": Emotion,
+    "voice_emotion": Emotion,
+    "length_s": float,
+    "part": str,
+}
+PAIR_COLUMNS: Final[tuple[str, ...]] = tuple(_SCHEMA)
+"""Names of the table's columns, in order."""
+
+
+def pair_row(timed: TimedPair) -> dict[str, Any]:
     """The table's row."""
-    values = {name: getattr(timed.pair, name, None) for name in _TYPES}
-    values |= {"length_s": timed.length_s, "part": timed.part}
-    return {
-        name: str(values[name]) if isinstance(values[name], str) else values[name]
-        for name in _TYPES
-    }
+    own = ("length_s", "part")
+    return {name: getattr(timed if name in own else timed.pair, name) for name in _SCHEMA}
 
 
-def _from_row(row: Mapping[str, Any]) -> TimedPair:
-    unknown = sorted(set(row) - set(_TYPES))
-    if unknown:
-        raise CorpusError(f"unknown column {unknown[0]!r}; known: {', '.join(_TYPES)}")
-    values = {name: _value(name, row.get(name)) for name in _TYPES}
-    pair_id, length_s, part = (values.pop(name) for name in ("pair_id", "length_s", "part"))
-    pair = Pair(**values)
-    if pair.pair_id != pair_id:
-        raise CorpusError(f"pair_id = {pair_id!r}, but kind and clips make {pair.pair_id!r}")
-    if pair.is_conflict == (pair.face_emotion == pair.voice_emotion):
-        raise CorpusError(
-            f"kind = {pair.kind}, but face and voice are {pair.face_emotion} and "
-            f"{pair.voice_emotion}"
-        )
-    if (pair.kind is PairKind.ORIGINAL) != (pair.face_clip_id == pair.voice_clip_id):
-        raise CorpusError(f"kind = {pair.kind}, but the clips are {pair_id.partition(':')[2]}")
-    if pair.bin is not pair_bin(pair.face_emotion, pair.voice_emotion):
-        raise CorpusError(f"bin = {pair.bin} is not that of the two emotions")
-    return TimedPair(pair, length_s, part)
+def write_pairs(pairs: Sequence[TimedPair], path: Path) -> int:
+    """Write pairs to `path` (.jsonl or .parquet), whole or not at all; returns their number.
+
+    Raises:
+        CorpusError: a pair occurs twice, or the suffix is neither of the two.
+        MissingExtraError: Parquet is asked for without pyarrow.
+    """
+    counts = Counter(timed.pair.pair_id for timed in pairs)
+    if counts and counts.most_common(1)[0][1] > 1:
+        raise CorpusError(f"pair {counts.most_common(1)[0][0]} occurs twice")
+    write_rows(map(pair_row, pairs), path, _SCHEMA)
+    return len(pairs)
 
 
-def _value(name: str, value: Any) -> Any:
-    kind = _TYPES[name]
-    if value is None:
-        if name == _OPTIONAL:
-            return None
-        raise CorpusError(f"{name} is missing")
-    if kind is float:
-        # Whole seconds come as int from JSON; bool is an int to isinstance.
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise CorpusError(f"{name} = {value!r} is not a number")
-        return float(value)
-    if not isinstance(value, str):
-        raise CorpusError(f"{name} = {value!r} is not text")
-    try:
-        return kind(value)
-    except ValueError as error:
-        choices = ", ".join(iter(kind))  # type: ignore[call-overload]
-        raise CorpusError(f"{name} = {value!r} is not one of {choices}") from error
+def read_pairs(path: Path) -> tuple[TimedPair, ...]:
+    """Read and validate a table of pairs.
 
+    Raises:
+        CorpusError: the file is absent or damaged, or a row is wrong; names file and line (row).
+        MissingExtraError: the file is Parquet and pyarrow is not installed.
+    """
 
-def _check_once(places: Iterable[tuple[int, Any]]) -> None:
-    first: dict[Any, int] = {}
-    for line, pair_id in places:
-        if first.setdefault(pair_id, line) != line:
-            raise CorpusError(f"{line}: pair {pair_id} occurs already in line {first[pair_id]}")
+    def build(values: dict[str, Any]) -> TimedPair:
+        derived = {name: values.pop(name) for name in ("pair_id", "bin")}
+        length_s, part = values.pop("length_s"), values.pop("part", None)
+        pair = Pair(**values)
+        for name, value in derived.items():
+            if value != getattr(pair, name):
+                raise CorpusError(
+                    f"{name} = {value!r}, but the others make {getattr(pair, name)!r}"
+                )
+        return TimedPair(pair, length_s, part)
 
-
-def _read_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    if path.suffix == ".jsonl":
-        yield from _read_lines(path)
-    elif path.suffix == ".parquet":
-        arrow, parquet = _import_parquet()
-        try:
-            rows = parquet.read_table(path).to_pylist()
-        except (OSError, arrow.ArrowException) as error:
-            raise CorpusError(f"{path}: can't be read ({error}); make the pairs again") from error
-        yield from enumerate(rows, start=1)
-    else:
-        raise CorpusError(f"{path}: a table of pairs ends in .jsonl or .parquet")
-
-
-def _read_lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise CorpusError(f"{path}: can't be read ({error}); make the pairs again") from error
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise CorpusError(f"{path}:{number}: is not JSON ({error.msg})") from error
-        if not isinstance(row, dict):
-            raise CorpusError(f"{path}:{number}: is not a row of columns")
-        yield number, row
-
-
-def _import_parquet() -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise MissingExtraError("reading and writing Parquet", "data") from error
-    return pyarrow, pyarrow.parquet
+    return read_rows(path, _SCHEMA, build, lambda timed: f"pair {timed.pair.pair_id}", ("part",))

@@ -10,10 +10,7 @@ from facevoice.corpora.corpus import CorpusInfo, StemReader
 from facevoice.corpora.manifest import FEMALE, MALE, Clip, Labels
 from facevoice.records import Emotion
 
-WAV_LAG_S: Final[float] = 0.033
-"""The published wav files lag the films' own soundtrack by this much; otherwise they are equal."""
-
-EMOTION_CODES: Final[dict[str, Emotion]] = {
+_EMOTIONS: Final = {
     "01": Emotion.NEUTRAL,
     "02": Emotion.CALM,
     "03": Emotion.HAPPY,
@@ -23,7 +20,7 @@ EMOTION_CODES: Final[dict[str, Emotion]] = {
     "07": Emotion.DISGUST,
     "08": Emotion.SURPRISED,
 }
-_INTENSITIES: Final[dict[str, str]] = {"01": "normal", "02": "strong"}
+_INTENSITIES: Final = {"01": "normal", "02": "strong"}
 
 # 03-01-06-01-02-01-12.wav: modality (01 both, 02 picture, 03 sound) - channel (01 speech, 02 song)
 # - emotion - intensity - sentence - repetition - speaker (odd: male, even: female)
@@ -34,7 +31,8 @@ _NAME: Final = re.compile(
 
 
 class Ravdess(StemReader):
-    """Reader. The wav and the film's soundtrack are one clip: its id leaves the modality out.
+    """Reader. The wav and the film's soundtrack are one clip: its id leaves the modality out. (The
+    published wav files lag the soundtrack by 33 ms; otherwise they are equal.)
 
     Where a film exists both as published and cut to the face (a folder `face_crops`), the
     published one is read. Song is left out unless `song` is set.
@@ -45,7 +43,7 @@ class Ravdess(StemReader):
         title="RAVDESS",
         language="en",
         license="CC BY-NC-SA 4.0",
-        emotions=tuple(EMOTION_CODES.values()),
+        emotions=tuple(_EMOTIONS.values()),
         urls=("https://zenodo.org/records/1188976",),
         citation="Livingstone & Russo (2018), PLoS ONE 13(5): e0196391",
     )
@@ -61,14 +59,12 @@ class Ravdess(StemReader):
             return f"the name is not like {self.pattern}"
         if match["channel"] == "02" and not self.song:
             return "sung, not spoken"
-        emotion = EMOTION_CODES[match["emotion"]]
-        return Clip(
-            clip_id=f"ravdess/{path.stem[3:]}",
-            corpus="ravdess",
+        emotion = _EMOTIONS[match["emotion"]]
+        return self.clip(
+            path.stem[3:],
             speaker=match["speaker"],
             sentence=match["sentence"],
             take=int(match["repetition"]),
-            language="en",
             labels=Labels(intended=emotion),
             corpus_label=match["emotion"],
             intensity=_INTENSITIES[match["intensity"]],

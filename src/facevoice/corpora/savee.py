@@ -10,7 +10,7 @@ from facevoice.corpora.corpus import CorpusInfo, StemReader
 from facevoice.corpora.manifest import MALE, Clip, Labels
 from facevoice.records import Emotion
 
-EMOTION_CODES: Final[dict[str, Emotion]] = {
+_EMOTIONS: Final = {
     "a": Emotion.ANGRY,
     "d": Emotion.DISGUST,
     "f": Emotion.FEARFUL,
@@ -40,7 +40,7 @@ class Savee(StemReader):
         title="SAVEE",
         language="en",
         license="free for research, on registration",
-        emotions=tuple(EMOTION_CODES.values()),
+        emotions=tuple(_EMOTIONS.values()),
         urls=("http://kahlan.eps.surrey.ac.uk/savee/Download.html",),
         citation="Haq & Jackson (2009), Speaker-dependent audio-visual emotion recognition, AVSP",
     )
@@ -53,14 +53,12 @@ class Savee(StemReader):
         if match is None or speaker not in _SPEAKERS:
             return f"the path does not end like {self.pattern}"
         key = f"{match['emotion']}{int(match['number']):02d}"
-        return Clip(
-            clip_id=f"savee/{speaker}_{key}",
-            corpus="savee",
+        return self.clip(
+            f"{speaker}_{key}",
             speaker=speaker,
             sentence=key,
             take=1,
-            language="en",
-            labels=Labels(intended=EMOTION_CODES[match["emotion"]]),
+            labels=Labels(intended=_EMOTIONS[match["emotion"]]),
             corpus_label=match["emotion"],
             sex=MALE,
         )

@@ -10,7 +10,7 @@ from facevoice.corpora.corpus import CorpusInfo, StemReader
 from facevoice.corpora.manifest import FEMALE, Clip, Labels
 from facevoice.records import Emotion
 
-EMOTION_CODES: Final[dict[str, Emotion]] = {
+_EMOTIONS: Final = {
     "angry": Emotion.ANGRY,
     "disgust": Emotion.DISGUST,
     "fear": Emotion.FEARFUL,
@@ -19,7 +19,7 @@ EMOTION_CODES: Final[dict[str, Emotion]] = {
     "ps": Emotion.SURPRISED,
     "sad": Emotion.SAD,
 }
-_AGES: Final[dict[str, int]] = {"OAF": 64, "YAF": 26}
+_AGES: Final = {"OAF": 64, "YAF": 26}
 
 # OAF_back_angry.wav: speaker (older or younger actress), word, emotion (ps: pleasant surprise);
 # one published name lacks its F: OA_bite_neutral.wav
@@ -37,7 +37,7 @@ class Tess(StemReader):
         title="TESS",
         language="en",
         license="CC BY-NC-ND 4.0",
-        emotions=tuple(EMOTION_CODES.values()),
+        emotions=tuple(_EMOTIONS.values()),
         urls=("https://doi.org/10.5683/SP2/E8H2MF",),
         citation="Pichora-Fuller & Dupuis (2020), Toronto emotional speech set",
     )
@@ -50,14 +50,12 @@ class Tess(StemReader):
             return f"the name is not like {self.pattern}"
         speaker = "YAF" if match["speaker"].upper() == "YAF" else "OAF"
         word, code = match["word"].lower(), match["emotion"].lower()
-        return Clip(
-            clip_id=f"tess/{speaker}_{word}_{code}",
-            corpus="tess",
+        return self.clip(
+            f"{speaker}_{word}_{code}",
             speaker=speaker,
             sentence=word,
             take=1,
-            language="en",
-            labels=Labels(intended=EMOTION_CODES[code]),
+            labels=Labels(intended=_EMOTIONS[code]),
             corpus_label=code,
             sex=FEMALE,
             age=_AGES[speaker],
