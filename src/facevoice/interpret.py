@@ -12,14 +12,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from facevoice.models.heads import Posteriors, flatness
+from facevoice.models.heads import Embeddings, Posteriors, flatness
 from facevoice.models.model import Model
 from facevoice.records import (
     EMOTIONS,
     VERSION,
     ChannelPosterior,
     DoubleArray,
-    FeatureSet,
     MediaInfo,
     Modality,
     Outcome,
@@ -59,7 +58,7 @@ def interpret(
         status=_status(perception, windows, frozenset(model.backbones)),
         error=None,
         windows=tuple(windows),
-        summary=_summarize(windows, model.thresholds) if windows else None,
+        summary=summarize(windows, model.thresholds) if windows else None,
         outcome_counts={outcome: counts.get(outcome, 0) for outcome in Outcome},
         models={**perception.models, "heads": model.heads},
         config=config,
@@ -78,7 +77,7 @@ def judge(
     modalities = frozenset(model.backbones)
     evidence = [_weigh(view, media, modalities, model, decision) for view in views]
     posteriors = model.predict(
-        [_features(view, known.enough) for view, known in zip(views, evidence, strict=True)]
+        [_embeddings(view, known.enough) for view, known in zip(views, evidence, strict=True)]
     )
     return [
         _decide(view, known, said, model.thresholds)
@@ -164,10 +163,9 @@ def _missing_voice(
     return None
 
 
-def _features(view: WindowView, enough: frozenset[Modality]) -> FeatureSet:
+def _embeddings(view: WindowView, enough: frozenset[Modality]) -> Embeddings:
     found = {m: view.channel(m) for m in enough}
-    embeddings = {m: embedding for m, embedding in found.items() if embedding is not None}
-    return FeatureSet(view.start_s, view.end_s, embeddings, {})
+    return {m: embedding for m, embedding in found.items() if embedding is not None}
 
 
 def _decide(
@@ -241,7 +239,7 @@ def _status(
     return Status.NO_FACE if has_voice else Status.NO_FACE_NO_SPEECH
 
 
-def _summarize(windows: Sequence[Prediction], thresholds: Thresholds | None) -> Prediction:
+def summarize(windows: Sequence[Prediction], thresholds: Thresholds | None) -> Prediction:
     """A whole file as one prediction, windows weighted by their length and coverage.
 
     Conflict is the mean over the windows that have one, not a new comparison of mean

@@ -1,4 +1,20 @@
-"""What shape the full model's trainable network has; needs no torch."""
+"""A trained network as a folder that anyone can check and nobody needs to unpickle.
+
+CHECKPOINT/
+├── checkpoint.json      format version, SHA-256 of every other file but the card; what tuned
+│                        backbones were made from, with the SHA-256 of their files
+├── config.toml          all settings of the run; [network] builds the network
+├── model.safetensors    the weights
+├── calibration.json     temperatures of the heads
+├── thresholds.json      where outcomes change; empty where no conflict is told
+├── backbones.json       what makes the embeddings, and which corpora that has seen
+├── data.json            what it was trained on: hashes, split, speakers, targets
+├── metrics.json         its figures, and what made it
+├── backbones/MODALITY/  backbones that were trained along, if any, in the hub's form
+└── README.md            the card, for people; may be edited
+
+Reading what it says of itself needs no torch.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +23,44 @@ import hashlib
 import json
 import os
 import shutil
+import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from facevoice.errors import ConfigError, MissingExtraError, WeightsError
-from facevoice.files import whole_folder
+from facevoice.files import file_sha256, whole_folder
 from facevoice.records import NOTICE, Modality, Thresholds
-from facevoice.settings import build_settings, format_toml, plain_settings, read_toml, require
+from facevoice.sessions import read_checked, read_json
+from facevoice.settings import build_settings, format_toml, plain_settings, require
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from facevoice.models.fusion import FusionNetwork
 
-
 FUSIONS: Final = ("concat", "gated", "attention", "late")
-INPUT_NORMS: Final = ("standardize", "whiten")
-CONFLICT_HEADS: Final = ("plain", "agreement")
+
+_FORMAT: Final = "facevoice-checkpoint/1"
+INDEX_FILE: Final = "checkpoint.json"
+CONFIG_FILE: Final = "config.toml"
+WEIGHTS_FILE: Final = "model.safetensors"
+CARD_FILE: Final = "README.md"
+INFO_FILES: Final = (
+    CONFIG_FILE,
+    "calibration.json",
+    "thresholds.json",
+    "backbones.json",
+    "data.json",
+    "metrics.json",
+)
+"""What a checkpoint or an export says of itself."""
+HASHED_FILES: Final = (*INFO_FILES, WEIGHTS_FILE)
+BACKBONE_FILES: Final = ("config.json", "preprocessor_config.json", "model.safetensors")
+"""Of a tuned backbone, all but its card."""
+
+_AGAIN: Final = "Get the checkpoint again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +118,23 @@ class NetworkConfig:
     def __post_init__(self) -> None:
         known = bool(self.modalities) and len(set(self.modalities)) == len(self.modalities)
         require(known, "modalities", [str(m) for m in self.modalities], "video, audio, or both")
-        require(self.fusion in FUSIONS, "fusion", self.fusion, ", ".join(FUSIONS))
-        norms = ", ".join(INPUT_NORMS)
-        require(self.input_norm in INPUT_NORMS, "input_norm", self.input_norm, norms)
-        for name in ("video_shrinkage", "audio_shrinkage"):
-            require(0 < getattr(self, name) <= 100, name, getattr(self, name), "above 0, to 100")
-        heads = ", ".join(CONFLICT_HEADS)
-        require(self.conflict_head in CONFLICT_HEADS, "conflict_head", self.conflict_head, heads)
-        for name in ("video_dim", "audio_dim", "fused_dim", "head_dim", "agreement_dim"):
-            require(1 <= getattr(self, name) <= 65536, name, getattr(self, name), "1–65536")
-        for name in ("channel_dim", "interaction_dim"):
-            require(0 <= getattr(self, name) <= 65536, name, getattr(self, name), "0–65536")
-        for name in ("dropout", "input_dropout"):
-            require(0 <= getattr(self, name) < 1, name, getattr(self, name), "0 to below 1")
+        for name, choices in (
+            ("fusion", FUSIONS),
+            ("input_norm", ("standardize", "whiten")),
+            ("conflict_head", ("plain", "agreement")),
+        ):
+            require(getattr(self, name) in choices, name, getattr(self, name), ", ".join(choices))
+        for names, low, high in (
+            (("video_shrinkage", "audio_shrinkage"), 1e-12, 100),
+            (("video_dim", "audio_dim", "fused_dim", "head_dim", "agreement_dim"), 1, 65536),
+            (("channel_dim", "interaction_dim"), 0, 65536),
+            (("dropout", "input_dropout"), 0, 1 - 1e-9),
+            (("attention_layers",), 0, 12),
+            (("audio_layers",), 0, 100),
+        ):
+            for name in names:
+                value = getattr(self, name)
+                require(low <= value <= high, name, value, f"{low:g}–{high:g}")
         divides = self.attention_heads > 0 and self.attention_dim % self.attention_heads == 0
         require(
             divides and self.attention_dim % 2 == 0,
@@ -103,8 +142,6 @@ class NetworkConfig:
             self.attention_dim,
             "even, and a multiple of attention_heads",
         )
-        require(0 <= self.attention_layers <= 12, "attention_layers", self.attention_layers, "0–12")
-        require(0 <= self.audio_layers <= 100, "audio_layers", self.audio_layers, "0–100")
         if self.fusion == "late":
             plain_allowed = self.conflict_head != "plain" or len(self.modalities) == 1
             require(plain_allowed, "conflict_head", "plain", "late fusion has no embedding for it")
@@ -127,9 +164,6 @@ class NetworkConfig:
     def shrinkage(self, modality: Modality) -> float:
         """Shrinkage of a channel's whitening."""
         return self.video_shrinkage if modality is Modality.VIDEO else self.audio_shrinkage
-
-
-# What a checkpoint says of itself besides its weights, as records; JSON in and out.
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,70 +279,9 @@ class CheckpointInfo:
                 )
 
 
-def to_plain(info: CheckpointInfo) -> dict[str, dict[str, Any]]:
-    """By file of the folder."""
-    return {
-        "calibration.json": plain_settings(info.calibration),
-        "thresholds.json": {} if info.thresholds is None else plain_settings(info.thresholds),
-        "backbones.json": {m.value: plain_settings(b) for m, b in info.backbones.items()},
-        "data.json": plain_settings(info.data),
-        "metrics.json": {**plain_settings(info.training), "notes": list(info.notes)},
-    }
-
-
-def from_plain(
-    network: NetworkConfig, settings: Mapping[str, Any], files: Mapping[str, dict[str, Any]]
-) -> CheckpointInfo:
-    """From what `to_plain` gave.
-
-    Raises:
-        WeightsError: a file has a name too much or too little, or a value out of range.
-    """
-    try:
-        thresholds = files["thresholds.json"]
-        metrics = dict(files["metrics.json"])
-        notes = metrics.pop("notes")
-        return CheckpointInfo(
-            network=network,
-            settings=settings,
-            calibration=_whole(Calibration, files["calibration.json"], "calibration.json"),
-            thresholds=_whole(Thresholds, thresholds, "thresholds.json") if thresholds else None,
-            backbones={
-                Modality(name): _whole(UsedEmbeddings, used, "backbones.json")
-                for name, used in files["backbones.json"].items()
-            },
-            data=_whole(DataRecord, files["data.json"], "data.json"),
-            training=_whole(TrainingRecord, metrics, "metrics.json"),
-            notes=tuple(notes),
-        )
-    except (ConfigError, ValueError, TypeError, KeyError) as error:
-        raise WeightsError(f"the checkpoint does not say what it must: {error}") from error
-
-
-def _whole(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
-    """A record of which no field may be left out."""
-    missing = [f.name for f in dataclasses.fields(kind) if f.name not in values]
-    if missing:
-        raise WeightsError(f"{where}: missing {', '.join(missing)}")
-    return build_settings(kind, values, where)
-
-
-# Backbones that were trained along with a checkpoint: whole folders in it, listed with hashes.
-#
-# CHECKPOINT/backbones/MODALITY/     config.json, preprocessor_config.json, model.safetensors, a card
-# CHECKPOINT/checkpoint.json         "tuned": what each was made from, and the SHA-256 of its files
-
-TUNED_FOLDER: Final = "backbones"
-TUNED_KEY: Final = "tuned"
-CONFIG: Final = "config.json"
-PREPROCESSOR: Final = "preprocessor_config.json"
-WEIGHTS: Final = "model.safetensors"
-_FILES: Final = (CONFIG, PREPROCESSOR, WEIGHTS)
-
-
 @dataclass(frozen=True, slots=True)
 class TunedBackbone:
-    """What a tuned backbone was made from.
+    """What a backbone that was trained along was made from.
 
     base: id@revision of the backbone at the start; base_corpora: the corpora that it had seen,
     None where that is not known; tuned_on: corpora of the clips that changed it or chose when to
@@ -321,47 +294,191 @@ class TunedBackbone:
     sha256: Mapping[str, str]
 
 
-def hash_backbone(folder: Path) -> dict[str, str]:
-    """SHA-256 of the files of a backbone's folder."""
-    sums = {}
-    for name in _FILES:
-        with (folder / name).open("rb") as file:
-            sums[name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return sums
+def format_info(info: CheckpointInfo) -> dict[str, bytes]:
+    """Content of `INFO_FILES`, by name."""
+    thresholds = {} if info.thresholds is None else plain_settings(info.thresholds)
+    documents = {
+        "calibration.json": plain_settings(info.calibration),
+        "thresholds.json": thresholds,
+        "backbones.json": {m.value: plain_settings(b) for m, b in info.backbones.items()},
+        "data.json": plain_settings(info.data),
+        "metrics.json": {**plain_settings(info.training), "notes": list(info.notes)},
+    }
+    config = {CONFIG_FILE: format_toml(info.settings).encode()}
+    return config | {name: json_bytes(values) for name, values in documents.items()}
 
 
-def move_backbones(
-    folder: Path, tuned: Mapping[Modality, tuple[Path, TunedBackbone]]
-) -> dict[str, Any]:
-    """Move folders of tuned backbones into a checkpoint; returns what its index says of them."""
-    for modality, (source, _) in tuned.items():
-        target = folder / TUNED_FOLDER / modality.value
-        target.parent.mkdir(exist_ok=True)
-        shutil.move(source, target)
-    return {modality.value: asdict(record) for modality, (_, record) in tuned.items()}
-
-
-def parse_tuned(folder: Path, index: Mapping[str, Any]) -> dict[Modality, TunedBackbone]:
-    """What a checkpoint's index says of tuned backbones, whose files are there.
+def parse_info(contents: Mapping[str, bytes], folder: Path) -> CheckpointInfo:
+    """From what `format_info` gave; `folder` is named in messages.
 
     Raises:
-        WeightsError: it is damaged, or a file is not there.
+        WeightsError: a file has a name too much or too little, or a value out of range.
     """
+    try:
+        settings = tomllib.loads(contents[CONFIG_FILE].decode())
+        files = {name: json.loads(contents[name]) for name in INFO_FILES if name != CONFIG_FILE}
+        thresholds, metrics = files["thresholds.json"], files["metrics.json"]
+        notes = tuple(metrics.pop("notes"))
+        return CheckpointInfo(
+            network=build_settings(NetworkConfig, settings.get("network"), "[network]"),
+            settings=settings,
+            calibration=_whole(Calibration, files["calibration.json"], "calibration.json"),
+            thresholds=_whole(Thresholds, thresholds, "thresholds.json") if thresholds else None,
+            backbones={
+                Modality(name): _whole(UsedEmbeddings, used, "backbones.json")
+                for name, used in files["backbones.json"].items()
+            },
+            data=_whole(DataRecord, files["data.json"], "data.json"),
+            training=_whole(TrainingRecord, metrics, "metrics.json"),
+            notes=notes,
+        )
+    except (ConfigError, WeightsError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise WeightsError(f"{folder}: does not say of itself what it must: {error}") from error
+
+
+def _whole(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
+    """A record of which no field may be left out."""
+    missing = [f.name for f in dataclasses.fields(kind) if f.name not in values]
+    if missing:
+        raise WeightsError(f"{where}: missing {', '.join(missing)}")
+    return build_settings(kind, values, where)
+
+
+def json_bytes(values: Mapping[str, Any]) -> bytes:
+    """JSON for people to read; refuses what is not finite."""
+    return f"{json.dumps(values, ensure_ascii=False, indent=2, allow_nan=False)}\n".encode()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Checkpoint:
+    """A loaded checkpoint: network in evaluation mode on the CPU, and what it says of itself.
+
+    sha256: of the weights file.
+    """
+
+    network: FusionNetwork
+    info: CheckpointInfo
+    sha256: str
+
+
+def load_checkpoint(folder: Path) -> Checkpoint:
+    """Read a checkpoint and check all of it.
+
+    Raises:
+        WeightsError: a file is absent, damaged or not the one that was written; the format is
+            another; a weight is missing, too much, of another shape, or not finite (all listed).
+        MissingExtraError: torch is not installed.
+    """
+    files = read_files(folder)
+    info = parse_info(files, folder)
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+
+        from facevoice.models.fusion import FusionNetwork
+    except ImportError as error:
+        raise MissingExtraError("the full model", "full") from error
+    try:
+        weights = load(files[WEIGHTS_FILE])
+    except (SafetensorError, ValueError) as error:
+        raise WeightsError(f"{folder / WEIGHTS_FILE}: is damaged ({error})") from error
+    _check_weights(weights, info.network, folder / WEIGHTS_FILE)
+    network = FusionNetwork(info.network)
+    network.load_state_dict(weights, strict=True)
+    network.requires_grad_(False)
+    sha256 = hashlib.sha256(files[WEIGHTS_FILE]).hexdigest()
+    return Checkpoint(network.eval(), info, sha256)
+
+
+def read_info(folder: Path) -> CheckpointInfo:
+    """What a checkpoint says of itself; needs no torch.
+
+    Raises:
+        WeightsError: as for `load_checkpoint`.
+    """
+    return parse_info(read_files(folder), folder)
+
+
+def read_files(folder: Path) -> dict[str, bytes]:
+    """All files but the card, their hashes checked; those of tuned backbones are there.
+
+    Raises:
+        WeightsError: a file is absent, changed, or unknown to this version.
+    """
+    index = _read_index(folder)
+    _parse_tuned(folder, index)
+    hashes = index["sha256"]
+    return {name: read_checked(folder / name, hashes[name], _AGAIN) for name in hashes}
+
+
+def read_tuned(folder: Path) -> dict[Modality, TunedBackbone]:
+    """What a checkpoint says of backbones that were trained along; empty where there are none.
+
+    Raises:
+        WeightsError: it is damaged, or a file of theirs is not there.
+    """
+    return _parse_tuned(folder, _read_index(folder))
+
+
+def tuned_folder(folder: Path, modality: Modality, record: TunedBackbone) -> Path:
+    """The folder of a tuned backbone, all its hashes checked.
+
+    Raises:
+        WeightsError: a file is not the one that was written.
+    """
+    path = _tuned_path(folder, modality)
+    try:
+        sums = hash_backbone(path)
+    except OSError as error:
+        raise WeightsError(f"{path}: can't be read ({error.strerror})") from error
+    for name, expected in record.sha256.items():
+        if sums[name] != expected:
+            raise WeightsError(f"{path / name}: SHA-256 is {sums[name]}, not {expected}. {_AGAIN}")
+    return path
+
+
+def hash_backbone(folder: Path) -> dict[str, str]:
+    """SHA-256 of the files of a backbone's folder.
+
+    Raises:
+        OSError: one can't be read.
+    """
+    return {name: file_sha256(folder / name) for name in BACKBONE_FILES}
+
+
+def _tuned_path(folder: Path, modality: Modality) -> Path:
+    return folder / "backbones" / modality.value
+
+
+def _read_index(folder: Path) -> dict[str, Any]:
+    if not (folder / INDEX_FILE).is_file():
+        raise WeightsError(f"{folder}: holds no {INDEX_FILE}, so it is no checkpoint")
+    index = read_json(folder / INDEX_FILE, _AGAIN)
+    version, hashes = index.get("format"), index.get("sha256")
+    if version != _FORMAT:
+        raise WeightsError(f"{folder}: has format {version!r}, this version reads {_FORMAT!r}")
+    if not isinstance(hashes, dict) or set(hashes) != set(HASHED_FILES):
+        missing = sorted(set(HASHED_FILES) - set(hashes or ()))
+        unexpected = sorted(set(hashes or ()) - set(HASHED_FILES))
+        raise WeightsError(f"{folder}: missing files {missing}, unexpected files {unexpected}")
+    return index
+
+
+def _parse_tuned(folder: Path, index: Mapping[str, Any]) -> dict[Modality, TunedBackbone]:
     found = {}
     try:
-        for name, values in index.get(TUNED_KEY, {}).items():
+        for name, values in index.get("tuned", {}).items():
             corpora = values["base_corpora"]
             found[Modality(name)] = TunedBackbone(
                 base=str(values["base"]),
                 base_corpora=None if corpora is None else tuple(corpora),
                 tuned_on=tuple(values["tuned_on"]),
-                sha256={file: str(values["sha256"][file]) for file in _FILES},
+                sha256={file: str(values["sha256"][file]) for file in BACKBONE_FILES},
             )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(f"{folder}: its list of tuned backbones is damaged ({error})") from error
     for modality in found:
-        for file in _FILES:
-            path = folder / TUNED_FOLDER / modality.value / file
+        for path in (_tuned_path(folder, modality) / file for file in BACKBONE_FILES):
             if not path.is_file():
                 raise WeightsError(
                     f"{path}: is missing. The {modality} backbone was trained along with this "
@@ -371,40 +488,86 @@ def parse_tuned(folder: Path, index: Mapping[str, Any]) -> dict[Modality, TunedB
     return found
 
 
-def read_tuned(folder: Path, index_file: str) -> dict[Modality, TunedBackbone]:
-    """The tuned backbones of a checkpoint, by channel; empty where there are none.
+def save_checkpoint(
+    folder: Path,
+    weights: Mapping[str, Tensor],
+    info: CheckpointInfo,
+    *,
+    overwrite: bool = False,
+    tuned: Mapping[Modality, tuple[Path, TunedBackbone]] | None = None,
+) -> None:
+    """Write a checkpoint, whole or not at all; with `overwrite`, one that is there is replaced.
+
+    Args:
+        folder: of the checkpoint.
+        weights: of the fusion network.
+        info: what it says of itself.
+        overwrite: see above.
+        tuned: folders of backbones that were trained along, which are moved into it.
 
     Raises:
-        WeightsError: see `parse_tuned`.
+        WeightsError: the folder holds something else, the weights don't fit the network, or are
+            not finite.
     """
-    try:
-        index = json.loads((folder / index_file).read_text(encoding="utf-8"))
-        return parse_tuned(folder, index)
-    except (OSError, ValueError, AttributeError) as error:
-        raise WeightsError(f"{folder / index_file}: is damaged ({error})") from error
+    from safetensors.torch import save
+
+    check_target(folder, (folder / INDEX_FILE).is_file(), "a checkpoint", overwrite)
+    _check_weights(weights, info.network, folder)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    contents = {**format_info(info), WEIGHTS_FILE: save(tensors, metadata={"format": "pt"})}
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    index: dict[str, Any] = {"format": _FORMAT, "sha256": hashes}
+    if tuned:
+        index["tuned"] = {modality.value: asdict(record) for modality, (_, record) in tuned.items()}
+    contents |= {CARD_FILE: describe(info).encode(), INDEX_FILE: json_bytes(index)}
+    with whole_folder(folder) as part:
+        for modality, (source, _) in (tuned or {}).items():
+            target = _tuned_path(part, modality)
+            target.parent.mkdir(exist_ok=True)
+            shutil.move(source, target)
+        for name, content in contents.items():
+            with (part / name).open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
 
 
-def tuned_folder(folder: Path, modality: Modality, record: TunedBackbone) -> Path:
-    """The folder of a tuned backbone, all its hashes checked.
+def check_target(folder: Path, is_one: bool, what: str, overwrite: bool) -> None:
+    """Make sure that a folder may be written; `is_one` says whether it holds such a thing already.
 
     Raises:
-        WeightsError: a file is not the one that was written.
+        WeightsError: it holds something else, or one and `overwrite` is not set.
     """
-    path = folder / TUNED_FOLDER / modality.value
-    try:
-        sums = hash_backbone(path)
-    except OSError as error:
-        raise WeightsError(f"{path}: can't be read ({error.strerror})") from error
-    for name, expected in record.sha256.items():
-        if sums[name] != expected:
-            raise WeightsError(
-                f"{path / name}: is not the file that was written (its SHA-256 differs); get the "
-                "checkpoint again"
-            )
-    return path
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not is_one:
+        raise WeightsError(f"{folder}: holds something else than {what}; name another folder")
+    if not overwrite:
+        raise WeightsError(f"{folder}: holds {what} already; name another, or overwrite it")
 
 
-# A checkpoint's card: what it is, what it was trained on, its figures and its limits.
+def _check_weights(weights: Mapping[str, Tensor], config: NetworkConfig, where: Path) -> None:
+    import torch
+
+    from facevoice.models.fusion import FusionNetwork
+
+    with torch.device("meta"):
+        wanted = FusionNetwork(config).state_dict()
+    problems = {
+        "missing": sorted(set(wanted) - set(weights)),
+        "unexpected": sorted(set(weights) - set(wanted)),
+        "of another shape or type": [
+            f"{name} {tuple(tensor.shape)} {tensor.dtype} instead of {tuple(wanted[name].shape)} "
+            f"{wanted[name].dtype}"
+            for name, tensor in weights.items()
+            if name in wanted
+            and (tensor.shape != wanted[name].shape or tensor.dtype != wanted[name].dtype)
+        ],
+        "not finite": [n for n, t in weights.items() if not bool(torch.isfinite(t).all())],
+    }
+    found = "; ".join(f"{what}: {', '.join(names)}" for what, names in problems.items() if names)
+    if found:
+        raise WeightsError(f"{where}: the weights don't fit the network of config.toml; {found}")
 
 
 def describe(info: CheckpointInfo) -> str:
@@ -454,218 +617,3 @@ def _lines(info: CheckpointInfo) -> Iterator[str]:
     yield from ("", "## Limits", "", NOTICE)
     for note in info.notes:
         yield from ("", note)
-
-
-# A trained network as a folder that anyone can check and nobody needs to unpickle.
-#
-# CHECKPOINT/
-# ├── checkpoint.json      format version, SHA-256 of every other file but the card
-# ├── config.toml          all settings of the run; [network] builds the network
-# ├── model.safetensors    the weights
-# ├── calibration.json     temperatures of the heads
-# ├── thresholds.json      where outcomes change; empty where no conflict is told
-# ├── backbones.json       what makes the embeddings, and which corpora that has seen
-# ├── data.json            what it was trained on: hashes, split, speakers, targets
-# ├── metrics.json         its figures, and what made it
-# ├── backbones/           those that were trained along, if any; see `facevoice.models.checkpoint`
-# └── README.md            the card, for people; may be edited
-
-FORMAT: Final = "facevoice-checkpoint/1"
-INDEX_FILE: Final = "checkpoint.json"
-CONFIG_FILE: Final = "config.toml"
-WEIGHTS_FILE: Final = "model.safetensors"
-CARD_FILE: Final = "README.md"
-JSON_FILES: Final = (
-    "calibration.json",
-    "thresholds.json",
-    "backbones.json",
-    "data.json",
-    "metrics.json",
-)
-HASHED_FILES: Final = (CONFIG_FILE, WEIGHTS_FILE, *JSON_FILES)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Checkpoint:
-    """A loaded checkpoint: network in evaluation mode on the CPU, and what it says of itself.
-
-    sha256: of the weights file.
-    """
-
-    network: FusionNetwork
-    info: CheckpointInfo
-    sha256: str
-
-
-def save_checkpoint(
-    folder: Path,
-    weights: Mapping[str, Tensor],
-    info: CheckpointInfo,
-    *,
-    overwrite: bool = False,
-    tuned: Mapping[Modality, tuple[Path, TunedBackbone]] | None = None,
-) -> None:
-    """Write a checkpoint, whole or not at all; with `overwrite`, one that is there is replaced.
-
-    Args:
-        folder: of the checkpoint.
-        weights: of the fusion network.
-        info: what it says of itself.
-        overwrite: see above.
-        tuned: folders of backbones that were trained along, which are moved into it.
-
-    Raises:
-        WeightsError: the folder holds something else, the weights don't fit the network, or are
-            not finite.
-    """
-    _check_target(folder, overwrite)
-    _check_weights(weights, info.network, str(folder))
-    with whole_folder(folder) as part:
-        _write_files(part, weights, info, tuned or {})
-
-
-def load_checkpoint(folder: Path) -> Checkpoint:
-    """Read a checkpoint and check all of it.
-
-    Raises:
-        WeightsError: a file is absent, damaged or not the one that was written; the format is
-            another; a weight is missing, too much, of another shape, or not finite (all listed).
-        MissingExtraError: torch is not installed.
-    """
-    files = read_files(folder)
-    info = read_info(folder)
-    try:
-        from safetensors import SafetensorError
-        from safetensors.torch import load
-    except ImportError as error:
-        raise MissingExtraError("the full model", "full") from error
-    from facevoice.models.fusion import FusionNetwork
-
-    try:
-        weights = load(files[WEIGHTS_FILE])
-    except (SafetensorError, ValueError) as error:
-        raise WeightsError(f"{folder / WEIGHTS_FILE}: is damaged ({error})") from error
-    _check_weights(weights, info.network, str(folder / WEIGHTS_FILE))
-    network = FusionNetwork(info.network)
-    network.load_state_dict(weights, strict=True)
-    network.requires_grad_(False)
-    sha256 = hashlib.sha256(files[WEIGHTS_FILE]).hexdigest()
-    return Checkpoint(network.eval(), info, sha256)
-
-
-def read_info(folder: Path) -> CheckpointInfo:
-    """What a checkpoint says of itself; needs no torch.
-
-    Raises:
-        WeightsError: as for `load_checkpoint`.
-    """
-    files = read_files(folder)
-    try:
-        settings = read_toml(folder / CONFIG_FILE)
-        network = build_settings(NetworkConfig, settings.get("network"), "[network]")
-        plain = {name: json.loads(files[name]) for name in JSON_FILES}
-        return from_plain(network, settings, plain)
-    except (ConfigError, ValueError) as error:
-        raise WeightsError(f"{folder}: {error}") from error
-    except WeightsError as error:
-        raise WeightsError(f"{folder}: {error}") from error
-
-
-def read_files(folder: Path) -> dict[str, bytes]:
-    """All files but the card, their hashes checked.
-
-    Raises:
-        WeightsError: a file is absent, changed, or unknown to this version.
-    """
-    if not (folder / INDEX_FILE).is_file():
-        raise WeightsError(f"{folder}: holds no {INDEX_FILE}, so it is no checkpoint")
-    try:
-        index = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
-        version, hashes = index["format"], dict(index["sha256"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"{folder / INDEX_FILE}: is damaged ({error})") from error
-    if version != FORMAT:
-        raise WeightsError(f"{folder}: has format {version!r}, this version reads {FORMAT!r}")
-    if set(hashes) != set(HASHED_FILES):
-        missing = sorted(set(HASHED_FILES) - set(hashes))
-        unexpected = sorted(set(hashes) - set(HASHED_FILES))
-        raise WeightsError(f"{folder}: missing files {missing}, unexpected files {unexpected}")
-    parse_tuned(folder, index)
-    contents: dict[str, bytes] = {}
-    for name, sha256 in hashes.items():
-        try:
-            contents[name] = (folder / name).read_bytes()
-        except OSError as error:
-            raise WeightsError(f"{folder / name}: can't be read ({error.strerror})") from error
-        if hashlib.sha256(contents[name]).hexdigest() != sha256:
-            raise WeightsError(
-                f"{folder / name}: is not the file that was written (its SHA-256 differs); get "
-                "the checkpoint again"
-            )
-    return contents
-
-
-def _check_target(folder: Path, overwrite: bool) -> None:
-    if not folder.exists():
-        return
-    if not folder.is_dir() or (any(folder.iterdir()) and not (folder / INDEX_FILE).is_file()):
-        raise WeightsError(f"{folder}: holds something else than a checkpoint; name another folder")
-    if any(folder.iterdir()) and not overwrite:
-        raise WeightsError(f"{folder}: holds a checkpoint already; name another, or overwrite it")
-
-
-def _check_weights(weights: Mapping[str, Tensor], config: NetworkConfig, where: str) -> None:
-    import torch
-
-    from facevoice.models.fusion import FusionNetwork
-
-    with torch.device("meta"):
-        wanted = FusionNetwork(config).state_dict()
-    problems = {
-        "missing": sorted(set(wanted) - set(weights)),
-        "unexpected": sorted(set(weights) - set(wanted)),
-        "of another shape or type": [
-            f"{name} {tuple(tensor.shape)} {tensor.dtype} instead of {tuple(wanted[name].shape)} "
-            f"{wanted[name].dtype}"
-            for name, tensor in weights.items()
-            if name in wanted
-            and (tensor.shape != wanted[name].shape or tensor.dtype != wanted[name].dtype)
-        ],
-        "not finite": [n for n, t in weights.items() if not bool(torch.isfinite(t).all())],
-    }
-    found = "; ".join(f"{what}: {', '.join(names)}" for what, names in problems.items() if names)
-    if found:
-        raise WeightsError(f"{where}: the weights don't fit the network of config.toml; {found}")
-
-
-def _write_files(
-    folder: Path,
-    weights: Mapping[str, Tensor],
-    info: CheckpointInfo,
-    tuned: Mapping[Modality, tuple[Path, TunedBackbone]],
-) -> None:
-    from safetensors.torch import save
-
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    contents: dict[str, bytes] = {
-        CONFIG_FILE: format_toml(info.settings).encode(),
-        WEIGHTS_FILE: save(tensors, metadata={"format": "pt"}),
-    }
-    for name, values in to_plain(info).items():
-        contents[name] = _json_bytes(values)
-    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-    contents[CARD_FILE] = describe(info).encode()
-    index: dict[str, Any] = {"format": FORMAT, "sha256": hashes}
-    if tuned:
-        index[TUNED_KEY] = move_backbones(folder, tuned)
-    contents[INDEX_FILE] = _json_bytes(index)
-    for name, content in contents.items():
-        with (folder / name).open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-
-
-def _json_bytes(values: Mapping[str, Any]) -> bytes:
-    text = json.dumps(values, ensure_ascii=False, indent=2, allow_nan=False)
-    return f"{text}\n".encode()

@@ -1,143 +1,89 @@
-"""The fusion network as ONNX, so that it runs without torch."""
+"""A checkpoint with its backbones as one folder of ONNX files that needs no torch.
+
+What is written is held against torch on a few windows; the folder says how far it is off. Needs
+torch and onnx (extra `train`).
+"""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from facevoice.backbones.export import export_backbone
-from facevoice.backbones.onnx import FP32_FILE, INT8_FILE, ExportRecord
-from facevoice.backbones.spec import Backbone, StackedBackbone, create_backbone, split_name
+from facevoice.backbones.onnx import FP32_FILE, INT8_FILE
+from facevoice.backbones.spec import (
+    Backbone,
+    BackboneSpec,
+    StackedBackbone,
+    create_backbone,
+    split_name,
+)
 from facevoice.errors import ConfigError, MissingExtraError, WeightsError
-from facevoice.files import whole_folder
-from facevoice.interpret import Evidence, choose_outcome, weigh_evidence
-from facevoice.media.open import probe
-from facevoice.models.checkpoint import Checkpoint
-from facevoice.models.heads import Posteriors
+from facevoice.files import file_sha256, whole_folder
+from facevoice.interpret import judge
+from facevoice.media import probe
+from facevoice.models.checkpoint import (
+    CARD_FILE,
+    Checkpoint,
+    check_target,
+    describe,
+    format_info,
+    json_bytes,
+)
 from facevoice.models.model import (
+    EXPORT_FORMAT,
+    EXPORT_INDEX,
     FUSION_FILE,
+    Assembly,
     CheckpointModel,
+    ExportedModel,
     ExportIndex,
     Model,
-    OnnxFusion,
     Parity,
     assemble,
     build_backbones,
     find_checkpoint,
-    hash_files,
     is_export,
     read_export,
-    write_index,
-    write_info,
 )
-from facevoice.people.detect import create_detector
-from facevoice.perceive import read_windows
+from facevoice.perceive import Perceiver
 from facevoice.records import (
     SAMPLE_RATE_HZ,
     VERSION,
     DoubleArray,
-    FeatureSet,
     FloatArray,
     Modality,
+    ModelId,
+    Prediction,
     Window,
+    WindowView,
 )
+from facevoice.sessions import frozen_run
 from facevoice.settings import AnalyzerConfig
 
-_OPSET: Final = 17
-
-
-def export_fusion(checkpoint: Checkpoint, path: Path) -> tuple[str, ...]:
-    """Write the network of a checkpoint to `path` as ONNX, fp32.
-
-    Inputs are `video` and `audio`, float32 (batch, tokens, D), and `video_mask`, `audio_mask`, bool
-    (batch, tokens), those of the network's modalities. Outputs are the logits `emotion`, `face`,
-    `voice` (batch, 8) and `conflict` (batch, 2), those that it has; temperatures stay in
-    calibration.json.
-
-    Returns:
-        The names of the outputs, in order.
-
-    Raises:
-        MissingExtraError: torch or onnx is not installed.
-    """
-    try:
-        import onnx
-        import torch
-    except ImportError as error:
-        raise MissingExtraError("exporting to ONNX", "train") from error
-    from facevoice.models.fusion import HeadsOf
-
-    config = checkpoint.info.network
-    inputs: dict[str, Any] = {}
-    axes: dict[str, dict[int, str]] = {}
-    for modality in config.modalities:
-        tokens = 3 if modality != "audio" or not config.audio_layers else config.audio_layers
-        for name, example in (
-            (modality.value, torch.zeros(2, tokens, config.dim(modality))),
-            (f"{modality.value}_mask", torch.ones(2, tokens, dtype=torch.bool)),
-        ):
-            inputs[name] = example
-            axes[name] = {0: "batch", 1: f"{modality.value}_tokens"}
-    with torch.inference_mode():
-        logits = checkpoint.network(**inputs)
-    outputs = tuple(name for name, head in logits._asdict().items() if head is not None)
-    axes |= {name: {0: "batch"} for name in outputs}
-    part = path.with_name(f"{path.name}.part")
-    with warnings.catch_warnings():
-        # The newer exporter needs one more package and gives the same graph.
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            HeadsOf(checkpoint.network, tuple(inputs), outputs).eval(),
-            tuple(inputs.values()),
-            str(part),
-            input_names=list(inputs),
-            output_names=list(outputs),
-            dynamic_axes=axes,
-            opset_version=_OPSET,
-            dynamo=False,
-        )
-    model = onnx.load(part)
-    onnx.checker.check_model(model)
-    for key, value in (("checkpoint_sha256", checkpoint.sha256), ("fusion", config.fusion)):
-        entry = model.metadata_props.add()
-        entry.key, entry.value = key, value
-    onnx.save(model, part)
-    part.replace(path)
-    return outputs
-
-
-# Windows on which an exported model is held against the one in torch.
+StepCallback = Callable[[str], None]
 
 NUM_WINDOWS: Final = 4
 """As many windows are made, or taken from clips all together."""
-_LENGTH_S: Final = 4.0
-_NUM_CROPS: Final = 20
-_CELLS: Final = 6
+MAX_DIFFERENCE: Final = 1e-3
+"""An fp32 export whose probabilities differ from torch's by more is refused."""
 
-Rows = list[FloatArray | None]
+_FILES: Final = {"fp32": FP32_FILE, "int8": INT8_FILE}
+_OPSET: Final = 17
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Samples:
-    """Windows, which of their channels are worth scoring, and in words where they come from."""
+    """Windows with a face and speech, and in words where they come from."""
 
     windows: tuple[Window, ...]
-    evidence: tuple[Evidence, ...]
     origin: str
-
-    def embed(self, modality: Modality, backbone: Backbone) -> Rows:
-        """Embeddings of a channel, None where a window has too little of it."""
-        return [
-            backbone.embed([window])[0] if modality in evidence.modalities else None
-            for window, evidence in zip(self.windows, self.evidence, strict=True)
-        ]
 
 
 def read_samples(paths: Sequence[Path], config: AnalyzerConfig | None = None) -> Samples:
@@ -148,13 +94,12 @@ def read_samples(paths: Sequence[Path], config: AnalyzerConfig | None = None) ->
         ConfigError: no clip has such a window.
     """
     config = config or AnalyzerConfig()
+    names = ", ".join(path.name for path in paths)
     share = -(-NUM_WINDOWS // len(paths))
-    found = [pair for path in paths for pair in islice(_usable(path, config), share)]
-    if not found:
-        names = ", ".join(path.name for path in paths)
+    windows = [window for path in paths for window in _usable(path, config, share)]
+    if not windows:
         raise ConfigError(f"no window of {names} shows a face and holds speech; name other clips")
-    windows, evidence = zip(*found, strict=True)
-    return Samples(windows, evidence, ", ".join(path.name for path in paths))
+    return Samples(tuple(windows), names)
 
 
 def make_samples(crop_px: int = AnalyzerConfig().faces.crop_px) -> Samples:
@@ -163,158 +108,7 @@ def make_samples(crop_px: int = AnalyzerConfig().faces.crop_px) -> Samples:
     They exercise the networks, and say nothing of emotions.
     """
     windows = tuple(_made_window(seed, crop_px) for seed in range(NUM_WINDOWS))
-    evidence = tuple(weigh_evidence(w, AnalyzerConfig().decision) for w in windows)
-    return Samples(windows, evidence, "synthesised")
-
-
-def _usable(path: Path, config: AnalyzerConfig) -> Iterator[tuple[Window, Evidence]]:
-    faces = config.faces
-    detector = create_detector(
-        faces.detector, min_face_px=faces.min_face_px, min_score=faces.min_score
-    )
-    for window in read_windows(probe(path), detector, config):
-        evidence = weigh_evidence(window, config.decision)
-        if len(evidence.modalities) == len(Modality):
-            yield window, evidence
-
-
-def _made_window(seed: int, crop_px: int) -> Window:
-    rng = np.random.default_rng(seed)
-    cells = rng.uniform(0, 255, (_NUM_CROPS, _CELLS, _CELLS, 3))
-    place = np.arange(crop_px) * _CELLS // crop_px
-    faces = cells[:, place][:, :, place].astype(np.uint8)
-    times_s = np.arange(round(_LENGTH_S * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
-    pitch_hz = 100 + 40 * seed + 20 * times_s
-    buzz = np.sin(2 * np.pi * np.cumsum(pitch_hz) / SAMPLE_RATE_HZ) * rng.uniform(0.1, 0.4)
-    samples = (buzz + rng.normal(0, 0.02, len(times_s))).astype(np.float32)
-    return Window(
-        start_s=0.0,
-        end_s=_LENGTH_S,
-        faces=faces,
-        samples=samples,
-        face_coverage=1.0,
-        speech_coverage=1.0,
-        num_tracks=1,
-    )
-
-
-# How far an exported model's answers are from those of the checkpoint in torch.
-
-MAX_DIFFERENCE: Final = 1e-3
-"""An fp32 export whose probabilities differ from torch's by more is refused."""
-
-
-def compare_posteriors(
-    theirs: Sequence[Posteriors],
-    ours: Sequence[Posteriors],
-    model: Model,
-    precision: str,
-    samples: Samples,
-) -> Parity:
-    """Differences over all probabilities of all windows; theirs is torch's, ours the export's."""
-    pairs = list(zip(theirs, ours, strict=True))
-    gaps = np.concatenate([np.abs(_numbers(a) - _numbers(b)) for a, b in pairs])
-    changed = sum(
-        choose_outcome(a, model.thresholds)[0] is not choose_outcome(b, model.thresholds)[0]
-        for a, b in pairs
-    )
-    return Parity(
-        precision=precision,
-        windows=samples.origin,
-        num_windows=len(pairs),
-        max_difference=float(gaps.max()),
-        mean_difference=float(gaps.mean()),
-        num_outcomes_changed=changed,
-    )
-
-
-def refuse_far(where: Path, parity: Parity) -> None:
-    """Make sure that an fp32 export says what torch says.
-
-    Raises:
-        WeightsError: it differs by more than `MAX_DIFFERENCE`, or is not finite.
-    """
-    if parity.precision == "fp32" and not parity.max_difference <= MAX_DIFFERENCE:
-        raise WeightsError(
-            f"{where}: probabilities of the fp32 export differ from torch's by up to "
-            f"{parity.max_difference:.1e} ({parity.windows}), more than {MAX_DIFFERENCE:g}; it is "
-            "refused. Versions of torch, onnx and onnxruntime may not suit each other"
-        )
-
-
-def feature_sets(samples: Samples, rows: Mapping[Modality, Rows]) -> list[FeatureSet]:
-    """Embeddings by channel, put together window by window."""
-    sets = []
-    for place, window in enumerate(samples.windows):
-        embeddings = {m: found[place] for m, found in rows.items()}
-        there = {m: e for m, e in embeddings.items() if e is not None}
-        sets.append(FeatureSet(window.start_s, window.end_s, there, {}))
-    return sets
-
-
-def check_export(
-    checkpoint: Path,
-    exported: Path,
-    samples: Samples,
-    *,
-    backbones: Sequence[str] = (),
-    num_threads: int = 1,
-) -> Parity:
-    """Hold an exported folder against its checkpoint: hashes, and probabilities on windows.
-
-    Raises:
-        WeightsError: a file is damaged, it was made from another checkpoint, or it is fp32 and
-            differs by more than `MAX_DIFFERENCE`.
-        ConfigError, MissingExtraError: see `facevoice.models.model.assemble`.
-    """
-    folder = find_checkpoint(checkpoint)
-    model = CheckpointModel.load(folder)
-    index = read_export(exported)[0]
-    if index.checkpoint_sha256 != model.heads.sha256:
-        raise WeightsError(
-            f"{exported}: was exported from {index.checkpoint} ({index.checkpoint_sha256[:12]}), "
-            f"not from {folder} ({model.heads.sha256[:12]})"
-        )
-    built = build_backbones(folder, model.info, backbones, num_threads=num_threads)
-    rows = {modality: samples.embed(modality, found[1]) for modality, found in built.items()}
-    theirs = model.predict(feature_sets(samples, rows))
-    del built  # before the others are loaded
-    ours = assemble(exported, num_threads=num_threads)
-    rows = {modality: samples.embed(modality, found) for modality, found in ours.backbones.items()}
-    said = ours.model.predict(feature_sets(samples, rows))
-    parity = compare_posteriors(theirs, said, model, index.precision, samples)
-    refuse_far(exported, parity)
-    return parity
-
-
-def _numbers(posteriors: Posteriors) -> DoubleArray:
-    """All probabilities of a window, one after the other."""
-    parts = (posteriors.face, posteriors.voice, posteriors.fused)
-    known = [part for part in parts if part is not None]
-    if posteriors.conflict is not None:
-        known.append(np.array([posteriors.conflict]))
-    return np.concatenate(known)
-
-
-# Writing an exported model: backbones, fusion, what the checkpoint says, and how near it is.
-#
-# Needs torch and onnx (extra `train`).
-
-StepCallback = Callable[[str], None]
-_FILES: Final = {"fp32": FP32_FILE, "int8": INT8_FILE}
-_TORCH: Final = "torch"
-
-
-@dataclass(slots=True)
-class _Channel:
-    """A channel's embeddings of the windows, by runtime (torch, fp32, int8).
-
-    files: by precision, the exported network; builtin: else the backbone that the package brings.
-    """
-
-    rows: dict[str, Rows] = field(default_factory=dict)
-    files: dict[str, Path] = field(default_factory=dict)
-    builtin: str = ""
+    return Samples(windows, "synthesised")
 
 
 def export_model(
@@ -349,126 +143,340 @@ def export_model(
     if find_spec("torch") is None or find_spec("onnx") is None:
         raise MissingExtraError("exporting to ONNX", "train")
     folder = find_checkpoint(checkpoint)
-    _check_paths(folder, out, overwrite)
-    model = CheckpointModel.load(folder)
+    if is_export(folder):
+        raise ConfigError(f"{folder}: is exported already; name the checkpoint")
+    check_target(out, is_export(out), "an export", overwrite)
+    model = CheckpointModel.load(folder, num_threads=num_threads)
+    tell = on_step or (lambda _step: None)
+    precisions = ("fp32", "int8") if int8 else ("fp32",)
     with whole_folder(out) as part:
-        work = _Work(part, model, samples, int8, num_threads, on_step or (lambda _step: None))
         built = build_backbones(folder, model.info, backbones, num_threads=num_threads)
-        channels = {m: work.channel(m, *built.pop(m)) for m in tuple(built)}
-        if int8 and not any(channel.files for channel in channels.values()):
+        if int8 and not any(backbone.spec.family for _, backbone in built.values()):
             raise ConfigError(
                 f"{folder}: its backbones come with facevoice, as they are; leave --int8 out"
             )
-        return work.finish(channels)
+        channels = {
+            m: _export_channel(part / m, *built.pop(m), samples, precisions, tell)
+            for m in tuple(built)
+        }
+        tell("fusion and heads")
+        export_fusion(model.checkpoint, part / FUSION_FILE)
+        fusion = ExportedModel(
+            part / FUSION_FILE, file_sha256(part / FUSION_FILE), model.info, num_threads
+        )
+        views = {
+            runtime: _views(samples, {m: made.rows[runtime] for m, made in channels.items()})
+            for runtime in ("torch", *precisions)
+        }
+        parity = tuple(
+            _compare(part, model, views["torch"], fusion, views[precision], precision, samples)
+            for precision in precisions
+        )
+        named = {
+            m: made.name if made.is_builtin else f"{m}/{made.name}" for m, made in channels.items()
+        }
+        return _finish(part, model, named, parity)
+
+
+def check_export(
+    checkpoint: Path,
+    exported: Path,
+    samples: Samples,
+    *,
+    backbones: Sequence[str] = (),
+    num_threads: int = 1,
+) -> Parity:
+    """Hold an exported folder against its checkpoint: hashes, and probabilities on windows.
+
+    Raises:
+        WeightsError: a file is damaged, it was made from another checkpoint, or it is fp32 and
+            differs by more than `MAX_DIFFERENCE`.
+        ConfigError, MissingExtraError: see `facevoice.models.model.assemble`.
+    """
+    index = read_export(exported)[0]
+    folder = find_checkpoint(checkpoint)
+    theirs = assemble(folder, backbones, num_threads=num_threads)
+    sha256 = theirs.model.heads.sha256
+    if index.checkpoint_sha256 != sha256:
+        raise WeightsError(
+            f"{exported}: was exported from {index.checkpoint} ({index.checkpoint_sha256[:12]}), "
+            f"not from {folder} ({sha256[:12]})"
+        )
+    expected, model = _embed_all(samples, theirs), theirs.model
+    del theirs  # before the others are loaded
+    ours = assemble(exported, num_threads=num_threads)
+    found = _embed_all(samples, ours)
+    return _compare(exported, model, expected, ours.model, found, index.precision, samples)
+
+
+def export_fusion(checkpoint: Checkpoint, path: Path) -> tuple[str, ...]:
+    """Write the network of a checkpoint to `path` as ONNX, fp32.
+
+    Inputs are `video` and `audio`, float32 (batch, tokens, D), and `video_mask`, `audio_mask`, bool
+    (batch, tokens), those of the network's modalities. Outputs are the logits `emotion`, `face`,
+    `voice` (batch, 8) and `conflict` (batch, 2), those that it has; temperatures stay in
+    calibration.json.
+
+    Returns:
+        The names of the outputs, in order.
+
+    Raises:
+        MissingExtraError: torch or onnx is not installed.
+    """
+    try:
+        import onnx
+        import torch
+    except ImportError as error:
+        raise MissingExtraError("exporting to ONNX", "train") from error
+
+    config = checkpoint.info.network
+    inputs: dict[str, Any] = {}
+    axes: dict[str, dict[int, str]] = {}
+    for modality in config.modalities:
+        is_mixed = modality is Modality.AUDIO and config.audio_layers
+        tokens = config.audio_layers if is_mixed else 3
+        for name, example in (
+            (modality.value, torch.zeros(2, tokens, config.dim(modality))),
+            (f"{modality.value}_mask", torch.ones(2, tokens, dtype=torch.bool)),
+        ):
+            inputs[name] = example
+            axes[name] = {0: "batch", 1: f"{modality.value}_tokens"}
+    with frozen_run(torch.get_num_threads()), warnings.catch_warnings():
+        # The newer exporter needs one more package and gives the same graph.
+        warnings.simplefilter("ignore")
+        logits = checkpoint.network(**inputs)
+        outputs = tuple(name for name, head in logits._asdict().items() if head is not None)
+        torch.onnx.export(
+            _heads_of(checkpoint.network, tuple(inputs), outputs),
+            tuple(inputs.values()),
+            str(path),
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_axes=axes | {name: {0: "batch"} for name in outputs},
+            opset_version=_OPSET,
+            dynamo=False,
+        )
+    model = onnx.load(path)
+    onnx.checker.check_model(model)
+    for key, value in (("checkpoint_sha256", checkpoint.sha256), ("fusion", config.fusion)):
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, value
+    onnx.save(model, path)
+    return outputs
+
+
+def _heads_of(network: Any, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Any:
+    """A network that takes its inputs by position and gives only the logits in `outputs`."""
+    import torch
+
+    class HeadsOf(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, *values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            logits = self.network(**dict(zip(inputs, values, strict=True)))
+            return tuple(getattr(logits, name) for name in outputs)
+
+    return HeadsOf().eval()
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
-    """One export under way, in a folder that gets its name at the end."""
+class _Channel:
+    """A channel of the export: what is kept, and embeddings of the windows by runtime.
 
-    part: Path
-    model: CheckpointModel
-    samples: Samples
-    int8: bool
-    num_threads: int
-    tell: StepCallback
+    name: of the ONNX file, or of the backbone that the package brings.
+    """
 
-    @property
-    def precisions(self) -> tuple[str, ...]:
-        """What is measured; the last of them is kept."""
-        return ("fp32", "int8") if self.int8 else ("fp32",)
-
-    def channel(self, modality: Modality, source: str, backbone: Backbone) -> _Channel:
-        """Embed the windows in torch, export the backbone, and embed them again without torch."""
-        self.tell(f"{source}: torch")
-        plain, rows = split_name(source)
-        made = _Channel()
-        made.rows[_TORCH] = self.samples.embed(modality, backbone)
-        if not backbone.spec.family:  # it comes with facevoice
-            made.builtin = plain
-            for precision in self.precisions:
-                made.rows[precision] = made.rows[_TORCH]
-            return made
-        self.tell(f"{source}: exporting")
-        base = backbone.base if isinstance(backbone, StackedBackbone) else backbone
-        export_backbone(base, self.part / modality.value, int8=self.int8)
-        del base, backbone
-        for precision in self.precisions:
-            self.tell(f"{source}: ONNX {precision}")
-            path = self.part / modality.value / _FILES[precision]
-            name = str(path) if rows is None else f"{path}+{rows}"
-            exported = create_backbone(name, num_threads=self.num_threads)
-            made.rows[precision] = self.samples.embed(modality, exported)
-            made.files[precision] = path
-        return made
-
-    def finish(self, channels: dict[Modality, _Channel]) -> ExportIndex:
-        """Fusion, parity, and all that stands beside the networks."""
-
-        self.tell("fusion and heads")
-        fusion_path = self.part / FUSION_FILE
-        export_fusion(self.model.checkpoint, fusion_path)
-        write_info(self.part, self.model.info)
-        parity = self._parity(channels)
-        if self.int8:
-            for channel in channels.values():
-                if channel.files:
-                    _keep_int8(channel.files["fp32"].parent)
-        kept = self.precisions[-1]
-        named = {
-            m: channel.files[kept].relative_to(self.part).as_posix()
-            if channel.files
-            else channel.builtin
-            for m, channel in channels.items()
-        }
-        index = ExportIndex(
-            precision=kept,
-            checkpoint=self.model.name,
-            checkpoint_sha256=self.model.heads.sha256,
-            facevoice_version=VERSION,
-            backbones=named,
-            parity=parity,
-            sha256s=hash_files(self.part),
-        )
-        write_index(self.part, index, self.model.info)
-        return index
-
-    def _parity(self, channels: dict[Modality, _Channel]) -> tuple[Parity, ...]:
-        sums = hash_files(self.part)
-        fusion = OnnxFusion(
-            self.part / FUSION_FILE, sums[FUSION_FILE], self.model.name, self.model.info
-        )
-        theirs = self.model.predict(self._features(channels, _TORCH))
-        found = []
-        for precision in self.precisions:
-            ours = fusion.predict(self._features(channels, precision))
-            parity = compare_posteriors(theirs, ours, self.model, precision, self.samples)
-            refuse_far(self.part, parity)
-            found.append(parity)
-        return tuple(found)
-
-    def _features(self, channels: dict[Modality, _Channel], runtime: str) -> list[FeatureSet]:
-        return feature_sets(self.samples, {m: c.rows[runtime] for m, c in channels.items()})
+    name: str
+    is_builtin: bool
+    rows: Mapping[str, FloatArray]
 
 
-def _keep_int8(folder: Path) -> None:
-    """Leave the float32 network out of an exported backbone."""
-    record = ExportRecord.read(folder)
-    (folder / FP32_FILE).unlink()
-    kept = replace(
-        record,
-        sha256s={INT8_FILE: record.sha256s[INT8_FILE]},
-        precisions={INT8_FILE: record.precisions[INT8_FILE]},
+def _export_channel(
+    folder: Path,
+    source: str,
+    backbone: Backbone,
+    samples: Samples,
+    precisions: Sequence[str],
+    tell: StepCallback,
+) -> _Channel:
+    """Embed the windows in torch, export the backbone, and embed them again without torch."""
+    tell(f"{source}: torch")
+    plain, stacked = split_name(source)
+    rows = {"torch": _embed(samples, backbone)}
+    if not backbone.spec.family:  # it comes with facevoice
+        return _Channel(plain, True, {**rows, **dict.fromkeys(precisions, rows["torch"])})
+    tell(f"{source}: exporting")
+    base = backbone.base if isinstance(backbone, StackedBackbone) else backbone
+    record = export_backbone(base, folder, int8="int8" in precisions)
+    for precision in precisions:
+        tell(f"{source}: ONNX {precision}")
+        name = str(folder / _FILES[precision])
+        exported = create_backbone(name if stacked is None else f"{name}+{stacked}")
+        rows[precision] = _embed(samples, exported)
+    kept = _FILES[precisions[-1]]
+    if kept != FP32_FILE:  # the float32 network was for measuring
+        (folder / FP32_FILE).unlink()
+        replace(record, files={kept: record.files[kept]}).write(folder)
+    return _Channel(kept, False, rows)
+
+
+def _finish(
+    part: Path, model: CheckpointModel, named: Mapping[Modality, str], parity: tuple[Parity, ...]
+) -> ExportIndex:
+    """What stands beside the networks; the index last."""
+    for name, content in format_info(model.info).items():
+        (part / name).write_bytes(content)
+    sums = {
+        path.relative_to(part).as_posix(): file_sha256(path)
+        for path in sorted(part.rglob("*"))
+        if path.is_file()
+    }
+    index = ExportIndex(
+        precision=parity[-1].precision,
+        checkpoint=model.name,
+        checkpoint_sha256=model.heads.sha256,
+        facevoice_version=VERSION,
+        backbones=named,
+        parity=parity,
+        sha256s=sums,
     )
-    kept.write(folder)
+    card = f"{describe(model.info)}\n{_card_section(index)}"
+    (part / CARD_FILE).write_text(card, encoding="utf-8")
+    document = {"format": EXPORT_FORMAT, **asdict(index)}
+    document["sha256"] = document.pop("sha256s")
+    (part / EXPORT_INDEX).write_bytes(json_bytes(document))
+    return index
 
 
-def _check_paths(folder: Path, out: Path, overwrite: bool) -> None:
-    if is_export(folder):
-        raise ConfigError(f"{folder}: is exported already; name the checkpoint")
-    if not out.exists():
-        return
-    if not out.is_dir() or (any(out.iterdir()) and not is_export(out)):
-        raise WeightsError(f"{out}: holds something else than an export; name another folder")
-    if is_export(out) and not overwrite:
-        raise WeightsError(f"{out}: holds an export already; name another, or overwrite it")
+def _card_section(index: ExportIndex) -> str:
+    lines = [
+        "## Export",
+        "",
+        f"Exported from `{index.checkpoint}` ({index.checkpoint_sha256[:12]}); backbones in "
+        f"{index.precision}, fusion and heads in fp32. Runs without torch: "
+        "`facevoice analyze FILM --checkpoint DIR`.",
+        "",
+        "Differences of probabilities to the checkpoint in torch, measured when it was exported:",
+        "",
+        "| precision | windows | largest | mean | other outcomes |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {p.precision} | {p.num_windows} ({p.windows}) | {p.max_difference:.1e} | "
+        f"{p.mean_difference:.1e} | {p.num_outcomes_changed} |"
+        for p in index.parity
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _compare(
+    where: Path,
+    their_model: Model,
+    theirs: Sequence[WindowView],
+    our_model: Model,
+    ours: Sequence[WindowView],
+    precision: str,
+    samples: Samples,
+) -> Parity:
+    """Differences over all probabilities of all windows; theirs is torch's, ours the export's.
+
+    Raises:
+        WeightsError: fp32 differs by more than `MAX_DIFFERENCE`, or is not finite.
+    """
+    decision = AnalyzerConfig().decision
+    expected = judge(theirs, None, their_model, decision)
+    found = judge(ours, None, our_model, decision)
+    pairs = list(zip(expected, found, strict=True))
+    gaps = np.concatenate([np.abs(_numbers(a) - _numbers(b)) for a, b in pairs])
+    parity = Parity(
+        precision=precision,
+        windows=samples.origin,
+        num_windows=len(pairs),
+        max_difference=float(gaps.max()),
+        mean_difference=float(gaps.mean()),
+        num_outcomes_changed=sum(a.outcome is not b.outcome for a, b in pairs),
+    )
+    if precision == "fp32" and not parity.max_difference <= MAX_DIFFERENCE:
+        raise WeightsError(
+            f"{where}: probabilities of the fp32 export differ from torch's by up to "
+            f"{parity.max_difference:.1e} ({parity.windows}), more than {MAX_DIFFERENCE:g}; it is "
+            "refused. Versions of torch, onnx and onnxruntime may not suit each other"
+        )
+    return parity
+
+
+def _numbers(said: Prediction) -> DoubleArray:
+    """All probabilities of a window, one after the other."""
+    channels = (said.face, said.voice, said.fused)
+    known = [channel.probs for channel in channels if channel is not None]
+    if said.conflict is not None:
+        known.append(np.array([said.conflict]))
+    return np.concatenate(known)
+
+
+def _embed(samples: Samples, backbone: Backbone) -> FloatArray:
+    """One by one, as an analysis does."""
+    return np.concatenate([backbone.embed([window]) for window in samples.windows])
+
+
+def _embed_all(samples: Samples, parts: Assembly) -> list[WindowView]:
+    return _views(samples, {m: _embed(samples, b) for m, b in parts.backbones.items()})
+
+
+def _views(samples: Samples, rows: Mapping[Modality, FloatArray]) -> list[WindowView]:
+    face, voice = rows.get(Modality.VIDEO), rows.get(Modality.AUDIO)
+    return [
+        WindowView(
+            window.start_s,
+            window.end_s,
+            None if face is None else face[place],
+            None if voice is None else voice[place],
+            window.face_coverage,
+            window.speech_coverage,
+        )
+        for place, window in enumerate(samples.windows)
+    ]
+
+
+class _Keeper:
+    """A backbone that only keeps what it is shown."""
+
+    model = ModelId("kept", "0" * 64)
+
+    def __init__(self, modality: Modality) -> None:
+        self.spec = BackboneSpec("kept", modality, 1, "", ())
+        self.last: Window | None = None
+
+    def embed(self, windows: Sequence[Window]) -> FloatArray:
+        self.last = windows[-1]
+        return np.zeros((len(windows), 1), dtype=np.float32)
+
+
+def _usable(path: Path, config: AnalyzerConfig, most: int) -> list[Window]:
+    keepers = {modality: _Keeper(modality) for modality in Modality}
+    found: list[Window] = []
+    for view in Perceiver(config, keepers).views(probe(path)):
+        window = keepers[Modality.VIDEO].last
+        is_seen = view.face is not None and view.face_coverage >= config.decision.min_face_coverage
+        speech_s = view.speech_coverage * view.duration_s
+        is_heard = view.voice is not None and speech_s >= config.decision.min_speech_s
+        if window is not None and is_seen and is_heard:
+            found.append(window)
+        if len(found) == most:
+            break
+    return found
+
+
+def _made_window(seed: int, crop_px: int) -> Window:
+    length_s, num_crops, num_cells = 4.0, 20, 6
+    rng = np.random.default_rng(seed)
+    cells = rng.uniform(0, 255, (num_crops, num_cells, num_cells, 3))
+    place = np.arange(crop_px) * num_cells // crop_px
+    faces = cells[:, place][:, :, place].astype(np.uint8)
+    times_s = np.arange(round(length_s * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+    pitch_hz = 100 + 40 * seed + 20 * times_s
+    buzz = np.sin(2 * np.pi * np.cumsum(pitch_hz) / SAMPLE_RATE_HZ) * rng.uniform(0.1, 0.4)
+    samples = (buzz + rng.normal(0, 0.02, len(times_s))).astype(np.float32)
+    return Window(0.0, length_s, faces, samples, 1.0, 1.0, num_tracks=1)

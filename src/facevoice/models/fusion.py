@@ -567,21 +567,6 @@ class FusionNetwork(nn.Module):
         return torch.where(channel.present, logits, torch.zeros_like(logits))
 
 
-class HeadsOf(nn.Module):
-    """A network that takes its inputs by position and gives only the heads that it has."""
-
-    def __init__(
-        self, network: nn.Module, inputs: tuple[str, ...], outputs: tuple[str, ...]
-    ) -> None:
-        super().__init__()
-        self.network, self.inputs, self.outputs = network, inputs, outputs
-
-    def forward(self, *values: Tensor) -> tuple[Tensor, ...]:
-        """The logits named in `outputs`."""
-        logits = self.network(**dict(zip(self.inputs, values, strict=True)))
-        return tuple(getattr(logits, name) for name in self.outputs)
-
-
 def count_parameters(network: nn.Module) -> int:
     """How many numbers are trained."""
     return sum(p.numel() for p in network.parameters() if p.requires_grad)

@@ -1,12 +1,12 @@
-"""Steps 6 and 7 of the compact family: heads on frozen embeddings, late fusion, conflict.
+"""From embeddings or logits to what is said of windows, in numpy; the heads of the compact family.
 
-All of it is small enough for numpy, and every number comes from one file, `heads.npz`.
+All numbers of the compact heads come from one file, `heads.npz`. B windows, D width of embeddings.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Final
 from zipfile import BadZipFile
@@ -21,24 +21,119 @@ from facevoice.records import (
     BoolArray,
     DoubleArray,
     Emotion,
-    FeatureSet,
     FloatArray,
     Modality,
     Thresholds,
 )
 
-_FLAT = np.array([e.is_flat for e in EMOTIONS])
-_VALENCE = np.array([e.valence for e in EMOTIONS])
-_AROUSAL = np.array([e.arousal for e in EMOTIONS])
-_TINY = 1e-9
+Embeddings = Mapping[Modality, FloatArray]
+"""Of one window, by channel, those that are there: (D,), or rows of tokens or layers flattened."""
 
-CONFLICT_EVIDENCE: tuple[str, ...] = (
+CONFLICT_EVIDENCE: Final = (
     "log_agreement",
     "divergence",
     "valence_gap",
     "arousal_gap",
     "sharpness",
 )
+_FLAT: Final = np.array([e.is_flat for e in EMOTIONS])
+_VALENCE: Final = np.array([e.valence for e in EMOTIONS])
+_AROUSAL: Final = np.array([e.arousal for e in EMOTIONS])
+_NEUTRAL: Final = Emotion.NEUTRAL.position
+_CALM: Final = Emotion.CALM.position
+_TINY: Final = 1e-9
+_NEVER: Final = -1e9
+_CHUNK: Final = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Posteriors:
+    """What a model says of one window: probabilities (8,) or None, conflict or None."""
+
+    face: DoubleArray | None
+    voice: DoubleArray | None
+    fused: DoubleArray | None
+    conflict: float | None
+
+
+def _by_window(
+    face: DoubleArray, voice: DoubleArray, fused: DoubleArray, conflict: DoubleArray
+) -> list[Posteriors]:
+    """Window by window; face, voice, fused (B, 8), conflict (B,), NaN where nothing is said."""
+    said = (~np.isnan(face[:, 0]), ~np.isnan(voice[:, 0]), ~np.isnan(fused[:, 0]))
+    return [
+        Posteriors(
+            face[row] if shows else None,
+            voice[row] if sounds else None,
+            fused[row] if either else None,
+            None if np.isnan(conflict[row]) else float(conflict[row]),
+        )
+        for row, (shows, sounds, either) in enumerate(zip(*said, strict=True))
+    ]
+
+
+def tempered_posteriors(
+    logits: Mapping[str, FloatArray | None],
+    present: Mapping[Modality, BoolArray],
+    calibration: Calibration,
+) -> list[Posteriors]:
+    """Posteriors of B windows from the heads' logits.
+
+    Args:
+        logits: emotion, face, voice (B, 8), conflict (B, 2) as match, conflict; None for no head.
+        present: which windows show the channel, (B,), for the channels that the network looks at.
+        calibration: temperatures.
+
+    Returns:
+        What is said of each: nothing of a channel that is not there, and no conflict then.
+    """
+    size = len(next(iter(present.values())))
+    nowhere = np.zeros(size, dtype=np.bool_)
+    shows, sounds = (present.get(m, nowhere) for m in (Modality.VIDEO, Modality.AUDIO))
+
+    def told(head: str, where: BoolArray) -> DoubleArray:
+        values = logits.get(head)
+        if values is None:
+            return np.full((size, NUM_EMOTIONS), np.nan)
+        return np.where(where[:, None], temper(values, getattr(calibration, head)), np.nan)
+
+    return _by_window(
+        told("face", shows),
+        told("voice", sounds),
+        told("emotion", shows | sounds),
+        told("conflict", shows & sounds)[:, 1],
+    )
+
+
+def restrict_logits(logits: FloatArray | DoubleArray, emotions: BoolArray) -> DoubleArray:
+    """Log-probabilities (n, 8) given that the emotion is one that the corpus has, bool (n, 8).
+
+    Where it has neutral but no calm, calm counts as neutral: its speakers were not asked to act the
+    two apart.
+    """
+    logs = logits.astype(np.float64)
+    folds = emotions[:, _NEUTRAL] & ~emotions[:, _CALM]
+    logs[folds, _NEUTRAL] = np.logaddexp(logs[folds, _NEUTRAL], logs[folds, _CALM])
+    logs = np.where(emotions, logs, _NEVER)
+    restricted: DoubleArray = logs - np.logaddexp.reduce(logs, axis=1, keepdims=True)
+    return restricted
+
+
+def temper(logits: FloatArray | DoubleArray, temperature: float) -> DoubleArray:
+    """softmax(logits / T) over the last axis. Guo et al. (2017), On calibration."""
+    return softmax(logits.astype(np.float64) / temperature)
+
+
+def softmax(logits: DoubleArray) -> DoubleArray:
+    """Softmax over the last axis, stable."""
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    probs: DoubleArray = shifted / shifted.sum(axis=-1, keepdims=True)
+    return probs
+
+
+def flatness(probs: DoubleArray) -> float:
+    """Share of a posterior (8,) on emotions that say "nothing clear": neutral and calm."""
+    return float(probs[_FLAT].sum())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +147,9 @@ class LinearHead:
 
     def __call__(self, embeddings: FloatArray | DoubleArray) -> DoubleArray:
         """Probabilities float64 (B, 8) of embeddings (B, D)."""
-        logits = (embeddings - self.mean) / self.scale @ self.weight.T + self.bias
+        # The same as weight · (x - mean) / scale + bias, in one pass over the embeddings.
+        weight = np.ascontiguousarray((self.weight / self.scale).T)
+        logits = embeddings.astype(np.float64) @ weight + (self.bias - self.mean @ weight)
         return softmax(logits)
 
 
@@ -126,58 +223,41 @@ def _relative_entropy(p: DoubleArray, q: DoubleArray) -> DoubleArray:
     return entropy
 
 
-def softmax(logits: DoubleArray) -> DoubleArray:
-    """Softmax over the last axis, stable."""
-    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    probs: DoubleArray = shifted / shifted.sum(axis=-1, keepdims=True)
-    return probs
-
-
-def flatness(probs: DoubleArray) -> float:
-    """Share of a posterior (8,) on emotions that say "nothing clear": neutral and calm."""
-    return float(probs[_FLAT].sum())
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Posteriors:
-    """What the model says of one window: probabilities (8,) or None, conflict or None."""
-
-    face: DoubleArray | None
-    voice: DoubleArray | None
-    fused: DoubleArray | None
-    conflict: float | None
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class CompactModel:
-    """Heads of the compact family."""
+    """Heads of the compact family: one a channel, their fusion, and conflict."""
 
     heads: Mapping[Modality, LinearHead]
     fusion: LateFusion
     conflict: ConflictHead
     thresholds: Thresholds
 
-    def __call__(self, features: FeatureSet) -> Posteriors:
-        """Posteriors of one window; a missing modality leaves its own and the conflict None."""
-        face = self._channel(features, Modality.VIDEO)
-        voice = self._channel(features, Modality.AUDIO)
-        if face is None or voice is None:
-            fused = face if face is not None else voice
-            return Posteriors(_row(face), _row(voice), _row(fused), None)
-        return Posteriors(
-            face[0], voice[0], self.fusion(face, voice)[0], float(self.conflict(face, voice)[0])
-        )
+    def predict(self, windows: Sequence[Embeddings]) -> list[Posteriors]:
+        """Posteriors of each window; a missing channel leaves its own and the conflict None.
 
-    def _channel(self, features: FeatureSet, modality: Modality) -> DoubleArray | None:
-        embedding = features.embeddings.get(modality)
-        return None if embedding is None else self.heads[modality](embedding[np.newaxis])
+        Raises:
+            WeightsError: an embedding has another width.
+        """
+        face, voice = (self._channel(windows, m) for m in (Modality.VIDEO, Modality.AUDIO))
+        both = ~np.isnan(face[:, 0]) & ~np.isnan(voice[:, 0])
+        fused = np.where(np.isnan(face), voice, face)
+        fused[both] = self.fusion(face[both], voice[both])
+        conflict = np.full(len(windows), np.nan)
+        conflict[both] = self.conflict(face[both], voice[both])
+        return _by_window(face, voice, fused, conflict)
 
-
-def _row(probs: DoubleArray | None) -> DoubleArray | None:
-    return None if probs is None else probs[0]
-
-
-# Heads of the compact family to and from their file; nothing is ever unpickled.
+    def _channel(self, windows: Sequence[Embeddings], modality: Modality) -> DoubleArray:
+        head, dim = self.heads[modality], self.heads[modality].mean.size
+        probs = np.full((len(windows), NUM_EMOTIONS), np.nan)
+        places = [place for place, window in enumerate(windows) if modality in window]
+        for start in range(0, len(places), _CHUNK):
+            chunk = places[start : start + _CHUNK]
+            rows = [windows[place][modality] for place in chunk]
+            wrong = next((row.shape for row in rows if row.shape != (dim,)), None)
+            if wrong is not None:
+                raise WeightsError(f"an embedding has shape {wrong}, the heads want ({dim},)")
+            probs[chunk] = head(np.stack(rows))
+        return probs
 
 
 def save_model(model: CompactModel, file: IO[bytes]) -> None:
@@ -244,65 +324,3 @@ def _read_model(content: bytes) -> CompactModel:
     if fusion.bias.shape != (NUM_EMOTIONS,):
         raise WeightsError(f"heads: fusion bias has shape {fusion.bias.shape}")
     return CompactModel(heads, fusion, conflict, thresholds)
-
-
-# From logits to posteriors: temperatures, and what a corpus rules out; plain numpy.
-
-_NEUTRAL: Final = Emotion.NEUTRAL.position
-_CALM: Final = Emotion.CALM.position
-_NEVER: Final = -1e9
-
-
-def restrict_logits(logits: FloatArray | DoubleArray, emotions: BoolArray) -> DoubleArray:
-    """Log-probabilities (n, 8) given that the emotion is one that the corpus has, bool (n, 8).
-
-    Where it has neutral but no calm, calm counts as neutral: its speakers were not asked to act the
-    two apart.
-    """
-    logs = logits.astype(np.float64)
-    folds = emotions[:, _NEUTRAL] & ~emotions[:, _CALM]
-    logs[folds, _NEUTRAL] = np.logaddexp(logs[folds, _NEUTRAL], logs[folds, _CALM])
-    logs = np.where(emotions, logs, _NEVER)
-    restricted: DoubleArray = logs - np.logaddexp.reduce(logs, axis=1, keepdims=True)
-    return restricted
-
-
-def temper(logits: FloatArray | DoubleArray, temperature: float) -> DoubleArray:
-    """softmax(logits / T) over the last axis. Guo et al. (2017), On calibration."""
-    return softmax(logits.astype(np.float64) / temperature)
-
-
-def posterior_rows(
-    logits: Mapping[str, FloatArray | None],
-    present: Mapping[Modality, BoolArray],
-    calibration: Calibration,
-) -> list[Posteriors]:
-    """Posteriors of B items from the heads' logits.
-
-    Args:
-        logits: emotion, face, voice (B, 8), conflict (B, 2) as match, conflict; None for no head.
-        present: which items show the channel, (B,), for the channels that the network looks at.
-        calibration: temperatures.
-
-    Returns:
-        What is said of each item: nothing of a channel that is not there, and no conflict then.
-    """
-    probs = {
-        head: None if values is None else temper(values, getattr(calibration, head))
-        for head, values in logits.items()
-    }
-    rows: list[Posteriors] = []
-    for row in range(len(next(iter(present.values())))):
-        shows = {m: bool(there[row]) for m, there in present.items()}
-        face = _row_posteriors(probs["face"], row, shows.get(Modality.VIDEO, False))
-        voice = _row_posteriors(probs["voice"], row, shows.get(Modality.AUDIO, False))
-        fused = _row_posteriors(probs["emotion"], row, any(shows.values()))
-        conflict = _row_posteriors(probs["conflict"], row, face is not None and voice is not None)
-        rows.append(
-            Posteriors(face, voice, fused, None if conflict is None else float(conflict[1]))
-        )
-    return rows
-
-
-def _row_posteriors(probs: DoubleArray | None, row: int, shown: bool) -> DoubleArray | None:
-    return probs[row] if probs is not None and shown else None

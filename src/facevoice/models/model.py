@@ -1,22 +1,33 @@
-"""Step 6 of the full model: embeddings of windows to posteriors, with torch."""
+"""Models: from embeddings of windows to posteriors, together with the backbones that they need.
+
+Three kinds answer alike: the compact heads of the package, a checkpoint run by torch, and a folder
+that was exported from one and needs no torch:
+
+EXPORT/
+├── export.json          format version, SHA-256 of every other file but the card, backbones, parity
+├── config.toml, calibration.json, thresholds.json, backbones.json, data.json, metrics.json
+│                        as in the checkpoint
+├── fusion.onnx          fusion and heads, float32
+├── video/, audio/       exported backbones, see `facevoice.backbones.onnx`; none for those
+│                        that the package brings
+└── README.md            the card, for people; may be edited
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Final, Protocol
+from pathlib import Path, PurePosixPath
+from typing import Final, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from facevoice.backbones.onnx import OnnxBackbone
 from facevoice.backbones.spec import (
     Backbone,
     BackboneSpec,
+    backbone_id,
     backbone_names,
     create_backbone,
     split_name,
@@ -24,140 +35,49 @@ from facevoice.backbones.spec import (
 )
 from facevoice.errors import ConfigError, MissingExtraError, WeightsError
 from facevoice.models.checkpoint import (
-    CARD_FILE,
-    CONFIG_FILE,
     INDEX_FILE,
-    JSON_FILES,
+    INFO_FILES,
     Checkpoint,
     CheckpointInfo,
     NetworkConfig,
-    describe,
-    from_plain,
     load_checkpoint,
+    parse_info,
     read_info,
     read_tuned,
-    to_plain,
     tuned_folder,
 )
-from facevoice.models.heads import CompactModel, Posteriors, load_model, posterior_rows
-from facevoice.records import BoolArray, FeatureSet, FloatArray, Modality, ModelId, Thresholds
-from facevoice.sessions import load_session_file, read_weights, weights_entry
-from facevoice.settings import build_settings, format_toml, plain_settings, read_toml
-from facevoice.store import backbone_id
-
-_CHUNK: Final = 256
-
-
-def predict(checkpoint: Checkpoint, features: Sequence[FeatureSet]) -> list[Posteriors]:
-    """Posteriors of windows.
-
-    Args:
-        checkpoint: a loaded one.
-        features: embeddings (D,) or tokens (T, D) of any subset of the modalities.
-
-    Returns:
-        One a window. A missing modality leaves its own posterior and the conflict None.
-
-    Raises:
-        WeightsError: an embedding has another width, or comes from another backbone, than the
-            checkpoint was trained with.
-    """
-    rows: list[Posteriors] = []
-    for start in range(0, len(features), _CHUNK):
-        rows += _predict_chunk(checkpoint, features[start : start + _CHUNK])
-    return rows
-
-
-def pad_tokens(
-    embeddings: Sequence[npt.NDArray[Any] | None], dim: int
-) -> tuple[FloatArray, BoolArray]:
-    """Tokens (B, T, D) and which of them are there (B, T); T is that of the longest, at least 1.
-
-    Raises:
-        WeightsError: an embedding has another width.
-    """
-    rows = [np.zeros((0, dim)) if e is None else _rows(e, dim) for e in embeddings]
-    for row in rows:
-        if row.ndim != 2 or row.shape[1] != dim:
-            raise WeightsError(f"an embedding has shape {row.shape}, the network wants (T, {dim})")
-    longest = max([1, *(len(row) for row in rows)])
-    tokens = np.zeros((len(rows), longest, dim), dtype=np.float32)
-    mask = np.zeros((len(rows), longest), dtype=np.bool_)
-    for place, row in enumerate(rows):
-        tokens[place, : len(row)] = row
-        mask[place, : len(row)] = True
-    return tokens, mask
-
-
-def _rows(embedding: npt.NDArray[Any], dim: int) -> npt.NDArray[Any]:
-    """(T, D) of (D,), of (T, D), or of the T · D numbers that a stacked backbone gives."""
-    stacked = embedding.ndim == 1 and embedding.size % dim == 0
-    return embedding.reshape(-1, dim) if stacked else np.atleast_2d(embedding)
-
-
-def check_backbones(checkpoint: Checkpoint, features: Sequence[FeatureSet]) -> None:
-    """Make sure that embeddings come from the backbones that the checkpoint was trained with.
-
-    Raises:
-        WeightsError: another backbone, or another revision; both are named.
-    """
-    for window in features:
-        for modality, backbone in window.backbones.items():
-            wanted = checkpoint.info.backbones.get(modality)
-            if wanted is not None and wanted.backbone != backbone:
-                raise WeightsError(
-                    f"{modality} embeddings come from {backbone}, but the checkpoint was trained "
-                    f"on those of {wanted.backbone}"
-                )
-
-
-def gather_inputs(
-    features: Sequence[FeatureSet], config: NetworkConfig
-) -> tuple[dict[str, FloatArray | BoolArray], dict[Modality, BoolArray]]:
-    """What the network takes, in torch and as ONNX: tokens and masks by the name of its input.
-
-    Returns:
-        `video`, `audio` float32 (B, T, D) and `video_mask`, `audio_mask` bool (B, T), those of the
-        network's modalities; and by modality which windows show it, (B,).
-
-    Raises:
-        WeightsError: an embedding has another width.
-    """
-    inputs: dict[str, FloatArray | BoolArray] = {}
-    present: dict[Modality, BoolArray] = {}
-    for modality in config.modalities:
-        embeddings = [window.embeddings.get(modality) for window in features]
-        tokens, mask = pad_tokens(embeddings, config.dim(modality))
-        inputs[modality.value], inputs[f"{modality.value}_mask"] = tokens, mask
-        present[modality] = np.asarray(mask.any(axis=1), dtype=np.bool_)
-    return inputs, present
-
-
-def _predict_chunk(checkpoint: Checkpoint, features: Sequence[FeatureSet]) -> list[Posteriors]:
-    import torch
-
-    check_backbones(checkpoint, features)
-    arrays, present = gather_inputs(features, checkpoint.info.network)
-    with torch.inference_mode():
-        logits = checkpoint.network(**{n: torch.from_numpy(a) for n, a in arrays.items()})
-    said = {
-        head: None if values is None else values.numpy()
-        for head, values in logits._asdict().items()
-    }
-    return posterior_rows(said, present, checkpoint.info.calibration)
-
-
-# What analysis and evaluation ask of a model, whatever family it is of.
-#
-# A model takes embeddings and gives posteriors; it names the backbones that must make them. The
-# compact heads, a checkpoint run by torch, and an exported network (`models.onnx_fusion`) are such.
+from facevoice.models.heads import (
+    CompactModel,
+    Embeddings,
+    Posteriors,
+    load_model,
+    tempered_posteriors,
+)
+from facevoice.records import BoolArray, FloatArray, Modality, ModelId, Thresholds
+from facevoice.sessions import (
+    frozen_run,
+    open_session,
+    read_checked,
+    read_json,
+    read_weights,
+    weights_entry,
+)
+from facevoice.settings import build_settings
 
 COMPACT: Final = "compact"
-_TORCH: Final = "a checkpoint that is run by torch (a folder made by `facevoice export` is not)"
+EXPORT_FORMAT: Final = "facevoice-export/1"
+EXPORT_INDEX: Final = "export.json"
+FUSION_FILE: Final = "fusion.onnx"
+
+_CHUNK: Final = 256
+_HEADS: Final = ("emotion", "face", "voice", "conflict")
+_REMEDY: Final = "Export the checkpoint again, or get the folder again."
+
+NetworkInputs = Mapping[str, FloatArray | BoolArray]
 
 
 class Model(Protocol):
-    """From embeddings of windows to posteriors."""
+    """From embeddings of windows to posteriors; threads may share one."""
 
     @property
     def name(self) -> str:
@@ -179,8 +99,10 @@ class Model(Protocol):
         """Where outcomes change; None if the model tells no conflict."""
         ...
 
-    def predict(self, features: Sequence[FeatureSet]) -> list[Posteriors]:
-        """Posteriors of each window; a missing modality leaves its own and the conflict None.
+    def predict(self, windows: Sequence[Embeddings]) -> list[Posteriors]:
+        """Posteriors of each window; a missing channel leaves its own and the conflict None.
+
+        Any number of windows in one pass. Channels that the model does not read are passed over.
 
         Raises:
             WeightsError: an embedding has another width than the model was trained with.
@@ -189,42 +111,73 @@ class Model(Protocol):
 
 
 class CompactFamily:
-    """The heads of the package."""
+    """The heads of the package, checked by their SHA-256.
+
+    Raises:
+        WeightsError: missing or damaged.
+    """
 
     name = COMPACT
 
-    def __init__(self, model: CompactModel, heads: ModelId) -> None:
-        self._model = model
-        self.heads = heads
+    def __init__(self) -> None:
+        entry = weights_entry("heads")
+        self._model: CompactModel = load_model(read_weights("heads"))
+        self.heads = ModelId(entry.name, entry.sha256)
         self.backbones: Mapping[Modality, str] = {
             Modality.VIDEO: "compact-face",
             Modality.AUDIO: "compact-voice",
         }
-        self.thresholds: Thresholds | None = model.thresholds
+        self.thresholds: Thresholds | None = self._model.thresholds
 
-    def predict(self, features: Sequence[FeatureSet]) -> list[Posteriors]:
+    def predict(self, windows: Sequence[Embeddings]) -> list[Posteriors]:
         """See `Model`."""
-        return [self._model(window) for window in features]
+        return self._model.predict(windows)
 
 
-class CheckpointModel:
+class _TrainedModel:
+    """What a checkpoint in torch and an export share: inputs, temperatures, thresholds."""
+
+    def __init__(self, name: str, sha256: str, info: CheckpointInfo) -> None:
+        self.name = name
+        self.info = info
+        self.heads = ModelId(name, sha256)
+        self.backbones: Mapping[Modality, str] = {
+            modality: used.backbone for modality, used in info.backbones.items()
+        }
+        self.thresholds = info.thresholds
+
+    def predict(self, windows: Sequence[Embeddings]) -> list[Posteriors]:
+        """See `Model`."""
+        said: list[Posteriors] = []
+        for start in range(0, len(windows), _CHUNK):
+            inputs = _network_inputs(windows[start : start + _CHUNK], self.info.network)
+            masks = {m: inputs[f"{m}_mask"] for m in self.info.network.modalities}
+            present = {m: np.asarray(mask.any(axis=1)) for m, mask in masks.items()}
+            said += tempered_posteriors(self._logits(inputs), present, self.info.calibration)
+        if self.thresholds is None:  # then no conflict was ever learnt
+            return [replace(row, conflict=None) for row in said]
+        return said
+
+    def _logits(self, inputs: NetworkInputs) -> Mapping[str, FloatArray | None]:
+        raise NotImplementedError
+
+
+class CheckpointModel(_TrainedModel):
     """A checkpoint, run by torch.
 
     Args:
         name: short.
         checkpoint: a loaded one.
+        num_threads: that one run may use.
     """
 
-    def __init__(self, name: str, checkpoint: Checkpoint) -> None:
-        self.name = name
+    def __init__(self, name: str, checkpoint: Checkpoint, *, num_threads: int = 1) -> None:
+        super().__init__(name, checkpoint.sha256, checkpoint.info)
         self.checkpoint = checkpoint
-        self.info = checkpoint.info
-        self.heads = ModelId(name, checkpoint.sha256)
-        self.backbones = trained_on(checkpoint.info)
-        self.thresholds = checkpoint.info.thresholds
+        self._num_threads = num_threads
 
     @classmethod
-    def load(cls, folder: Path) -> CheckpointModel:
+    def load(cls, folder: Path, *, num_threads: int = 1) -> CheckpointModel:
         """Load a checkpoint.
 
         Raises:
@@ -232,69 +185,81 @@ class CheckpointModel:
             MissingExtraError: torch is not installed; says what runs without it.
         """
         try:
-            return cls(checkpoint_name(folder), load_checkpoint(folder))
-        except (MissingExtraError, ModuleNotFoundError) as error:
-            raise MissingExtraError(_TORCH, "full") from error
+            return cls(_name(folder), load_checkpoint(folder), num_threads=num_threads)
+        except MissingExtraError as error:
+            raise MissingExtraError(
+                "a checkpoint that is run by torch (a folder made by `facevoice export` is not)",
+                "full",
+            ) from error
 
-    def predict(self, features: Sequence[FeatureSet]) -> list[Posteriors]:
-        """See `Model`."""
-        rows = [as_tokens(window, self.info) for window in features]
-        return without_doubt(predict(self.checkpoint, rows), self.thresholds)
+    def _logits(self, inputs: NetworkInputs) -> Mapping[str, FloatArray | None]:
+        import torch
+
+        with frozen_run(self._num_threads):
+            logits = self.checkpoint.network(**{n: torch.from_numpy(a) for n, a in inputs.items()})
+            return {h: None if x is None else x.numpy() for h, x in logits._asdict().items()}
 
 
-def trained_on(info: CheckpointInfo) -> dict[Modality, str]:
-    """id@revision of the backbone of each channel."""
-    return {modality: used.backbone for modality, used in info.backbones.items()}
+class ExportedModel(_TrainedModel):
+    """Fusion and heads of an exported folder, run by onnxruntime.
+
+    Raises:
+        WeightsError: a file is absent, damaged, not the one that was written, or has no such
+            inputs and outputs.
+    """
+
+    def __init__(self, path: Path, sha256: str, info: CheckpointInfo, num_threads: int = 1) -> None:
+        super().__init__(_name(path.parent), sha256, info)
+        content = read_checked(path, sha256, _REMEDY)
+        self._session = open_session(content, str(path), num_threads)
+        self._outputs = [output.name for output in self._session.get_outputs()]
+        wanted = {f"{m}{end}" for m in info.network.modalities for end in ("", "_mask")}
+        found = {given.name for given in self._session.get_inputs()}
+        if found != wanted or "emotion" not in self._outputs or not {*_HEADS} >= {*self._outputs}:
+            raise WeightsError(
+                f"{path}: takes {sorted(found)} and gives {self._outputs}, which is no network of "
+                f"{' and '.join(info.network.modalities)}; export the checkpoint again"
+            )
+
+    def _logits(self, inputs: NetworkInputs) -> Mapping[str, FloatArray | None]:
+        return dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True))
 
 
-def checkpoint_name(folder: Path) -> str:
+def _network_inputs(windows: Sequence[Embeddings], config: NetworkConfig) -> NetworkInputs:
+    """What the network takes, in torch and as ONNX, by the name of its input.
+
+    `video`, `audio`: tokens float32 (B, T, D); `video_mask`, `audio_mask`: which of them are there,
+    bool (B, T). T is that of the longest, at least 1.
+    """
+    inputs: dict[str, FloatArray | BoolArray] = {}
+    for modality in config.modalities:
+        dim = config.dim(modality)
+        rows = [_token_rows(window.get(modality), dim) for window in windows]
+        shape = (len(rows), max([1, *map(len, rows)]))
+        tokens = np.zeros((*shape, dim), dtype=np.float32)
+        mask = np.zeros(shape, dtype=np.bool_)
+        for place, row in enumerate(rows):
+            tokens[place, : len(row)] = row
+            mask[place, : len(row)] = True
+        inputs[modality.value], inputs[f"{modality}_mask"] = tokens, mask
+    return inputs
+
+
+def _token_rows(embedding: FloatArray | None, dim: int) -> FloatArray:
+    """(T, D) of one embedding, or of the T · D numbers that a stacked backbone gives."""
+    if embedding is None:
+        return np.zeros((0, dim), dtype=np.float32)
+    if embedding.size % dim or (embedding.ndim > 1 and embedding.shape[-1] != dim):
+        raise WeightsError(
+            f"an embedding has shape {embedding.shape}, the network wants (T, {dim})"
+        )
+    return embedding.reshape(-1, dim)
+
+
+def _name(folder: Path) -> str:
     """A checkpoint's folder; the run's, where training has called it `checkpoint`."""
     resolved = folder.resolve()
     return resolved.parent.name if resolved.name == "checkpoint" else resolved.name
-
-
-def as_tokens(features: FeatureSet, info: CheckpointInfo) -> FeatureSet:
-    """Embeddings as rows (T, D) of the channels that the network has.
-
-    Tokens and layers come from backbones and stores flattened (T · D,), see `BackboneSpec`; whether
-    the backbones are the right ones is checked where they are loaded, so here they count as such.
-    """
-    wanted = trained_on(info)
-    rows = {
-        modality: embedding.reshape(-1, info.network.dim(modality))
-        if embedding.size % info.network.dim(modality) == 0
-        else embedding
-        for modality, embedding in features.embeddings.items()
-        if modality in wanted
-    }
-    return replace(features, embeddings=rows, backbones={m: wanted[m] for m in rows})
-
-
-def without_doubt(
-    posteriors: Sequence[Posteriors], thresholds: Thresholds | None
-) -> list[Posteriors]:
-    """No conflict where there are no thresholds: then none was ever learnt."""
-    if thresholds is not None:
-        return list(posteriors)
-    return [replace(row, conflict=None) for row in posteriors]
-
-
-# A whole exported model as one folder, to be run without torch; nothing in it is unpickled.
-#
-# EXPORT/
-# ├── export.json          format version, SHA-256 of every other file but the card, backbones, parity
-# ├── config.toml, calibration.json, thresholds.json, backbones.json, data.json, metrics.json
-# │                        as in the checkpoint
-# ├── fusion.onnx          fusion and heads, float32
-# ├── video/, audio/       exported backbones, see `facevoice.backbones.onnx`; none for those
-# │                        that the package brings
-# └── README.md            the card, for people; may be edited
-
-FORMAT: Final = "facevoice-export/1"
-EXPORT_INDEX: Final = "export.json"
-FUSION_FILE: Final = "fusion.onnx"
-PRECISIONS: Final = ("fp32", "int8")
-_REMEDY: Final = "Export the checkpoint again, or get the folder again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,44 +297,15 @@ class ExportIndex:
     parity: tuple[Parity, ...]
     sha256s: Mapping[str, str]
 
-    def source(self, folder: Path, modality: Modality) -> str:
-        """What `create_backbone` builds the channel's backbone from."""
-        named = self.backbones[modality]
-        return str(folder / named) if named in self.sha256s else named
-
-    def file(self, modality: Modality) -> str | None:
-        """Path in the folder of the channel's ONNX file; None if the package brings it."""
-        named = self.backbones[modality]
-        return named if named in self.sha256s else None
+    @property
+    def networks(self) -> frozenset[str]:
+        """The ONNX files of backbones, by path in the folder."""
+        return frozenset(self.backbones.values()) & frozenset(self.sha256s)
 
 
 def is_export(folder: Path) -> bool:
     """Whether a folder says that it is an export."""
     return (folder / EXPORT_INDEX).is_file()
-
-
-def write_info(folder: Path, info: CheckpointInfo) -> None:
-    """Write what the checkpoint says of itself, as it stands in the checkpoint."""
-    (folder / CONFIG_FILE).write_text(format_toml(info.settings), encoding="utf-8")
-    for name, values in to_plain(info).items():
-        (folder / name).write_text(_json_text(values), encoding="utf-8")
-
-
-def write_index(folder: Path, index: ExportIndex, info: CheckpointInfo) -> None:
-    """Write card and index, the index last."""
-    card = f"{describe(info)}\n{_card_section(index)}"
-    (folder / CARD_FILE).write_text(card, encoding="utf-8")
-    document = {
-        "format": FORMAT,
-        "precision": index.precision,
-        "checkpoint": index.checkpoint,
-        "checkpoint_sha256": index.checkpoint_sha256,
-        "facevoice_version": index.facevoice_version,
-        "backbones": {modality.value: named for modality, named in index.backbones.items()},
-        "parity": [plain_settings(parity) for parity in index.parity],
-        "sha256": dict(index.sha256s),
-    }
-    (folder / EXPORT_INDEX).write_text(_json_text(document), encoding="utf-8")
 
 
 def read_export(folder: Path) -> tuple[ExportIndex, CheckpointInfo]:
@@ -382,203 +318,49 @@ def read_export(folder: Path) -> tuple[ExportIndex, CheckpointInfo]:
         WeightsError: a file is absent, damaged, unknown, or of another version.
     """
     index = _read_index(folder)
-    wanted = {CONFIG_FILE, FUSION_FILE, *JSON_FILES}
-    networks = {index.file(modality) for modality in index.backbones} - {None}
-    wanted |= {f"{Path(str(name)).parent}/spec.json" for name in networks}
+    records = {f"{PurePosixPath(name).parent}/spec.json" for name in index.networks}
+    wanted = {FUSION_FILE, *INFO_FILES, *records}
     missing = sorted(wanted - {*index.sha256s})
-    unexpected = sorted({*index.sha256s} - wanted - networks)
+    unexpected = sorted({*index.sha256s} - wanted - index.networks)
     if missing or unexpected:
         raise WeightsError(
             f"{folder}: missing files {missing}, unexpected files {unexpected}. {_REMEDY}"
         )
-    contents = {name: _checked(folder, name, index.sha256s[name]) for name in sorted(wanted)}
-    for modality in index.backbones:
-        _check_network(folder, index, modality)
-    try:
-        settings = read_toml(folder / CONFIG_FILE)
-        network = build_settings(NetworkConfig, settings.get("network"), "[network]")
-        plain = {name: json.loads(contents[name]) for name in JSON_FILES}
-        info = from_plain(network, settings, plain)
-    except (ConfigError, ValueError, WeightsError) as error:
-        raise WeightsError(f"{folder}: {error}") from error
+    contents = {n: read_checked(folder / n, index.sha256s[n], _REMEDY) for n in sorted(wanted)}
+    for name in index.networks:
+        path = folder / name
+        files = read_json(path.parent / "spec.json", _REMEDY).get("files", {})
+        if files.get(path.name, {}).get("sha256") != index.sha256s[name]:
+            raise WeightsError(
+                f"{path}: {EXPORT_INDEX} and spec.json differ on its SHA-256. {_REMEDY}"
+            )
+    info = parse_info(contents, folder)
     if {*index.backbones} != {*info.network.modalities}:
         raise WeightsError(f"{folder}: names no backbone for each of its channels. {_REMEDY}")
     return index, info
 
 
-def hash_files(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file in a folder but index and card, by its path there."""
-    sums = {}
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        name = path.relative_to(folder).as_posix()
-        if name not in (EXPORT_INDEX, CARD_FILE):
-            with path.open("rb") as file:
-                sums[name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return sums
-
-
 def _read_index(folder: Path) -> ExportIndex:
     path = folder / EXPORT_INDEX
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        if document["format"] != FORMAT:
-            raise WeightsError(
-                f"{folder}: has format {document['format']!r}, this version reads {FORMAT!r}"
-            )
-        index = ExportIndex(
-            precision=str(document["precision"]),
-            checkpoint=str(document["checkpoint"]),
-            checkpoint_sha256=str(document["checkpoint_sha256"]),
-            facevoice_version=str(document["facevoice_version"]),
-            backbones={Modality(m): str(named) for m, named in document["backbones"].items()},
-            parity=tuple(build_settings(Parity, row, "parity") for row in document["parity"]),
-            sha256s={str(name): str(sha256) for name, sha256 in document["sha256"].items()},
+    document = read_json(path, _REMEDY)
+    version = document.pop("format", None)
+    if version != EXPORT_FORMAT:
+        raise WeightsError(
+            f"{folder}: has format {version!r}, this version reads {EXPORT_FORMAT!r}"
         )
-    except OSError as error:
-        raise WeightsError(f"{path}: can't be read ({error.strerror}). {_REMEDY}") from error
+    try:
+        backbones = {Modality(m): str(named) for m, named in document.pop("backbones").items()}
+        parity = tuple(build_settings(Parity, row, "parity") for row in document.pop("parity"))
+        sha256s = {str(name): str(sha256) for name, sha256 in document.pop("sha256").items()}
+        index = ExportIndex(backbones=backbones, parity=parity, sha256s=sha256s, **document)
     except (ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
         raise WeightsError(f"{path}: is damaged ({error!r}). {_REMEDY}") from error
-    if index.precision not in PRECISIONS:
+    if index.precision not in ("fp32", "int8"):
         raise WeightsError(f"{path}: precision is {index.precision!r}. {_REMEDY}")
-    outside = [
-        name for name in index.sha256s if ".." in Path(name).parts or Path(name).is_absolute()
-    ]
+    outside = [n for n in sha256s if ".." in Path(n).parts or Path(n).is_absolute()]
     if outside:
         raise WeightsError(f"{path}: names files outside its folder: {outside}")
     return index
-
-
-def _checked(folder: Path, name: str, sha256: str) -> bytes:
-    try:
-        content = (folder / name).read_bytes()
-    except OSError as error:
-        raise WeightsError(
-            f"{folder / name}: can't be read ({error.strerror}). {_REMEDY}"
-        ) from error
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise WeightsError(
-            f"{folder / name}: is not the file that was written (its SHA-256 differs). {_REMEDY}"
-        )
-    return content
-
-
-def _check_network(folder: Path, index: ExportIndex, modality: Modality) -> None:
-    """That the backbone's own record, by which it is hashed, says what the index says."""
-    name = index.file(modality)
-    if name is None:
-        return
-    path = folder / name
-    try:
-        named = json.loads((path.parent / "spec.json").read_text(encoding="utf-8"))
-        sha256 = named["files"][path.name]["sha256"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"{path.parent / 'spec.json'}: is damaged ({error!r})") from error
-    if sha256 != index.sha256s[name]:
-        raise WeightsError(f"{path}: {EXPORT_INDEX} and spec.json differ on its SHA-256. {_REMEDY}")
-
-
-def _card_section(index: ExportIndex) -> str:
-    lines = [
-        "## Export",
-        "",
-        f"Exported from `{index.checkpoint}` ({index.checkpoint_sha256[:12]}); backbones in "
-        f"{index.precision}, fusion and heads in fp32. Runs without torch: "
-        "`facevoice analyze FILM --checkpoint DIR`.",
-        "",
-        "Differences of probabilities to the checkpoint in torch, measured when it was exported:",
-        "",
-        "| precision | windows | largest | mean | other outcomes |",
-        "|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {p.precision} | {p.num_windows} ({p.windows}) | {p.max_difference:.1e} | "
-        f"{p.mean_difference:.1e} | {p.num_outcomes_changed} |"
-        for p in index.parity
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _json_text(values: Mapping[str, Any]) -> str:
-    return json.dumps(values, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
-
-
-# An exported model's fusion and heads, run by onnxruntime; needs no torch.
-
-HEADS: Final = ("emotion", "face", "voice", "conflict")
-
-
-class OnnxFusion:
-    """Fusion and heads out of an export; see `facevoice.models.model.Model`.
-
-    Args:
-        path: the ONNX file; sha256: what it must have.
-        name: short.
-        info: what the checkpoint says of itself.
-
-    Raises:
-        WeightsError: the file is missing, damaged, or has no such inputs and outputs.
-    """
-
-    def __init__(
-        self, path: Path, sha256: str, name: str, info: CheckpointInfo, *, num_threads: int = 1
-    ) -> None:
-        self._session, self.heads = load_session_file(
-            path, name=name, sha256=sha256, num_threads=num_threads
-        )
-        self._outputs = [output.name for output in self._session.get_outputs()]
-        wanted = {
-            f"{modality.value}{end}"
-            for modality in info.network.modalities
-            for end in ("", "_mask")
-        }
-        found = {given.name for given in self._session.get_inputs()}
-        if found != wanted or "emotion" not in self._outputs or not {*HEADS} >= {*self._outputs}:
-            raise WeightsError(
-                f"{path}: takes {sorted(found)} and gives {self._outputs}, which is no network of "
-                f"{' and '.join(info.network.modalities)}; export the checkpoint again"
-            )
-        self.name = name
-        self.info = info
-        self.backbones = trained_on(info)
-        self.thresholds = info.thresholds
-
-    def predict(self, features: Sequence[FeatureSet]) -> list[Posteriors]:
-        """See `Model`."""
-        rows: list[Posteriors] = []
-        for start in range(0, len(features), _CHUNK):
-            chunk = [as_tokens(f, self.info) for f in features[start : start + _CHUNK]]
-            inputs, present = gather_inputs(chunk, self.info.network)
-            logits = self._run(inputs)
-            rows += posterior_rows(logits, present, self.info.calibration)
-        return without_doubt(rows, self.thresholds)
-
-    def _run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, FloatArray | None]:
-        found = dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True))
-        return {head: found.get(head) for head in HEADS}
-
-
-def load_fusion(folder: Path, *, num_threads: int = 1) -> tuple[OnnxFusion, ExportIndex]:
-    """Load an exported folder's fusion and heads, and what the folder says of its backbones.
-
-    Raises:
-        WeightsError: a file is absent, damaged, or not the one that was written.
-    """
-    index, info = read_export(folder)
-    fusion = OnnxFusion(
-        folder / FUSION_FILE,
-        index.sha256s[FUSION_FILE],
-        checkpoint_name(folder),
-        info,
-        num_threads=num_threads,
-    )
-    return fusion, index
-
-
-# A model together with the backbones that it was trained on: compact, checkpoint, or export.
-
-_ROLES: Final = {Modality.VIDEO: "face", Modality.AUDIO: "voice"}
-_REVISION: Final = re.compile(r"[0-9a-f]{12}")
-_FOLDER: Final = "folder:"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -592,7 +374,7 @@ class Assembly:
     model: Model
     backbones: Mapping[Modality, Backbone]
     sources: Mapping[Modality, str]
-    info: CheckpointInfo | None
+    info: CheckpointInfo | None = None
 
     @property
     def modalities(self) -> frozenset[Modality]:
@@ -607,8 +389,11 @@ class Assembly:
     @property
     def models(self) -> dict[str, ModelId]:
         """Everything with weights, by its role in a report."""
-        roles = {_ROLES[m]: backbone.model for m, backbone in self.backbones.items()}
-        return {**roles, "heads": self.model.heads}
+        roles = {Modality.VIDEO: "face", Modality.AUDIO: "voice"}
+        return {
+            **{roles[m]: backbone.model for m, backbone in self.backbones.items()},
+            "heads": self.model.heads,
+        }
 
 
 def assemble(
@@ -635,20 +420,18 @@ def assemble(
     if checkpoint is None:
         if backbones:
             raise ConfigError("backbones can be named for a checkpoint only; none was named")
-        return _assemble_compact(num_threads)
+        compact = CompactFamily()
+        names = compact.backbones
+        built = {m: create_backbone(name, num_threads=num_threads) for m, name in names.items()}
+        return Assembly(compact, built, names)
     folder = find_checkpoint(checkpoint)
     if is_export(folder):
         if backbones:
             raise ConfigError(f"{folder}: an exported folder brings its backbones; name none")
         return _assemble_export(folder, num_threads)
-    model = CheckpointModel.load(folder)
+    model = CheckpointModel.load(folder, num_threads=num_threads)
     loaded = build_backbones(folder, model.info, backbones, num_threads=num_threads)
-    return Assembly(
-        model,
-        {m: backbone for m, (_, backbone) in loaded.items()},
-        {m: source for m, (source, _) in loaded.items()},
-        model.info,
-    )
+    return _assembly(model, loaded)
 
 
 def find_checkpoint(folder: Path) -> Path:
@@ -664,7 +447,7 @@ def find_checkpoint(folder: Path) -> Path:
             return place
     raise WeightsError(
         f"{folder}: is neither a checkpoint (no {INDEX_FILE}) nor an exported folder (no "
-        "export.json)"
+        f"{EXPORT_INDEX})"
     )
 
 
@@ -684,7 +467,7 @@ def build_backbones(
     """By channel, the backbone that a checkpoint was trained on, and the name it was built by.
 
     Args:
-        folder: of the checkpoint, for messages.
+        folder: of the checkpoint.
         info: what it says of itself.
         names: see `assemble`.
         num_threads: threads that each network may use.
@@ -704,80 +487,72 @@ def build_backbones(
         if rows not in (None, wanted):
             raise ConfigError(f"{folder}: was not trained on the {rows} of {plain}; leave +{rows}")
         built[modality] = (plain, backbone)
-    tuned = read_tuned(folder, INDEX_FILE)
+    tuned = read_tuned(folder)
     for modality, used in info.backbones.items():
-        if modality not in built:
-            own = tuned.get(modality)
-            if own is None:
-                plain = split_name(_creatable(folder, used.backbone))[0]
-            else:
-                plain = str(tuned_folder(folder, modality, own))
-            built[modality] = (plain, create_backbone(plain, num_threads=num_threads))
-    return {
-        modality: _checked_assembly(folder, info, modality, *built[modality])
-        for modality in info.backbones
-    }
-
-
-def load_compact_model() -> tuple[CompactModel, ModelId]:
-    """Load the shipped heads, checked by their SHA-256.
-
-    Raises:
-        WeightsError: missing or damaged.
-    """
-    entry = weights_entry("heads")
-    return load_model(read_weights("heads")), ModelId(entry.name, entry.sha256)
-
-
-def _assemble_compact(num_threads: int) -> Assembly:
-    model = CompactFamily(*load_compact_model())
-    built = {m: create_backbone(n, num_threads=num_threads) for m, n in model.backbones.items()}
-    return Assembly(model, built, model.backbones, None)
+        if modality in built:
+            continue
+        if modality in tuned:
+            plain = str(tuned_folder(folder, modality, tuned[modality]))
+        else:
+            plain = split_name(_creatable(folder, used.backbone))[0]
+        built[modality] = (plain, create_backbone(plain, num_threads=num_threads))
+    return {m: _checked_backbone(folder, info, *built[m]) for m in info.backbones}
 
 
 def _assemble_export(folder: Path, num_threads: int) -> Assembly:
-    model, index = load_fusion(folder, num_threads=num_threads)
+    index, info = read_export(folder)
+    sha256 = index.sha256s[FUSION_FILE]
+    model = ExportedModel(folder / FUSION_FILE, sha256, info, num_threads)
     loaded = {}
-    for modality in model.backbones:
-        source = index.source(folder, modality)
-        if index.file(modality) is None and source not in backbone_names():
+    for modality, named in index.backbones.items():
+        if named not in index.networks and named not in backbone_names():
             raise WeightsError(
-                f"{folder}: its {modality} backbone {source!r} is neither in the folder nor in "
+                f"{folder}: its {modality} backbone {named!r} is neither in the folder nor in "
                 "facevoice; export the checkpoint again"
             )
+        source = str(folder / named) if named in index.networks else named
         backbone = create_backbone(source, num_threads=num_threads)
-        loaded[modality] = _checked_assembly(folder, model.info, modality, source, backbone)
-    return Assembly(
-        model,
-        {m: backbone for m, (_, backbone) in loaded.items()},
-        {m: source for m, (source, _) in loaded.items()},
-        model.info,
-    )
+        loaded[modality] = _checked_backbone(folder, info, source, backbone, modality)
+    return _assembly(model, loaded)
+
+
+def _assembly(model: _TrainedModel, loaded: Mapping[Modality, tuple[str, Backbone]]) -> Assembly:
+    sources = {modality: source for modality, (source, _) in loaded.items()}
+    backbones = {modality: backbone for modality, (_, backbone) in loaded.items()}
+    return Assembly(model, backbones, sources, model.info)
 
 
 def _creatable(folder: Path, wanted: str) -> str:
     """The name in id@revision, if something can be built from it."""
     name, _, revision = wanted.rpartition("@")
-    if not _REVISION.fullmatch(revision):
+    if not re.fullmatch(r"[0-9a-f]{12}", revision):
         raise WeightsError(
             f"{folder}: was trained on embeddings of {wanted}, a file that does not say which "
             "weights made it, so it can't be run on films. Train on a store of `facevoice data "
             "extract`"
         )
-    if name.startswith(_FOLDER):
+    if name.startswith("folder:"):
         raise ConfigError(
             f"{folder}: was trained on backbone {wanted}, from a folder; name it by --backbone DIR"
         )
     return name
 
 
-def _checked_assembly(
-    folder: Path, info: CheckpointInfo, modality: Modality, source: str, backbone: Backbone
+def _checked_backbone(
+    folder: Path,
+    info: CheckpointInfo,
+    source: str,
+    backbone: Backbone,
+    modality: Modality | None = None,
 ) -> tuple[str, Backbone]:
     """The backbone, stacked as in training, if it has the weights and widths that it had there."""
+    modality = modality or backbone.spec.modality
     wanted = info.backbones[modality].backbone
     name, _, revision = wanted.rpartition("@")
-    if revision not in _revisions(backbone) or backbone.spec.modality is not modality:
+    sums = {backbone.model.sha256}
+    if isinstance(backbone, OnnxBackbone):  # it says the same as what it was exported from
+        sums.add(backbone.record.source.sha256)
+    if revision not in {s[:12] for s in sums} or backbone.spec.modality is not modality:
         raise WeightsError(
             f"{folder}: was trained on {modality} embeddings of {wanted}, but {source} is "
             f"{backbone_id(backbone)}. Name the right one by --backbone, such as "
@@ -788,14 +563,6 @@ def _checked_assembly(
         source, backbone = f"{source}+{rows}", stack(backbone, rows)
     _check_shape(folder, info.network, backbone.spec)
     return source, backbone
-
-
-def _revisions(backbone: Backbone) -> set[str]:
-    """Of its weights, and of those that it was exported from: both say the same, but rounded."""
-    sums = {backbone.model.sha256}
-    if isinstance(backbone, OnnxBackbone):
-        sums.add(backbone.record.source.sha256)
-    return {sha256[:12] for sha256 in sums}
 
 
 def _check_shape(folder: Path, network: NetworkConfig, spec: BackboneSpec) -> None:
