@@ -105,7 +105,7 @@ def run(*arguments: str | Path, code: int = 0) -> tuple[str, str]:
 def shown(out: Path) -> list[str]:
     """Files below a folder, without those that only remember what is done."""
     files = (p.relative_to(out) for p in out.rglob("*") if p.is_file())
-    return sorted(p.as_posix() for p in files if p.parts[0] != cli_analyze.CACHE_NAME)
+    return sorted(p.as_posix() for p in files if not p.parts[0].startswith("."))
 
 
 def test_version() -> None:

@@ -19,10 +19,14 @@ from facevoice.cli.options import (
     progress_bar,
 )
 from facevoice.errors import ConfigError, FacevoiceError, MissingExtraError, RenderError
-from facevoice.media.open import probe
-from facevoice.records import MediaInfo, Report, Trace, TraceRecorder
-from facevoice.report import summarize_in_words
-from facevoice.report.video import MIN_HEIGHT_PX, check_target, no_video, render_video
+from facevoice.records import MediaInfo, Report, WindowView
+from facevoice.report import (
+    MIN_HEIGHT_PX,
+    check_video_target,
+    probe_video,
+    render_video,
+    summarize_in_words,
+)
 from facevoice.settings import AnalyzerConfig
 
 if TYPE_CHECKING:
@@ -78,9 +82,7 @@ def render(
     screen = open_screen(data_on_stdout=False, progress=True, quiet=quiet, verbose=False)
     _check_usage(file, target, overwrite)
     try:
-        info = probe(file)
-        if not info.has_video:
-            raise no_video(file)
+        info = probe_video(file)
         settings = AnalyzerConfig() if config is None else AnalyzerConfig.from_toml(config)
         analyzer = create_analyzer(AnalyzerSetup(settings, checkpoint, tuple(backbones or ())))
         report = _run(analyzer, info, target, height, screen)
@@ -103,7 +105,7 @@ def create_analyzer(setup: AnalyzerSetup) -> Analyzer:
 
 def _check_usage(file: Path, target: Path, overwrite: bool) -> None:
     try:
-        check_target(file, target)
+        check_video_target(file, target)
     except (ConfigError, RenderError) as error:
         _stop_usage(str(error), error)
     if target.exists() and not overwrite:
@@ -114,17 +116,16 @@ def _run(
     analyzer: Analyzer, info: MediaInfo, target: Path, height: int | None, screen: Screen
 ) -> Report:
     with progress_bar(screen.progress) as show:
-        report, trace = _analyze(analyzer, info, _phase(show, info, 0))
-        render_video(report, trace, target, on_progress=_phase(show, info, 1), height_px=height)
+        tell = _phase(show, info, 0)
+
+        def on_view(view: WindowView) -> None:
+            if tell is not None:
+                tell(view.end_s)
+
+        perception = analyzer.perceive(info.path, on_view=on_view)
+        report, tell = analyzer.interpret(perception), _phase(show, info, 1)
+        render_video(report, perception.trace, target, on_progress=tell, height_px=height)
     return report
-
-
-def _analyze(
-    analyzer: Analyzer, info: MediaInfo, on_progress: Callable[[float], None] | None
-) -> tuple[Report, Trace]:
-    recorder = TraceRecorder()
-    report = analyzer.analyze(info.path, on_progress=on_progress, on_read=recorder.add)
-    return report, recorder.finish()
 
 
 def _phase(

@@ -20,12 +20,11 @@ from facevoice.cli.options import (
 from facevoice.errors import ConfigError, FacevoiceError, MediaError, MissingExtraError
 from facevoice.media.open import probe
 from facevoice.media.remote import is_remote, public_address
-from facevoice.records import MediaInfo, Report, Status
-from facevoice.report import summarize_in_words
-from facevoice.report.page import (
+from facevoice.records import MediaInfo, Report, Status, WindowView
+from facevoice.report import (
     check_page_target,
-    is_report_file,
-    page_path,
+    read_report,
+    summarize_in_words,
     write_report_page,
 )
 from facevoice.settings import AnalyzerConfig
@@ -37,6 +36,8 @@ if TYPE_CHECKING:
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130
+
+_REPORT_SUFFIX: Final = ".json"
 
 
 def add_picture_commands(app: typer.Typer) -> None:
@@ -87,12 +88,13 @@ def report(
         address = public_address(file)
         _stop(screen, f"Error: {address}: fetch the file first, then name it", EXIT_USAGE)
     path = Path(file)
-    target = page_path(path, Path()) if out is None else out
+    target = Path(f"{path.stem or 'report'}.html") if out is None else out
     try:
         check_page_target(target, overwrite=overwrite)
-        if is_report_file(path):
+        if path.suffix.lower() == _REPORT_SUFFIX:
             _check_unneeded(config, checkpoint)
-            made = write_report_page(path, target, overwrite=overwrite)
+            made = read_report(path)
+            write_report_page(made, target, overwrite=overwrite)
         else:
             info = probe(path)  # Says what is wrong before any network is loaded.
             settings = AnalyzerConfig() if config is None else AnalyzerConfig.from_toml(config)
@@ -125,14 +127,15 @@ def _analyze(
 ) -> Report:
     with progress_bar(screen.progress) as on_progress:
         watch = None if on_progress is None else _watch(info, on_progress)
-        return write_report_page(
-            info.path, target, analyzer, on_progress=watch, overwrite=overwrite
-        )
+        perception = analyzer.perceive(info.path, on_view=watch)
+    report = analyzer.interpret(perception)
+    write_report_page(report, target, perception.trace, overwrite=overwrite)
+    return report
 
 
-def _watch(info: MediaInfo, on_progress: BatchProgressCallback) -> Callable[[float], None]:
-    def watch(done_s: float) -> None:
-        on_progress(Progress(str(info.path), 0, 1, done_s, info.duration_s, done_s))
+def _watch(info: MediaInfo, on_progress: BatchProgressCallback) -> Callable[[WindowView], None]:
+    def watch(view: WindowView) -> None:
+        on_progress(Progress(str(info.path), 0, 1, view.end_s, info.duration_s, view.end_s))
 
     return watch
 

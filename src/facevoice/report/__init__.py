@@ -18,7 +18,12 @@ from facevoice.report.page import (
 )
 from facevoice.report.plot import plot_report
 from facevoice.report.table import CSV_COLUMNS, Tally, build_table, to_csv, to_pandas
-from facevoice.report.video import MIN_HEIGHT_PX, check_video_target, render_video
+from facevoice.report.video import (
+    MIN_HEIGHT_PX,
+    check_video_target,
+    probe_video,
+    render_video,
+)
 from facevoice.report.words import (
     OUTCOME_STYLES,
     count_noun,
@@ -47,6 +52,7 @@ __all__ = [
     "page_script",
     "page_style",
     "plot_report",
+    "probe_video",
     "read_report",
     "render_video",
     "summarize_in_words",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path, PurePath
 from types import TracebackType
 from typing import Any, Final, Self
@@ -29,8 +29,8 @@ DEFAULT_FORMATS: Final[tuple[str, ...]] = ("json", "csv")
 WINDOWS_STEM: Final = "windows"
 """`windows.csv` gathers the windows of all files; no single report may take its name."""
 
-_MEMORY: Final = ".facevoice"
-"""Hidden folder of a folder of reports: what is remembered of its files, and the lock."""
+# Hidden folder of a folder of reports: the lock, and what the dataset is made from.
+_HIDDEN: Final = ".tables"
 _HEADER: Final = (",".join(CSV_COLUMNS) + "\n").encode()
 _COPY_BYTES: Final = 1 << 20
 # Rows gathered before they are written; a row takes about 300 bytes.
@@ -38,6 +38,21 @@ _ROWS_HELD: Final = 20_000
 # Rows in one file, so that readers can share the work.
 _ROWS_PER_PART: Final = 2_000_000
 _FILE_KEY: Final = b"facevoice.file"
+# Columns and their types, by Arrow's names.
+_WINDOW_TYPES: Final[dict[str, str]] = {
+    **dict.fromkeys(CSV_COLUMNS, "double"),
+    **dict.fromkeys(("file", "status", "outcome", *CHANNEL_WORDS), "string"),
+    "reasons": "list",
+}
+_FILE_TYPES: Final[dict[str, str]] = {
+    **dict.fromkeys(("file", "sha256", "status", "error_kind", "error"), "string"),
+    "duration_s": "double",
+    "outcome": "string",
+    "conflict": "double",
+    **dict.fromkeys(CHANNEL_WORDS, "string"),
+    **dict.fromkeys(("num_windows", *(f"num_{o.value}" for o in Outcome)), "int64"),
+    "facevoice_version": "string",
+}
 
 
 class ReportFolder:
@@ -50,7 +65,7 @@ class ReportFolder:
         DIR/windows.csv                                 the rows of all NAME.csv below DIR
         DIR/dataset/windows/outcome=…/part-N.parquet    the same with all digits
         DIR/dataset/files.parquet                       a row a file, failed ones too
-        DIR/.facevoice/rows/NAME.parquet                what the dataset is made from
+        DIR/.tables/rows/NAME.parquet                   what the dataset is made from
     """
 
     def __init__(self, root: Path, formats: Collection[str] = DEFAULT_FORMATS) -> None:
@@ -66,13 +81,13 @@ class ReportFolder:
             raise ValueError(f"unknown formats {sorted(unknown)}; known: {', '.join(FORMATS)}")
         self.root = root
         self._formats = frozenset(formats)
-        self._rows = root / _MEMORY / "rows"
-        root.mkdir(parents=True, exist_ok=True)
-        if self._formats & {"csv", "parquet"}:
-            (root / _MEMORY).mkdir(exist_ok=True)
-            (root / _MEMORY / "tables.lock").touch()  # tells at once whether the folder is writable
+        self._rows = root / _HIDDEN / "rows"
+        self._lock = FileLock(root / _HIDDEN / "lock")
         if "parquet" in self._formats:
             _import_parquet()
+        root.mkdir(parents=True, exist_ok=True)
+        if self._formats & {"csv", "parquet"}:
+            (root / _HIDDEN).mkdir(exist_ok=True)
 
     def __enter__(self) -> Self:
         return self
@@ -85,7 +100,7 @@ class ReportFolder:
     ) -> None:
         if not self._formats & {"csv", "parquet"}:
             return
-        with FileLock(self.root / _MEMORY / "tables.lock"):
+        with self._lock:
             if "csv" in self._formats:
                 _gather_csv(self.root)
             if "parquet" in self._formats:
@@ -97,7 +112,7 @@ class ReportFolder:
         Raises:
             OSError: a file can't be written.
         """
-        texts = {
+        texts: dict[str, Callable[[], str]] = {
             "json": lambda: to_json(report) + "\n",
             "jsonl": lambda: to_jsonl(report),
             "html": lambda: to_html(report),
@@ -120,17 +135,13 @@ def _with_ending(base: Path, ending: str) -> Path:
 
 
 def _files_below(root: Path, ending: str) -> Iterator[Path]:
-    """Files of an ending in order, neither hidden ones nor those of another folder of reports."""
+    """Files of an ending in order, without those of another folder of reports further down."""
     for folder, folders, names in os.walk(root):
         here = Path(folder)
         folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith(".") and not (here / name / _MEMORY).exists()
+            name for name in folders if name != _HIDDEN and not (here / name / _HIDDEN).exists()
         )
-        for name in sorted(names):
-            if name.endswith(ending) and not name.startswith("."):
-                yield here / name
+        yield from (here / name for name in sorted(names) if name.endswith(ending))
 
 
 def _gather_csv(root: Path) -> None:
@@ -153,7 +164,7 @@ def _write_rows(report: Report, path: Path) -> None:
     arrow, parquet = _import_parquet()
     rows = [window_row(report, window) for window in report.windows]
     about = json.dumps(_file_row(report)).encode()
-    schema = _window_schema(arrow).with_metadata({_FILE_KEY: about})
+    schema = _schema(arrow, _WINDOW_TYPES).with_metadata({_FILE_KEY: about})
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -164,36 +175,36 @@ def _write_rows(report: Report, path: Path) -> None:
 
 
 def _gather_dataset(rows: Path, target: Path) -> None:
-    """Make the dataset from the rows of all files, one file after the other, and put it in place."""
+    """Put a dataset in place, made from the rows of one file after the other."""
     arrow, parquet = _import_parquet()
-    import pyarrow.dataset
-
     part, old = (target.with_name(f".{target.name}.{ending}") for ending in ("part", "old"))
     for left in (part, old):  # of a run that was killed
         shutil.rmtree(left, ignore_errors=True)
     part.mkdir()
+    schema = _schema(arrow, _WINDOW_TYPES)
     files: list[dict[str, Any]] = []
 
     def batches() -> Iterator[Any]:
         for path in _files_below(rows, ".parquet"):
             table = parquet.read_table(path)
-            files.append(json.loads(table.schema.metadata[_FILE_KEY]))
-            yield from table.replace_schema_metadata(None).to_batches()
+            if table.schema.equals(schema):  # those of another version are left out
+                files.append(json.loads(table.schema.metadata[_FILE_KEY]))
+                yield from table.replace_schema_metadata(None).to_batches()
 
-    pyarrow.dataset.write_dataset(
-        arrow.RecordBatchReader.from_batches(_window_schema(arrow), batches()),
+    arrow.dataset.write_dataset(
+        arrow.RecordBatchReader.from_batches(schema, batches()),
         part / WINDOWS_STEM,
         format="parquet",
         basename_template="part-{i}.parquet",
         partitioning=["outcome"],
         partitioning_flavor="hive",
-        file_options=pyarrow.dataset.ParquetFileFormat().make_write_options(compression="zstd"),
+        file_options=arrow.dataset.ParquetFileFormat().make_write_options(compression="zstd"),
         use_threads=False,
         min_rows_per_group=_ROWS_HELD,
-        max_rows_per_group=max(_ROWS_HELD, 1),
+        max_rows_per_group=_ROWS_HELD,
         max_rows_per_file=_ROWS_PER_PART,
     )
-    table = arrow.Table.from_pylist(files, schema=_file_schema(arrow))
+    table = arrow.Table.from_pylist(files, schema=_schema(arrow, _FILE_TYPES))
     parquet.write_table(table, part / "files.parquet", compression="zstd")
     if target.exists():
         target.replace(old)
@@ -223,31 +234,15 @@ def _file_row(report: Report) -> dict[str, Any]:
     }
 
 
-def _window_schema(arrow: Any) -> Any:
-    texts = {"file", "status", "outcome", *CHANNEL_WORDS}
-    kinds = {**dict.fromkeys(texts, arrow.string()), "reasons": arrow.list_(arrow.string())}
-    return arrow.schema([(name, kinds.get(name, arrow.float64())) for name in CSV_COLUMNS])
-
-
-def _file_schema(arrow: Any) -> Any:
-    text, number, count = arrow.string(), arrow.float64(), arrow.int64()
-    return arrow.schema(
-        [
-            *((n, text) for n in ("file", "sha256", "status", "error_kind", "error")),
-            ("duration_s", number),
-            ("outcome", text),
-            ("conflict", number),
-            *((channel, text) for channel in CHANNEL_WORDS),
-            ("num_windows", count),
-            *((f"num_{outcome.value}", count) for outcome in Outcome),
-            ("facevoice_version", text),
-        ]
-    )
+def _schema(arrow: Any, types: dict[str, str]) -> Any:
+    kinds = {"list": arrow.list_(arrow.string())}
+    return arrow.schema([(n, kinds.get(t) or arrow.type_for_alias(t)) for n, t in types.items()])
 
 
 def _import_parquet() -> tuple[Any, Any]:
     try:
         import pyarrow
+        import pyarrow.dataset
         import pyarrow.parquet
     except ImportError as error:
         raise MissingExtraError("Parquet output", "parquet") from error

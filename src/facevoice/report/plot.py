@@ -58,7 +58,8 @@ def plot_report(report: Report, figure: Figure | SubFigure | None = None) -> Fig
         root.set_layout_engine("constrained")
     target.set_facecolor("white")
     width = int(target.bbox.width / target.dpi * _LETTERS_PER_IN)
-    title = textwrap.shorten(_one_line(PurePath(report.path).name), width // 2, placeholder="…")
+    name = _one_line(PurePath(report.path).name)
+    title = name if len(name) <= width else f"{name[: width - 1]}…"
     words = textwrap.fill(_one_line(summarize_in_words(report)), width)
     target.suptitle(f"{title}\n{words}", x=0.01, ha="left", size=10, color=INK, parse_math=False)
     target.supxlabel(_SHORT_NOTICE, x=0.01, ha="left", size=7.5, color=SOFT_INK)
@@ -75,11 +76,10 @@ def _draw(target: Any, report: Report) -> None:
     for axes, (channel, label) in zip(rows, CHANNEL_WORDS.items(), strict=False):
         posteriors = [getattr(window, channel) for window in report.windows]
         tops = [None if p is None else top_emotion(p) for p in posteriors]
-        heights = np.array([np.nan if top is None else top[1] for top in tops])
-        _hatch(axes, edges_s, np.isnan(heights))
+        _hatch(axes, edges_s, [top is None for top in tops])
         for emotion in EMOTIONS:
-            is_top = np.array([top is not None and top[0] is emotion for top in tops])
-            _fill(axes, edges_s, heights, is_top, EMOTION_COLORS[emotion], emotion.value)
+            values = [top[1] if top is not None and top[0] is emotion else np.nan for top in tops]
+            _fill(axes, edges_s, values, color=EMOTION_COLORS[emotion], label=emotion.value)
         axes.set_ylabel(label, rotation=0, ha="right", va="center", color=INK)
         axes.set_ylim(0, 1)
     _draw_conflict(rows[3], report, edges_s)
@@ -89,30 +89,25 @@ def _draw(target: Any, report: Report) -> None:
         for side in axes.spines.values():
             side.set(color=SOFT_INK, linewidth=0.5)
     rows[3].set_xlim(0, max(end_s, 1e-3))
-    rows[3].xaxis.set_major_formatter(lambda seconds, _: _clock(seconds))
+    rows[3].xaxis.set_major_formatter(_clock)
     rows[3].xaxis.get_major_locator().set_params(steps=[1, 1.5, 3, 6, 10], integer=True)
     handles = [h for axes in rows for h in axes.get_legend_handles_labels()[0]]
     unique = {handle.get_label(): handle for handle in handles}
-    order = [*(emotion.value for emotion in EMOTIONS), *(outcome.value for outcome in Outcome)]
     rows[3].legend(
-        handles=[unique[name] for name in order if name in unique],
+        handles=[unique[name] for name in (*EMOTIONS, *Outcome) if name in unique],
         loc="upper center",
         bbox_to_anchor=(0.5, -0.18),
         ncols=6,
-        fontsize=8,
-        frameon=False,
-        labelcolor=INK,
+        **{"fontsize": 8, "frameon": False, "labelcolor": INK},
     )
 
 
 def _draw_conflict(axes: Any, report: Report, edges_s: DoubleArray) -> None:
     conflict = np.array([np.nan if w.conflict is None else w.conflict for w in report.windows])
-    whole = np.ones(len(conflict))
-    for outcome in Outcome:
-        is_it = np.array([window.outcome is outcome for window in report.windows])
-        color = OUTCOME_COLORS[outcome]
-        _fill(axes, edges_s, whole, is_it, color, outcome.value, alpha=0.35)
-    _hatch(axes, edges_s, np.isnan(conflict))
+    for outcome, color in OUTCOME_COLORS.items():
+        values = [1.0 if window.outcome is outcome else np.nan for window in report.windows]
+        _fill(axes, edges_s, values, color=color, label=outcome.value, alpha=0.35)
+    _hatch(axes, edges_s, np.isnan(conflict).tolist())
     if report.thresholds is not None:
         zones = conflict_zones(report.thresholds)
         for low, high, words, _ in zones:
@@ -129,28 +124,19 @@ def _draw_conflict(axes: Any, report: Report, edges_s: DoubleArray) -> None:
     axes.set_ylim(0, 1)
 
 
-def _fill(
-    axes: Any,
-    edges_s: DoubleArray,
-    heights: DoubleArray,
-    chosen: Any,
-    color: str,
-    label: str,
-    alpha: float = 1.0,
-) -> None:
-    if chosen.any():
-        values = np.where(chosen, heights, np.nan)
-        axes.stairs(values, edges_s, fill=True, color=color, label=label, alpha=alpha)
+def _fill(axes: Any, edges_s: DoubleArray, values: list[float], **style: Any) -> None:
+    if not np.isnan(values).all():
+        axes.stairs(values, edges_s, fill=True, **style)
 
 
-def _hatch(axes: Any, edges_s: DoubleArray, unknown: Any) -> None:
+def _hatch(axes: Any, edges_s: DoubleArray, unknown: list[bool]) -> None:
     """Diagonal lines: nothing is known here."""
-    values = np.where(unknown, 1.0, np.nan)
+    values = [1.0 if is_unknown else np.nan for is_unknown in unknown]
     style = {"facecolor": "#F7F8F9", "edgecolor": "#CBD1D6", "hatch": "////", "linewidth": 0}
-    axes.stairs(values, edges_s, fill=True, **style)
+    _fill(axes, edges_s, values, **style)
 
 
-def _clock(seconds: float) -> str:
+def _clock(seconds: float, _place: int) -> str:
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"

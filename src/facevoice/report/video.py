@@ -49,10 +49,10 @@ from facevoice.records import (
     ByteArray,
     FloatArray,
     Frame,
+    MediaInfo,
     Prediction,
     Report,
     Trace,
-    VideoInfo,
 )
 from facevoice.report.words import (
     CHANNEL_WORDS,
@@ -157,28 +157,20 @@ def render_video(
     limit_px = _DEFAULT_HEIGHT_PX if height_px is None else height_px
     if limit_px < MIN_HEIGHT_PX:
         raise ConfigError(f"height_px = {height_px}: at least {MIN_HEIGHT_PX}")
-    info = probe(path)
-    if info.video is None:
-        raise NoStreamError(
-            path, "holds no video to draw on.", "Make a page of it instead: facevoice report."
-        )
+    info = probe_video(path)
 
-    def drawer(size_px: tuple[int, int]) -> _Draw:
-        overlay = _Overlay(report, trace, size_px, info.duration_s)
-
-        def draw(rgb: ByteArray, time_s: float) -> None:
+    def pictures() -> Iterator[Frame]:
+        for frame in _read_pictures(info, limit_px):
             if cancelled is not None and cancelled():
                 raise RenderCancelledError(out, "was cancelled.")
-            overlay.draw(rgb, time_s)
             if on_progress is not None:
-                on_progress(min(time_s, info.duration_s))
-
-        return draw
+                on_progress(min(frame.timestamp_s, info.duration_s))
+            yield frame
 
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
         with open_source(path) as source:
-            _write(part, source, _read_pictures(path, info.video, limit_px), drawer)
+            _write(part, source, pictures(), _Overlay(report, trace, info.duration_s))
         part.replace(out)
     except (av.FFmpegError, OSError) as error:
         raise _not_written(out, error) from error
@@ -186,6 +178,21 @@ def render_video(
         with contextlib.suppress(OSError):
             part.unlink()
     return out
+
+
+def probe_video(path: Path) -> MediaInfo:
+    """What a file says of itself, if it can be drawn on.
+
+    Raises:
+        NoStreamError: the file holds no video.
+        MediaError: it can't be read.
+    """
+    info = probe(path)
+    if info.video is None:
+        raise NoStreamError(
+            path, "holds no video to draw on.", "Make a page of it instead: facevoice report."
+        )
+    return info
 
 
 def check_video_target(path: Path, out: Path) -> None:
@@ -219,16 +226,13 @@ def _not_written(out: Path, error: Exception) -> RenderError:
 
 # What is drawn: a frame around the face, and a strip at the bottom.
 
-_Draw = Callable[[ByteArray, float], None]
 _Box = tuple[float, float, float, float]
 
 
 class _Overlay:
-    """Draws what a report says on pictures of `size_px` (width, height); `duration_s` of the film."""
+    """Draws what a report says on pictures of a film of `duration_s`; call `fit` first."""
 
-    def __init__(
-        self, report: Report, trace: Trace, size_px: tuple[int, int], duration_s: float
-    ) -> None:
+    def __init__(self, report: Report, trace: Trace, duration_s: float) -> None:
         self._windows = report.windows
         self._trace = trace
         # People are numbered as they appear.
@@ -236,13 +240,15 @@ class _Overlay:
         self._numbers = {who: number for number, who in enumerate(people, start=1)}
         self._end_s = max([duration_s, 1e-3, *(w.end_s for w in report.windows[-1:])])
         self._ends_s = [end_s for _, end_s in shown_spans(report.windows, self._end_s)]
-        self._size_px = size_px
-        self._unit_px, self._num_lines = _letter_px(*size_px)
-        self._font = _letters(self._unit_px)
-        self._margin_px = round(0.7 * self._unit_px)
-        self._bar_top_px = round((0.4 + 1.5 * self._num_lines) * self._unit_px)
-        self._bar_px = max(4, round(0.36 * self._unit_px))
-        self.height_px = self._bar_top_px + self._bar_px + round(1.3 * self._unit_px)
+
+    def fit(self, width_px: int, height_px: int) -> None:
+        """Plan for pictures of this size."""
+        unit, self._num_lines = _letter_px(width_px, height_px)
+        self._unit_px, self._font = unit, _letters(unit)
+        self._width_px, self._margin_px = width_px, round(0.7 * unit)
+        self._bar_top_px = round((0.55 + 1.5 * self._num_lines) * unit)
+        self._bar_px = max(4, round(0.36 * unit))
+        self._height_px = self._bar_top_px + self._bar_px + round(1.3 * unit)
         self._strip = lru_cache(maxsize=2)(self._draw_strip)
         self._label = lru_cache(maxsize=16)(self._draw_label)
 
@@ -254,19 +260,20 @@ class _Overlay:
             found = _face_at(self._trace, time_s)
             if found is not None:
                 self._draw_face(picture, self._windows[place], *found)
-        top = max(0, picture.shape[0] - self.height_px)
+        top = max(0, picture.shape[0] - self._height_px)
         picture[top:] = self._strip(place)[: picture.shape[0] - top]
         line_px = max(3, round(self._unit_px / 5))
-        room_px = self._size_px[0] - 2 * self._margin_px
+        room_px = self._width_px - 2 * self._margin_px
         left = self._margin_px + round(min(time_s / self._end_s, 1) * (room_px - line_px))
         over_px = max(2, round(0.2 * self._unit_px))
         bar_top = top + self._bar_top_px
-        _fill(picture, (left - 1, bar_top - over_px, line_px + 2, self._bar_px + 2 * over_px), 0)
-        _fill(picture, (left, bar_top - over_px, line_px, self._bar_px + 2 * over_px), 255)
+        high_px = self._bar_px + 2 * over_px
+        _fill(picture, (left - 1, bar_top - over_px, line_px + 2, high_px), _GROUND)
+        _fill(picture, (left, bar_top - over_px, line_px, high_px), _WORD_INK)
 
     def _draw_strip(self, place: int | None) -> ByteArray:
-        width, margin, unit = self._size_px[0], self._margin_px, self._unit_px
-        image = Image.new("RGB", (width, self.height_px), _GROUND)
+        width, margin, unit = self._width_px, self._margin_px, self._unit_px
+        image = Image.new("RGB", (width, self._height_px), _GROUND)
         draw = ImageDraw.Draw(image)
         bottom = self._bar_top_px + self._bar_px
         colors = [OUTCOME_COLORS[window.outcome] for window in self._windows] or [_EMPTY]
@@ -311,7 +318,7 @@ class _Overlay:
         color = OUTCOME_COLORS[window.outcome]
         line_px = max(3, round(self._unit_px / 7))
         # A dark rim on both sides keeps the line visible on any ground.
-        for out_px, ink in ((1, (0, 0, 0)), (0, ImageColor.getrgb(color)[:3])):
+        for out_px, ink in ((1, _GROUND), (0, color)):
             px, wide, high = line_px + 2 * out_px, x1 - x0 + 2 * out_px, y1 - y0 + 2 * out_px
             left, top = x0 - out_px, y0 - out_px
             _fill(picture, (left, top, wide, px), ink)
@@ -350,11 +357,11 @@ def _letters(size_px: float) -> ImageFont.FreeTypeFont:
     return cast(ImageFont.FreeTypeFont, ImageFont.load_default(size=size_px))
 
 
-def _fill(picture: ByteArray, place: tuple[int, int, int, int], ink: object) -> None:
+def _fill(picture: ByteArray, place: tuple[int, int, int, int], color: str) -> None:
     """Fill left, top, width, height of a picture (H, W, 3); what reaches beyond it is cut."""
     left, top, width, height = place
-    rows, columns = slice(max(0, top), max(0, top + height)), slice(max(0, left), max(0, left + width))
-    picture[rows, columns] = ink
+    rows = slice(max(0, top), max(0, top + height))
+    picture[rows, max(0, left) : max(0, left + width)] = ImageColor.getrgb(color)[:3]
 
 
 def _face_at(trace: Trace, time_s: float) -> tuple[int, _Box] | None:
@@ -384,12 +391,7 @@ def _face_at(trace: Trace, time_s: float) -> tuple[int, _Box] | None:
 # Pictures, encoded again at their own times.
 
 
-def _write(
-    part: Path,
-    source: Source,
-    pictures: Iterator[Frame],
-    drawer: Callable[[tuple[int, int]], _Draw],
-) -> None:
+def _write(part: Path, source: Source, pictures: Iterator[Frame], overlay: _Overlay) -> None:
     first = next(pictures, None)
     if first is None or source.video is None:
         raise UnreadableMediaError(
@@ -403,11 +405,10 @@ def _write(
     }
     # The prefix keeps FFmpeg from taking "a:b.mp4" for an address.
     with av.open(f"file:{part}", "w", format="mp4", options=options) as output:
-        size_px = _even_size(first.rgb)
-        encoder = _add_pictures(output, source, source.video, size_px)
+        encoder = _add_pictures(output, source, source.video, _even_size(first.rgb))
         end_s = source.stated_end_s(source.video) or 0.0
-        frames = itertools.chain([first], pictures)
-        streams = [_lasting(encoder, _draw_pictures(encoder, frames, drawer(size_px)), end_s)]
+        drawn = _draw_pictures(encoder, itertools.chain([first], pictures), overlay)
+        streams = [_lasting(encoder, drawn, end_s)]
         if source.audio is not None:
             damage = DamageLog(source.path, None)
             streams.append(_add_sound(source, source.audio, output, damage))
@@ -421,14 +422,14 @@ def _time_s(packet: Packet[Any]) -> float:
     return float(packet.dts * base) if packet.dts is not None and base is not None else 0.0
 
 
-def _read_pictures(path: Path, info: VideoInfo, limit_px: int) -> Iterator[Frame]:
+def _read_pictures(info: MediaInfo, limit_px: int) -> Iterator[Frame]:
     """Every frame of a film, upright, made smaller where it is taller than `limit_px`."""
+    video, max_side_px = info.video, None
     limit_px -= limit_px % 2
-    max_side_px = None
-    if info.height_px > limit_px:
-        max_side_px = round(max(info.width_px, info.height_px) * limit_px / info.height_px)
+    if video is not None and video.height_px > limit_px:
+        max_side_px = round(max(video.width_px, video.height_px) * limit_px / video.height_px)
     return read_frames(
-        path,
+        info.path,
         (k * _ASK_S for k in itertools.count()),
         tolerance_s=_ASK_S,
         max_side_px=max_side_px,
@@ -456,8 +457,11 @@ def _add_pictures(
     return stream
 
 
-def _draw_pictures(stream: Any, frames: Iterable[Frame], draw: _Draw) -> Iterator[Packet[Any]]:
-    """Packets of the pictures with what `draw(rgb, time_s)` adds to them."""
+def _draw_pictures(
+    stream: Any, frames: Iterable[Frame], overlay: _Overlay
+) -> Iterator[Packet[Any]]:
+    """Packets of the pictures with what is drawn on them."""
+    overlay.fit(stream.width, stream.height)
     canvas = VideoFrame(stream.width, stream.height, "rgb24")
     pixels = _pixels(canvas)
     reformatter = VideoReformatter()
@@ -466,7 +470,7 @@ def _draw_pictures(stream: Any, frames: Iterable[Frame], draw: _Draw) -> Iterato
     last = -1
     for frame in frames:
         _copy(pixels, frame.rgb)
-        draw(pixels, frame.timestamp_s)
+        overlay.draw(pixels, frame.timestamp_s)
         picture = reformatter.reformat(canvas, format="yuv420p", dst_colorspace=matrix)
         picture.pts = last = max(last + 1, round(frame.timestamp_s / tick_s))
         picture.time_base = tick_s
@@ -474,9 +478,7 @@ def _draw_pictures(stream: Any, frames: Iterable[Frame], draw: _Draw) -> Iterato
     yield from stream.encode(None)
 
 
-def _lasting(
-    stream: Any, packets: Iterator[Packet[Any]], end_s: float
-) -> Iterator[Packet[Any]]:
+def _lasting(stream: Any, packets: Iterator[Packet[Any]], end_s: float) -> Iterator[Packet[Any]]:
     """The last picture stays until `end_s`, or for as long as one picture does at least."""
     held: Packet[Any] | None = None
     for packet in packets:

@@ -115,9 +115,9 @@ _TOO_CLOSE: Final = "too close to call"
 def vocabulary(counts: Mapping[Outcome, int] | None = None) -> dict[str, Any]:
     """All colours, shapes and words for scripts, so that none of them stands there again.
 
-    emotions: [{name, color, ink}]; outcomes: [{name, color, ink, shape, words, count}], `count` from
-    `counts`; reasons: [{name, words, about}], about the channel ("face", "voice") that is missing,
-    or None; channels: [{key, label}]; statuses: {name: words}.
+    emotions: [{name, color, ink}]; outcomes: [{name, color, ink, shape, words, count}], the count
+    from `counts`; reasons: [{name, words, about}], about the channel ("face", "voice") that is
+    missing, or None; channels: [{key, label}]; statuses: {name: words}.
     """
     return {
         "emotions": [
@@ -223,7 +223,7 @@ def describe_in_words(prediction: Prediction) -> str:
 
 
 def channel_words(prediction: Prediction, channel: str) -> str:
-    """What "face", "voice" or "fused" says: the likeliest emotion in per cent, or why there is none."""
+    """What "face", "voice" or "fused" says: its likeliest emotion in per cent, or why none."""
     posterior: ChannelPosterior | None = getattr(prediction, channel)
     if posterior is not None:
         return _reading(posterior, "{} {}")

@@ -6,14 +6,22 @@ import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
 
 from builders import make_failed_report, make_prediction, make_report
+from facevoice.errors import ConfigError
 from facevoice.records import Emotion, Outcome, Reason, Status
-from facevoice.report import ReportFolder, is_report_page, page_script, page_style, to_html
-from facevoice.report.page import check_page_target, to_view
+from facevoice.report import (
+    is_report_page,
+    page_script,
+    page_style,
+    to_html,
+    to_view,
+    write_report_page,
+)
 
 from .pages import make_long_report, make_trace
 
@@ -45,12 +53,9 @@ def test_a_hostile_name_stays_text() -> None:
     assert page.count("<script") == page.count("</script>") == 2
     assert embedded(page)["path"] == HOSTILE
     assert "alert(1)" not in markup(page)
-
-
-def test_half_characters_of_file_names_can_be_written() -> None:
-    page = to_html(make_report(make_prediction(), path="caf\udce9.mp4"))
-    page.encode("utf-8")
-    assert embedded(page)["title"] == "caf\udce9.mp4"
+    half = to_html(make_report(make_prediction(), path="caf\udce9.mp4"))
+    half.encode("utf-8")
+    assert embedded(half)["title"] == "caf\udce9.mp4"
 
 
 def test_same_report_gives_the_same_bytes() -> None:
@@ -70,10 +75,6 @@ def test_nothing_is_loaded_from_elsewhere(trace: Any) -> None:
 def test_the_policy_forbids_everything_from_elsewhere() -> None:
     page = to_html(make_report(make_prediction()))
     assert f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">' in page
-
-
-def test_page_says_its_language_and_title() -> None:
-    page = to_html(make_report(make_prediction()))
     assert page.startswith('<!DOCTYPE html>\n<html lang="en">')
     assert "<title>talk.mp4 · facevoice</title>" in page
 
@@ -112,6 +113,11 @@ def test_windows_are_rows_in_the_order_that_the_view_tells() -> None:
         {"name": "no_face", "words": "no face was seen", "about": "face"}
     ]
     assert (row["conflict"], row["face_coverage"], row["speech_coverage"]) == (None, 0, 750)
+    assert view["zones"] == []
+    zones = to_view(make_long_report(1))["zones"]
+    assert [(zone["from"], zone["to"], zone["words"]) for zone in zones] == [
+        *((0, 350, "match"), (350, 800, "too close to call"), (800, 1000, "conflict"))
+    ]
 
 
 def test_packed_numbers_hold_what_was_seen_and_heard() -> None:
@@ -139,19 +145,25 @@ def test_style_stays_below_the_root_and_script_in_one_function() -> None:
     assert "</style" not in page_style()
 
 
-def test_folder_takes_pages(tmp_path: Path) -> None:
-    report = make_report(make_prediction())
-    with ReportFolder(tmp_path, ["html"]) as folder:
-        written = folder.write(report, Path("take.1"))
-    assert written == [tmp_path / "take.1.html"]
-    assert written[0].read_text(encoding="utf-8") == to_html(report)
-    assert is_report_page(written[0])
+def test_only_pages_made_here_are_replaced(tmp_path: Path) -> None:
+    report, path = make_report(make_prediction()), tmp_path / "page.html"
+    path.write_text("<title>&lt;meta name=generator content=facevoice</title>")
+    assert not is_report_page(path)
+    with pytest.raises(ConfigError, match=r"page\.html: there is another file"):
+        write_report_page(report, path)
+    for overwrite in (True, False):  # the second time, it is one made here
+        write_report_page(report, path, make_trace(6), overwrite=overwrite)
+        assert path.read_text(encoding="utf-8") == to_html(report, make_trace(6))
+    for wrong, words in ((tmp_path, "is a folder"), (tmp_path / "no" / "a.html", "make it first")):
+        with pytest.raises(ConfigError, match=words):
+            write_report_page(report, wrong)
 
 
-def test_a_page_of_others_is_no_report_page(tmp_path: Path) -> None:
-    other = tmp_path / "other.html"
-    other.write_text("<title>&lt;meta name=generator content=facevoice</title>")
-    assert not is_report_page(other)
-    ours = tmp_path / "ours.html"
-    ours.write_text(to_html(make_failed_report()), encoding="utf-8")
-    check_page_target(ours)
+def test_notebooks_show_the_page_in_a_frame_of_its_own() -> None:
+    report = make_report(make_prediction(), path='a" onload="alert(1)<b>\udcff.mp4')
+    shown = report._repr_html_()
+    frame = ET.fromstring(shown)  # noqa: S314
+    assert (frame.tag, frame.get("sandbox")) == ("iframe", "allow-scripts")
+    assert frame.get("srcdoc", "").split() == to_html(report).split()
+    assert "onload" not in frame.attrib
+    assert len(make_failed_report()._repr_html_()) < 150_000
