@@ -186,7 +186,7 @@ class Perceiver:
         """The windows of a probed file as it is read, beginning behind those in `after`.
 
         To go on, the last known window is read again from the full search for faces before it, so
-        that faces are followed as they were; its person keeps the number.
+        that faces are followed as they were.
         """
         known = list(after)
         last = known[-1] if known else None
@@ -212,14 +212,12 @@ class Perceiver:
             blocks,
             stop_s,
             first=first,
-            has_begun=last is not None and last.detected_s is not None,
+            last=last,
+            next_id=1 + max((v.person for v in known if v.person is not None), default=-1),
         )
-        renumber = None
         for place, window in enumerate(windows):
-            if last is not None and place == 0:
-                renumber = _Renumbering(known, window)
-                continue
-            yield self._view(window if renumber is None else renumber(window))
+            if last is None or place > 0:
+                yield self._view(window)
 
     def follow(
         self,
@@ -264,7 +262,8 @@ class Perceiver:
         *,
         windows: WindowConfig | None = None,
         first: int = 0,
-        has_begun: bool = False,
+        last: WindowView | None = None,
+        next_id: int = 0,
         on_faces: Callable[[FrameFaces], None] | None = None,
         is_live: bool = False,
     ) -> Iterator[Window]:
@@ -272,7 +271,10 @@ class Perceiver:
         settings = self.settings
         faces = speech = None
         if frames is not None:
-            seen = track_faces(_ahead(frames, ahead), self._detector, settings.faces)
+            known = None if last is None else last.detected
+            seen = track_faces(
+                _ahead(frames, ahead), self._detector, settings.faces, known, next_id
+            )
             faces = _ahead(seen if on_faces is None else _told(seen, on_faces), ahead)
         if blocks is not None:
             speech = _ahead(read_speech(blocks), ahead)
@@ -284,7 +286,7 @@ class Perceiver:
             settings.faces,
             settings.speech,
             first=first,
-            has_begun=has_begun,
+            has_begun=last is not None and last.detected_s is not None,
         )
 
     def _view(self, window: Window) -> WindowView:
@@ -306,22 +308,8 @@ class Perceiver:
             speech_spans_s=window.speech_spans_s,
             peaks=None if window.samples is None else envelope(window.samples),
             detected_s=window.detected_s,
+            detected=window.detected,
         )
-
-
-class _Renumbering:
-    """Numbers of people after an interruption: who was leading keeps the number, others are new."""
-
-    def __init__(self, known: list[WindowView], again: Window) -> None:
-        self._offset = 1 + max((v.person for v in known if v.person is not None), default=-1)
-        both = None not in (known[-1].person, again.track_id)
-        self._same = {again.track_id: known[-1].person} if both else {}
-
-    def __call__(self, window: Window) -> Window:
-        if window.track_id is None:
-            return window
-        person = self._same.get(window.track_id, window.track_id + self._offset)
-        return replace(window, track_id=person)
 
 
 def _ahead(items: Iterator[T], wanted: bool) -> Iterator[T]:
@@ -533,6 +521,7 @@ def _window(
     speech_coverage = min(1.0, (0.0 if sound is None else sound.speech_s) / (end_s - start_s))
     leading = _leading_face(frames)
     detected_s = frames[0].detected_s if frames else None
+    detected = frames[0].detected if frames else None
     if leading is None:
         return Window(
             start_s,
@@ -542,6 +531,7 @@ def _window(
             0.0,
             speech_coverage,
             detected_s=detected_s,
+            detected=detected,
             speech_spans_s=spans_s,
         )
     sightings = [(f, s) for f in frames for s in f.sightings if s.track_id == leading]
@@ -559,6 +549,7 @@ def _window(
         boxes_xyxy_rel=np.clip(boxes, 0, 1).astype(np.float32),
         track_id=leading,
         detected_s=detected_s,
+        detected=detected,
         speech_spans_s=spans_s,
     )
 

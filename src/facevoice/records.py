@@ -235,7 +235,8 @@ class FrameFaces:
     """All faces of one sampled frame (possibly none), as the tracker knows them.
 
     Boxes are in pixels of the picture as it was handed in, `width_px` × `height_px`; `detected_s`
-    is the time of the last full search up to this frame.
+    is the time of the last full search up to this frame, and detected (n, 7) whom it found: number,
+    box x0 y0 x1 y1 px, velocity px/s.
     """
 
     timestamp_s: float
@@ -243,6 +244,7 @@ class FrameFaces:
     height_px: int
     sightings: tuple[FaceSighting, ...]
     detected_s: float = 0.0
+    detected: FloatArray | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -269,7 +271,8 @@ class Window:
     face_timestamps_s (T,), boxes (T, 4) as fractions of picture width and height, track_id:
     of the leading face, None without faces;
     speech_spans_s (n, 2): from when to when speech is heard, None without sound;
-    detected_s: the last full search for faces up to the window's first frame, None without frames.
+    detected_s, detected: the last full search for faces up to the window's first frame, as in
+    `FrameFaces`; None without frames.
     """
 
     start_s: float
@@ -283,6 +286,7 @@ class Window:
     boxes_xyxy_rel: FloatArray | None = None
     track_id: int | None = None
     detected_s: float | None = None
+    detected: FloatArray | None = None
     speech_spans_s: DoubleArray | None = None
 
     def __post_init__(self) -> None:
@@ -334,7 +338,8 @@ class WindowView:
     leading one's track, None without a face;
     face_times_s (T,), boxes_xyxy_rel (T, 4): of the leading face; speech_spans_s (n, 2);
     peaks (m,): largest magnitude of the sound in each 1 / PEAKS_HZ s, in [0, 1];
-    detected_s: the last full search for faces up to the first frame, for going on from here.
+    detected_s, detected: the last full search for faces up to the first frame, as in `FrameFaces`,
+    for going on from here.
     """
 
     start_s: float
@@ -350,6 +355,7 @@ class WindowView:
     speech_spans_s: DoubleArray | None = None
     peaks: FloatArray | None = None
     detected_s: float | None = None
+    detected: FloatArray | None = None
 
     @property
     def duration_s(self) -> float:

@@ -51,9 +51,8 @@ _SCHEMA: Final = (
         recipe TEXT NOT NULL,
         face TEXT NOT NULL,
         voice TEXT NOT NULL,
-        media TEXT NOT NULL,
+        head BLOB NOT NULL,
         is_complete INTEGER NOT NULL,
-        damage TEXT NOT NULL,
         UNIQUE (content, recipe, face, voice))""",
     """CREATE TABLE window(
         perception INTEGER NOT NULL REFERENCES perception(id) ON DELETE CASCADE,
@@ -182,7 +181,7 @@ class Store:
         """
         with self._transaction() as db:
             row = db.execute(
-                """SELECT id, media, damage, is_complete FROM perception
+                """SELECT id, head, is_complete FROM perception
                 WHERE content = ?1 AND recipe = ?2 AND (face = ?3 OR ?3 = '')
                     AND (voice = ?4 OR ?4 = '') AND (is_complete OR (face = ?3 AND voice = ?4))
                 ORDER BY is_complete DESC, face = ?3 AND voice = ?4 DESC LIMIT 1""",
@@ -193,15 +192,17 @@ class Store:
             stored = db.execute(
                 "SELECT number, view FROM window WHERE perception = ? ORDER BY number", row[:1]
             ).fetchall()
+        head = _decode(row[1], "head")
+        if head is None:
+            return None
         views: list[WindowView] = []
         for number, content in stored:
-            view = _decode(content)
-            if view is None or number != len(views):
+            values = _decode(content, f"{row[0]} {number}")
+            if values is None or number != len(views):
                 break
-            views.append(view)
-        is_whole = bool(row[3]) and len(views) == len(stored)
-        media, damage = _media_from_json(row[1]), tuple(json.loads(row[2]))
-        return StoredPerception(media, tuple(views), damage, is_whole)
+            views.append(WindowView(**{name: _array(value) for name, value in values.items()}))
+        is_whole = bool(row[2]) and len(views) == len(stored)
+        return StoredPerception(_media(head), tuple(views), tuple(head["damage"]), is_whole)
 
     def has(self, key: PerceptionKey) -> bool:
         """Whether a perception that serves the key is stored whole."""
@@ -223,9 +224,9 @@ class Store:
         """
         with self._transaction("IMMEDIATE") as db:
             db.execute(
-                "INSERT INTO perception(content, recipe, face, voice, media, is_complete, damage) "
-                "VALUES (?, ?, ?, ?, ?, 0, '[]') ON CONFLICT DO UPDATE SET is_complete = 0",
-                (key.content, key.recipe, key.face, key.voice, _media_to_json(media)),
+                "INSERT INTO perception(content, recipe, face, voice, head, is_complete) "
+                "VALUES (?, ?, ?, ?, ?, 0) ON CONFLICT DO UPDATE SET is_complete = 0",
+                (key.content, key.recipe, key.face, key.voice, _encode(_head(media, ()), "head")),
             )
             (number,) = db.execute(
                 "SELECT id FROM perception WHERE content = ? AND recipe = ? AND face = ? "
@@ -235,7 +236,7 @@ class Store:
             db.execute(
                 "DELETE FROM window WHERE perception = ? AND number >= ?", (number, num_known)
             )
-        writer = ViewWriter(self, number, num_known)
+        writer = ViewWriter(self, number, media, num_known)
         try:
             yield writer
         finally:
@@ -284,16 +285,19 @@ class Store:
         perception: int,
         first: int,
         views: Sequence[WindowView],
-        damage: Sequence[str],
+        head: Mapping[str, Any],
         is_complete: bool,
     ) -> None:
         """Commit windows; for `ViewWriter`."""
-        rows = [(perception, first + n, _encode(view)) for n, view in enumerate(views)]
+        rows = [
+            (perception, number, _encode(_values(view), f"{perception} {number}"))
+            for number, view in enumerate(views, start=first)
+        ]
         with self._transaction("IMMEDIATE") as db:
             db.executemany("REPLACE INTO window VALUES (?, ?, ?)", rows)
             db.execute(
-                "UPDATE perception SET damage = ?, is_complete = ? WHERE id = ?",
-                (json.dumps(list(dict.fromkeys(damage))), int(is_complete), perception),
+                "UPDATE perception SET head = ?, is_complete = ? WHERE id = ?",
+                (_encode(head, "head"), int(is_complete), perception),
             )
 
     def _open(self) -> None:
@@ -365,9 +369,10 @@ class Store:
 class ViewWriter:
     """Where the windows of one perception go, from `Store.writer`."""
 
-    def __init__(self, store: Store, perception: int, first: int) -> None:
+    def __init__(self, store: Store, perception: int, media: MediaInfo, first: int) -> None:
         self._store = store
         self._perception = perception
+        self._media = media
         self._next = first
         self._held: list[WindowView] = []
         self._damage: Sequence[str] = ()
@@ -396,9 +401,8 @@ class ViewWriter:
 
     def _write(self, *, is_complete: bool) -> None:
         try:
-            self._store.write_views(
-                self._perception, self._next, self._held, self._damage, is_complete
-            )
+            head = _head(self._media, self._damage)
+            self._store.write_views(self._perception, self._next, self._held, head, is_complete)
         except StoreError as error:
             if self._store.is_strict:
                 raise
@@ -421,32 +425,38 @@ def _begun(db: sqlite3.Connection, mode: str) -> Iterator[None]:
         raise
 
 
-def _media_to_json(media: MediaInfo) -> str:
-    return json.dumps({**asdict(media), "path": os.fsencode(media.path).hex()})
+def _head(media: MediaInfo, damage: Sequence[str]) -> dict[str, Any]:
+    path = os.fsencode(media.path)
+    return {**asdict(media), "path": path, "damage": list(dict.fromkeys(damage))}
 
 
-def _media_from_json(text: str) -> MediaInfo:
-    values = json.loads(text)
+def _media(head: Mapping[str, Any]) -> MediaInfo:
     return MediaInfo(
-        Path(os.fsdecode(bytes.fromhex(values["path"]))),
-        values["duration_s"],
-        values["video"] and VideoInfo(**values["video"]),
-        values["audio"] and AudioInfo(**values["audio"]),
+        Path(os.fsdecode(head["path"])),
+        head["duration_s"],
+        head["video"] and VideoInfo(**head["video"]),
+        head["audio"] and AudioInfo(**head["audio"]),
     )
 
 
-def _encode(view: WindowView) -> bytes:
-    """A window as bytes with a checksum in front: damaged bytes never pass for data."""
-    values = {f.name: _plain(getattr(view, f.name)) for f in fields(view)}
+def _values(view: WindowView) -> dict[str, Any]:
+    return {member.name: _plain(getattr(view, member.name)) for member in fields(view)}
+
+
+def _encode(values: Mapping[str, Any], place: str) -> bytes:
+    """Values as bytes behind a checksum of them and their place: damage never passes for data."""
     content = msgspec.msgpack.encode(values)
-    return zlib.crc32(content).to_bytes(4, "little") + content
+    return zlib.crc32(content, zlib.crc32(place.encode())).to_bytes(4, "little") + content
 
 
-def _decode(content: bytes) -> WindowView | None:
-    if len(content) < 4 or zlib.crc32(content[4:]) != int.from_bytes(content[:4], "little"):
+def _decode(content: object, place: str) -> dict[str, Any] | None:
+    if not isinstance(content, bytes) or len(content) < 4:
         return None
-    values = msgspec.msgpack.decode(content[4:])
-    return WindowView(**{name: _array(value) for name, value in values.items()})
+    checksum = zlib.crc32(content[4:], zlib.crc32(place.encode()))
+    if checksum != int.from_bytes(content[:4], "little"):
+        return None
+    values: dict[str, Any] = msgspec.msgpack.decode(content[4:])
+    return values
 
 
 def _plain(value: Any) -> Any:

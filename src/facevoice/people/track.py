@@ -133,31 +133,52 @@ THUMBNAIL_SIZE: Final[tuple[int, int]] = (16, 9)
 # Overlap with a place, as a share of the smaller box, from which on that place is meant.
 SAME_PLACE: Final[float] = 0.6
 AWAITED_PLACE: Final[float] = 0.3
+# Overlap of two boxes of one face in one and the same picture.
+SAME_FACE: Final[float] = 0.9
 
 
 def track_faces(
-    frames: Iterable[Frame], detector: FaceDetector, config: FacesConfig
+    frames: Iterable[Frame],
+    detector: FaceDetector,
+    config: FacesConfig,
+    known: FloatArray | None = None,
+    next_id: int = 0,
 ) -> Iterator[FrameFaces]:
     """Follow all faces through sampled frames, in time order; one result per frame.
 
     Faces are searched `config.detect_rate_hz` times a second, and in every frame while one is
-    missing shortly after the start, a cut, or its loss. Only one frame is held at a time. Begun at
-    the `detected_s` of an earlier run, it finds what that found, but for the numbers of people.
+    missing shortly after the start, a cut, or its loss. Only one frame is held at a time.
+
+    Args:
+        frames: the pictures.
+        detector: finds the faces.
+        config: settings.
+        known: to go on from the `detected_s` of an earlier run, with the frame of that time first:
+            the `detected` of that run, so that people keep their numbers and motion.
+        next_id: number of the first new person.
     """
-    tracker = _Tracker(detector, config)
+    tracker = _Tracker(detector, config, known, next_id)
     for frame in frames:
         yield tracker.step(frame)
 
 
 class _Tracker:
-    def __init__(self, detector: FaceDetector, config: FacesConfig) -> None:
+    def __init__(
+        self,
+        detector: FaceDetector,
+        config: FacesConfig,
+        known: FloatArray | None,
+        next_id: int,
+    ) -> None:
         self._detector = detector
         self._config = config
+        self._known = known
         self._tracks: list[Track] = []
-        self._next_id = 0
+        self._next_id = next_id
         self._thumbnail: FloatArray | None = None
         self._last_s = -np.inf
         self._detected_s = -np.inf
+        self._detected = np.zeros((0, 7), np.float32)
         self._next_detect_s = -np.inf
         self._alert_until_s = -np.inf
 
@@ -181,13 +202,25 @@ class _Tracker:
             seen = self._detect(frame, at_cut=at_cut)
         for track, sight, confirmed in seen:
             track.see(sight, now_s, confirmed=confirmed)
+        if first:
+            self._recognise()
+        if self._detected_s == now_s:
+            rows = [[t.track_id, *t.box, *t.velocity] for t, _, _ in seen]
+            self._detected = np.array(rows, np.float32).reshape(-1, 7)
         self._last_s = now_s
         height, width = frame.rgb.shape[:2]
         sightings = tuple(
             FaceSighting(track.track_id, now_s, sight.box, sight.score, sight.crop)
             for track, sight, _ in sorted(seen, key=lambda entry: entry[0].track_id)
         )
-        return FrameFaces(now_s, width, height, sightings, self._detected_s)
+        return FrameFaces(now_s, width, height, sightings, self._detected_s, self._detected)
+
+    def _recognise(self) -> None:
+        """Give those that an earlier run knew in this very frame their numbers and motion back."""
+        for row in () if self._known is None else self._known:
+            for track in self._tracks:
+                if float(iou(row[None, 1:5], track.box[None])[0, 0]) > SAME_FACE:
+                    track.track_id, track.velocity = int(row[0]), row[5:]
 
     def _visible(self) -> list[Track]:
         """Tracks that the last frame showed."""
