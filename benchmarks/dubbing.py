@@ -195,8 +195,11 @@ def join_dub(
         Whether the peak did not allow the rule's loudness.
 
     Raises:
+        CorpusError: the length is below 0.4 s.
         MediaError: no sound, or it ends more than 50 ms before `length_s`; named.
     """
+    if length_s < BLOCK_S:
+        raise CorpusError(f"a dub of {length_s} s has no loudness: needs at least {BLOCK_S} s")
     samples = read_sound(voice_path, voice_start_s, length_s)
     wanted = round(length_s * SAMPLE_RATE_HZ)
     if len(samples) < wanted - MAX_MISSING_S * SAMPLE_RATE_HZ:

@@ -577,14 +577,12 @@ def read_pairs(path: Path) -> tuple[TimedPair, ...]:
     """
 
     def build(values: dict[str, Any]) -> TimedPair:
-        derived = {name: values.pop(name) for name in ("pair_id", "bin")}
+        derived = {name: str(values.pop(name)) for name in ("pair_id", "bin")}
         length_s, part = values.pop("length_s"), values.pop("part", None)
         pair = Pair(**values)
         for name, value in derived.items():
             if value != getattr(pair, name):
-                raise CorpusError(
-                    f"{name} = {value!r}, but the others make {getattr(pair, name)!r}"
-                )
+                raise CorpusError(f"{name} = {value!r}: kind, clips and emotions make another")
         return TimedPair(pair, length_s, part)
 
     return read_rows(path, _SCHEMA, build, lambda timed: f"pair {timed.pair.pair_id}", ("part",))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from facevoice.corpora.download import corpus_root
+from facevoice.corpora.archive import corpus_root
 from facevoice.corpora.gather import create_corpus
 from facevoice.corpora.manifest import Clip, Labels
 from facevoice.corpora.pairs import (
@@ -21,17 +22,24 @@ from facevoice.corpora.pairs import (
     PairBin,
     PairKind,
     PairPlan,
+    TimedPair,
     check_pairs,
     common_lengths,
+    find_plan,
+    lengths_by_clip,
     make_pairs,
     original_pairs,
-    pair_bin,
-    pairs_in_split,
+    pair_clips,
+    pair_manifest,
+    read_pairs,
+    spoken_lengths,
+    write_pairs,
 )
 from facevoice.corpora.splits import leave_one_speaker_out, sentence_disjoint, speaker_folds
-from facevoice.errors import CorpusError
+from facevoice.errors import ConfigError, CorpusError
 from facevoice.evaluation.metrics import auroc
 from facevoice.records import EMOTIONS, Emotion
+from spoken_clips import SPEAKERS, make_spoken_clips
 
 SIX = (
     Emotion.NEUTRAL,
@@ -139,7 +147,6 @@ def test_one_rule_for_both_classes_whatever_the_corpus(
         assert plan.voice_takes is None or voice.take in plan.voice_takes
         assert pair.is_conflict == (pair.face_emotion != pair.voice_emotion)
         assert not (pair.is_conflict and pair.face_emotion.is_flat and pair.voice_emotion.is_flat)
-        assert pair.bin is pair_bin(pair.face_emotion, pair.voice_emotion)
     assert len({pair.pair_id for pair in pairs}) == len(pairs)
     check_pairs(pairs, clips, plan)
 
@@ -202,8 +209,9 @@ def test_pairs_do_not_hang_on_order_or_on_other_speakers(clips: list[Clip], seed
     ],
 )
 def test_bins(face: Emotion, voice: Emotion, expected: PairBin) -> None:
-    assert pair_bin(face, voice) is expected
-    assert pair_bin(voice, face) is expected
+    kind = PairKind.MATCH if face is voice else PairKind.CONFLICT
+    assert Pair("a", "b", kind, "s", "", face, voice).bin is expected
+    assert Pair("a", "b", kind, "s", "", voice, face).bin is expected
 
 
 def test_a_full_corpus_gives_all_it_can() -> None:
@@ -238,16 +246,15 @@ def test_pairs_stay_inside_the_parts_of_a_split() -> None:
     plan = PAIR_PLANS["javanese"]
     for fold in leave_one_speaker_out(clips):
         split = sentence_disjoint(fold, clips, {"00", "01"})
-        pairs = pairs_in_split(clips, split, plan)
+        found = pair_clips(clips, plan, split)
         for name, ids in split.parts().items():
-            used = {
-                key
-                for pair in getattr(pairs, name)
-                for key in (pair.face_clip_id, pair.voice_clip_id)
-            }
+            pairs = [pair for pair, part in found if part == name]
+            used = {key for pair in pairs for key in (pair.face_clip_id, pair.voice_clip_id)}
             assert used
             assert used <= set(ids)
-        assert pairs.test == make_pairs([c for c in clips if c.clip_id in split.test], plan)
+        tested = [c for c in clips if c.clip_id in split.test]
+        expected = (*make_pairs(tested, plan), *original_pairs(tested, plan))
+        assert tuple(pair for pair, part in found if part == "test") == expected
 
 
 @settings(max_examples=40, deadline=None)
@@ -283,16 +290,15 @@ def test_no_speaker_take_or_pair_leaks(
             assert not set(parts[one]) & set(parts[other])
             assert not owners[one] & owners[other]
         try:
-            pairs = pairs_in_split(clips, split, plan, seed)
+            pairs = pair_clips(clips, plan, split, seed)
         except CorpusError:
             continue  # a part without any pair is refused, not filled up from another
-        for name, ids in parts.items():
-            for pair in getattr(pairs, name):
-                face, voice = index[pair.face_clip_id], index[pair.voice_clip_id]
-                assert {face.clip_id, voice.clip_id} <= set(ids)
-                assert face.speaker == voice.speaker
-                assert (face.sentence, face.take) != (voice.sentence, voice.take)
-                assert pair.is_conflict == (face.labels.intended != voice.labels.intended)
+        for pair, part in pairs:
+            face, voice = index[pair.face_clip_id], index[pair.voice_clip_id]
+            assert {face.clip_id, voice.clip_id} <= set(parts[str(part)])
+            assert face.speaker == voice.speaker
+            assert face == voice or (face.sentence, face.take) != (voice.sentence, voice.take)
+            assert pair.is_conflict == (face.labels.intended != voice.labels.intended)
     assert sorted(tested) == sorted(index)
 
 
@@ -328,24 +334,30 @@ def test_tampered_pairs_are_found() -> None:
     plan = PAIR_PLANS["javanese"]
     pairs = list(make_pairs(clips, plan))
     conflict = next(pair for pair in pairs if pair.is_conflict)
+    match = next(pair for pair in pairs if not pair.is_conflict)
     other = next(c.clip_id for c in clips if c.speaker_key != conflict.speaker)
-    own = conflict.face_clip_id
+    later = next(
+        c.clip_id
+        for c in clips
+        if (c.speaker_key, c.labels.intended) == (match.speaker, match.face_emotion)
+        and c.sentence != match.sentence
+    )
+    neither = next(e for e in SIX if e not in (conflict.face_emotion, conflict.voice_emotion))
     cases = {
         "crosses speakers": replace(conflict, voice_clip_id=other),
         "is unknown": replace(conflict, voice_clip_id="fake/none"),
-        "breaks the plan": replace(
-            conflict, voice_clip_id=own, voice_emotion=conflict.face_emotion,
-            kind=PairKind.MATCH, bin=PairBin.SAME_EMOTION,
-        ),
-        "bin is wrong": replace(conflict, bin=PairBin.SAME_EMOTION),
-        "contradict": replace(conflict, kind=PairKind.MATCH),
-        "labels are not": replace(conflict, face_emotion=conflict.voice_emotion),
-    }  # fmt: skip
+        "breaks the plan": replace(match, voice_clip_id=later),
+        "labels are not": replace(conflict, face_emotion=neither),
+    }
     for message, pair in cases.items():
         with pytest.raises(CorpusError, match=message):
             check_pairs([pair], clips, plan)
     with pytest.raises(CorpusError, match="not used equally often"):
         check_pairs([pair for pair in pairs if pair != conflict], clips, plan)
+    with pytest.raises(CorpusError, match="kind = match, but face and voice are"):
+        replace(conflict, kind=PairKind.MATCH)
+    with pytest.raises(CorpusError, match="kind = original, but the clips are"):
+        replace(match, kind=PairKind.ORIGINAL)
 
 
 @pytest.mark.corpora
@@ -356,3 +368,156 @@ def test_real_javanese(corpora_dir: Path, tmp_path: Path) -> None:
     check_pairs(pairs, clips, PAIR_PLANS["javanese"])
     assert Counter(pair.kind for pair in pairs) == {PairKind.MATCH: 864, PairKind.CONFLICT: 864}
     assert len(original_pairs(clips, PAIR_PLANS["javanese"])) == 144
+
+
+def timed(kind: PairKind = PairKind.CONFLICT, number: int = 0, part: str | None = "test"):
+    face, voice = f"c/{number}-happy", f"c/{number}-sad"
+    if kind is PairKind.ORIGINAL:
+        voice = face
+    conflict = kind is PairKind.CONFLICT
+    pair = Pair(
+        face_clip_id=face,
+        voice_clip_id=voice,
+        kind=kind,
+        speaker="c/1",
+        sentence="é",
+        face_emotion=Emotion.HAPPY,
+        voice_emotion=Emotion.SAD if conflict else Emotion.HAPPY,
+    )
+    return TimedPair(pair, 2.0 + number / 7, part)
+
+
+PAIRS = (
+    timed(),
+    timed(PairKind.MATCH, 1, None),
+    timed(PairKind.ORIGINAL, 2, "train"),
+    timed(number=3, part="validation"),
+)
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_what_is_written_is_read_again(tmp_path, suffix):
+    path = tmp_path / "new" / f"pairs.{suffix}"
+    assert write_pairs(PAIRS, path) == 4
+    assert read_pairs(path) == PAIRS
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def _changed(tmp_path, **values):
+    path = tmp_path / "pairs.jsonl"
+    write_pairs(PAIRS, path)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows[1].update(values)
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"kind": "nonsense"}, "kind = 'nonsense' is not one of conflict"),
+        ({"kind": "conflict"}, "kind = conflict, but face and voice"),
+        ({"pair_id": "x"}, "pair_id = 'x'"),
+        ({"face_clip_id": None}, "face_clip_id is missing"),
+        ({"length_s": "2"}, "length_s = '2' is not of type float"),
+        ({"length_s": True}, "length_s = True is not of type float"),
+        ({"length_s": 0}, "length_s = 0.0 is not positive"),
+        ({"length_s": float("inf")}, "length_s = inf is not positive"),
+        ({"part": "dev"}, "part = 'dev'"),
+        ({"voice_emotion": "bored"}, "voice_emotion = 'bored' is not one of neutral"),
+        ({"voice_emotion": "sad"}, "kind = match, but face and voice are happy and sad"),
+        ({"bin": "same_valence"}, "bin = 'same_valence'"),
+        ({"speaker": 7}, "speaker = 7 is not of type str"),
+        ({"colour": "red"}, "unknown column 'colour'"),
+        (
+            {"kind": "original", "pair_id": "original:c/1-happy+c/1-sad"},
+            "kind = original, but the clips",
+        ),
+    ],
+)
+def test_a_wrong_row_is_named(tmp_path, values, message):
+    path = _changed(tmp_path, **values)
+    with pytest.raises(CorpusError) as error:
+        read_pairs(path)
+    assert str(error.value).startswith(f"{path}:2: ")
+    assert message in str(error.value)
+
+
+def test_a_pair_that_comes_twice_is_named(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    with pytest.raises(CorpusError, match="occurs twice"):
+        write_pairs([PAIRS[0], PAIRS[0]], path)
+    assert not path.exists()
+    write_pairs(PAIRS, path)
+    path.write_text(path.read_text() * 2)
+    with pytest.raises(CorpusError, match=r"pairs\.jsonl:5: pair .* occurs already in line 1"):
+        read_pairs(path)
+
+
+def test_files_that_are_no_tables(tmp_path):
+    with pytest.raises(CorpusError, match=r"none\.jsonl: can't be read"):
+        read_pairs(tmp_path / "none.jsonl")
+    with pytest.raises(CorpusError, match=r"none\.parquet: is no readable"):
+        read_pairs(tmp_path / "none.parquet")
+    for name, content in (("a.parquet", b"PAR0"), ("b.jsonl", b"\xff\xfe")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(CorpusError, match=name):
+            read_pairs(tmp_path / name)
+    (tmp_path / "d.jsonl").write_text('\n{"kind": \n')
+    with pytest.raises(CorpusError, match=r"d\.jsonl:2: is not JSON"):
+        read_pairs(tmp_path / "d.jsonl")
+    (tmp_path / "e.jsonl").write_text("[1]")
+    with pytest.raises(CorpusError, match=r"e\.jsonl:1: expected an object"):
+        read_pairs(tmp_path / "e.jsonl")
+    with pytest.raises(CorpusError, match=r"x\.csv"):
+        write_pairs(PAIRS, tmp_path / "x.csv")
+
+
+def test_lengths_by_clip():
+    assert lengths_by_clip(PAIRS)["c/1-sad"] == PAIRS[1].length_s
+    longer = TimedPair(timed(PairKind.MATCH).pair, 9.0)
+    with pytest.raises(CorpusError, match=r"'c/0-happy' is cut to 2\.0 s and to 9\.0 s"):
+        lengths_by_clip([PAIRS[0], longer])
+
+
+@pytest.fixture(scope="module")
+def spoken(make_shared_clip) -> tuple[Clip, ...]:
+    return make_spoken_clips(make_shared_clip)
+
+
+def test_lengths_end_before_anybody_has_finished(spoken, make_clip):
+    for length_s in spoken_lengths(spoken, PairPlan(), jobs=2).values():
+        assert length_s == pytest.approx(0.9, abs=0.03)
+    # A silent clip counts with its duration.
+    path = make_clip("silent.mp4", duration_s=1.2, samples="silence")
+    silent = replace(spoken[0], video_path=path, audio_path=path, duration_s=1.2)
+    assert spoken_lengths([silent], PairPlan()) == {silent.clip_id: 1.2}
+
+
+def test_pairs_of_a_manifest(spoken):
+    steps = []
+    made = pair_manifest(spoken, on_progress=lambda *step: steps.append(step))
+    kinds = Counter(timed.pair.kind for timed in made.pairs)
+    assert kinds == {PairKind.MATCH: 12, PairKind.CONFLICT: 12, PairKind.ORIGINAL: 12}
+    assert made.notes == ()
+    assert steps[-1] == (12, 12)
+    # Each speaker's clips are cut alike.
+    assert len({(timed.pair.speaker, timed.length_s) for timed in made.pairs}) == len(SPEAKERS)
+    other = [replace(c, clip_id=f"tess/{c.take}", corpus="tess") for c in spoken[:2]]
+    more = pair_manifest([*spoken, *other])
+    assert more.pairs == made.pairs
+    assert more.notes[0].startswith("tess: no pair can be made")
+    with pytest.raises(CorpusError, match="tess: no pair can be made"):
+        pair_manifest(other)
+    with pytest.raises(CorpusError, match="no clips"):
+        pair_manifest([])
+    with pytest.raises(CorpusError, match=r"data prepare"):
+        pair_manifest([replace(clip, duration_s=None) for clip in spoken])
+
+
+def test_plans_by_name():
+    assert find_plan("javanese") == PAIR_PLANS["javanese"]
+    assert find_plan("javanese", "default") == find_plan("emodb") == PairPlan()
+    assert find_plan("javanese", "cremad") == PAIR_PLANS["cremad"]
+    with pytest.raises(ConfigError, match="'nobody'"):
+        find_plan("javanese", "nobody")

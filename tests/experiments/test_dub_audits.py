@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from facevoice.corpora.dubs import (
+from benchmarks.dub_audits import (
     SILENCE_DB,
     MouthMotion,
-    measure_dub,
-    measure_film_sound,
+    audit_dubs,
+    measure_file,
     measure_sound,
     mouth_motion,
-    moving_span_s,
     sync_score,
-    write_dub,
+    trace_pairs,
 )
+from benchmarks.dubbing import dub_pairs, encode_pictures, join_dub, number_pairs
+
+from facevoice.corpora.pairs import pair_manifest
 from facevoice.errors import MediaNotFoundError
 from facevoice.people.detect import no_detections
 from facevoice.records import Detections, ModelId
+from spoken_clips import make_spoken_clips
 
 RATE_HZ = 16_000
 FPS = 30
@@ -120,53 +122,53 @@ def test_too_short_for_the_lags():
 def test_when_a_mouth_moves():
     times_s = np.arange(0.005, 3, 0.01)
     moves = MouthMotion(times_s, ((times_s > 1.0) & (times_s < 2.0)).astype(float))
-    begins_s, stops_s = moving_span_s(moves, 3.0)
-    assert begins_s == pytest.approx(1.0, abs=0.03)
-    assert stops_s == pytest.approx(2.0, abs=0.03)
-    assert moving_span_s(MouthMotion(times_s, np.ones_like(times_s)), 3.0) == (3.0, 3.0)
-    assert moving_span_s(MouthMotion(np.zeros(0), np.zeros(0)), 3.0) == (3.0, 3.0)
+    assert moves.moving_span_s(3.0) == pytest.approx((1.0, 2.0), abs=0.03)
+    assert MouthMotion(times_s, np.ones_like(times_s)).moving_span_s(3.0) == (3.0, 3.0)
+    assert MouthMotion(np.zeros(0), np.zeros(0)).moving_span_s(3.0) == (3.0, 3.0)
 
 
-def test_measures_of_a_sound():
+def test_measures_of_a_sound_and_of_silence():
     samples = np.zeros(2 * RATE_HZ, np.float32)
     t = np.arange(RATE_HZ) / RATE_HZ
     samples[RATE_HZ // 4 : RATE_HZ // 4 + RATE_HZ] = 0.1 * np.sin(2 * np.pi * 1000 * t)
-    traces = measure_sound(samples)
-    assert traces.duration_s == 2.0
-    assert traces.peak_dbfs == pytest.approx(-20, abs=0.05)
+    found = measure_sound(samples)
     # Blocks that hold only the tone's beginning or end count too.
-    assert traces.loudness_lufs == pytest.approx(-23, abs=1.5)
-    assert traces.lead_s == pytest.approx(0.25, abs=0.02)
-    assert traces.trail_s == pytest.approx(0.75, abs=0.02)
-
-
-def test_measures_of_silence_are_finite():
-    traces = measure_sound(np.zeros(RATE_HZ, np.float32))
-    assert (traces.loudness_lufs, traces.peak_dbfs) == (SILENCE_DB, SILENCE_DB)
-    assert (traces.lead_s, traces.trail_s) == (1.0, 0.0)
-    assert measure_sound(np.zeros(0, np.float32)).duration_s == 0.0
+    assert found["loudness"][0] == pytest.approx(-23, abs=1.5)
+    assert found["loudness"][1] == pytest.approx(-20, abs=0.05)
+    assert found["silences"] == pytest.approx([0.25, 0.75], abs=0.02)
+    silence = measure_sound(np.zeros(RATE_HZ, np.float32))
+    assert silence == {"loudness": [SILENCE_DB, SILENCE_DB], "silences": [1.0, 0.0]}
 
 
 def test_measures_of_a_dub(film, make_clip, tmp_path):
     sound = make_clip("v.wav", video=False, samples=voice(), sample_rate_hz=RATE_HZ)
-    path = write_dub(film, sound, tmp_path / "d.mp4", 2.0).path
-    traces = measure_dub(path)
-    assert traces.video.duration_s == pytest.approx(2.0, abs=0.002)
-    assert 2.0 <= traces.audio.duration_s < 2.0 + 2 * 1024 / RATE_HZ
-    assert traces.video.num_packets == 60
-    assert traces.video.parameters.startswith("h264")
-    assert "160x160" in traces.video.parameters
-    assert traces.audio.parameters.endswith("16000 Hz mono")
-    sizes = sum(t.packet_bytes_mean * t.num_packets for t in (traces.video, traces.audio))
-    assert sizes < traces.file_bytes == path.stat().st_size < sizes + 10_000
-    assert traces.audio.bit_rate_bps < 80_000
-    assert traces.sound.loudness_lufs == pytest.approx(-23, abs=0.5)
-
-
-def test_measures_of_files_with_one_stream(film, make_clip, tmp_path):
-    assert measure_dub(film).audio is None
-    assert measure_dub(film).sound is None
-    assert measure_film_sound(film).loudness_lufs == SILENCE_DB
-    assert measure_dub(make_clip("v.wav", video=False)).video is None
+    path = tmp_path / "d.mp4"
+    join_dub(encode_pictures(film, 2.0), 2.0, sound, path)
+    found, coding = measure_file(path)
+    assert found["picture length"] == [pytest.approx(2.0, abs=0.002)]
+    assert 2.0 <= found["sound length"][0] < 2.0 + 2 * 1024 / RATE_HZ
+    assert found["sound coding"][0] < 80_000
+    assert found["loudness"][0] == pytest.approx(-23, abs=0.5)
+    assert coding.startswith("h264") and "160x160" in coding and coding.endswith("16000 Hz mono")
+    film_only, _ = measure_file(film)
+    assert film_only["sound length"] == [0.0]
+    assert film_only["loudness"] == [0.0, 0.0]
     with pytest.raises(MediaNotFoundError):
-        measure_dub(tmp_path / "none.mp4")
+        measure_file(tmp_path / "none.mp4")
+
+
+def test_audits_see_through_raw_recordings_but_not_through_dubs(make_shared_clip, tmp_path):
+    clips = make_spoken_clips(make_shared_clip)
+    pairs = number_pairs(pair_manifest(clips).pairs, seed=3)
+    dub_pairs(pairs, clips, tmp_path, jobs=2)
+    traces = trace_pairs(pairs, clips, tmp_path, jobs=2)
+    raw = [trace.voice_file["loudness"][0] for trace in traces]
+    assert max(raw) - min(raw) > 15
+    audits = audit_dubs(traces, num_resamples=50)
+    before = {audit.name: audit.auroc.estimate for audit in audits.before}
+    after = {audit.name: audit.auroc.estimate for audit in audits.after}
+    # The pictures all are one, so only the recordings' own sound gives anything away.
+    assert before["loudness of the recordings"] > 0.95
+    assert before["silences of the recordings"] > 0.95
+    assert after["lengths"] == after["loudness"] == after["silences"] == 0.5
+    assert len(audits.codings) == 1

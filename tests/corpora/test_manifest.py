@@ -12,7 +12,6 @@ from facevoice.corpora.manifest import (
     COLUMNS,
     Clip,
     Labels,
-    check_files,
     read_manifest,
     write_manifest,
 )
@@ -111,14 +110,5 @@ def test_parquet_names_the_missing_extra(
     clips: list[Clip], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(MissingExtraError, match=r"facevoice\[data\]"):
+    with pytest.raises(MissingExtraError, match=r"\[data\]"):
         write_manifest(clips, tmp_path / "m.parquet")
-
-
-def test_missing_files_are_named(clips: list[Clip], tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="neither picture nor sound"):
-        check_files(clips[1:])
-    with pytest.raises(CorpusError, match=r"1001_DFA_ANG_XX\.flv does not exist"):
-        check_files(clips[:1])
-    (tmp_path / "a.wav").touch()
-    check_files([Clip("emodb/a", "emodb", "03", audio_path=tmp_path / "a.wav")])

@@ -1,10 +1,10 @@
-"""`facevoice data prepare`, `describe`, `split` and `extract`, from the command line."""
+"""`facevoice data prepare`, `describe`, `split`, `pairs` and `extract`, from the command line."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,12 +13,13 @@ from typer.testing import CliRunner
 from conftest import ClipMaker
 from facevoice.cli import app as cli
 from facevoice.corpora.extract import read_features
-from facevoice.corpora.manifest import read_manifest
+from facevoice.corpora.manifest import read_manifest, write_manifest
+from facevoice.corpora.pairs import read_pairs
 from facevoice.corpora.splits import read_splits
 from facevoice.store import FeatureStore
+from spoken_clips import SPEAKERS, make_spoken_clips
 
 runner = CliRunner()
-SPEAKERS = ("01", "02", "03")
 
 
 @pytest.fixture(autouse=True)
@@ -57,11 +58,9 @@ def test_prepare_says_what_it_did(corpora: Path, tmp_path: Path) -> None:
     out = tmp_path / "table.jsonl"
     said, _ = run("data", "prepare", f"javanese={corpora}/javanese", "--out", out, "--jobs", "2")
     assert f"12 clips in {tmp_path}/table.parquet and {out}." in said
-    assert "13 files probed, 0 known from an earlier run." in said
+    assert "13 files probed." in said
     assert "Left out of javanese: 1 file (the name is not like 05-03-06_02.ogg)" in said
     assert len(read_manifest(out)) == len(read_manifest(tmp_path / "table.parquet")) == 12
-    said, _ = run("data", "prepare", f"javanese={corpora}/javanese", "--out", out)
-    assert "0 files probed, 13 known" in said
     said, _ = run("data", "prepare", f"javanese={corpora}/javanese", "--out", out, "-q")
     assert said == ""
 
@@ -182,3 +181,48 @@ def test_common_lengths_need_a_plan_of_pairs(tmp_path: Path) -> None:
         code=2,
     )
     assert "no pairs are made of emodb" in complaints
+
+
+@pytest.fixture(scope="module")
+def spoken(make_shared_clip: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("spoken") / "manifest.jsonl"
+    write_manifest(make_spoken_clips(make_shared_clip), path)
+    return path
+
+
+def test_pairs_writes_both_tables(spoken: Path, tmp_path: Path) -> None:
+    said, _ = run("data", "pairs", spoken, "--out", tmp_path, "--seed", "2")
+    assert "36 pairs (12 conflict, 12 match, 12 original)" in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pairs.jsonl", "pairs.parquet"]
+    assert read_pairs(tmp_path / "pairs.parquet") == read_pairs(tmp_path / "pairs.jsonl")
+
+
+def test_pairs_within_the_parts_of_a_split(spoken: Path, tmp_path: Path) -> None:
+    splits, out = tmp_path / "splits.json", tmp_path / "out"
+    run("data", "split", spoken, "--protocol", "leave-one-out", "--out", splits)
+    said, _ = run("data", "pairs", spoken, "--out", out, "--split", splits, "--fold", "2", "-q")
+    assert said == ""
+    parts = {(t.pair.speaker, t.part) for t in read_pairs(out / "pairs.jsonl")}
+    names = ("train", "test", "validation")
+    assert parts == {(f"ravdess/{s}", n) for s, n in zip(SPEAKERS, names, strict=True)}
+    _, complaints = run("data", "pairs", spoken, "--out", out, "--split", splits, code=2)
+    assert "--fold 1 to 3" in complaints
+    run("data", "pairs", spoken, "--out", out, "--split", splits, "--fold", "4", code=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--clips", "20"], 2, "python -m benchmarks.dubbing"),
+        (["--plan", "nobody"], 2, "'nobody'"),
+        (["--fold", "1"], 2, "--fold needs --split"),
+        (["--corpus", "tess"], 2, "--corpus tess"),
+        (["--split", "none.json"], 1, "none.json"),
+    ],
+)
+def test_pairs_explains_what_is_wrong(
+    spoken: Path, tmp_path: Path, options: list[str], code: int, message: str
+) -> None:
+    _, complaints = run("data", "pairs", spoken, "--out", tmp_path / "out", *options, code=code)
+    assert message in complaints
+    assert not (tmp_path / "out").exists()

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from facevoice.corpora.manifest import Clip, CorpusSummary, Description, Labels, Tally, describe
+from facevoice.corpora.description import CorpusSummary, Description, Tally, describe
+from facevoice.corpora.manifest import Clip, Labels
 from facevoice.records import Emotion, Outcome
 
 
@@ -37,7 +38,6 @@ def description() -> Description:
 
 
 def test_corpora_are_summed_up(description: Description) -> None:
-    assert description.num_clips == 5
     assert description.corpora == (
         CorpusSummary("cremad", 3, 2, 2, 3, 2, 1, 1, 2, 6.0, 2.0, 3.0, 4.0),
         CorpusSummary("fer2013", 2, 0, 0, 0, 2, 0, 0, 0, 0, None, None, None),
