@@ -28,8 +28,7 @@ from facevoice.corpora.manifest import Clip, read_manifest
 from facevoice.corpora.prepare import ClipProblem
 from facevoice.errors import ConfigError, FacevoiceError
 from facevoice.records import Report, Status
-from facevoice.report import build_table, summarize_in_words
-from facevoice.report.table import OUTCOME_STYLES, Tally, count_noun
+from facevoice.report import OUTCOME_STYLES, Tally, build_table, count_noun, summarize_in_words
 
 _MAX_TABLE_WINDOWS: Final = 40
 _NAME_WIDTH: Final = 24

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,11 @@ from typer.testing import CliRunner
 
 from conftest import ClipMaker
 from facevoice.analyzer import Analyzer
-from facevoice.batch import AnalyzerSetup
-from facevoice.cli.app import app
+from facevoice.batch import AnalyzerSetup, Progress, ProgressCallback
 from facevoice.cli import render as cli_render
+from facevoice.cli.app import app
 from facevoice.errors import WeightsError
-
-from .conftest import read_film
+from films import read_film
 
 runner = CliRunner()
 
@@ -114,13 +114,11 @@ def test_wrong_weights_are_named(make_clip: ClipMaker, monkeypatch: pytest.Monke
 def test_interrupted_leaves_nothing(
     make_clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from facevoice.report.video import Overlay
-
-    def stop(*_: object) -> None:
+    def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     make_clip("talk.mp4")
-    monkeypatch.setattr(Overlay, "draw", stop)
+    monkeypatch.setattr(cli_render, "render_video", stop)
     result = runner.invoke(app, ["render", "talk.mp4"])
     assert result.exit_code == 130
     assert "Interrupted: talk.facevoice.mp4 was not written" in said(result)
@@ -130,10 +128,6 @@ def test_interrupted_leaves_nothing(
 def test_both_passes_show_their_progress(
     make_clip: ClipMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from contextlib import contextmanager
-
-    from facevoice.batch import Progress, ProgressCallback
-
     seen: list[Progress] = []
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""What tests of rendering share: traces and reports made by hand, and readers of what came out."""
+"""Annotated films: traces and reports to draw, made by hand, and readers of what came out."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import av
 import numpy as np
-import pytest
 
 from builders import make_report
+from facevoice.media import read_audio
 from facevoice.records import Prediction, Report, Trace
 
 BOX = (0.25, 0.2, 0.6, 0.6)
@@ -62,19 +62,11 @@ def read_film(path: Path) -> Film:
     return Film(times_s, pictures, packets, codec, fast)
 
 
-def sound_of(path: Path, rate_hz: int = 16_000) -> np.ndarray:
-    """Mono sound as a player hears it, silence before its start."""
-    from facevoice.media.sound import read_audio
-
-    assert rate_hz == 16_000
+def sound_of(path: Path) -> np.ndarray:
+    """Mono sound at 16 kHz as a player hears it, silence before its start."""
     return np.concatenate([block.samples for block in read_audio(path)])
 
 
 def close_to(pixels: np.ndarray, color: str, tolerance: int = 40) -> np.ndarray:
     wanted = np.array([int(color[k : k + 2], 16) for k in (1, 3, 5)])
     return np.abs(pixels.astype(int) - wanted).max(axis=-1) <= tolerance
-
-
-@pytest.fixture
-def gray():
-    return lambda width, height: lambda *_: np.full((height, width, 3), 128, np.uint8)
