@@ -29,6 +29,7 @@ from facevoice.records import Modality
 if TYPE_CHECKING:
     from facevoice.evaluation.model import TestedModel
     from facevoice.evaluation.page import Page
+    from facevoice.evaluation.page import Table as PageTable
     from facevoice.evaluation.score import Scores
 
 
@@ -297,7 +298,7 @@ def evaluate(
     _warn(page)
     if not quiet:
         console = Console(highlight=False)
-        console.print(_headlines(page))
+        _show(page.headlines, console)
         console.print(Text(f"Written to {folder / PAGE}", overflow="fold"))
 
 
@@ -337,7 +338,7 @@ def compare(
         console.print(Text(f"\n{section.title}", style="bold", overflow="fold"))
         console.print(Text(section.lead, style="dim", overflow="fold"))
         for table in section.tables:
-            console.print(_shown(table))
+            _show(table, console)
     if out is not None:
         console.print(Text(f"Written to {out / PAGE}", overflow="fold"))
 
@@ -359,22 +360,15 @@ def _warn(page: Page) -> None:
         complain(f"CONTAMINATED: {alert}")
 
 
-def _headlines(page: Page) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name in ("figure", "value", "", "target, channel, corpus"):
-        table.add_column(name, overflow="fold")
-    for each in page.headlines:
-        value = f"{each.value} contaminated" if each.void else each.value
-        table.add_row(*(Text(text) for text in (each.name, value, each.interval, each.about)))
-    return table
-
-
-def _shown(table: Any) -> Table:
+def _show(table: PageTable, console: Console) -> None:
     shown = Table(box=None, pad_edge=False)
     for name in table.columns:
         shown.add_column(Text(name), overflow="fold")
     for row in table.rows:
-        cells = [f"{c.text} ({c.detail})" if c.detail else c.text for c in row]
-        marks = ["" if c.kind != "contaminated" else " contaminated" for c in row]
-        shown.add_row(*(Text(a + b) for a, b in zip(cells, marks, strict=True)))
-    return shown
+        texts = [f"{c.text} ({c.detail})" if c.detail else c.text for c in row]
+        marks = [" contaminated" if c.kind == "contaminated" else "" for c in row]
+        notes = [f" [{c.note}]" if c.note else "" for c in row]
+        shown.add_row(*(Text("".join(cell)) for cell in zip(texts, marks, notes, strict=True)))
+    console.print(shown)
+    for number, note in enumerate(table.notes, start=1):
+        console.print(Text(f"[{number}] {note}", style="dim", overflow="fold"))

@@ -1,45 +1,45 @@
-"""One figure of several runs on the same items, with the difference of each to the first."""
+"""Runs side by side: the same figures on the items that all have, and how far apart they are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from typing import TYPE_CHECKING, Final
 
 from facevoice.corpora.pairs import PairKind
 from facevoice.errors import EvaluationError
-from facevoice.evaluation import metrics
 from facevoice.evaluation.bootstrap import (
     Figure,
     Gap,
+    Measure,
     Refused,
-    Resampler,
+    Speakers,
     Statistic,
-    auroc_statistic,
-    balanced_accuracy_statistic,
-    figure_with_interval,
-    gap,
-    macro_f1_statistic,
-    make_resampler,
-    mean_statistic,
-    uar_statistic,
+    figure,
+    paired_gap,
 )
 from facevoice.evaluation.metrics import IntArray
 from facevoice.evaluation.predictions import (
-    UNKNOWN,
+    TRUTH_COLUMNS,
     Channel,
-    ConflictPredictions,
-    EmotionPredictions,
     Run,
     RunInfo,
     Target,
-    TextArray,
-    answers_of,
-    find_contamination,
+    has_answer,
 )
-from facevoice.evaluation.score import emotion_cells, threshold_calls
-from facevoice.records import BoolArray, DoubleArray
+from facevoice.evaluation.score import (
+    answers_of,
+    conflict_measures,
+    emotion_cells,
+    emotion_measures,
+    of_kind,
+    rows_with_truth,
+)
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+COMPARISON_FORMAT: Final = "facevoice-comparison/1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,154 +55,6 @@ class ComparedFigure:
     values: tuple[Figure | Refused, ...]
     differences: tuple[Gap | Refused, ...]
     adjusted_p: tuple[float | None, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Measure:
-    """A figure of one run, and the same on resamples."""
-
-    compute: Callable[[], float]
-    statistic: Callable[[Resampler], Statistic]
-
-
-def compare_emotion_figures(
-    tables: Sequence[EmotionPredictions], channel: Channel, target: Target, num_resamples: int
-) -> tuple[ComparedFigure, ...]:
-    """UAR, WAR and macro-F1 of tables that have the same clips in the same order."""
-    try:
-        answers = [answers_of(table, channel, target) for table in tables]
-    except EvaluationError as error:
-        refused = Refused(str(error))
-        return tuple(_refused(name, refused, len(tables)) for name in ("UAR", "WAR", "macro-F1"))
-    said = [each.said for each in answers]
-    truth = answers[0].truth
-    measures = {
-        "UAR": [_uar(truth, each) for each in said],
-        "WAR": [_war(truth, each) for each in said],
-        "macro-F1": [_macro_f1(truth, each) for each in said],
-    }
-    speakers = tables[0].speaker
-    return tuple(_compare(name, each, speakers, num_resamples) for name, each in measures.items())
-
-
-def compare_conflict_figures(
-    tables: Sequence[ConflictPredictions], num_resamples: int, *, is_probability: bool
-) -> tuple[ComparedFigure, ...]:
-    """AUROC, balanced accuracy at the threshold and Brier score of tables of the same pairs."""
-    conflict, speakers = tables[0].is_conflict, tables[0].speaker
-    ranked = [_auroc(conflict, table.score) for table in tables]
-    figures = [_compare("AUROC", ranked, speakers, num_resamples)]
-    calls = [threshold_calls(table) for table in tables]
-    refused = next((each for each in calls if isinstance(each, Refused)), None)
-    if refused is not None:
-        figures.append(_refused("balanced accuracy", refused, len(tables)))
-    else:
-        called = [_balanced(conflict, each) for each in calls if not isinstance(each, Refused)]
-        figures.append(_compare("balanced accuracy", called, speakers, num_resamples))
-    if is_probability:
-        errors = [_brier(conflict, table.score) for table in tables]
-        figures.append(
-            _compare("Brier score", errors, speakers, num_resamples, higher_is_better=False)
-        )
-    return tuple(figures)
-
-
-def adjust_holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
-    """p-values after Holm's step-down, in the same order: max over smaller p of (m − k + 1) p_k.
-
-    Holm (1979), A simple sequentially rejective multiple test procedure.
-    """
-    known = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
-    adjusted: list[float | None] = [None] * len(p_values)
-    highest = 0.0
-    for rank, (p, place) in enumerate(known):
-        highest = max(highest, min(1.0, (len(known) - rank) * p))
-        adjusted[place] = highest
-    return tuple(adjusted)
-
-
-def _compare(
-    name: str,
-    measures: Sequence[_Measure],
-    speakers: TextArray,
-    num_resamples: int,
-    *,
-    higher_is_better: bool = True,
-) -> ComparedFigure:
-    drawn = make_resampler(speakers, num_resamples)
-    values = tuple(figure_with_interval(each.compute, drawn, each.statistic) for each in measures)
-    differences = tuple(
-        _difference(measures[0], each, values[0], value, drawn)
-        for each, value in zip(measures[1:], values[1:], strict=True)
-    )
-    found = [each.p_value if isinstance(each, Gap) else None for each in differences]
-    return ComparedFigure(name, higher_is_better, values, differences, adjust_holm(found))
-
-
-def _difference(
-    first: _Measure,
-    other: _Measure,
-    first_value: Figure | Refused,
-    value: Figure | Refused,
-    drawn: Resampler | Refused,
-) -> Gap | Refused:
-    if isinstance(drawn, Refused):
-        return drawn
-    for each in (first_value, value):
-        if isinstance(each, Refused):
-            return each
-    return gap(other.statistic(drawn), first.statistic(drawn), drawn.weights)
-
-
-def _refused(name: str, refused: Refused, num_runs: int) -> ComparedFigure:
-    return ComparedFigure(
-        name, True, (refused,) * num_runs, (refused,) * (num_runs - 1), (None,) * (num_runs - 1)
-    )
-
-
-def _uar(truth: IntArray, said: IntArray) -> _Measure:
-    return _Measure(
-        lambda: metrics.uar(truth, said),
-        lambda r: uar_statistic(truth, said, r.index, r.num_clusters),
-    )
-
-
-def _war(truth: IntArray, said: IntArray) -> _Measure:
-    return _Measure(
-        lambda: metrics.war(truth, said),
-        lambda r: mean_statistic(truth == said, r.index, r.num_clusters),
-    )
-
-
-def _macro_f1(truth: IntArray, said: IntArray) -> _Measure:
-    return _Measure(
-        lambda: metrics.macro_f1(truth, said),
-        lambda r: macro_f1_statistic(truth, said, r.index, r.num_clusters),
-    )
-
-
-def _auroc(conflict: BoolArray, score: DoubleArray) -> _Measure:
-    return _Measure(
-        lambda: metrics.auroc(conflict, score),
-        lambda r: auroc_statistic(conflict, score, r.index, r.num_clusters),
-    )
-
-
-def _balanced(conflict: BoolArray, called: BoolArray) -> _Measure:
-    return _Measure(
-        lambda: metrics.balanced_accuracy_at(conflict, called, 0.5),
-        lambda r: balanced_accuracy_statistic(conflict, called, r.index, r.num_clusters),
-    )
-
-
-def _brier(conflict: BoolArray, score: DoubleArray) -> _Measure:
-    return _Measure(
-        lambda: metrics.brier(conflict, score),
-        lambda r: mean_statistic((score - conflict) ** 2, r.index, r.num_clusters),
-    )
-
-
-# Runs side by side: the same figures on the items that all have, and how far apart they are.
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,17 +93,6 @@ def compare_runs(runs: Sequence[Run], *, num_resamples: int = 2000) -> Compariso
     """
     if len(runs) < 2:
         raise EvaluationError("it takes at least two runs to compare")
-    _check_targets(runs)
-    cells = (*_emotion_cells(runs, num_resamples), *_conflict_cells(runs, num_resamples))
-    if not cells:
-        raise EvaluationError(
-            "the runs have nothing in common: no corpus, target and channel (or pairs) of which "
-            f"all of {', '.join(run.info.name for run in runs)} have the same items"
-        )
-    return Comparison(tuple(run.info for run in runs), num_resamples, cells)
-
-
-def _check_targets(runs: Sequence[Run]) -> None:
     for name in ("emotion_target", "conflict_target"):
         found = {getattr(run.info, name): run.info.name for run in runs}
         found.pop(None, None)
@@ -261,117 +102,135 @@ def _check_targets(runs: Sequence[Run]) -> None:
                 f"{name} differs ({said}): these are different questions, so their figures can't "
                 "be set against each other"
             )
+    infos = tuple(run.info for run in runs)
+    cells = (*_emotion_cells(runs, num_resamples), *_conflict_cells(runs, num_resamples))
+    if not cells:
+        raise EvaluationError(
+            "the runs have nothing in common: no corpus, target and channel (or pairs) of which "
+            f"all of {', '.join(info.name for info in infos)} have the same items"
+        )
+    return Comparison(infos, num_resamples, cells)
 
 
-def _emotion_cells(runs: Sequence[Run], num_resamples: int) -> tuple[ComparedCell, ...]:
+def adjust_holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
+    """p-values after Holm's step-down, in the same order: max over smaller p of (m − k + 1) p_k.
+
+    Holm (1979), A simple sequentially rejective multiple test procedure.
+    """
+    known = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
+    adjusted: list[float | None] = [None] * len(p_values)
+    highest = 0.0
+    for rank, (p, place) in enumerate(known):
+        highest = max(highest, min(1.0, (len(known) - rank) * p))
+        adjusted[place] = highest
+    return tuple(adjusted)
+
+
+def _emotion_cells(runs: Sequence[Run], num_resamples: int) -> Iterator[ComparedCell]:
     tables = [run.emotions for run in runs if run.emotions is not None]
     if len(tables) < len(runs):
-        return ()
-    shared = set(emotion_cells(tables[0]))
-    for table in tables[1:]:
-        shared &= set(emotion_cells(table))
+        return
     headline = runs[0].info.emotion_target
-    cells = []
-    # A stable sort: within a corpus the headline target first, all else in the order of scores.
+    shared = set.intersection(*(set(emotion_cells(table)) for table in tables))
     ordered = [cell for cell in emotion_cells(tables[0]) if cell in shared]
-    for channel, target, corpus in sorted(
-        ordered, key=lambda cell: (cell[2], cell[1] is not headline)
-    ):
-        usable = [_usable(table, channel, target, corpus) for table in tables]
-        rows = _join([table.clip_id for table in usable])
-        if len(rows[0]) == 0:
-            continue
-        joined = [table.take(places) for table, places in zip(usable, rows, strict=True)]
-        _check_same(
-            joined[0].clip_id,
-            [(table.speaker, table.truth(target)) for table in joined],
-            runs,
-        )
-        cells.append(
-            ComparedCell(
-                corpus=corpus,
-                target=target,
-                channel=channel,
-                num_common=len(rows[0]),
-                num_items=tuple(len(table) for table in usable),
-                num_speakers=_num_speakers(joined[0].speaker),
-                contaminated=_contaminated(runs, corpus),
-                figures=compare_emotion_figures(joined, channel, target, num_resamples),
-            )
-        )
-    return tuple(cells)
+    # A stable sort: within a corpus the headline target first, all else in the order of scores.
+    ordered.sort(key=lambda cell: (cell[2], cell[1] is not headline))
+    for channel, target, corpus in ordered:
+        parts = [rows_with_truth(table, target, corpus) for table in tables]
+        parts = [part[has_answer(part, channel)] for part in parts]
+        joined = _join(parts, "clip_id", TRUTH_COLUMNS[target], runs)
+        if len(joined[0]):
+            measures = [_emotion_measures(table, channel, target) for table in joined]
+            yield _cell(runs, corpus, target, channel, parts, joined, measures, num_resamples)
 
 
-def _conflict_cells(runs: Sequence[Run], num_resamples: int) -> tuple[ComparedCell, ...]:
+def _conflict_cells(runs: Sequence[Run], num_resamples: int) -> Iterator[ComparedCell]:
     tables = [run.conflicts for run in runs if run.conflicts is not None]
     target = runs[0].info.conflict_target
     if len(tables) < len(runs) or target is None:
-        return ()
-    pairs = [table.of_kind(PairKind.MATCH, PairKind.CONFLICT) for table in tables]
+        return
+    pairs = [of_kind(table, PairKind.MATCH, PairKind.CONFLICT) for table in tables]
     probable = all(run.info.score_is_probability for run in runs)
-    cells = []
-    for corpus in sorted(set.intersection(*(set(table.corpus) for table in pairs))):
-        usable: list[ConflictPredictions] = [table.take(table.corpus == corpus) for table in pairs]
-        rows = _join([table.item_id for table in usable])
-        if len(rows[0]) == 0:
-            continue
-        joined = [table.take(places) for table, places in zip(usable, rows, strict=True)]
-        _check_same(
-            joined[0].item_id, [(table.speaker, table.is_conflict) for table in joined], runs
-        )
-        cells.append(
-            ComparedCell(
-                corpus=corpus,
-                target=target,
-                channel=None,
-                num_common=len(rows[0]),
-                num_items=tuple(len(table) for table in usable),
-                num_speakers=_num_speakers(joined[0].speaker),
-                contaminated=_contaminated(runs, corpus),
-                figures=compare_conflict_figures(joined, num_resamples, is_probability=probable),
-            )
-        )
-    return tuple(cells)
+    for corpus in sorted(set.intersection(*(set(table["corpus"]) for table in pairs))):
+        parts = [table[table["corpus"] == corpus] for table in pairs]
+        joined = _join(parts, "item_id", "kind", runs)
+        if len(joined[0]):
+            measures = [conflict_measures(table, is_probability=probable) for table in joined]
+            yield _cell(runs, corpus, target, None, parts, joined, measures, num_resamples)
 
 
-def _usable(
-    table: EmotionPredictions, channel: Channel, target: Target, corpus: str
-) -> EmotionPredictions:
-    """Clips of the corpus with truth and answer."""
-    answered = ~np.isnan(table.posteriors(channel)).all(axis=1)
-    return table.take((table.corpus == corpus) & answered & (table.truth(target) != UNKNOWN))
+def _emotion_measures(table: DataFrame, channel: Channel, target: Target) -> dict[str, Measure]:
+    """The measures, or such that say why there are none."""
+    try:
+        answers = answers_of(table, channel, target)
+    except EvaluationError as error:
+        reason = str(error)
+
+        def refuse(_index: IntArray, _size: int) -> Statistic:
+            raise EvaluationError(reason)
+
+        return dict.fromkeys(("UAR", "WAR", "macro-F1"), refuse)
+    return emotion_measures(answers.truth, answers.said)
 
 
-def _join(ids: Sequence[TextArray]) -> list[np.ndarray[tuple[int], np.dtype[np.int64]]]:
-    """For each run the places of the common items, in one order."""
-    places = [{name: place for place, name in enumerate(column)} for column in ids]
-    common = sorted(set.intersection(*(set(index) for index in places)))
-    return [np.asarray([index[name] for name in common], dtype=np.int64) for index in places]
+def _join(parts: Sequence[DataFrame], key: str, truth: str, runs: Sequence[Run]) -> list[DataFrame]:
+    """The rows that all runs have, in one order.
 
-
-def _check_same(
-    ids: TextArray,
-    columns: Sequence[tuple[TextArray, np.ndarray[tuple[int, ...], np.dtype[np.generic]]]],
-    runs: Sequence[Run],
-) -> None:
-    for run, (speakers, truth) in zip(runs, columns, strict=True):
-        for name, mine, first in (
-            ("speaker", speakers, columns[0][0]),
-            ("truth", truth, columns[0][1]),
-        ):
-            differs = np.asarray(mine != first)
+    Raises:
+        EvaluationError: runs contradict each other on the speaker or the truth of a row.
+    """
+    common = sorted(set.intersection(*(set(part[key]) for part in parts)))
+    joined = [part.set_index(key).loc[common].reset_index() for part in parts]
+    for run, table in zip(runs, joined, strict=True):
+        for name, column in (("speaker", "speaker"), ("truth", truth)):
+            mine, first = table[column].to_numpy(), joined[0][column].to_numpy()
+            differs = mine != first
             if differs.any():
-                item = ids[int(np.argmax(differs))]
                 raise EvaluationError(
                     f"{runs[0].info.name} and {run.info.name} contradict each other: the {name} of "
-                    f"{item!r} (and of {int(differs.sum()) - 1} others) is not the same; predict "
-                    "both from one manifest"
+                    f"{common[int(differs.argmax())]!r} (and of {int(differs.sum()) - 1} others) "
+                    "is not the same; predict both from one manifest"
                 )
+    return joined
 
 
-def _contaminated(runs: Sequence[Run], corpus: str) -> tuple[tuple[str, ...], ...]:
-    return tuple(find_contamination(run.info, corpus).backbones for run in runs)
+def _cell(
+    runs: Sequence[Run],
+    corpus: str,
+    target: Target,
+    channel: Channel | None,
+    parts: Sequence[DataFrame],
+    joined: Sequence[DataFrame],
+    measures: Sequence[dict[str, Measure]],
+    num_resamples: int,
+) -> ComparedCell:
+    speakers = joined[0]["speaker"]
+    return ComparedCell(
+        corpus=corpus,
+        target=target,
+        channel=channel,
+        num_common=len(joined[0]),
+        num_items=tuple(len(part) for part in parts),
+        num_speakers=speakers.nunique(),
+        contaminated=tuple(run.info.seen_by(corpus) for run in runs),
+        figures=tuple(
+            _compare(name, [each[name] for each in measures], speakers.to_numpy(), num_resamples)
+            for name in measures[0]
+        ),
+    )
 
 
-def _num_speakers(speakers: TextArray) -> int:
-    return len({name for name in speakers if name is not None})
+def _compare(
+    name: str, measures: Sequence[Measure], speakers: Speakers, num_resamples: int
+) -> ComparedFigure:
+    differences = tuple(
+        paired_gap(each, measures[0], speakers, num_resamples) for each in measures[1:]
+    )
+    found = [each.p_value if isinstance(each, Gap) else None for each in differences]
+    return ComparedFigure(
+        name=name,
+        higher_is_better=name != "Brier score",
+        values=tuple(figure(each, speakers, num_resamples) for each in measures),
+        differences=differences,
+        adjusted_p=adjust_holm(found),
+    )

@@ -1,16 +1,14 @@
-"""Pictures as SVG text that can stand in a page: no outside references, ids of their own.
+"""Results as people read them: JSON, Markdown, and one HTML page that needs nothing else.
 
-Colours are Okabe & Ito's, which colour-blind people tell apart; no picture rests on colour alone.
+A page is laid out once, as sections of tables and curves; two templates print the same parts.
 """
 
 from __future__ import annotations
 
-import io
 import json
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,198 +16,89 @@ import numpy as np
 
 from facevoice.errors import EvaluationError, MissingExtraError
 from facevoice.evaluation.audits import AuditResult
-from facevoice.evaluation.bootstrap import Curve, Figure, Gap, Refused, Reliability
-from facevoice.evaluation.compare import ComparedCell, ComparedFigure, Comparison, compare_runs
+from facevoice.evaluation.bootstrap import Figure, Gap, Refused
+from facevoice.evaluation.compare import (
+    COMPARISON_FORMAT,
+    ComparedCell,
+    Comparison,
+    compare_runs,
+)
+from facevoice.evaluation.metrics import Reliability
 from facevoice.evaluation.predictions import Channel, RunInfo, Target, read_run
 from facevoice.evaluation.score import (
     COVERAGE,
+    FORMAT,
     ConflictScores,
+    Curve,
     EmotionFigures,
     EmotionScores,
     GroupScores,
     PartScores,
     Scores,
-    comparison_to_dict,
     score_run,
-    scores_to_dict,
+    to_dict,
 )
+from facevoice.files import write_atomically
 from facevoice.records import VERSION, Emotion
 
-BLUE: Final = "#0072B2"
-ORANGE: Final = "#D55E00"
-INK: Final = "#24313a"
-QUIET: Final = "#8a979f"
-_SIZE_IN: Final = (4.2, 3.6)
-_STYLE: Final[dict[Any, Any]] = {
-    "svg.fonttype": "none",  # letters stay letters: small, selectable, read out
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": QUIET,
-    "axes.labelcolor": INK,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-}
-
-
-def confusion_chart(name: str, classes: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
-    """Share of each true class (row) that was answered with each class (column)."""
-    shares = confusion_shares(counts)
-    side = 2.2 + 0.36 * len(classes)
-    with _canvas(name, (side + 0.5, side)) as canvas:
-        axes = canvas.axes
-        squares = {"cmap": "Blues", "vmin": 0, "vmax": 1, "edgecolors": "white", "linewidth": 1}
-        places = np.arange(len(classes))
-        axes.pcolormesh(places, places, np.nan_to_num(shares), **squares)
-        for row, column in np.ndindex(shares.shape):
-            share = shares[row, column]
-            text = "–" if np.isnan(share) else f"{100 * share:.0f}"
-            shade = "white" if share > 0.7 else INK
-            weight = "bold" if row == column else "normal"
-            axes.text(column, row, text, ha="center", va="center", color=shade, weight=weight)
-        axes.set_aspect("equal")
-        axes.invert_yaxis()
-        axes.set_xticks(places, classes, rotation=45, ha="right", rotation_mode="anchor")
-        axes.set_yticks(places, classes)
-        axes.tick_params(length=0)
-        axes.spines[:].set_visible(False)
-        axes.set_xlabel("answer")
-        axes.set_ylabel("truth")
-    return canvas.svg
-
-
-def roc_chart(name: str, curve: Curve) -> str:
-    """True against false positive rate."""
-    with _canvas(name) as canvas:
-        canvas.axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle="--")
-        canvas.axes.plot(curve.x, curve.y, color=BLUE, linewidth=2)
-        _unit_square(canvas.axes, "matches called conflict", "conflicts found")
-    return canvas.svg
-
-
-def reliability_chart(name: str, points: Reliability, xlabel: str, ylabel: str) -> str:
-    """Probability given against share that came true; larger dots hold more items."""
-    counts = np.asarray(points.counts, dtype=np.float64)
-    with _canvas(name) as canvas:
-        axes = canvas.axes
-        axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle="--")
-        axes.plot(points.confidences, points.accuracies, color=BLUE, linewidth=1)
-        sizes = 15 + 150 * counts / counts.max()
-        dots = {"s": sizes, "color": BLUE, "alpha": 0.8, "clip_on": False}
-        axes.scatter(points.confidences, points.accuracies, **dots)
-        _unit_square(axes, xlabel, ylabel)
-    return canvas.svg
-
-
-def risk_chart(name: str, curve: Curve, coverage: float, risk: float) -> str:
-    """Share of wrong calls among the surest, up to all; a mark at `coverage`."""
-    with _canvas(name) as canvas:
-        axes = canvas.axes
-        axes.plot(curve.x, curve.y, color=BLUE, linewidth=2)
-        axes.plot([coverage], [risk], "o", color=ORANGE)
-        axes.annotate(
-            f"{100 * risk:.1f} % at {100 * coverage:.0f} %",
-            (coverage, risk),
-            xytext=(-4, 10),
-            textcoords="offset points",
-            ha="right",
-        )
-        axes.set_xlim(0, 1)
-        axes.set_ylim(0, max(0.05, 1.15 * max(curve.y)))
-        axes.set_xlabel("share of pairs answered, surest first")
-        axes.set_ylabel("share of wrong calls")
-    return canvas.svg
-
-
-def forest_chart(
-    name: str,
-    labels: Sequence[str],
-    points: Sequence[tuple[float, float, float]],
-    xlabel: str,
-    reference: float | None = None,
-) -> str:
-    """Figures (value, low, high) under each other, with a line to hold them against."""
-    with _canvas(name, (5.2, 0.9 + 0.34 * len(labels))) as canvas:
-        axes = canvas.axes
-        if reference is not None:
-            axes.axvline(reference, color=QUIET, linewidth=1, linestyle="--")
-        for place, (value, low, high) in enumerate(points):
-            axes.plot([low, high], [place, place], color=BLUE, linewidth=2)
-            axes.plot([value], [place], "o", color=BLUE, markersize=6)
-        axes.set_yticks(range(len(labels)), labels)
-        axes.set_ylim(len(labels) - 0.5, -0.5)
-        axes.tick_params(axis="y", length=0)
-        axes.spines["left"].set_visible(False)
-        axes.grid(axis="x", color="#e3e8eb", linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.set_xlabel(xlabel)
-    return canvas.svg
-
-
-def confusion_shares(counts: Sequence[Sequence[int]]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Rows (K, K) that sum to 1; NaN where a class is never true."""
-    table = np.asarray(counts, dtype=np.float64)
-    totals = table.sum(axis=1, keepdims=True)
-    shares = np.full_like(table, np.nan)
-    np.divide(table, totals, out=shares, where=totals > 0)
-    return shares
-
-
-def _unit_square(axes: Any, xlabel: str, ylabel: str) -> None:
-    axes.set_xlim(-0.01, 1.01)
-    axes.set_ylim(-0.01, 1.01)
-    axes.set_aspect("equal")
-    axes.set_xlabel(xlabel)
-    axes.set_ylabel(ylabel)
-
-
-@dataclass(slots=True)
-class _Canvas:
-    """Where to draw; `svg` has the text once the canvas is closed."""
-
-    axes: Any
-    svg: str = ""
-
-
-@contextmanager
-def _canvas(name: str, size_in: tuple[float, float] = _SIZE_IN) -> Iterator[_Canvas]:
-    """A figure of its own: no state of matplotlib outlives it."""
-    try:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("drawing a results page", "data") from error
-    except ValueError as error:
-        # A notebook's environment names a backend that another environment does not have.
-        raise EvaluationError(f"matplotlib: {error}; set MPLBACKEND=agg") from error
-    with mpl.rc_context({**_STYLE, "svg.hashsalt": name}):
-        figure = Figure(figsize=size_in, layout="constrained")
-        canvas = _Canvas(figure.add_subplot())
-        yield canvas
-        target = io.StringIO()
-        figure.savefig(target, format="svg", metadata={"Date": None, "Creator": None})
-        canvas.svg = _inline(target.getvalue(), name)
-
-
-def _inline(document: str, name: str) -> str:
-    """An SVG document as an element of a page: no header, no metadata, ids of its own."""
-    svg = document[document.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", svg)
-    svg = re.sub(r'(<svg[^>]*?)\s(?:width|height)="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'(<svg[^>]*?)\s(?:width|height)="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'\sid="', f' id="{name}-', svg)
-    svg = svg.replace('href="#', f'href="#{name}-').replace("url(#", f"url(#{name}-")
-    return svg.replace("<svg", '<svg aria-hidden="true" focusable="false"', 1).strip()
-
-
-# What a results page is made of; Markdown and HTML are two ways to print the same parts.
-
+PAGE: Final = "index.html"
 VOID: Final = "contaminated"
 """The word that stands at every figure of a corpus that a backbone was trained on."""
-_LEAST_SPEAKERS: Final = 20
+_FEW_SPEAKERS: Final = 20
+_BEST_FIRST: Final = (Channel.FUSED, Channel.FACE, Channel.VOICE)
+
+
+def evaluate(
+    run_folder: Path, out: Path | None = None, *, num_resamples: int = 2000, strict: bool = False
+) -> Scores:
+    """Score a run folder; write `scores.json`, `scores.md`, `index.html` to `out`.
+
+    out: the run's folder if None. Files from an earlier scoring are replaced.
+
+    Raises:
+        EvaluationError: the run is wrong, contaminated (with `strict`), or can't be written.
+        MissingExtraError: pandas, pyarrow, scikit-learn or jinja2 is not installed.
+    """
+    run = read_run(run_folder)
+    scores = score_run(run, num_resamples=num_resamples, strict=strict)
+    _write(out or run_folder, "scores", to_dict(FORMAT, scores), score_page(scores))
+    return scores
+
+
+def compare(
+    run_folders: Sequence[Path], out: Path | None = None, *, num_resamples: int = 2000
+) -> Comparison:
+    """Compare run folders; with `out`, write `comparison.json`, `comparison.md`, `index.html`.
+
+    Raises:
+        EvaluationError: a run is wrong, they can't be compared, or the files can't be written.
+        MissingExtraError: pandas, pyarrow, scikit-learn or jinja2 is not installed.
+    """
+    runs = [read_run(folder) for folder in run_folders]
+    comparison = compare_runs(runs, num_resamples=num_resamples)
+    if out is not None:
+        plain = to_dict(COMPARISON_FORMAT, comparison)
+        _write(out, "comparison", plain, compare_page(comparison))
+    return comparison
+
+
+def _write(folder: Path, name: str, plain: dict[str, Any], page: Page) -> None:
+    texts = {
+        f"{name}.json": json.dumps(plain, ensure_ascii=False, indent=1, allow_nan=False) + "\n",
+        f"{name}.md": _render("page.md.j2", page),
+        PAGE: _render("page.html.j2", page),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file, text in texts.items():
+            write_atomically(folder / file, text)
+    except OSError as error:
+        raise EvaluationError(
+            f"{folder}: results can't be written ({error.strerror}); name another folder (--out)"
+        ) from error
+
+
+# What a page is made of
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,85 +122,24 @@ RATIO: Final = Unit(1, 3, "")
 class Cell:
     """A table's cell.
 
-    detail: the interval; note: number of the table's note that explains the cell, 0 for none;
-    kind: how it is to be taken, "" for plainly.
+    note: number of the table's note that explains it, 0 for none;
+    kind: how it is to be taken ("refused", "contaminated", "good", "bad", "code", "share");
+    detail: the interval; bar: the figure's (low, value, high) from 0 to 1, for drawing.
     """
 
     text: str
     note: int = 0
     kind: str = ""
     detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Rows of cells, the first of each row being its heading; notes are numbered from 1."""
-
-    caption: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Chart:
-    """A picture: `draw` gives it as SVG, `alt` says in words what it shows; wide: has long rows."""
-
-    title: str
-    alt: str
-    draw: Callable[[], str]
-    wide: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A heading with what is below it. void: its figures are contaminated."""
-
-    title: str
-    lead: str = ""
-    tables: tuple[Table, ...] = ()
-    charts: tuple[Chart, ...] = ()
-    void: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Headline:
-    """One large figure. about: what it is measured on, target first."""
-
-    name: str
-    value: str
-    interval: str
-    about: str
-    void: bool = False
-    refused: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """A line of what the page is about. code: whether it is typed rather than said."""
-
-    name: str
-    texts: tuple[str, ...]
-    code: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Everything on a results page. alerts are loud, hints are not."""
-
-    title: str
-    subtitle: str
-    alerts: tuple[str, ...]
-    hints: tuple[str, ...]
-    headlines: tuple[Headline, ...]
-    facts: tuple[Fact, ...]
-    sections: tuple[Section, ...]
-    footer: str
+    bar: tuple[float, float, float] | None = None
 
 
 @dataclass(slots=True)
-class TableBuilder:
-    """Collects rows; equal reasons for having no figure share one note."""
+class Table:
+    """Rows of cells, the first of each row being its heading; notes are numbered from 1.
+
+    void: figures that are added are contaminated.
+    """
 
     caption: str
     columns: tuple[str, ...]
@@ -319,288 +147,257 @@ class TableBuilder:
     rows: list[tuple[Cell, ...]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def add(self, *cells: Cell | str) -> None:
+    def add(self, *cells: Cell | str | int) -> None:
         """Add a row."""
-        self.rows.append(tuple(Cell(cell) if isinstance(cell, str) else cell for cell in cells))
+        self.rows.append(tuple(c if isinstance(c, Cell) else Cell(str(c)) for c in cells))
 
     def figure(self, value: Figure | Refused, unit: Unit) -> Cell:
         """A figure with its interval, or "refused" with the reason as a note."""
         if isinstance(value, Refused):
             return Cell("refused", self._note(value.reason), "refused")
-        note = self._note(f"no interval: {value.note}") if value.note else 0
-        shown = f"{unit.show(value.value)}{unit.sign}"
-        return Cell(shown, note, VOID if self.void else "", interval_text(value, unit))
+        kind, shown = VOID if self.void else "", f"{unit.show(value.value)}{unit.sign}"
+        if value.low is None or value.high is None:
+            return Cell(shown, self._note(f"no interval: {value.note}") if value.note else 0, kind)
+        detail = f"{unit.show(value.low)}–{unit.show(value.high)}"
+        return Cell(shown, 0, kind, detail, (value.low, value.value, value.high))
 
-    def gap(self, value: Gap | Refused, unit: Unit, *, adjusted_p: float | None = None) -> Cell:
+    def gap(self, value: Gap | Refused, unit: Unit, adjusted_p: float | None = None) -> Cell:
         """A difference with interval and p, or "refused" with the reason as a note."""
         if isinstance(value, Refused):
             return Cell("refused", self._note(value.reason), "refused")
-        low, high = unit.show(value.low, plus=True), unit.show(value.high, plus=True)
-        sign = " points" if unit is PERCENT else ""
+        at, low, high = (unit.show(v, plus=True) for v in (value.value, value.low, value.high))
         p = value.p_value if adjusted_p is None else adjusted_p
-        shown = f"{unit.show(value.value, plus=True)}{sign}"
-        detail = f"{low} to {high}; {p_text(p)}"
-        return Cell(shown, 0, VOID if self.void else "", detail)
-
-    def build(self) -> Table:
-        """The table as it is now."""
-        return Table(self.caption, self.columns, tuple(self.rows), tuple(self.notes))
+        detail = f"{low} to {high}; " + ("p < 0.001" if p < 0.001 else f"p = {p:.3f}")
+        points = " points" if unit is PERCENT else ""
+        return Cell(at + points, 0, VOID if self.void else "", detail)
 
     def _note(self, reason: str) -> int:
+        """Equal reasons share one note."""
         if reason not in self.notes:
             self.notes.append(reason)
         return self.notes.index(reason) + 1
 
 
-def interval_text(value: Figure, unit: Unit) -> str:
-    """`58.1–66.9`, empty where there is no interval."""
-    if value.low is None or value.high is None:
-        return ""
-    return f"{unit.show(value.low)}–{unit.show(value.high)}"
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A curve over x from 0 to 1; `alt` says in words what it shows.
+
+    top: where y ends; dots: (x, y, radius in px) on it; note: what stands at the first dot.
+    """
+
+    title: str
+    alt: str
+    curve: Curve
+    xlabel: str
+    ylabel: str
+    top: float = 1.0
+    dots: tuple[tuple[float, float, float], ...] = ()
+    note: str = ""
+
+    def points(self) -> Iterator[tuple[float, float]]:
+        """(x, y) along the curve."""
+        return zip(self.curve.x, self.curve.y, strict=True)
 
 
-def p_text(p_value: float) -> str:
-    """`p = 0.012`, `p < 0.001`."""
-    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading with what is below it. void: its figures are contaminated."""
+
+    title: str
+    lead: str
+    tables: tuple[Table, ...]
+    charts: tuple[Chart, ...] = ()
+    void: bool = False
 
 
-def headline(name: str, value: Figure | Refused, unit: Unit, about: str, *, void: bool) -> Headline:
-    """A large figure, or "refused" and why."""
-    if isinstance(value, Refused):
-        return Headline(name, "refused", value.reason, about, void, refused=True)
-    interval = interval_text(value, unit)
-    shown = f"95 % interval {interval}" if interval else f"no interval: {value.note}"
-    return Headline(name, f"{unit.show(value.value)}{unit.sign}", shown, about, void)
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Everything on a results page. alerts are loud, hints are not; headlines may have no rows."""
+
+    title: str
+    subtitle: str
+    alerts: tuple[str, ...]
+    hints: tuple[str, ...]
+    headlines: Table
+    facts: Table
+    sections: tuple[Section, ...]
+    footer: str
 
 
-def few_speakers_hint(counts: Sequence[int]) -> tuple[str, ...]:
-    """A warning where intervals rest on few speakers."""
-    lowest = min(counts, default=_LEAST_SPEAKERS)
-    if lowest >= _LEAST_SPEAKERS:
-        return ()
-    return (
-        f"Some figures rest on {lowest} speakers. With fewer than {_LEAST_SPEAKERS}, intervals by "
-        "bootstrap are too narrow: read them as a lower bound of the doubt.",
+def _render(template: str, page: Page) -> str:
+    try:
+        import jinja2
+    except ImportError as error:
+        raise MissingExtraError("writing a results page", "data") from error
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("facevoice.evaluation"),
+        autoescape=template.endswith(".html.j2"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
     )
+    environment.filters["md"] = _markdown_text
+    return environment.get_template(template).render(page=page, void=VOID)
 
 
-# A results page as Markdown.
-
-
-def to_markdown(page: Page) -> str:
-    """The whole page, tables included; pictures are in the HTML page only."""
-    return "\n".join(_lines(page)).rstrip() + "\n"
-
-
-def _lines(page: Page) -> Iterator[str]:
-    yield f"# {_text(page.title)}"
-    yield ""
-    yield _text(page.subtitle)
-    for alert in page.alerts:
-        yield from ("", f"> **{VOID.upper()}.** {_text(alert)}")
-    for hint in page.hints:
-        yield from ("", f"> {_text(hint)}")
-    if page.headlines:
-        yield ""
-    for each in page.headlines:
-        void = f" **({VOID})**" if each.void else ""
-        yield f"- **{_text(each.name)} {_text(each.value)}**{void} ({_text(each.interval)}): " + (
-            _text(each.about)
-        )
-    yield ""
-    for fact in page.facts:
-        texts = [f"`{text}`" if fact.code else _text(text) for text in fact.texts]
-        yield f"- {fact.name}: {'; '.join(texts)}"
-    for section in page.sections:
-        yield from _section(section)
-    yield from ("", _text(page.footer))
-
-
-def _section(section: Section) -> Iterator[str]:
-    yield ""
-    yield f"## {_text(section.title)}" + (f" ({VOID})" if section.void else "")
-    if section.lead:
-        yield from ("", _text(section.lead))
-    for table in section.tables:
-        yield from _table(table)
-
-
-def _table(table: Table) -> Iterator[str]:
-    yield from ("", f"**{_text(table.caption)}**", "")
-    yield "| " + " | ".join(_text(name) for name in table.columns) + " |"
-    yield "|" + "---|" * len(table.columns)
-    for row in table.rows:
-        yield "| " + " | ".join(_cell(cell) for cell in row) + " |"
-    if table.notes:
-        yield ""
-    for number, note in enumerate(table.notes, start=1):
-        yield f"[{number}] {_text(note)}  "
-
-
-def _cell(cell: Cell) -> str:
-    text = _text(cell.text) + (f" ({_text(cell.detail)})" if cell.detail else "")
-    if cell.kind == VOID:
-        text += f" **{VOID}**"
-    if cell.kind == "bad":
-        text = f"**{text}**"
-    return text + (f" [{cell.note}]" if cell.note else "")
-
-
-def _text(text: str) -> str:
+def _markdown_text(text: str) -> str:
     """Text that says the same in Markdown: no cell or tag is opened by what a run calls itself."""
     for char in "\\`*_<>|[]":
         text = text.replace(char, f"\\{char}")
     return " ".join(text.split())
 
 
-# A results page as one HTML file that needs nothing else: no script, no font, no picture.
-
-TEMPLATE: Final = "page.html.j2"
+# The page of one run
 
 
-def to_html(page: Page) -> str:
-    """The whole page with its pictures as inline SVG. What a run says of itself is escaped.
-
-    Raises:
-        MissingExtraError: jinja2 or matplotlib is not installed.
-    """
-    text: str = _environment().get_template(TEMPLATE).render(page=page, void=VOID)
-    return text
-
-
-def _environment() -> Any:
-    try:
-        import jinja2
-    except ImportError as error:
-        raise MissingExtraError("writing a results page", "data") from error
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("facevoice.evaluation"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
+def score_page(scores: Scores) -> Page:
+    """Lay out the figures of a run."""
+    info = scores.info
+    cells: list[EmotionScores | ConflictScores] = [*scores.emotions, *scores.conflicts]
+    void = {cell.corpus: cell.contaminated for cell in cells if cell.contaminated}
+    unknown = ", ".join(scores.unknown_training)
+    hint = f"It is not known what {unknown} was trained on, so contamination can't be ruled out."
+    facts = _facts(info)
+    facts.add("Resamples", f"{scores.num_resamples} for each interval, seed 0")
+    return Page(
+        title=info.title,
+        subtitle=info.model,
+        alerts=tuple(_alert(corpus, names) for corpus, names in sorted(void.items())),
+        hints=(*([hint] if unknown else []), *_few_speakers(cell.num_speakers for cell in cells)),
+        headlines=_headlines(scores),
+        facts=facts,
+        sections=(
+            *_emotion_sections(scores),
+            *(section for cell in scores.conflicts for section in _conflict_sections(cell)),
+            *_audit_sections(scores),
+        ),
+        footer=f"Scored by facevoice {VERSION}. Intervals are 95 % percentile intervals by "
+        "bootstrap over speakers. All figures and groups are in scores.json.",
     )
 
 
-# What a results page says of emotions.
+def _alert(corpus: str, backbones: tuple[str, ...]) -> str:
+    return (
+        f"{', '.join(backbones)} was itself trained on {corpus}. Every figure on {corpus} is void: "
+        "it says nothing of clips that the model has not seen."
+    )
 
-_BEST_FIRST: Final = (Channel.FUSED, Channel.FACE, Channel.VOICE)
+
+def _few_speakers(counts: Iterable[int]) -> tuple[str, ...]:
+    lowest = min(counts, default=_FEW_SPEAKERS)
+    if lowest >= _FEW_SPEAKERS:
+        return ()
+    return (
+        f"Some figures rest on {lowest} speakers. With fewer than {_FEW_SPEAKERS}, intervals by "
+        "bootstrap are too narrow: read them as a lower bound of the doubt.",
+    )
 
 
-def emotion_headlines(cells: tuple[EmotionScores, ...], target: Target) -> tuple[Headline, ...]:
-    """The UAR of each corpus, of the fused channel where there is one."""
-    headlines = []
+def _facts(info: RunInfo) -> Table:
+    """What must stand beside every figure of a run."""
+    targets = (info.emotion_target, info.conflict_target)
+    trained = [
+        "data that is not known" if b.known_corpora is None else ", ".join(b.known_corpora)
+        for b in info.backbones
+    ]
+    rows: dict[str, Iterable[str]] = {
+        "Run": (info.name,),
+        "Target": (target.in_words for target in targets if target is not None),
+        "Corpora": info.corpora,
+        "Split": (info.protocol,),
+        "Command": (info.command,),
+        "Data": (f"{file.name} sha256:{file.sha256}" for file in info.data),
+        "Backbones": (
+            f"{b.name} (trained on {seen or 'no corpus of emotions'})"
+            for b, seen in zip(info.backbones, trained, strict=True)
+        ),
+        "Predicted with": (f"facevoice {info.facevoice_version}",),
+        "Notes": info.notes,
+    }
+    table = Table("What this is about", ("", ""))
+    for name, texts in rows.items():
+        if text := "; ".join(texts):
+            table.add(name, Cell(text, kind="code" if name in ("Run", "Command", "Data") else ""))
+    return table
+
+
+def _headlines(scores: Scores) -> Table:
+    """The UAR of each corpus, of the fused channel where there is one; the AUROC of each."""
+    table = Table("Headline figures", ("figure", "value", "target, channel, corpus"))
+    for cells in _by_corpus(scores.emotions):
+        if leading := _leading(cells, scores.info.emotion_target):
+            table.void, found = bool(leading.contaminated), leading.figures
+            uar = table.figure(found if isinstance(found, Refused) else found.uar, PERCENT)
+            counts = f"{leading.num_clips} clips of {leading.num_speakers} speakers"
+            about = f"{leading.target.in_words}, {leading.channel}, {leading.corpus}"
+            table.add("UAR", uar, f"{about}: {counts}")
+    for cell in scores.conflicts:
+        table.void = bool(cell.contaminated)
+        auroc = table.figure(cell.ranking.auroc, RATIO)
+        table.add("AUROC", auroc, f"{cell.target.in_words}, {cell.corpus}: {_pair_counts(cell)}")
+    return table
+
+
+def _by_corpus(cells: Sequence[EmotionScores]) -> Iterator[list[EmotionScores]]:
     for corpus in dict.fromkeys(cell.corpus for cell in cells):
-        cell = _leading(tuple(c for c in cells if c.corpus == corpus), target)
-        if cell is None:
-            continue
-        uar = cell.figures if isinstance(cell.figures, Refused) else cell.figures.uar
-        about = f"{target.in_words}, {cell.channel}, {corpus}: {_sizes(cell)}"
-        headlines.append(headline("UAR", uar, PERCENT, about, void=bool(cell.contaminated)))
-    return tuple(headlines)
+        yield [cell for cell in cells if cell.corpus == corpus]
 
 
-def emotion_sections(cells: tuple[EmotionScores, ...], target: Target) -> tuple[Section, ...]:
+def _leading(cells: Sequence[EmotionScores], target: Target | None) -> EmotionScores | None:
+    """The cell of the target whose channel knows most: both, else face, else voice."""
+    found = {cell.channel: cell for cell in cells if cell.target is target}
+    return next((found[channel] for channel in _BEST_FIRST if channel in found), None)
+
+
+_EMOTION_FIGURES: Final = {
+    "UAR": ("uar", PERCENT),
+    "WAR": ("war", PERCENT),
+    "macro-F1": ("macro_f1", PERCENT),
+    "weighted F1": ("weighted_f1", PERCENT),
+    "ECE": ("ece", RATIO),
+    "Brier": ("brier", RATIO),
+    "UAR over all": ("uar_all", PERCENT),
+}
+
+
+def _emotion_sections(scores: Scores) -> Iterator[Section]:
     """For each corpus: all figures, confusion matrices and reliability, and groups."""
-    sections: list[Section] = []
-    for corpus in dict.fromkeys(cell.corpus for cell in cells):
-        here = tuple(cell for cell in cells if cell.corpus == corpus)
-        main = tuple(cell for cell in here if cell.target is target)
-        void = bool(here[0].contaminated)
-        sections.append(
-            Section(
-                title=f"Emotions on {corpus}",
-                lead=_lead(here, target),
-                tables=(_figures_table(here, corpus, void=void),),
-                charts=(
-                    *(chart for cell in main for chart in _confusion(cell)),
-                    *(chart for cell in main for chart in _reliability(cell)),
-                ),
-                void=void,
-            )
+    target = scores.info.emotion_target
+    for cells in _by_corpus(scores.emotions):
+        corpus, void = cells[0].corpus, bool(cells[0].contaminated)
+        table = Table(
+            f"Figures on {corpus}, with 95 % intervals over speakers",
+            ("channel", "target", *_EMOTION_FIGURES, "clips", "speakers", "no answer"),
+            void,
         )
-        leading = _leading(here, target)
+        tables, charts = [table], []
+        for cell in cells:
+            found = cell.figures
+            figures = [
+                table.figure(found if isinstance(found, Refused) else getattr(found, name), unit)
+                for name, unit in _EMOTION_FIGURES.values()
+            ]
+            missing = f"{100 * cell.missing_share:.1f} %"
+            words = (cell.channel.value, cell.target.in_words)
+            table.add(*words, *figures, cell.num_clips, cell.num_speakers, missing)
+            if cell.target is target and not isinstance(found, Refused):
+                about = f"{cell.channel}, {cell.target.in_words}, {corpus}"
+                tables.append(_confusion(about, found))
+                axes = ("probability of the answer", "share that is right")
+                charts.append(_reliability(f"Reliability; {about}", found.reliability, *axes))
+        lead = _emotion_lead(cells, scores.info.emotion_target)
+        yield Section(f"Emotions on {corpus}", lead, tuple(tables), tuple(charts), void)
+        leading = _leading(cells, target)
         if leading is not None and not isinstance(leading.figures, Refused):
-            name = f"UAR, {leading.channel}, {target.in_words}, {corpus}"
-            sections.append(
-                group_section(
-                    f"Groups of people: emotions on {corpus}",
-                    name,
-                    leading.figures.groups,
-                    PERCENT,
-                    leading.figures.uar,
-                    void=void,
-                )
-            )
-    return tuple(sections)
+            name = f"UAR, {leading.channel}, {leading.target.in_words}, {corpus}"
+            title = f"Groups of people: emotions on {corpus}"
+            yield _group_section(title, name, leading.figures.groups, PERCENT, void=void)
 
 
-def group_section(
-    title: str,
-    name: str,
-    groups: tuple[GroupScores, ...],
-    unit: Unit,
-    overall: Figure | Refused,
-    *,
-    void: bool,
-) -> Section:
-    """A table of groups with their gaps, and a picture of those that have an interval."""
-    if not groups:
-        lead = "The table says nothing of sex, age, race, ethnicity, language or intensity."
-        return Section(title, lead, void=void)
-    shown = [
-        (f"{group.group} ({group.attribute})", group.figure)
-        for group in groups
-        if isinstance(group.figure, Figure) and group.figure.low is not None
-    ]
-    points = [
-        (unit.scale * f.value, unit.scale * (f.low or 0.0), unit.scale * (f.high or 0.0))
-        for _, f in shown
-    ]
-    reference = unit.scale * overall.value if isinstance(overall, Figure) else None
-    charts: tuple[Chart, ...] = ()
-    if shown:
-        alt = f"{name} by group: " + "; ".join(
-            f"{label} {unit.show(f.value)}{unit.sign}" for label, f in shown
-        )
-        labels = [label for label, _ in shown]
-        key = chart_key("groups", title)
-        charts = (
-            Chart(
-                f"{name}, by group; the dashed line is everybody",
-                alt + ".",
-                lambda: forest_chart(
-                    key, labels, points, name.split(",", maxsplit=1)[0] + unit.sign, reference
-                ),
-                wide=True,
-            ),
-        )
-    lead = (
-        "Gap: the group's figure minus that of all others of whom the attribute is known. "
-        "p is not corrected for the number of groups."
-    )
-    return Section(title, lead, (_groups_table(name, groups, unit, void=void),), charts, void)
-
-
-def chart_key(*words: str) -> str:
-    """A name for a picture's ids, from plain letters."""
-    return "-".join(
-        "".join(char if char.isascii() and char.isalnum() else "-" for char in word.lower())
-        for word in words
-    )
-
-
-def reliability_of(key: str, title: str, points: Reliability, xlabel: str, ylabel: str) -> Chart:
-    """A reliability curve, in words too."""
-    bins = zip(points.confidences, points.accuracies, points.counts, strict=True)
-    said = "; ".join(f"{100 * c:.0f} % → {100 * a:.0f} % ({n})" for c, a, n in bins)
-    alt = f"{title}. {xlabel} → {ylabel} (items): {said}."
-    return Chart(title, alt, lambda: reliability_chart(key, points, xlabel, ylabel))
-
-
-def _lead(cells: tuple[EmotionScores, ...], target: Target) -> str:
+def _emotion_lead(cells: Sequence[EmotionScores], target: Target | None) -> str:
+    words = f"Headline target: {target.in_words if target else 'none'}."
     classes = next((c.figures.classes for c in cells if not isinstance(c.figures, Refused)), None)
-    words = f"Headline target: {target.in_words}."
     if classes is None:
         return words
     words += f" {len(classes)} classes: {', '.join(classes)}; guessing gives a UAR of "
@@ -613,113 +410,61 @@ def _lead(cells: tuple[EmotionScores, ...], target: Target) -> str:
     )
 
 
-def _figures_table(cells: tuple[EmotionScores, ...], corpus: str, *, void: bool) -> Table:
-    columns = ("channel", "target", "UAR", "WAR", "macro-F1", "weighted F1", "ECE", "Brier")
-    table = TableBuilder(
-        f"Figures on {corpus}, with 95 % intervals over speakers",
-        (*columns, "clips", "speakers", "no answer", "UAR over all"),
-        void,
-    )
-    for cell in cells:
-        found = cell.figures
-        if isinstance(found, Refused):
-            figures = [table.figure(found, PERCENT)] * 6
-            everything = table.figure(found, PERCENT)
-        else:
-            figures = [
-                *(table.figure(f, PERCENT) for f in (found.uar, found.war)),
-                *(table.figure(f, PERCENT) for f in (found.macro_f1, found.weighted_f1)),
-                *(table.figure(f, RATIO) for f in (found.ece, found.brier)),
-            ]
-            everything = table.figure(found.uar_all, PERCENT)
-        table.add(
-            cell.channel.value,
-            cell.target.in_words,
-            *figures,
-            str(cell.num_clips),
-            str(cell.num_speakers),
-            f"{100 * cell.missing_share:.1f} %",
-            everything,
-        )
-    return table.build()
+def _confusion(about: str, found: EmotionFigures) -> Table:
+    table = Table(f"Confusion, % of each truth; {about}", ("truth", *found.classes))
+    for emotion, counts in zip(found.classes, found.confusion, strict=True):
+        total = sum(counts)
+        shares = [Cell(f"{100 * n / total:.0f}", kind="share") if total else "–" for n in counts]
+        table.add(emotion.value, *shares)
+    return table
 
 
-def _confusion(cell: EmotionScores) -> tuple[Chart, ...]:
-    found = cell.figures
-    if isinstance(found, Refused):
-        return ()
-    about = _about(cell)
-    key = chart_key("confusion", cell.corpus, cell.channel, cell.target)
-    return (
-        Chart(
-            f"Confusion in % of each truth; {about}",
-            _confusion_words(found, about),
-            lambda: confusion_chart(key, found.classes, found.confusion),
-        ),
+def _reliability(title: str, points: Reliability, xlabel: str, ylabel: str) -> Chart:
+    bins = [*zip(points.confidences, points.accuracies, points.counts, strict=True)]
+    said = "; ".join(f"{100 * c:.0f} % → {100 * a:.0f} % ({n})" for c, a, n in bins)
+    return Chart(
+        title,
+        f"{title}. {xlabel} → {ylabel} (items): {said}.",
+        Curve(points.confidences, points.accuracies),
+        xlabel,
+        ylabel,
+        dots=tuple((c, a, 3 + 6 * (n / max(points.counts)) ** 0.5) for c, a, n in bins),
     )
 
 
-def _reliability(cell: EmotionScores) -> tuple[Chart, ...]:
-    if isinstance(cell.figures, Refused):
-        return ()
-    return (
-        reliability_of(
-            chart_key("reliability", cell.corpus, cell.channel, cell.target),
-            f"Reliability; {_about(cell)}",
-            cell.figures.reliability,
-            "probability of the answer",
-            "share that is right",
-        ),
+def _group_section(
+    title: str, name: str, groups: Sequence[GroupScores], unit: Unit, *, void: bool
+) -> Section:
+    if not groups:
+        lead = "The table says nothing of sex, age, race, ethnicity, language or intensity."
+        return Section(title, lead, (), void=void)
+    table = Table(name, ("attribute", "group", "figure", "gap", "items", "speakers"), void)
+    for each in groups:
+        figure, gap = table.figure(each.figure, unit), table.gap(each.gap, unit)
+        table.add(each.attribute, each.group, figure, gap, each.num_items, each.num_speakers)
+    lead = (
+        "Gap: the group's figure minus that of all others of whom the attribute is known. "
+        "p is not corrected for the number of groups."
     )
+    return Section(title, lead, (table,), void=void)
 
 
-def _about(cell: EmotionScores) -> str:
-    return f"{cell.channel}, {cell.target.in_words}, {cell.corpus}"
-
-
-def _confusion_words(found: EmotionFigures, about: str) -> str:
-    shares = confusion_shares(found.confusion)
-    words = []
-    for place, emotion in enumerate(found.classes):
-        if np.isnan(shares[place]).any():
-            words.append(f"{emotion} does not occur")
-            continue
-        others = shares[place].copy()
-        others[place] = -1
-        most = int(others.argmax())
-        words.append(
-            f"{emotion} is recognised in {100 * shares[place, place]:.0f} %, most often taken for "
-            f"{found.classes[most]} ({100 * others[most]:.0f} %)"
-        )
-    return f"Confusion matrix, {about}: {'; '.join(words)}."
-
-
-def _groups_table(name: str, groups: tuple[GroupScores, ...], unit: Unit, *, void: bool) -> Table:
-    table = TableBuilder(name, ("attribute", "group", "figure", "gap", "items", "speakers"), void)
-    for group in groups:
-        table.add(
-            group.attribute,
-            group.group,
-            table.figure(group.figure, unit),
-            table.gap(group.gap, unit),
-            Cell(str(group.num_items)),
-            Cell(str(group.num_speakers)),
-        )
-    return table.build()
-
-
-def _leading(cells: tuple[EmotionScores, ...], target: Target) -> EmotionScores | None:
-    """The cell of the target whose channel knows most: both, else face, else voice."""
-    found = {cell.channel: cell for cell in cells if cell.target is target}
-    return next((found[channel] for channel in _BEST_FIRST if channel in found), None)
-
-
-def _sizes(cell: EmotionScores) -> str:
-    return f"{cell.num_clips} clips of {cell.num_speakers} speakers"
-
-
-# What a results page says of conflicts, and of the audits that must fail.
-
+_CONFLICT_FIGURES: Final = {
+    "AUROC": ("ranking.auroc", RATIO, "conflicts against matches; 0.5 is guessing"),
+    "AP at 5 % conflicts": ("ranking.average_precision_5", RATIO, "guessing gives 0.05"),
+    "AP at 50 % conflicts": ("ranking.average_precision_50", RATIO, "guessing gives 0.50"),
+    "EER": ("ranking.eer", PERCENT, "where misses and false alarms are as frequent"),
+    "balanced accuracy": ("calls.balanced_accuracy", PERCENT, "at the threshold of validation"),
+    "FPR": ("calls.false_positive_rate", PERCENT, "matches called conflict at that threshold"),
+    "balanced accuracy of labels": ("calls.label_accuracy", PERCENT, "calling by likeliest labels"),
+    "gain over labels": ("calls.gain_over_labels", PERCENT, "score minus labels, same pairs"),
+    "ECE": ("calibration.ece", RATIO, "distance of the probability from what comes true"),
+    "Brier": ("calibration.brier", RATIO, "squared error of the probability"),
+    "AURC": ("selective.aurc", PERCENT, "wrong calls, over all coverages"),
+    "risk at 80 % coverage": ("selective.risk_80", PERCENT, "the surest 80 % answered"),
+    "risk at full coverage": ("selective.risk_full", PERCENT, "all answered"),
+    "AUROC against originals": ("auroc_originals", RATIO, "also rewards noticing the splice"),
+}
 _BIN_WORDS: Final = {
     "neutral_vs_x": "neutral against an emotion",
     "same_valence": "same valence",
@@ -727,510 +472,172 @@ _BIN_WORDS: Final = {
 }
 
 
-def conflict_headlines(cells: tuple[ConflictScores, ...]) -> tuple[Headline, ...]:
-    """The AUROC of each corpus."""
-    return tuple(
-        headline(
-            "AUROC",
-            cell.ranking.auroc,
-            RATIO,
-            f"{cell.target.in_words}, {cell.corpus}: {_sizes_conflict_parts(cell)}",
-            void=bool(cell.contaminated),
-        )
-        for cell in cells
+def _conflict_sections(cell: ConflictScores) -> Iterator[Section]:
+    """All figures, curves, bins, clarity; then groups."""
+    corpus, void, words = cell.corpus, bool(cell.contaminated), cell.target.in_words
+    caption = f"Figures on {corpus}, {words}, with 95 % intervals over speakers"
+    table = Table(caption, ("figure", "value", "what it says"), void)
+    for name, (path, unit, meaning) in _CONFLICT_FIGURES.items():
+        value = attrgetter(path)(cell)
+        shown = table.gap(value, unit) if isinstance(value, Gap) else table.figure(value, unit)
+        table.add(name, shown, meaning)
+    tables = [table]
+    if cell.bins:
+        caption = f"By how far the emotions are apart ({corpus}): AUROC, a bin's conflicts"
+        tables.append(_parts_table(f"{caption} against all matches", cell.bins, void=void))
+    if not isinstance(cell.clarity, Refused):
+        caption = f"By how clear both channels are ({corpus}): AUROC within a third"
+        tables.append(_parts_table(caption, cell.clarity, void=void))
+    lead = f"Target: {words}. {_pair_counts(cell)}; {cell.num_originals} originals, which count "
+    yield Section(
+        f"Conflicts on {corpus}",
+        lead + "only where the row says so.",
+        tuple(tables),
+        tuple(_conflict_charts(cell, f"{words}, {corpus}")),
+        void,
     )
+    title, name = f"Groups of people: conflicts on {corpus}", f"AUROC, {words}, {corpus}"
+    yield _group_section(title, name, cell.groups, RATIO, void=void)
 
 
-def conflict_sections(cells: tuple[ConflictScores, ...]) -> tuple[Section, ...]:
-    """For each corpus: all figures, curves, bins, clarity, and groups."""
-    sections: list[Section] = []
-    for cell in cells:
-        void = bool(cell.contaminated)
-        tables = [_figures_table_conflict_parts(cell, void=void)]
-        if cell.bins:
-            caption = f"By how far the emotions are apart ({cell.corpus}): AUROC, a bin's conflicts"
-            tables.append(_parts_table(f"{caption} against all matches", cell.bins, void=void))
-        if not isinstance(cell.clarity, Refused):
-            caption = f"By how clear both channels are ({cell.corpus}): AUROC within a third"
-            tables.append(_parts_table(caption, cell.clarity, void=void))
-        sections.append(
-            Section(
-                title=f"Conflicts on {cell.corpus}",
-                lead=f"Target: {cell.target.in_words}. {_sizes_conflict_parts(cell)}; {cell.num_originals} "
-                "originals, which count only where the row says so.",
-                tables=tuple(tables),
-                charts=tuple(_charts(cell)),
-                void=void,
-            )
+def _pair_counts(cell: ConflictScores) -> str:
+    pairs = f"{cell.num_conflicts} conflicts, {cell.num_matches} matches"
+    return f"{pairs} of {cell.num_speakers} speakers"
+
+
+def _parts_table(caption: str, parts: Sequence[PartScores], *, void: bool) -> Table:
+    table = Table(caption, ("part", "AUROC", "conflicts", "matches", "speakers"), void)
+    for part in parts:
+        name, auroc = _BIN_WORDS.get(part.name, part.name), table.figure(part.auroc, RATIO)
+        table.add(name, auroc, part.num_conflicts, part.num_matches, part.num_speakers)
+    return table
+
+
+def _conflict_charts(cell: ConflictScores, about: str) -> Iterator[Chart]:
+    roc, reliability, risks = cell.ranking.roc, cell.calibration.reliability, cell.selective.curve
+    if not isinstance(roc, Refused):
+        found = "; ".join(
+            f"{100 * float(np.interp(rate, roc.x, roc.y)):.0f} % of conflicts found at "
+            f"{100 * rate:.0f} % false alarms"
+            for rate in (0.05, 0.2, 0.5)
         )
-        sections.append(
-            group_section(
-                f"Groups of people: conflicts on {cell.corpus}",
-                f"AUROC, {cell.target.in_words}, {cell.corpus}",
-                cell.groups,
-                RATIO,
-                cell.ranking.auroc,
-                void=void,
-            )
+        axes = ("matches called conflict", "conflicts found")
+        yield Chart(f"ROC, {about}", f"ROC curve, {about}: {found}.", roc, *axes)
+    if not isinstance(reliability, Refused):
+        axes = ("probability of a conflict", "share that are conflicts")
+        yield _reliability(f"Reliability, {about}", reliability, *axes)
+    surest = cell.selective.risk_80
+    if not isinstance(risks, Refused) and not isinstance(surest, Refused):
+        at = {share: float(np.interp(share, risks.x, risks.y)) for share in (0.2, 0.5, 1.0)}
+        at[COVERAGE] = surest.value
+        said = "; ".join(f"{100 * r:.1f} % wrong at {100 * share:.0f} %" for share, r in at.items())
+        yield Chart(
+            f"Risk and coverage, {about}",
+            f"Share of wrong calls by share of pairs answered, {about}: {said}.",
+            risks,
+            "share of pairs answered, surest first",
+            "share of wrong calls",
+            top=np.ceil(10 * max(*risks.y, 0.05)) / 10,
+            dots=((COVERAGE, surest.value, 5),),
+            note=f"{100 * surest.value:.1f} % at {100 * COVERAGE:.0f} %",
         )
-    return tuple(sections)
 
 
-def audit_section(
-    audits: tuple[AuditResult, ...], cells: tuple[ConflictScores, ...]
-) -> tuple[Section, ...]:
+def _audit_sections(scores: Scores) -> Iterator[Section]:
     """Every audit with its limit and verdict; nothing if there are no conflicts."""
-    if not audits and not cells:
-        return ()
-    table = TableBuilder("Audits", ("audit", "AUROC", "passes up to", "verdict"))
-    for cell in cells:
-        name = f"original against re-paired match, {cell.corpus}"
-        if isinstance(cell.audit_originals, Refused):
-            refused = table.figure(cell.audit_originals, RATIO)
+    audits: list[tuple[str, AuditResult | Refused]] = [
+        (f"original against re-paired match, {cell.corpus}", cell.audit_originals)
+        for cell in scores.conflicts
+    ]
+    audits += [(audit.name, audit) for audit in scores.audits]
+    table = Table("Audits", ("audit", "AUROC", "passes up to", "verdict"))
+    for name, audit in audits:
+        if isinstance(audit, Refused):
+            refused = table.figure(audit, RATIO)
             table.add(name, refused, "–", Cell("not done", refused.note, "refused"))
-        else:
-            _add_audit(table, name, cell.audit_originals)
-    for audit in audits:
-        _add_audit(table, audit.name, audit)
+            continue
+        found = Figure(audit.auroc.estimate, audit.auroc.low, audit.auroc.high)
+        verdict = Cell("passed", kind="good") if audit.passed else Cell("FAILED", kind="bad")
+        table.add(name, table.figure(found, RATIO), f"{audit.limit:.2f}", verdict)
     lead = (
         "What looks at no emotion, or at one channel only, must not tell conflicts from matches. "
         "An audit that gets above its limit (or, for a fixed score, as far below 0.5) has failed: "
         "then the pairs give their class away, and the conflict figures can't be trusted."
     )
-    return (Section("Audits that must find nothing", lead, (table.build(),)),)
+    if audits:
+        yield Section("Audits that must find nothing", lead, (table,))
 
 
-def _add_audit(table: TableBuilder, name: str, audit: AuditResult) -> None:
-    interval = audit.auroc
-    table.add(
-        name,
-        table.figure(Figure(interval.estimate, interval.low, interval.high), RATIO),
-        f"{audit.limit:.2f}",
-        Cell("passed", kind="good") if audit.passed else Cell("FAILED", kind="bad"),
-    )
-
-
-def _figures_table_conflict_parts(cell: ConflictScores, *, void: bool) -> Table:
-    table = TableBuilder(
-        f"Figures on {cell.corpus}, {cell.target.in_words}, with 95 % intervals over speakers",
-        ("figure", "value", "what it says"),
-        void,
-    )
-    ranking, calls = cell.ranking, cell.calls
-    against = "conflicts against matches; 0.5 is guessing"
-    rows = (
-        ("AUROC", ranking.auroc, RATIO, against),
-        ("AP at 5 % conflicts", ranking.average_precision_5, RATIO, "guessing gives 0.05"),
-        ("AP at 50 % conflicts", ranking.average_precision_50, RATIO, "guessing gives 0.50"),
-        ("EER", ranking.eer, PERCENT, "where misses and false alarms are as frequent"),
-        (
-            "balanced accuracy",
-            calls.balanced_accuracy,
-            PERCENT,
-            "at the threshold fixed on validation",
-        ),
-        ("FPR", calls.false_positive_rate, PERCENT, "matches called conflict at that threshold"),
-        (
-            "balanced accuracy of labels",
-            calls.label_accuracy,
-            PERCENT,
-            "conflict where the two likeliest labels differ",
-        ),
-        ("ECE", cell.calibration.ece, RATIO, "distance of the probability from what comes true"),
-        ("Brier", cell.calibration.brier, RATIO, "squared error of the probability"),
-        ("AURC", cell.selective.aurc, PERCENT, "wrong calls, over all coverages"),
-        ("risk at 80 % coverage", cell.selective.risk_80, PERCENT, "the surest 80 % answered"),
-        ("risk at full coverage", cell.selective.risk_full, PERCENT, "all answered"),
-        (
-            "AUROC against originals",
-            cell.auroc_originals,
-            RATIO,
-            "also rewards noticing that a pair was re-paired",
-        ),
-    )
-    for name, value, unit, meaning in rows:
-        table.add(name, table.figure(value, unit), meaning)
-        if name == "balanced accuracy of labels":
-            gain = table.gap(calls.gain_over_labels, PERCENT)
-            table.add("gain over labels", gain, "scores at the threshold minus labels, same pairs")
-    return table.build()
-
-
-def _parts_table(caption: str, parts: tuple[PartScores, ...], *, void: bool) -> Table:
-    table = TableBuilder(caption, ("part", "AUROC", "conflicts", "matches", "speakers"), void)
-    for part in parts:
-        table.add(
-            _BIN_WORDS.get(part.name, part.name),
-            table.figure(part.auroc, RATIO),
-            str(part.num_conflicts),
-            str(part.num_matches),
-            str(part.num_speakers),
-        )
-    return table.build()
-
-
-def _charts(cell: ConflictScores) -> list[Chart]:
-    about = f"{cell.target.in_words}, {cell.corpus}"
-    key = chart_key("conflict", cell.corpus)
-    charts = []
-    roc, reliability, risks = cell.ranking.roc, cell.calibration.reliability, cell.selective.curve
-    if not isinstance(roc, Refused):
-        found = [
-            f"{100 * float(np.interp(rate, roc.x, roc.y)):.0f} % of conflicts found at "
-            f"{100 * rate:.0f} % false alarms"
-            for rate in (0.05, 0.2, 0.5)
-        ]
-        charts.append(
-            Chart(
-                f"ROC, {about}",
-                f"ROC curve, {about}: {'; '.join(found)}.",
-                lambda: roc_chart(f"roc-{key}", roc),
-            )
-        )
-    if not isinstance(reliability, Refused):
-        charts.append(
-            reliability_of(
-                f"reliability-{key}",
-                f"Reliability, {about}",
-                reliability,
-                "probability of a conflict",
-                "share that are conflicts",
-            )
-        )
-    surest = cell.selective.risk_80
-    if not isinstance(risks, Refused) and not isinstance(surest, Refused):
-        at = [
-            f"{100 * float(np.interp(share, risks.x, risks.y)):.1f} % wrong at {100 * share:.0f} %"
-            for share in (0.2, 0.5, 1.0)
-        ]
-        at.append(f"{100 * surest.value:.1f} % wrong at {100 * COVERAGE:.0f} %")
-        charts.append(
-            Chart(
-                f"Risk and coverage, {about}",
-                f"Share of wrong calls by share of pairs answered, {about}: {'; '.join(at)}.",
-                lambda: risk_chart(f"risk-{key}", risks, COVERAGE, surest.value),
-            )
-        )
-    return charts
-
-
-def _sizes_conflict_parts(cell: ConflictScores) -> str:
-    pairs = f"{cell.num_conflicts} conflicts, {cell.num_matches} matches"
-    return f"{pairs} of {cell.num_speakers} speakers"
-
-
-# The results page of one run: what it is about, its figures, and what speaks against them.
-
-
-def score_page(scores: Scores) -> Page:
-    """Lay out the figures of a run."""
-    info = scores.info
-    headlines: tuple[Headline, ...] = ()
-    sections: tuple[Section, ...] = ()
-    if info.emotion_target is not None and scores.emotions:
-        headlines += emotion_headlines(scores.emotions, info.emotion_target)
-        sections += emotion_sections(scores.emotions, info.emotion_target)
-    headlines += conflict_headlines(scores.conflicts)
-    sections += conflict_sections(scores.conflicts)
-    sections += audit_section(scores.audits, scores.conflicts)
-    counts = [cell.num_speakers for cell in scores.emotions]
-    counts += [cell.num_speakers for cell in scores.conflicts]
-    return Page(
-        title=info.title,
-        subtitle=info.model,
-        alerts=contamination_alerts(scores),
-        hints=(*_unknown_hint(scores.unknown_training), *few_speakers_hint(counts)),
-        headlines=headlines,
-        facts=(*run_facts(info), _resamples(scores.num_resamples)),
-        sections=sections,
-        footer=f"Scored by facevoice {VERSION}. Intervals are 95 % percentile intervals by "
-        "bootstrap over speakers. All figures and groups are in scores.json.",
-    )
-
-
-def contamination_alerts(scores: Scores) -> tuple[str, ...]:
-    """One alert a corpus that a backbone was trained on."""
-    found = {cell.corpus: cell.contaminated for cell in scores.emotions if cell.contaminated}
-    found |= {cell.corpus: cell.contaminated for cell in scores.conflicts if cell.contaminated}
-    return tuple(alert_text(corpus, names) for corpus, names in sorted(found.items()))
-
-
-def alert_text(corpus: str, backbones: tuple[str, ...]) -> str:
-    """What contamination means."""
-    return (
-        f"{', '.join(backbones)} was itself trained on {corpus}. Every figure on {corpus} is void: "
-        "it says nothing of clips that the model has not seen."
-    )
-
-
-def run_facts(info: RunInfo) -> tuple[Fact, ...]:
-    """What must stand beside every figure of a run."""
-    targets = [t.in_words for t in (info.emotion_target, info.conflict_target) if t is not None]
-    facts = [
-        Fact("Run", (info.name,), code=True),
-        Fact("Target", tuple(targets)),
-        Fact("Corpora", info.corpora),
-        Fact("Split", (info.protocol,)),
-        Fact("Command", (info.command,), code=True),
-        Fact("Data", tuple(f"{file.name} sha256:{file.sha256}" for file in info.data), code=True),
-        Fact(
-            "Backbones",
-            tuple(f"{b.name} (trained on {_corpora(b.known_corpora)})" for b in info.backbones),
-        ),
-        Fact("Predicted with", (f"facevoice {info.facevoice_version}",)),
-        Fact("Notes", info.notes),
-    ]
-    return tuple(fact for fact in facts if fact.texts)
-
-
-def _resamples(count: int) -> Fact:
-    return Fact("Resamples", (f"{count} for each interval, seed 0",))
-
-
-def _corpora(names: tuple[str, ...] | None) -> str:
-    if names is None:
-        return "data that is not known"
-    return ", ".join(names) or "no corpus of emotions"
-
-
-def _unknown_hint(backbones: tuple[str, ...]) -> tuple[str, ...]:
-    if not backbones:
-        return ()
-    return (
-        f"It is not known what {', '.join(backbones)} was trained on, so contamination can't be "
-        "ruled out.",
-    )
-
-
-# The page that puts runs side by side.
-
-_RATIOS = ("AUROC", "Brier score")
+# The page that puts runs side by side
 
 
 def compare_page(comparison: Comparison) -> Page:
-    """Lay out a comparison."""
-    names = run_names(comparison)
+    """Lay out a comparison; its last section says what each run is."""
+    infos = comparison.infos
+    names = [info.name for info in infos]
+    # Numbered where two are called alike.
+    names = [
+        f"{name} ({place})" if names.count(name) > 1 else name
+        for place, name in enumerate(names, start=1)
+    ]
     alerts = [
-        f"{name}: {alert_text(cell.corpus, backbones)}"
+        f"{name}: {_alert(cell.corpus, backbones)}"
         for cell in comparison.cells
         for name, backbones in zip(names, cell.contaminated, strict=True)
         if backbones
     ]
-    others = ", ".join(names[1:])
+    facts = Table("What this is about", ("", ""))
+    facts.add("Resamples", f"{comparison.num_resamples}, paired, of speakers; seed 0")
+    holm = f", after Holm's correction for {len(names) - 1} runs within each figure"
+    facts.add("p", "two-sided" + (holm if len(names) > 2 else ""))
     return Page(
-        title=f"{names[0]} against {others}",
+        title=f"{names[0]} against {', '.join(names[1:])}",
         subtitle=f"Each run's difference to {names[0]}, on the items that all runs have.",
         alerts=tuple(dict.fromkeys(alerts)),
-        hints=few_speakers_hint([cell.num_speakers for cell in comparison.cells]),
-        headlines=(),
-        facts=(
-            Fact("Resamples", (f"{comparison.num_resamples}, paired, of speakers; seed 0",)),
-            Fact("p", (_p_words(len(names) - 1),)),
-        ),
+        hints=_few_speakers(cell.num_speakers for cell in comparison.cells),
+        headlines=Table("Headline figures", ()),
+        facts=facts,
         sections=(
-            *(_cell_section(cell, names) for cell in comparison.cells),
-            Section(title="The runs", tables=(_runs_table(comparison, names),)),
+            *(_compared_section(cell, names) for cell in comparison.cells),
+            Section("The runs", "", (_runs_table(infos, names),)),
         ),
         footer=f"Compared by facevoice {VERSION}.",
     )
 
 
-def run_names(comparison: Comparison) -> tuple[str, ...]:
-    """The runs' names, numbered where two are called alike."""
-    names = [info.name for info in comparison.infos]
-    return tuple(
-        f"{name} ({place})" if names.count(name) > 1 else name
-        for place, name in enumerate(names, start=1)
-    )
-
-
-def _p_words(num_others: int) -> str:
-    if num_others == 1:
-        return "two-sided"
-    return f"two-sided, after Holm's correction for {num_others} runs within each figure"
-
-
-def _cell_section(cell: ComparedCell, names: Sequence[str]) -> Section:
-    what = "pairs" if cell.channel is None else "clips"
-    title = f"{cell.target.in_words} on {cell.corpus}"
-    if cell.channel is not None:
-        title = f"{title}: {cell.channel}"
-    had = ", ".join(f"{name} {count}" for name, count in zip(names, cell.num_items, strict=True))
-    void = any(cell.contaminated)
-    return Section(
-        title=title[0].upper() + title[1:],
-        lead=f"{cell.num_common} {what} of {cell.num_speakers} speakers are in all runs (usable in "
-        f"{had}).",
-        tables=(_figures_table_compare_page(cell, names),),
-        charts=tuple(_chart(cell, each, names) for each in cell.figures[:1] if _drawn(each)),
-        void=void,
-    )
-
-
-def _figures_table_compare_page(cell: ComparedCell, names: Sequence[str]) -> Table:
-    table = TableBuilder(
+def _compared_section(cell: ComparedCell, names: Sequence[str]) -> Section:
+    table = Table(
         f"{cell.target.in_words}, {cell.corpus}: figures with 95 % intervals over speakers",
         ("figure", "run", "value", f"difference to {names[0]}"),
     )
     for each in cell.figures:
+        unit = RATIO if each.name in ("AUROC", "Brier score") else PERCENT
         title = each.name + ("" if each.higher_is_better else " (lower is better)")
         for place, name in enumerate(names):
             table.void = bool(cell.contaminated[place])
-            value = table.figure(each.values[place], _unit(each))
-            difference = Cell("–")
+            value, gap = table.figure(each.values[place], unit), Cell("–")
             if place > 0:
                 # A difference is void if either side is.
                 table.void = bool(cell.contaminated[place] or cell.contaminated[0])
-                difference = table.gap(
-                    each.differences[place - 1],
-                    _unit(each),
-                    adjusted_p=each.adjusted_p[place - 1],
-                )
-            table.add(title, name, value, difference)
-    return table.build()
-
-
-def _runs_table(comparison: Comparison, names: Sequence[str]) -> Table:
-    facts = [
-        {fact.name: "; ".join(fact.texts) for fact in run_facts(info)} for info in comparison.infos
-    ]
-    shown = ("Target", "Corpora", "Split", "Command", "Data", "Backbones", "Notes")
-    rows = [
-        (Cell("Title"), *(Cell(info.title) for info in comparison.infos)),
-        (Cell("Model"), *(Cell(info.model) for info in comparison.infos)),
-        *(
-            (Cell(name), *(Cell(fact.get(name, "–")) for fact in facts))
-            for name in shown
-            if any(name in fact for fact in facts)
-        ),
-    ]
-    return Table("What each run is", ("", *names), tuple(rows))
-
-
-def _chart(cell: ComparedCell, each: ComparedFigure, names: Sequence[str]) -> Chart:
-    unit = _unit(each)
-    shown = [
-        (name, value)
-        for name, value in zip(names, each.values, strict=True)
-        if isinstance(value, Figure)
-    ]
-    points = [
-        (
-            unit.scale * v.value,
-            unit.scale * (v.value if v.low is None else v.low),
-            unit.scale * (v.value if v.high is None else v.high),
-        )
-        for _, v in shown
-    ]
-    labels = [
-        f"{name} ({VOID})" if cell.contaminated[names.index(name)] else name for name, _ in shown
-    ]
-    about = f"{each.name}, {cell.target.in_words}, {cell.corpus}"
-    key = chart_key("compare", cell.corpus, cell.target, cell.channel or "pairs")
-    said = "; ".join(f"{name} {unit.show(v.value)}{unit.sign}" for name, v in shown)
-    return Chart(
-        f"{about}; the dashed line is {names[0]}",
-        f"{about}, by run: {said}.",
-        lambda: forest_chart(key, labels, points, each.name + unit.sign, points[0][0]),
-        wide=True,
+                gap = table.gap(each.differences[place - 1], unit, each.adjusted_p[place - 1])
+            table.add(title, name, value, gap)
+    title = f"{cell.target.in_words} on {cell.corpus}" + (f": {cell.channel}" * bool(cell.channel))
+    had = ", ".join(f"{name} {count}" for name, count in zip(names, cell.num_items, strict=True))
+    counts = f"{cell.num_common} {'clips' if cell.channel else 'pairs'} of {cell.num_speakers}"
+    return Section(
+        title=title[0].upper() + title[1:],
+        lead=f"{counts} speakers are in all runs (usable in {had}).",
+        tables=(table,),
+        void=any(cell.contaminated),
     )
 
 
-def _drawn(each: ComparedFigure) -> bool:
-    return not any(isinstance(value, Refused) for value in each.values)
-
-
-def _unit(each: ComparedFigure) -> Unit:
-    return RATIO if each.name in _RATIOS else PERCENT
-
-
-# From folders of runs to files that people read: scores or comparison as JSON, Markdown, HTML.
-
-SCORES_JSON: Final = "scores.json"
-SCORES_MARKDOWN: Final = "scores.md"
-COMPARISON_JSON: Final = "comparison.json"
-COMPARISON_MARKDOWN: Final = "comparison.md"
-PAGE: Final = "index.html"
-
-
-def evaluate(
-    run_folder: Path, out: Path | None = None, *, num_resamples: int = 2000, strict: bool = False
-) -> Scores:
-    """Score a run folder; write `scores.json`, `scores.md`, `index.html` to `out`.
-
-    out: the run's folder if None. Files from an earlier scoring are replaced.
-
-    Raises:
-        EvaluationError: the run is wrong, contaminated (with `strict`), or can't be written.
-        MissingExtraError: pyarrow, jinja2 or matplotlib is not installed.
-    """
-    target = run_folder if out is None else out
-    run = read_run(run_folder)
-    _make_folder(target)
-    scores = score_run(run, num_resamples=num_resamples, strict=strict)
-    page = score_page(scores)
-    _write(
-        target,
-        {
-            SCORES_JSON: _json(scores_to_dict(scores)),
-            SCORES_MARKDOWN: to_markdown(page),
-            PAGE: to_html(page),
-        },
-    )
-    return scores
-
-
-def compare(
-    run_folders: Sequence[Path], out: Path | None = None, *, num_resamples: int = 2000
-) -> Comparison:
-    """Compare run folders; with `out`, write `comparison.json`, `comparison.md`, `index.html`.
-
-    Raises:
-        EvaluationError: a run is wrong, they can't be compared, or the files can't be written.
-        MissingExtraError: pyarrow, jinja2 or matplotlib is not installed.
-    """
-    runs = [read_run(folder) for folder in run_folders]
-    if out is not None:
-        _make_folder(out)
-    comparison = compare_runs(runs, num_resamples=num_resamples)
-    if out is not None:
-        page = compare_page(comparison)
-        _write(
-            out,
-            {
-                COMPARISON_JSON: _json(comparison_to_dict(comparison)),
-                COMPARISON_MARKDOWN: to_markdown(page),
-                PAGE: to_html(page),
-            },
-        )
-    return comparison
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
-
-
-def _make_folder(folder: Path) -> None:
-    """Before the work, so that nobody waits in vain."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _not_writable(folder, error) from error
-
-
-def _write(folder: Path, texts: Mapping[str, str]) -> None:
-    """All files are written before the first takes its name."""
-    try:
-        parts = {name: folder / f"{name}.part" for name in texts}
-        for name, text in texts.items():
-            parts[name].write_text(text, encoding="utf-8", newline="\n")
-        for name, part in parts.items():
-            part.replace(folder / name)
-    except OSError as error:
-        raise _not_writable(folder, error) from error
-
-
-def _not_writable(folder: Path, error: OSError) -> EvaluationError:
-    return EvaluationError(
-        f"{folder}: results can't be written ({error.strerror}); name another folder (--out)"
-    )
+def _runs_table(infos: Sequence[RunInfo], names: Sequence[str]) -> Table:
+    table = Table("What each run is", ("", *names))
+    table.add("Title", *(info.title for info in infos))
+    table.add("Model", *(info.model for info in infos))
+    facts = [{row[0].text: row[1].text for row in _facts(info).rows} for info in infos]
+    for name in ("Target", "Corpora", "Split", "Command", "Data", "Backbones", "Notes"):
+        if any(name in fact for fact in facts):
+            table.add(name, *(fact.get(name, "–") for fact in facts))
+    return table

@@ -1,4 +1,4 @@
-"""A figure for each group of people, and how far it lies from that of everybody else."""
+"""From a run to its figures: every channel, target and corpus, conflicts by difficulty, groups."""
 
 from __future__ import annotations
 
@@ -9,77 +9,60 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
+from facevoice.corpora.gather import corpus_names, create_corpus
 from facevoice.corpora.pairs import PairBin, PairKind
 from facevoice.errors import EvaluationError
-from facevoice.evaluation import metrics
-from facevoice.evaluation.audits import AuditResult, audit_originals
-from facevoice.evaluation.bootstrap import (
-    Curve,
-    Figure,
-    Gap,
-    Refused,
-    Reliability,
-    Resampler,
-    Statistic,
-    auroc_statistic,
-    balanced_accuracy_statistic,
-    draw_weights,
-    figure,
-    figure_with_interval,
-    gap,
-    macro_f1_statistic,
-    make_resampler,
-    mean_statistic,
-    number_clusters,
-    uar_statistic,
-)
-from facevoice.evaluation.metrics import IntArray
+from facevoice.evaluation import bootstrap, metrics
+from facevoice.evaluation.audits import ORIGINAL_LIMIT, AuditResult, audit_scores
+from facevoice.evaluation.bootstrap import Figure, Gap, Measure, Refused, figure, or_refused
+from facevoice.evaluation.metrics import IntArray, Reliability
 from facevoice.evaluation.predictions import (
-    UNKNOWN,
-    Answers,
+    GROUP_COLUMNS,
+    TRUTH_COLUMNS,
     Channel,
-    ConflictPredictions,
-    EmotionPredictions,
-    Groups,
     Run,
     RunInfo,
     Target,
-    TextArray,
-    answers_of,
-    find_contamination,
-    refuse_contaminated,
+    has_answer,
+    is_conflict,
+    posteriors_of,
 )
-from facevoice.records import VERSION, BoolArray, DoubleArray, Emotion
+from facevoice.records import EMOTIONS, VERSION, BoolArray, DoubleArray, Emotion
 
 if TYPE_CHECKING:
-    from facevoice.evaluation.compare import Comparison
+    from pandas import DataFrame
 
-LEAST_SPEAKERS: Final = 2
-LEAST_ITEMS: Final = 20
-AGE_BANDS: Final[tuple[tuple[str, float, float], ...]] = (
-    ("under 30", 0, 30),
-    ("30–44", 30, 45),
-    ("45–59", 45, 60),
-    ("60 and over", 60, np.inf),
-)
-"""Name, from, below; years."""
+FORMAT: Final = "facevoice-scores/1"
+COVERAGE: Final = 0.8
+"""Share of the pairs that is answered where the risk is told of some only."""
+CHANNEL_TARGETS: Final[dict[Channel, tuple[Target, ...]]] = {
+    Channel.FACE: (Target.INTENDED, Target.PERCEIVED_FACE, Target.PERCEIVED_BOTH),
+    Channel.VOICE: (Target.INTENDED, Target.PERCEIVED_VOICE, Target.PERCEIVED_BOTH),
+    Channel.FUSED: (Target.INTENDED, Target.PERCEIVED_BOTH),
+}
+"""The truths that each channel can be held against: a face is not scored by what was heard."""
+_LEAST_SPEAKERS: Final = 2
+_LEAST_ITEMS: Final = 20
+_AGE_BANDS: Final[dict[str, tuple[float, float]]] = {
+    "under 30": (0, 30),
+    "30–44": (30, 45),
+    "45–59": (45, 60),
+    "60 and over": (60, np.inf),
+}
+_BINS: Final = (PairBin.NEUTRAL_VS_X, PairBin.SAME_VALENCE, PairBin.OPPOSITE_VALENCE)
+_THIRDS: Final = ("least clear third", "middle third", "clearest third")
+_EVEN: Final = 0.5
+_MOST_POINTS: Final = 200
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Scorable:
-    """A figure that can be taken over any of n rows.
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Points of a curve, for drawing; at most a few hundred."""
 
-    compute(rows) gives it; statistic(rows, index, num_clusters) gives it on resamples, where index
-    (of all n rows) numbers the speakers; classes (n,): the figure is only alike between groups that
-    have the same ones.
-    """
-
-    groups: Groups
-    speakers: TextArray
-    classes: IntArray
-    compute: Callable[[BoolArray], float]
-    statistic: Callable[[BoolArray, IntArray, int], Statistic]
+    x: tuple[float, ...]
+    y: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,124 +80,50 @@ class GroupScores:
     gap: Gap | Refused
 
 
-def score_groups(scorable: Scorable, num_resamples: int) -> tuple[GroupScores, ...]:
-    """Every group that occurs: sex, age band, race, ethnicity, language, intensity."""
-    return tuple(
-        _score_group(scorable, attribute, name, members, rest, num_resamples)
-        for attribute, name, members, rest in _split(scorable.groups)
-    )
+@dataclass(frozen=True, slots=True)
+class EmotionFigures:
+    """All figures of one channel against one target on one corpus.
+
+    Posteriors are restricted to `classes` and scaled to sum to 1; where the corpus has no "calm",
+    it is counted as neutral.
+    uar: the headline; uar_all: the same if every clip without an answer counts as wrong;
+    confusion (K, K): row = truth, column = answer, in the order of `classes`.
+    """
+
+    classes: tuple[Emotion, ...]
+    uar: Figure | Refused
+    war: Figure | Refused
+    macro_f1: Figure | Refused
+    weighted_f1: Figure | Refused
+    uar_all: Figure | Refused
+    ece: Figure | Refused
+    brier: Figure | Refused
+    confusion: tuple[tuple[int, ...], ...]
+    reliability: Reliability
+    groups: tuple[GroupScores, ...]
 
 
-def _split(groups: Groups) -> Iterator[tuple[str, str, BoolArray, BoolArray]]:
-    """Attribute, group, its rows, and the rows of all others that are known."""
-    columns: dict[str, TextArray] = {
-        "sex": groups.sex,
-        "age": _age_bands(groups.age),
-        "race": groups.race,
-        "ethnicity": groups.ethnicity,
-        "language": groups.language,
-        "intensity": groups.intensity,
-    }
-    order = {name: place for place, (name, _, _) in enumerate(AGE_BANDS)}
-    for attribute, values in columns.items():
-        known = np.asarray([value is not None for value in values], dtype=bool)
-        names = {str(value) for value in values[known]}
-        for name in sorted(names, key=lambda name: (order.get(name, 0), name)):
-            members = np.asarray(values == name, dtype=bool)
-            yield attribute, name, members, known & ~members
+@dataclass(frozen=True, slots=True)
+class EmotionScores:
+    """One channel, one target, one corpus.
 
+    contaminated: backbones that were trained on the corpus; then every figure here is void;
+    num_clips: those with the truth; num_missing: those of them without an answer of the channel.
+    """
 
-def _age_bands(ages: DoubleArray) -> TextArray:
-    bands = np.full(len(ages), None, dtype=object)
-    for name, low, high in AGE_BANDS:
-        bands[(ages >= low) & (ages < high)] = name
-    return bands
+    channel: Channel
+    target: Target
+    corpus: str
+    contaminated: tuple[str, ...]
+    num_clips: int
+    num_speakers: int
+    num_missing: int
+    figures: EmotionFigures | Refused
 
-
-def _score_group(
-    scorable: Scorable,
-    attribute: str,
-    name: str,
-    members: BoolArray,
-    rest: BoolArray,
-    num_resamples: int,
-) -> GroupScores:
-    speakers = _names(scorable.speakers[members])
-    too_few = _too_few(int(members.sum()), len(speakers), "the group")
-    result: Figure | Refused = Refused(too_few)
-    difference: Gap | Refused = Refused(too_few)
-    if not too_few:
-        result = _figure(scorable, members, num_resamples)
-        difference = _gap(scorable, members, rest, num_resamples)
-    return GroupScores(attribute, name, int(members.sum()), len(speakers), result, difference)
-
-
-def _too_few(num_items: int, num_speakers: int, whose: str) -> str:
-    if num_speakers < LEAST_SPEAKERS or num_items < LEAST_ITEMS:
-        return (
-            f"{whose}: {num_items} items of {num_speakers} speakers; at least {LEAST_ITEMS} of "
-            f"{LEAST_SPEAKERS} are needed"
-        )
-    return ""
-
-
-def _figure(scorable: Scorable, rows: BoolArray, num_resamples: int) -> Figure | Refused:
-    resampler = make_resampler(scorable.speakers[rows], num_resamples)
-    index = np.zeros(len(rows), dtype=np.int64)
-    if not isinstance(resampler, Refused):
-        index[rows] = resampler.index
-    return figure_with_interval(
-        lambda: scorable.compute(rows),
-        resampler,
-        lambda drawn: scorable.statistic(rows, index, drawn.num_clusters),
-    )
-
-
-def _gap(
-    scorable: Scorable, members: BoolArray, rest: BoolArray, num_resamples: int
-) -> Gap | Refused:
-    if not rest.any():
-        return Refused("everybody of whom it is known is of this group")
-    others = _names(scorable.speakers[rest])
-    too_few = _too_few(int(rest.sum()), len(others), "the rest")
-    if too_few:
-        return Refused(too_few)
-    if set(scorable.classes[members]) != set(scorable.classes[rest]):
-        return Refused("the group and the rest do not have the same classes")
-    rows = members | rest
-    try:
-        numbers, size = number_clusters(scorable.speakers[rows])
-    except EvaluationError as error:
-        return Refused(str(error))
-    index = np.zeros(len(rows), dtype=np.int64)
-    index[rows] = numbers
-    weights = _gap_weights(index[members], index[rest], size, num_resamples)
-    return gap(
-        scorable.statistic(members, index, size), scorable.statistic(rest, index, size), weights
-    )
-
-
-def _gap_weights(members: IntArray, rest: IntArray, size: int, num_resamples: int) -> DoubleArray:
-    """Resamples (R, S): each side drawn from its own speakers; all at once if some are on both."""
-    inside, outside = np.unique(members), np.unique(rest)
-    if np.isin(inside, outside).any():
-        return draw_weights(size, num_resamples, seed=0)
-    weights = np.zeros((num_resamples, size))
-    # In one order whichever side is the group: of two groups, each gap mirrors the other.
-    for seed, side in enumerate(sorted((inside, outside), key=lambda numbers: int(numbers[0]))):
-        weights[:, side] = draw_weights(len(side), num_resamples, seed)
-    return weights
-
-
-def _names(speakers: TextArray) -> set[str]:
-    return {str(name) for name in speakers if name is not None}
-
-
-# How well conflict scores rank, call, are calibrated, and know when not to answer.
-
-COVERAGE: Final = 0.8
-_EVEN: Final = 0.5
-_MOST_POINTS: Final = 200
+    @property
+    def missing_share(self) -> float:
+        """Share of the clips on which the channel gives no answer."""
+        return self.num_missing / self.num_clips
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,177 +176,6 @@ class Selective:
     curve: Curve | Refused
 
 
-def auroc_figure(pairs: ConflictPredictions, num_resamples: int) -> Figure | Refused:
-    """AUROC of conflicts against all else in `pairs`, with its interval over speakers."""
-    conflict, score = pairs.is_conflict, pairs.score
-    return figure_with_interval(
-        lambda: metrics.auroc(conflict, score),
-        make_resampler(pairs.speaker, num_resamples),
-        lambda r: auroc_statistic(conflict, score, r.index, r.num_clusters),
-    )
-
-
-def ranking_of(pairs: ConflictPredictions, num_resamples: int) -> Ranking:
-    """How well the score ranks conflicts above matches."""
-    conflict, score = pairs.is_conflict, pairs.score
-    return Ranking(
-        auroc=auroc_figure(pairs, num_resamples),
-        average_precision_5=figure(lambda: metrics.average_precision(conflict, score, 0.05)),
-        average_precision_50=figure(lambda: metrics.average_precision(conflict, score, 0.5)),
-        eer=figure(lambda: metrics.eer(conflict, score)),
-        roc=_roc(conflict, score),
-    )
-
-
-def calls_of(pairs: ConflictPredictions, num_resamples: int) -> Calls:
-    """How well the calls at the threshold do, and those from comparing labels."""
-    drawn = make_resampler(pairs.speaker, num_resamples)
-    conflict = pairs.is_conflict
-    called, labelled = threshold_calls(pairs), label_calls(pairs)
-
-    def rate(calls: BoolArray, drawn: Resampler | Refused) -> Figure | Refused:
-        return figure_with_interval(
-            lambda: metrics.false_positive_rate_at(conflict, calls, _EVEN),
-            drawn,
-            lambda r: mean_statistic(calls[~conflict], r.index[~conflict], r.num_clusters),
-        )
-
-    return Calls(
-        balanced_accuracy=_accuracy(conflict, called, drawn),
-        false_positive_rate=called if isinstance(called, Refused) else rate(called, drawn),
-        label_accuracy=_accuracy(conflict, labelled, drawn),
-        gain_over_labels=_gain(conflict, called, labelled, drawn),
-    )
-
-
-def calibration_of(pairs: ConflictPredictions, *, is_probability: bool) -> Calibration:
-    """How far the scores can be taken as probabilities of a conflict."""
-    if not is_probability:
-        refused = Refused("the scores are no probabilities (score_is_probability is false)")
-        return Calibration(refused, refused, refused)
-    conflict, score = pairs.is_conflict, pairs.score
-    try:
-        # A reliability curve of one class is no error to the metric, but says nothing here.
-        metrics.auroc(conflict, score)
-        curve = metrics.reliability_curve(score, conflict)
-    except EvaluationError as error:
-        refused = Refused(str(error).replace("AUROC", "calibration"))
-        return Calibration(refused, refused, refused)
-    return Calibration(
-        ece=figure(lambda: metrics.ece(score, conflict)),
-        brier=figure(lambda: metrics.brier(conflict, score)),
-        reliability=Reliability(
-            tuple(curve.confidences.tolist()),
-            tuple(curve.accuracies.tolist()),
-            tuple(curve.counts.tolist()),
-        ),
-    )
-
-
-def selective_of(pairs: ConflictPredictions, *, is_probability: bool) -> Selective:
-    """What is gained by not answering where the score is near the threshold.
-
-    Without a threshold column, a probability is held against 0.5.
-    """
-    called: BoolArray | Refused = threshold_calls(pairs)
-    threshold = pairs.threshold
-    if isinstance(called, Refused) and is_probability and np.isnan(threshold).all():
-        threshold = np.full(len(pairs), _EVEN)
-        called = pairs.score >= threshold
-    if isinstance(called, Refused):
-        return Selective(called, called, called, called)
-    try:
-        metrics.auroc(pairs.is_conflict, pairs.score)
-    except EvaluationError as error:
-        refused = Refused(str(error).replace("AUROC", "a risk–coverage curve"))
-        return Selective(refused, refused, refused, refused)
-    right = called == pairs.is_conflict
-    curve = metrics.risk_coverage(np.abs(pairs.score - threshold), right)
-    at = int(np.ceil(COVERAGE * len(right))) - 1
-    places = _thin(curve.coverages)
-    return Selective(
-        aurc=Figure(float(curve.risks.mean())),
-        risk_80=Figure(float(curve.risks[at])),
-        risk_full=Figure(float(curve.risks[-1])),
-        curve=Curve(tuple(curve.coverages[places].tolist()), tuple(curve.risks[places].tolist())),
-    )
-
-
-def threshold_calls(pairs: ConflictPredictions) -> BoolArray | Refused:
-    """(n,) whether the score is at or above the row's threshold."""
-    num_without = int(np.isnan(pairs.threshold).sum())
-    if num_without:
-        return Refused(
-            f"{num_without} of {len(pairs)} pairs have no threshold; fix one on the validation "
-            "part of each fold and write it to the column"
-        )
-    return np.asarray(pairs.score >= pairs.threshold, dtype=np.bool_)
-
-
-def label_calls(pairs: ConflictPredictions) -> BoolArray | Refused:
-    """(n,) whether the likeliest labels of face and voice differ."""
-    num_without = int((pairs.baseline_differs == UNKNOWN).sum())
-    if num_without:
-        return Refused(f"{num_without} of {len(pairs)} pairs do not say whether the labels differ")
-    return np.asarray(pairs.baseline_differs == 1, dtype=np.bool_)
-
-
-def _accuracy(
-    conflict: BoolArray, called: BoolArray | Refused, drawn: Resampler | Refused
-) -> Figure | Refused:
-    if isinstance(called, Refused):
-        return called
-    return figure_with_interval(
-        lambda: metrics.balanced_accuracy_at(conflict, called, _EVEN),
-        drawn,
-        lambda r: balanced_accuracy_statistic(conflict, called, r.index, r.num_clusters),
-    )
-
-
-def _gain(
-    conflict: BoolArray,
-    called: BoolArray | Refused,
-    labelled: BoolArray | Refused,
-    drawn: Resampler | Refused,
-) -> Gap | Refused:
-    if isinstance(called, Refused):
-        return called
-    if isinstance(labelled, Refused):
-        return labelled
-    if isinstance(drawn, Refused):
-        return drawn
-    soft, hard = (
-        balanced_accuracy_statistic(conflict, calls, drawn.index, drawn.num_clusters)
-        for calls in (called, labelled)
-    )
-    return gap(soft, hard, drawn.weights)
-
-
-def _roc(conflict: BoolArray, score: DoubleArray) -> Curve | Refused:
-    try:
-        curve = metrics.roc_curve(conflict, score)
-    except EvaluationError as error:
-        return Refused(str(error))
-    x, y = curve.false_positive_rates, curve.true_positive_rates
-    places = _thin(x + y)
-    return Curve(tuple(x[places].tolist()), tuple(y[places].tolist()))
-
-
-def _thin(along: DoubleArray) -> list[int]:
-    """Places of points that are spread evenly over rising `along`, first and last included."""
-    if len(along) <= _MOST_POINTS:
-        return list(range(len(along)))
-    wanted = np.linspace(along[0], along[-1], _MOST_POINTS)
-    places = np.minimum(np.searchsorted(along, wanted), len(along) - 1)
-    return sorted({0, len(along) - 1, *(int(place) for place in places)})
-
-
-# Figures of conflict predictions on one corpus: conflicts against matches re-paired alike.
-
-_THIRDS: Final = ("least clear third", "middle third", "clearest third")
-_CONFLICT_BINS: Final = (PairBin.NEUTRAL_VS_X, PairBin.SAME_VALENCE, PairBin.OPPOSITE_VALENCE)
-
-
 @dataclass(frozen=True, slots=True)
 class PartScores:
     """Some of the pairs: one bin's conflicts against all matches, or a third by clarity."""
@@ -476,277 +214,6 @@ class ConflictScores:
     groups: tuple[GroupScores, ...]
 
 
-def score_conflicts(
-    table: ConflictPredictions,
-    info: RunInfo,
-    corpus: str,
-    *,
-    contaminated: tuple[str, ...] = (),
-    num_resamples: int = 2000,
-) -> ConflictScores:
-    """Score the pairs of one corpus.
-
-    Raises:
-        EvaluationError: the run has no conflict target, or the corpus no pairs.
-    """
-    rows = table.take(table.corpus == corpus)
-    if info.conflict_target is None or len(rows) == 0:
-        raise EvaluationError(f"no conflicts to score on {corpus}: neither pairs nor a target")
-    pairs = rows.of_kind(PairKind.MATCH, PairKind.CONFLICT)
-    untouched = rows.of_kind(PairKind.ORIGINAL, PairKind.CONFLICT)
-    return ConflictScores(
-        target=info.conflict_target,
-        corpus=corpus,
-        contaminated=contaminated,
-        num_conflicts=int(rows.is_conflict.sum()),
-        num_matches=int((~pairs.is_conflict).sum()),
-        num_originals=int((~untouched.is_conflict).sum()),
-        num_speakers=_num_speakers(rows),
-        ranking=ranking_of(pairs, num_resamples),
-        auroc_originals=auroc_figure(untouched, num_resamples),
-        calls=calls_of(pairs, num_resamples),
-        calibration=calibration_of(pairs, is_probability=info.score_is_probability),
-        selective=selective_of(pairs, is_probability=info.score_is_probability),
-        bins=_bins(pairs, num_resamples),
-        clarity=_clarity(pairs, num_resamples),
-        audit_originals=_audit(rows, num_resamples),
-        groups=score_groups(_scorable(pairs), num_resamples),
-    )
-
-
-def _bins(pairs: ConflictPredictions, num_resamples: int) -> tuple[PartScores, ...]:
-    """Each bin's conflicts against all matches."""
-    found = [(name, pairs.is_conflict & (pairs.bin == name.value)) for name in _CONFLICT_BINS]
-    return tuple(
-        _part(name.value, pairs.take(conflicts | ~pairs.is_conflict), num_resamples)
-        for name, conflicts in found
-        if conflicts.any()
-    )
-
-
-def _clarity(pairs: ConflictPredictions, num_resamples: int) -> tuple[PartScores, ...] | Refused:
-    """Thirds of the pairs by how clear both channels are; ties stay together."""
-    known = pairs.take(~np.isnan(pairs.clarity))
-    if len(known) == 0:
-        return Refused("no pair says how clear its channels are (column clarity)")
-    edges = np.quantile(known.clarity, [1 / 3, 2 / 3])
-    third = np.searchsorted(edges, known.clarity, side="left")
-    return tuple(
-        _part(name, known.take(third == place), num_resamples) for place, name in enumerate(_THIRDS)
-    )
-
-
-def _part(name: str, pairs: ConflictPredictions, num_resamples: int) -> PartScores:
-    return PartScores(
-        name=name,
-        num_conflicts=int(pairs.is_conflict.sum()),
-        num_matches=int((~pairs.is_conflict).sum()),
-        num_speakers=_num_speakers(pairs),
-        auroc=auroc_figure(pairs, num_resamples),
-    )
-
-
-def _audit(rows: ConflictPredictions, num_resamples: int) -> AuditResult | Refused:
-    originals, matches = rows.of_kind(PairKind.ORIGINAL), rows.of_kind(PairKind.MATCH)
-    try:
-        return audit_originals(
-            originals.score,
-            [str(name) for name in originals.speaker],
-            matches.score,
-            [str(name) for name in matches.speaker],
-            num_resamples=num_resamples,
-        )
-    except EvaluationError as error:
-        if len(originals) == 0:
-            return Refused("there are no originals to hold against the matches")
-        return Refused(str(error))
-
-
-def _scorable(pairs: ConflictPredictions) -> Scorable:
-    conflict, score = pairs.is_conflict, pairs.score
-    return Scorable(
-        groups=pairs.groups,
-        speakers=pairs.speaker,
-        classes=conflict.astype(np.int64),
-        compute=lambda part: metrics.auroc(conflict[part], score[part]),
-        statistic=lambda part, index, size: auroc_statistic(
-            conflict[part], score[part], index[part], size
-        ),
-    )
-
-
-def _num_speakers(rows: ConflictPredictions) -> int:
-    return len({name for name in rows.speaker if name is not None})
-
-
-# Figures of emotion predictions: one channel against one target, on one corpus.
-
-CHANNEL_TARGETS: Final[dict[Channel, tuple[Target, ...]]] = {
-    Channel.FACE: (Target.INTENDED, Target.PERCEIVED_FACE, Target.PERCEIVED_BOTH),
-    Channel.VOICE: (Target.INTENDED, Target.PERCEIVED_VOICE, Target.PERCEIVED_BOTH),
-    Channel.FUSED: (Target.INTENDED, Target.PERCEIVED_BOTH),
-}
-"""The truths that each channel can be held against: a face is not scored by what was heard."""
-
-
-@dataclass(frozen=True, slots=True)
-class EmotionFigures:
-    """All figures of one channel against one target on one corpus.
-
-    Posteriors are restricted to `classes` and scaled to sum to 1; where the corpus has no "calm",
-    it is counted as neutral.
-    uar: the headline; uar_all: the same if every clip without an answer counts as wrong;
-    confusion (K, K): row = truth, column = answer, in the order of `classes`.
-    """
-
-    classes: tuple[Emotion, ...]
-    uar: Figure | Refused
-    war: Figure | Refused
-    macro_f1: Figure | Refused
-    weighted_f1: Figure | Refused
-    uar_all: Figure | Refused
-    ece: Figure | Refused
-    brier: Figure | Refused
-    confusion: tuple[tuple[int, ...], ...]
-    reliability: Reliability
-    groups: tuple[GroupScores, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class EmotionScores:
-    """One channel, one target, one corpus.
-
-    contaminated: backbones that were trained on the corpus; then every figure here is void;
-    num_clips: those with the truth; num_missing: those of them without an answer of the channel.
-    """
-
-    channel: Channel
-    target: Target
-    corpus: str
-    contaminated: tuple[str, ...]
-    num_clips: int
-    num_speakers: int
-    num_missing: int
-    figures: EmotionFigures | Refused
-
-    @property
-    def missing_share(self) -> float:
-        """Share of the clips on which the channel gives no answer."""
-        return self.num_missing / self.num_clips
-
-
-def emotion_cells(table: EmotionPredictions) -> Iterator[tuple[Channel, Target, str]]:
-    """Every channel, target and corpus of which there is an answer and a truth."""
-    for corpus in sorted(set(table.corpus)):
-        of_corpus = np.asarray(table.corpus == corpus, dtype=bool)
-        for channel, targets in CHANNEL_TARGETS.items():
-            answered = ~np.isnan(table.posteriors(channel)).all(axis=1)
-            for target in targets:
-                if (of_corpus & answered & (table.truth(target) != UNKNOWN)).any():
-                    yield channel, target, corpus
-
-
-def score_emotions(
-    table: EmotionPredictions,
-    channel: Channel,
-    target: Target,
-    corpus: str,
-    *,
-    contaminated: tuple[str, ...] = (),
-    num_resamples: int = 2000,
-) -> EmotionScores:
-    """Score one channel against one target on one corpus.
-
-    Raises:
-        EvaluationError: no clip of the corpus has the truth.
-    """
-    rows = table.take((table.corpus == corpus) & (table.truth(target) != UNKNOWN))
-    if len(rows) == 0:
-        raise EvaluationError(f"no clip of {corpus} has the truth of {target}")
-    figures: EmotionFigures | Refused
-    try:
-        figures = _figures(rows, answers_of(rows, channel, target), num_resamples)
-    except EvaluationError as error:
-        figures = Refused(str(error))
-    return EmotionScores(
-        channel=channel,
-        target=target,
-        corpus=corpus,
-        contaminated=contaminated,
-        num_clips=len(rows),
-        num_speakers=len({name for name in rows.speaker if name is not None}),
-        num_missing=int(np.isnan(rows.posteriors(channel)).all(axis=1).sum()),
-        figures=figures,
-    )
-
-
-def _figures(
-    rows: EmotionPredictions, answers: Answers, num_resamples: int
-) -> EmotionFigures | Refused:
-    answered = answers.answered
-    truth, said = answers.truth[answered], answers.said[answered]
-    if len(np.unique(truth)) < 2:
-        only = answers.classes[truth[0]]
-        return Refused(
-            f"all {len(truth)} clips are {only}; it takes clips of at least two classes to tell "
-            "whether the answers tell them apart"
-        )
-    probs = answers.probs[answered]
-    confidence, right = probs.max(axis=1), truth == said
-    drawn = make_resampler(rows.speaker[answered], num_resamples)
-    counts = metrics.confusion_matrix(truth, said, len(answers.classes))
-    curve = metrics.reliability_curve(confidence, right)
-    return EmotionFigures(
-        classes=answers.classes,
-        uar=figure_with_interval(
-            lambda: metrics.uar(truth, said),
-            drawn,
-            lambda r: uar_statistic(truth, said, r.index, r.num_clusters),
-        ),
-        war=figure_with_interval(
-            lambda: metrics.war(truth, said),
-            drawn,
-            lambda r: mean_statistic(right, r.index, r.num_clusters),
-        ),
-        macro_f1=figure_with_interval(
-            lambda: metrics.macro_f1(truth, said),
-            drawn,
-            lambda r: macro_f1_statistic(truth, said, r.index, r.num_clusters),
-        ),
-        weighted_f1=figure(lambda: metrics.weighted_f1(truth, said)),
-        uar_all=figure(lambda: metrics.uar(answers.truth, answers.said)),
-        ece=figure(lambda: metrics.ece(confidence, right)),
-        brier=figure(lambda: metrics.brier(truth, probs)),
-        confusion=tuple(tuple(int(count) for count in row) for row in counts),
-        reliability=Reliability(
-            tuple(curve.confidences.tolist()),
-            tuple(curve.accuracies.tolist()),
-            tuple(curve.counts.tolist()),
-        ),
-        groups=score_groups(
-            _scorable_emotion_scores(rows.take(answered), truth, said), num_resamples
-        ),
-    )
-
-
-def _scorable_emotion_scores(rows: EmotionPredictions, truth: IntArray, said: IntArray) -> Scorable:
-    return Scorable(
-        groups=rows.groups,
-        speakers=rows.speaker,
-        classes=truth,
-        compute=lambda part: metrics.uar(truth[part], said[part]),
-        statistic=lambda part, index, size: uar_statistic(
-            truth[part], said[part], index[part], size
-        ),
-    )
-
-
-# From a run's files to its figures: every channel, target and corpus, and all conflicts.
-
-FORMAT: Final = "facevoice-scores/1"
-COMPARISON_FORMAT: Final = "facevoice-comparison/1"
-
-
 @dataclass(frozen=True, slots=True)
 class Scores:
     """All figures of a run.
@@ -762,91 +229,505 @@ class Scores:
     audits: tuple[AuditResult, ...]
     unknown_training: tuple[str, ...]
 
-    @property
-    def contaminated_corpora(self) -> tuple[str, ...]:
-        """Corpora whose figures are void."""
-        void = {cell.corpus for cell in self.emotions if cell.contaminated}
-        void |= {cell.corpus for cell in self.conflicts if cell.contaminated}
-        return tuple(sorted(void))
-
 
 def score_run(run: Run, *, num_resamples: int = 2000, strict: bool = False) -> Scores:
     """Score a run. A figure that the data do not define is `Refused`; all others still come out.
 
     Raises:
         EvaluationError: with `strict`, a backbone was trained on a corpus of the run.
+        MissingExtraError: scikit-learn is not installed.
     """
-    if strict:
-        refuse_contaminated(run.info)
-
-    def seen_by(corpus: str) -> tuple[str, ...]:
-        return find_contamination(run.info, corpus).backbones
-
+    info = run.info
+    for corpus in info.corpora if strict else ():
+        if found := info.seen_by(corpus):
+            raise EvaluationError(
+                f"run {info.name!r}: {', '.join(found)} was trained on {corpus}, so that every "
+                f"figure on {corpus} is contaminated; use another backbone or another corpus"
+            )
     emotions: list[EmotionScores] = []
     conflicts: list[ConflictScores] = []
     if run.emotions is not None:
-        for channel, target, corpus in emotion_cells(run.emotions):
-            emotions.append(
-                score_emotions(
-                    run.emotions,
-                    channel,
-                    target,
-                    corpus,
-                    contaminated=seen_by(corpus),
-                    num_resamples=num_resamples,
-                )
-            )
+        emotions = [
+            _score_emotions(run.emotions, cell, info, num_resamples)
+            for cell in emotion_cells(run.emotions)
+        ]
     if run.conflicts is not None:
-        for corpus in sorted(set(run.conflicts.corpus)):
-            conflicts.append(
-                score_conflicts(
-                    run.conflicts,
-                    run.info,
-                    corpus,
-                    contaminated=seen_by(corpus),
-                    num_resamples=num_resamples,
-                )
-            )
-    backbones = run.info.backbones
+        conflicts = [
+            _score_conflicts(rows, str(corpus), info, num_resamples)
+            for corpus, rows in run.conflicts.groupby("corpus")
+        ]
     return Scores(
-        info=run.info,
+        info=info,
         num_resamples=num_resamples,
-        emotions=tuple(sorted(emotions, key=lambda cell: _rank(cell, run.info))),
+        # By corpus, the run's own target first; a stable sort keeps the rest in order.
+        emotions=tuple(
+            sorted(emotions, key=lambda cell: (cell.corpus, cell.target is not info.emotion_target))
+        ),
         conflicts=tuple(conflicts),
         audits=run.audits,
-        unknown_training=tuple(b.name for b in backbones if b.known_corpora is None),
+        unknown_training=tuple(b.name for b in info.backbones if b.known_corpora is None),
     )
 
 
-def scores_to_dict(scores: Scores) -> dict[str, Any]:
-    """For `scores.json`. A refused figure is `{"refused": reason}`."""
-    plain = _plain(scores)
-    return {"format": FORMAT, "facevoice_version": VERSION, **plain}
-
-
-def comparison_to_dict(comparison: Comparison) -> dict[str, Any]:
-    """For `comparison.json`."""
-    plain = _plain(comparison)
-    return {"format": COMPARISON_FORMAT, "facevoice_version": VERSION, **plain}
-
-
-def _rank(cell: EmotionScores, info: RunInfo) -> tuple[str, bool]:
-    """By corpus, the run's own target first; a stable sort keeps the rest in order."""
-    return (cell.corpus, cell.target is not info.emotion_target)
+def to_dict(form: str, value: Any) -> dict[str, Any]:
+    """For `scores.json` and `comparison.json`. A refused figure is `{"refused": reason}`."""
+    plain: dict[str, Any] = _plain(value)
+    return {"format": form, "facevoice_version": VERSION, **plain}
 
 
 def _plain(value: Any) -> Any:
-    """Dataclasses, tuples and enums as JSON has them; nothing else occurs in scores."""
     if isinstance(value, Refused):
         return {"refused": value.reason}
-    if isinstance(value, AuditResult):
-        return {**_fields(value), "telling": value.telling, "passed": value.passed}
     if dataclasses.is_dataclass(value):
-        return _fields(value)
+        found = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        if isinstance(value, AuditResult):
+            found |= {"telling": value.telling, "passed": value.passed}
+        return found
     if isinstance(value, (tuple, list)):
         return [_plain(entry) for entry in value]
     return value.value if isinstance(value, Enum) else value
 
 
-def _fields(value: Any) -> dict[str, Any]:
-    return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+# Emotions
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """What a channel says of n clips that have a truth.
+
+    truth (n,): places in `classes`; probs (n, K): sum to 1, NaN rows where there is no answer.
+    """
+
+    classes: tuple[Emotion, ...]
+    truth: IntArray
+    probs: DoubleArray
+
+    @property
+    def said(self) -> IntArray:
+        """(n,) likeliest classes; K, which is no class, where there is no answer."""
+        best = np.nan_to_num(self.probs).argmax(axis=1)
+        missing = np.isnan(self.probs).any(axis=1)
+        return np.where(missing, len(self.classes), best).astype(np.int64)
+
+
+def emotion_cells(table: DataFrame) -> Iterator[tuple[Channel, Target, str]]:
+    """Every channel, target and corpus of which there is an answer and a truth."""
+    for corpus in sorted(set(table["corpus"])):
+        rows = table[table["corpus"] == corpus]
+        for channel, targets in CHANNEL_TARGETS.items():
+            answered = has_answer(rows, channel)
+            for target in targets:
+                if (answered & rows[TRUTH_COLUMNS[target]].notna()).any():
+                    yield channel, target, corpus
+
+
+def rows_with_truth(table: DataFrame, target: Target, corpus: str) -> DataFrame:
+    """Clips of the corpus that have the truth."""
+    return table[(table["corpus"] == corpus) & table[TRUTH_COLUMNS[target]].notna()]
+
+
+def answers_of(table: DataFrame, channel: Channel, target: Target) -> Answers:
+    """Truth and answers of clips that are all of one corpus and all have the truth.
+
+    The classes are those that the corpus is known to have, else those that occur in the truth.
+
+    Raises:
+        EvaluationError: a truth is none of the corpus' classes, or a posterior has nothing on them.
+    """
+    corpus = str(table["corpus"].iloc[0])
+    truth = [Emotion(word) for word in table[TRUTH_COLUMNS[target]]]
+    present = create_corpus(corpus).info.emotions if corpus in corpus_names() else truth
+    classes = tuple(emotion for emotion in EMOTIONS if emotion in present)
+    everything = posteriors_of(table, channel)
+    probs = everything[:, [emotion.position for emotion in classes]]
+    places = {emotion: place for place, emotion in enumerate(classes)}
+    if Emotion.NEUTRAL in places and Emotion.CALM not in places:
+        places[Emotion.CALM] = places[Emotion.NEUTRAL]
+        probs[:, places[Emotion.NEUTRAL]] += everything[:, Emotion.CALM.position]
+    for name, emotion in zip(table["clip_id"], truth, strict=True):
+        if emotion not in places:
+            raise EvaluationError(
+                f"clip {name!r} is {emotion} by its truth, which {corpus} does not have "
+                f"({', '.join(classes)}); correct it, or name the corpus otherwise"
+            )
+    sums = probs.sum(axis=1)
+    if (sums == 0).any():
+        first = table["clip_id"].iloc[int(np.argmax(sums == 0))]
+        raise EvaluationError(
+            f"{int((sums == 0).sum())} posteriors of the {channel} (first: clip {first!r}) have "
+            f"nothing on any class of {corpus} ({', '.join(classes)}); give these classes some "
+            "probability, or leave the answer empty"
+        )
+    positions = np.array([places[emotion] for emotion in truth], dtype=np.int64)
+    return Answers(classes, positions, probs / sums[:, np.newaxis])
+
+
+def emotion_measures(truth: IntArray, said: IntArray) -> dict[str, Measure]:
+    """The figures of emotions that have intervals and can be compared, by name."""
+    return {
+        "UAR": bootstrap.uar_measure(truth, said),
+        "WAR": bootstrap.mean_measure(truth == said),
+        "macro-F1": bootstrap.macro_f1_measure(truth, said),
+    }
+
+
+def _score_emotions(
+    table: DataFrame, cell: tuple[Channel, Target, str], info: RunInfo, num_resamples: int
+) -> EmotionScores:
+    channel, target, corpus = cell
+    rows = rows_with_truth(table, target, corpus)
+    return EmotionScores(
+        channel=channel,
+        target=target,
+        corpus=corpus,
+        contaminated=info.seen_by(corpus),
+        num_clips=len(rows),
+        num_speakers=rows["speaker"].nunique(),
+        num_missing=int((~has_answer(rows, channel)).sum()),
+        figures=or_refused(
+            lambda: _emotion_figures(rows, answers_of(rows, channel, target), num_resamples)
+        ),
+    )
+
+
+def _emotion_figures(rows: DataFrame, answers: Answers, num_resamples: int) -> EmotionFigures:
+    answered = answers.said < len(answers.classes)
+    truth, said, probs = answers.truth[answered], answers.said[answered], answers.probs[answered]
+    if len(np.unique(truth)) < 2:
+        raise EvaluationError(
+            f"all {len(truth)} clips are {answers.classes[truth[0]]}; it takes clips of at least "
+            "two classes to tell whether the answers tell them apart"
+        )
+    known = rows[answered]
+    speakers = known["speaker"].to_numpy()
+    measured = {
+        name: figure(measure, speakers, num_resamples)
+        for name, measure in emotion_measures(truth, said).items()
+    }
+    counts = metrics.confusion_matrix(truth, said, len(answers.classes))
+    curve = metrics.reliability(probs.max(axis=1), truth == said)
+    return EmotionFigures(
+        classes=answers.classes,
+        uar=measured["UAR"],
+        war=measured["WAR"],
+        macro_f1=measured["macro-F1"],
+        weighted_f1=Figure(metrics.weighted_f1(truth, said)),
+        uar_all=Figure(metrics.uar(answers.truth, answers.said)),
+        ece=Figure(metrics.ece(curve)),
+        brier=Figure(metrics.brier(truth, probs)),
+        confusion=tuple(map(tuple, counts.tolist())),
+        reliability=curve,
+        groups=score_groups(
+            known, truth, lambda part: bootstrap.uar_measure(truth[part], said[part]), num_resamples
+        ),
+    )
+
+
+# Conflicts
+
+
+def conflict_measures(pairs: DataFrame, *, is_probability: bool) -> dict[str, Measure]:
+    """The figures of conflicts that can be compared, by name."""
+    conflict, score = is_conflict(pairs), pairs["score"].to_numpy()
+    measures = {
+        "AUROC": bootstrap.auroc_measure(conflict, score),
+        "balanced accuracy": _of_calls(
+            bootstrap.balanced_accuracy_measure, pairs, _threshold_calls
+        ),
+    }
+    if is_probability:
+        measures["Brier score"] = bootstrap.mean_measure((score - conflict) ** 2)
+    return measures
+
+
+def of_kind(table: DataFrame, *kinds: PairKind) -> DataFrame:
+    """The pairs of these kinds."""
+    return table[table["kind"].isin([kind.value for kind in kinds])]
+
+
+def _score_conflicts(
+    rows: DataFrame, corpus: str, info: RunInfo, num_resamples: int
+) -> ConflictScores:
+    pairs = of_kind(rows, PairKind.MATCH, PairKind.CONFLICT)
+    untouched = of_kind(rows, PairKind.ORIGINAL, PairKind.CONFLICT)
+    conflict, score = is_conflict(pairs), pairs["score"].to_numpy()
+    assert info.conflict_target is not None  # noqa: S101 - Run has seen to it
+    return ConflictScores(
+        target=info.conflict_target,
+        corpus=corpus,
+        contaminated=info.seen_by(corpus),
+        num_conflicts=int(conflict.sum()),
+        num_matches=int((~conflict).sum()),
+        num_originals=len(untouched) - int(conflict.sum()),
+        num_speakers=rows["speaker"].nunique(),
+        ranking=_ranking(pairs, num_resamples),
+        auroc_originals=_auroc(untouched, num_resamples),
+        calls=_calls(pairs, num_resamples),
+        calibration=_calibration(conflict, score, is_probability=info.score_is_probability),
+        selective=_selective(pairs, is_probability=info.score_is_probability),
+        bins=tuple(_bins(pairs, num_resamples)),
+        clarity=or_refused(_clarity, pairs, num_resamples),
+        audit_originals=or_refused(_audit, rows, num_resamples),
+        groups=score_groups(
+            pairs,
+            conflict.astype(np.int64),
+            lambda part: bootstrap.auroc_measure(conflict[part], score[part]),
+            num_resamples,
+        ),
+    )
+
+
+def _auroc(pairs: DataFrame, num_resamples: int) -> Figure | Refused:
+    measure = bootstrap.auroc_measure(is_conflict(pairs), pairs["score"].to_numpy())
+    return figure(measure, pairs["speaker"].to_numpy(), num_resamples)
+
+
+def _ranking(pairs: DataFrame, num_resamples: int) -> Ranking:
+    conflict, score = is_conflict(pairs), pairs["score"].to_numpy()
+
+    def roc() -> Curve:
+        x, y, _ = metrics.roc_curve(conflict, score)
+        return _curve(x, y, x + y)
+
+    def average_precision(prevalence: float) -> Figure:
+        return Figure(metrics.average_precision(conflict, score, prevalence))
+
+    return Ranking(
+        auroc=_auroc(pairs, num_resamples),
+        average_precision_5=or_refused(average_precision, 0.05),
+        average_precision_50=or_refused(average_precision, 0.5),
+        eer=or_refused(lambda: Figure(metrics.eer(conflict, score))),
+        roc=or_refused(roc),
+    )
+
+
+def _calls(pairs: DataFrame, num_resamples: int) -> Calls:
+    speakers = pairs["speaker"].to_numpy()
+    soft = _of_calls(bootstrap.balanced_accuracy_measure, pairs, _threshold_calls)
+    labels = _of_calls(bootstrap.balanced_accuracy_measure, pairs, _label_calls)
+    alarms = _of_calls(bootstrap.false_positive_rate_measure, pairs, _threshold_calls)
+    return Calls(
+        balanced_accuracy=figure(soft, speakers, num_resamples),
+        false_positive_rate=figure(alarms, speakers, num_resamples),
+        label_accuracy=figure(labels, speakers, num_resamples),
+        gain_over_labels=bootstrap.paired_gap(soft, labels, speakers, num_resamples),
+    )
+
+
+def _of_calls(
+    measure: Callable[[BoolArray, BoolArray], Measure],
+    pairs: DataFrame,
+    calls: Callable[[DataFrame], BoolArray],
+) -> Measure:
+    """The measure of calls that are made when it is asked for, so that it says why it can't be."""
+
+    def of_calls(index: IntArray, size: int) -> bootstrap.Statistic:
+        return measure(is_conflict(pairs), calls(pairs))(index, size)
+
+    return of_calls
+
+
+def _threshold_calls(pairs: DataFrame) -> BoolArray:
+    """(n,) whether the score is at or above the row's threshold."""
+    threshold = pairs["threshold"].to_numpy()
+    num_without = int(np.isnan(threshold).sum())
+    if num_without:
+        raise EvaluationError(
+            f"{num_without} of {len(pairs)} pairs have no threshold; fix one on the validation "
+            "part of each fold and write it to the column"
+        )
+    return np.asarray(pairs["score"].to_numpy() >= threshold, dtype=np.bool_)
+
+
+def _label_calls(pairs: DataFrame) -> BoolArray:
+    """(n,) whether the likeliest labels of face and voice differ."""
+    num_without = int(pairs["baseline_differs"].isna().sum())
+    if num_without:
+        raise EvaluationError(
+            f"{num_without} of {len(pairs)} pairs do not say whether the labels differ"
+        )
+    differs: BoolArray = pairs["baseline_differs"].to_numpy(dtype=bool)
+    return differs
+
+
+def _calibration(conflict: BoolArray, score: DoubleArray, *, is_probability: bool) -> Calibration:
+    def compute() -> Calibration:
+        if not is_probability:
+            raise EvaluationError("the scores are no probabilities (score_is_probability is false)")
+        metrics.two_classes(conflict, score, "calibration")
+        curve = metrics.reliability(score, conflict)
+        return Calibration(
+            Figure(metrics.ece(curve)), Figure(metrics.brier(conflict, score)), curve
+        )
+
+    found = or_refused(compute)
+    return Calibration(found, found, found) if isinstance(found, Refused) else found
+
+
+def _selective(pairs: DataFrame, *, is_probability: bool) -> Selective:
+    """Without a threshold column, a probability is held against 0.5."""
+
+    def compute() -> Selective:
+        known = pairs
+        if is_probability and pairs["threshold"].isna().all():
+            known = pairs.assign(threshold=_EVEN)
+        right = _threshold_calls(known) == is_conflict(known)
+        score = known["score"].to_numpy()
+        metrics.two_classes(is_conflict(known), score, "a risk–coverage curve")
+        margin = np.abs(score - known["threshold"].to_numpy())
+        coverages, risks = metrics.risk_coverage(margin, right)
+        return Selective(
+            aurc=Figure(float(risks.mean())),
+            risk_80=Figure(float(risks[int(np.ceil(COVERAGE * len(right))) - 1])),
+            risk_full=Figure(float(risks[-1])),
+            curve=_curve(coverages, risks, coverages),
+        )
+
+    found = or_refused(compute)
+    return Selective(found, found, found, found) if isinstance(found, Refused) else found
+
+
+def _curve(x: DoubleArray, y: DoubleArray, along: DoubleArray) -> Curve:
+    """Points that are spread evenly over rising `along`, first and last included."""
+    places = np.arange(len(along))
+    if len(along) > _MOST_POINTS:
+        wanted = np.linspace(along[0], along[-1], _MOST_POINTS)
+        inner = np.minimum(np.searchsorted(along, wanted), len(along) - 1)
+        places = np.unique([0, len(along) - 1, *inner])
+    return Curve(tuple(x[places].tolist()), tuple(y[places].tolist()))
+
+
+def _bins(pairs: DataFrame, num_resamples: int) -> Iterator[PartScores]:
+    """Each bin's conflicts against all matches."""
+    conflict = is_conflict(pairs)
+    for name in _BINS:
+        chosen = conflict & (pairs["bin"] == name.value).to_numpy()
+        if chosen.any():
+            yield _part(name.value, pairs[chosen | ~conflict], num_resamples)
+
+
+def _clarity(pairs: DataFrame, num_resamples: int) -> tuple[PartScores, ...]:
+    """Thirds of the pairs by how clear both channels are; ties stay together."""
+    known = pairs[pairs["clarity"].notna()]
+    if len(known) == 0:
+        raise EvaluationError("no pair says how clear its channels are (column clarity)")
+    clarity = known["clarity"].to_numpy()
+    third = np.searchsorted(np.quantile(clarity, [1 / 3, 2 / 3]), clarity, side="left")
+    return tuple(
+        _part(name, known[third == place], num_resamples) for place, name in enumerate(_THIRDS)
+    )
+
+
+def _part(name: str, pairs: DataFrame, num_resamples: int) -> PartScores:
+    num_conflicts = int(is_conflict(pairs).sum())
+    return PartScores(
+        name=name,
+        num_conflicts=num_conflicts,
+        num_matches=len(pairs) - num_conflicts,
+        num_speakers=pairs["speaker"].nunique(),
+        auroc=_auroc(pairs, num_resamples),
+    )
+
+
+def _audit(rows: DataFrame, num_resamples: int) -> AuditResult:
+    """Audit the splice: the conflict score must not tell re-paired matches from originals."""
+    both = of_kind(rows, PairKind.ORIGINAL, PairKind.MATCH)
+    repaired = (both["kind"] == PairKind.MATCH.value).to_numpy(dtype=bool)
+    if repaired.all():
+        raise EvaluationError("there are no originals to hold against the matches")
+    return audit_scores(
+        "original against re-paired match",
+        repaired,
+        both["score"].to_numpy(),
+        both["speaker"].tolist(),
+        limit=ORIGINAL_LIMIT,
+        num_resamples=num_resamples,
+    )
+
+
+# Groups of people
+
+
+def score_groups(
+    table: DataFrame,
+    classes: IntArray,
+    measure_of: Callable[[BoolArray], Measure],
+    num_resamples: int,
+) -> tuple[GroupScores, ...]:
+    """Every group that occurs: sex, age band, race, ethnicity, language, intensity.
+
+    classes (n,): a figure is only alike between groups that have the same ones; `measure_of` gives
+    the figure of chosen rows. For the gap, each side is drawn from its own speakers; where speakers
+    are on both sides, all at once.
+    """
+    speakers = table["speaker"].to_numpy()
+
+    def of_group(members: BoolArray) -> Figure | Refused:
+        _check_size(speakers[members], "the group")
+        return figure(measure_of(members), speakers[members], num_resamples)
+
+    def gap(members: BoolArray, rest: BoolArray) -> Gap:
+        _check_size(speakers[members], "the group")
+        if not rest.any():
+            raise EvaluationError("everybody of whom it is known is of this group")
+        _check_size(speakers[rest], "the rest")
+        if set(classes[members]) != set(classes[rest]):
+            raise EvaluationError("the group and the rest do not have the same classes")
+        index = np.zeros(len(speakers), dtype=np.int64)
+        index[members | rest], size = bootstrap.number_speakers(speakers[members | rest])
+        weights = _gap_weights(index[members], index[rest], size, num_resamples)
+        first, second = (measure_of(part)(index[part], size) for part in (members, rest))
+        return bootstrap.statistic_gap(first, second, weights)
+
+    return tuple(
+        GroupScores(
+            attribute,
+            group,
+            num_items=int(members.sum()),
+            num_speakers=_num_names(speakers[members]),
+            figure=or_refused(of_group, members),
+            gap=or_refused(gap, members, rest),
+        )
+        for attribute, group, members, rest in _split(table)
+    )
+
+
+def _split(table: DataFrame) -> Iterator[tuple[str, str, BoolArray, BoolArray]]:
+    """Attribute, group, its rows, and the rows of all others that are known."""
+    for attribute in GROUP_COLUMNS:
+        values = table[attribute].to_numpy()
+        if attribute == "age":
+            bands = [[low <= age < high for age in values] for low, high in _AGE_BANDS.values()]
+            values = np.full(len(table), None, dtype=object)
+            for name, band in zip(_AGE_BANDS, bands, strict=True):
+                values[band] = name
+        known = np.array([value is not None for value in values], dtype=bool)
+        names = [*_AGE_BANDS] if attribute == "age" else sorted(set(values[known]))
+        for name in names:
+            members = np.asarray(values == name, dtype=bool)
+            if members.any():
+                yield attribute, name, members, known & ~members
+
+
+def _gap_weights(members: IntArray, rest: IntArray, size: int, num_resamples: int) -> DoubleArray:
+    sides = np.unique(members), np.unique(rest)
+    if np.isin(*sides).any():
+        return bootstrap.draw_weights(size, num_resamples)
+    weights = np.zeros((num_resamples, size))
+    # In one order whichever side is the group: of two groups, each gap mirrors the other.
+    for seed, side in enumerate(sorted(sides, key=lambda numbers: int(numbers[0]))):
+        weights[:, side] = bootstrap.draw_weights(len(side), num_resamples, seed)
+    return weights
+
+
+def _check_size(speakers: npt.NDArray[Any], whose: str) -> None:
+    num_speakers = _num_names(speakers)
+    if num_speakers < _LEAST_SPEAKERS or len(speakers) < _LEAST_ITEMS:
+        raise EvaluationError(
+            f"{whose}: {len(speakers)} items of {num_speakers} speakers; at least {_LEAST_ITEMS} "
+            f"of {_LEAST_SPEAKERS} are needed"
+        )
+
+
+def _num_names(speakers: npt.NDArray[Any]) -> int:
+    return len({name for name in speakers if name is not None})
