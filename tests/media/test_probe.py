@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from facevoice.media import file_sha256
+from facevoice.files import file_sha256
 from facevoice.media import probe
 
 

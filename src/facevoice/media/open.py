@@ -1,4 +1,4 @@
-"""Turning stored pictures upright, as their display matrix says."""
+"""Opening media files safely, and what all readers share: streams, one clock, damage, length."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -18,7 +18,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
 from av.sidedata.sidedata import SideData
-from av.stream import Disposition, Stream
+from av.stream import Discard, Disposition, Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -28,80 +28,39 @@ from facevoice.errors import (
     NoStreamError,
     UnreadableMediaError,
 )
-from facevoice.files import file_sha256
 from facevoice.records import AudioInfo, ByteArray, MediaInfo, VideoInfo
 
-
-@dataclass(frozen=True, slots=True)
-class Orientation:
-    """One of the eight ways to lay a picture: transpose first, then mirror rows or columns."""
-
-    transposed: bool = False
-    flip_rows: bool = False
-    flip_columns: bool = False
-
-    @property
-    def rotation_deg(self) -> int:
-        """Counter-clockwise turn that makes the picture upright, 0, 90, 180 or 270.
-
-        A mirrored picture (rare) is described without its left-right mirroring.
-        """
-        if self.transposed:
-            return 90 if self.flip_rows else 270
-        return 180 if self.flip_rows else 0
-
-    def apply(self, rgb: ByteArray) -> ByteArray:
-        """The upright picture of a stored one, (H, W, 3) → (H, W, 3) or (W, H, 3)."""
-        if self == Orientation():
-            return rgb
-        if self.transposed:
-            rgb = rgb.transpose(1, 0, 2)
-        rgb = rgb[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
-        return np.ascontiguousarray(rgb)
-
-
-def read_orientation(frame: VideoFrame) -> Orientation:
-    """Orientation of a decoded frame; matrices between two right angles take the nearer one.
-
-    Layout of the matrix: FFmpeg, libavutil/display.h: a stored point (p, q) is shown at
-    (a·p + c·q, b·p + d·q), y downwards.
-    """
-    data = frame.side_data.get("DISPLAYMATRIX")
-    if not isinstance(data, SideData):
-        return Orientation()
-    a, b, _, c, d = np.frombuffer(bytes(data), dtype="=i4")[:5].tolist()
-    if abs(a) + abs(d) >= abs(b) + abs(c):
-        return Orientation(flip_rows=d < 0, flip_columns=a < 0)
-    return Orientation(transposed=True, flip_rows=b < 0, flip_columns=c < 0)
-
-
-# Opening a media file safely, and what all readers of it share: streams, clock, damage.
-
-StreamT = TypeVar("StreamT", bound=Stream)
+StreamT = TypeVar("StreamT", bound=VideoStream | AudioStream)
 DamageCallback = Callable[[str], None]
 
 logger = logging.getLogger(__name__)
 
 # Only demuxers of real media files. FFmpeg would also "play" text files, still pictures and
 # playlists; a playlist names other files and addresses, which must not be read unasked.
-ALLOWED_FORMATS: Final = (
+_ALLOWED_FORMATS: Final = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,live_flv,asf,mxf,gxf,rm,dv,nut,ivf,"
     "h264,hevc,vvc,av1,obu,m4v,mpegvideo,mjpeg,gif,wav,w64,rf64,aiff,caf,flac,ogg,mp3,aac,ac3,eac3,"
     "amr,amrnb,amrwb,au,voc,wv,tta,ape,tak,dts,truehd,latm,loas,sbc,gsm"
 )
-_NOT_VIDEO: Final = Disposition.attached_pic | Disposition.timed_thumbnails
-_FALLBACK_RATE_HZ: Final = 25.0
 # Formats whose header states the streams' length. Others (raw streams, MP3, MPEG) give at best an
 # estimate from the bit rate or from two timestamps.
 _STATING_FORMATS: Final = frozenset(
     ["mov", "matroska", "avi", "flv", "asf", "wav", "w64", "aiff", "caf", "flac", "ogg"]
 )
+# Formats that may be joined end to end, each recording with its own clock.
+_JOINABLE_FORMATS: Final = frozenset(["mpegts", "mpeg"])
+_NOT_VIDEO: Final = Disposition.attached_pic | Disposition.timed_thumbnails
+_PLAUSIBLE_RATES_HZ: Final = range(1_000, 1_000_001)
+_PLAUSIBLE_ASPECT: Final = (0.25, 4.0)
+_FALLBACK_RATE_HZ: Final = 25.0
 # A leap over more than this within a stream is taken for a damaged timestamp, not for a pause.
 MAX_PAUSE_S: Final = 3600.0
 # A file that ends this much before its stated end is called cut off.
-CUT_OFF_S: Final = 0.5
-_PLAUSIBLE_RATES_HZ: Final = range(1_000, 1_000_001)
-_PLAUSIBLE_ASPECT: Final = (0.25, 4.0)
+_CUT_OFF_S: Final = 0.5
+_TAIL_S: Final = 1.0
+_AGREEMENT_S: Final = 0.1
+_NEAR_JOIN_S: Final = 1.0
+_PACKETS_TO_FIRST_FRAME: Final = 100
 
 
 class DamageLog:
@@ -127,6 +86,7 @@ class Source:
     """An open file: its first usable video and audio stream, and where its clock starts.
 
     `origin_s` is the stream time that becomes media time 0: the earlier of the streams' starts.
+    `joins_s` tells at which stream times recordings were found to be joined until now.
     """
 
     path: Path
@@ -134,43 +94,109 @@ class Source:
     video: VideoStream | None
     audio: AudioStream | None
     origin_s: float
+    joins_s: list[float] = field(default_factory=list)
 
     @property
     def streams(self) -> list[VideoStream | AudioStream]:
         """The streams that are read, one or two."""
         return [s for s in (self.video, self.audio) if s is not None]
 
+    def is_of(self, formats: frozenset[str]) -> bool:
+        """Whether the container is of one of these formats."""
+        return not formats.isdisjoint(self.container.format.name.split(","))
+
     def start_s(self, stream: Stream) -> float:
         """Media time at which `stream` starts, 0 where the container doesn't say."""
         start_s = ticks_to_s(stream.start_time, stream.time_base)
         return 0.0 if start_s is None else max(0.0, start_s - self.origin_s)
 
-    @property
-    def states_length(self) -> bool:
-        """Whether the header's durations are statements rather than estimates."""
-        return bool(_STATING_FORMATS.intersection(self.container.format.name.split(",")))
-
     def stated_end_s(self, stream: Stream) -> float | None:
         """Media time at which `stream` ends by the header, None if that doesn't say."""
         duration_s = ticks_to_s(stream.duration, stream.time_base)
-        if duration_s is None or not self.states_length:
+        if duration_s is None or not self.is_of(_STATING_FORMATS):
             return None
         return (ticks_to_s(stream.start_time, stream.time_base) or 0.0) + duration_s - self.origin_s
 
     def demux(self, *streams: StreamT) -> Iterator[Packet[StreamT]]:
-        """Packets of `streams` from the place reached so far, then an empty one for each."""
-        packets: Iterator[Any] = self.container.demux(streams)
+        """Packets of `streams` from the place reached so far, then an empty one for each.
+
+        Where recordings were joined end to end and clocks restart, times count on.
+        """
+        clock = _JoinedClock(self.joins_s) if self.is_of(_JOINABLE_FORMATS) else None
+        # Both streams' packets, seen in the file's order, tell all readers the same time.
+        read = self.streams if clock else streams
+        numbers = {stream.index for stream in read}
+        for stream in self.container.streams:
+            stream.discard = Discard.default if stream.index in numbers else Discard.all
+        wanted = {stream.index for stream in streams}
+        packets: Iterator[Any] = self.container.demux(read)
         try:
-            yield from packets
+            for packet in packets:
+                if clock:
+                    clock.count_on(packet)
+                if packet.stream_index in wanted:
+                    yield packet
         except IndexError:
             # At the end of the file, PyAV stumbles over streams that only appeared within it.
             return
 
-    def keep_only(self, wanted: Stream) -> None:
-        """Let the demuxer skip the packets of all other streams without reading them."""
-        for stream in self.container.streams:
-            if stream.index != wanted.index:
-                stream.discard = av.stream.Discard.all
+
+class _JoinedClock:
+    """Lets timestamps count on where the clock of a file restarts.
+
+    Both streams are shifted alike and so stay in step: the one whose clock is the first to leap
+    sets the shift, which the other takes over where its own does.
+    """
+
+    # A stream that leaps back by more than this, or ahead by an hour, restarts.
+    _MAX_STEP_S: Final = 0.5
+    # At a restart, the two streams begin and end no further apart than this.
+    _MAX_SPREAD_S: Final = 10.0
+
+    def __init__(self, joins_s: list[float]) -> None:
+        self._joins_s = joins_s
+        self._shifts_s = [0.0]
+        self._shift_s: dict[int, float] = {}  # by stream: the one that holds
+        self._next_s: dict[int, float] = {}  # by stream: where decoding goes on
+        self._end_s = 0.0  # of all that has been shown
+
+    def count_on(self, packet: Packet[Any]) -> None:
+        """Shift the timestamps of the next packet of the file."""
+        index, base = packet.stream_index, packet.time_base
+        stamp_s = ticks_to_s(packet.pts if packet.dts is None else packet.dts, base)
+        if stamp_s is not None:
+            start_s = ticks_to_s(packet.pts, base)
+            self._shift_s[index] = self._choose_shift_s(
+                index, stamp_s, stamp_s if start_s is None else start_s
+            )
+        shift = round(self._shift_s.get(index, 0.0) / base)
+        if shift and packet.pts is not None:
+            packet.pts += shift
+        if shift and packet.dts is not None:
+            packet.dts += shift
+        end_s = packet_end_s(packet)
+        if stamp_s is not None and end_s is not None:
+            duration_s = ticks_to_s(packet.duration, base) or 0.0
+            self._next_s[index] = stamp_s + self._shift_s[index] + duration_s
+            self._end_s = max(self._end_s, end_s)
+
+    def _choose_shift_s(self, index: int, stamp_s: float, start_s: float) -> float:
+        shift_s = self._shift_s.get(index, self._shifts_s[-1])
+        lead_s = stamp_s + shift_s - self._next_s.get(index, stamp_s + shift_s)
+        if abs(lead_s) <= self._MAX_STEP_S:
+            return shift_s
+        leads_s = {other_s: lead_s - shift_s + other_s for other_s in self._shifts_s}
+        nearest_s = min(leads_s, key=lambda other_s: abs(leads_s[other_s]))
+        if abs(leads_s[nearest_s]) <= self._MAX_STEP_S:
+            return nearest_s  # a single damaged timestamp lies behind, or the other stream led
+        if -self._MAX_STEP_S <= lead_s <= MAX_PAUSE_S:
+            return shift_s
+        for other_s in reversed(self._shifts_s):
+            if other_s != shift_s and -1.0 <= leads_s[other_s] <= self._MAX_SPREAD_S:
+                return other_s
+        self._joins_s.append(self._end_s)
+        self._shifts_s.append(self._end_s - start_s)
+        return self._shifts_s[-1]
 
 
 @contextmanager
@@ -190,47 +216,13 @@ def open_source(path: str | Path) -> Iterator[Source]:
         container = av.open(
             f"file:{path}",
             "r",
-            options={"format_whitelist": ALLOWED_FORMATS, "protocol_whitelist": "file"},
+            options={"format_whitelist": _ALLOWED_FORMATS, "protocol_whitelist": "file"},
             metadata_errors="replace",
         )
     except av.FFmpegError as error:
         raise _open_error(path, error) from error
     with container:
         yield _choose_streams(path, container)
-
-
-def ticks_to_s(ticks: int | None, time_base: Fraction | None) -> float | None:
-    """Stream ticks in seconds; None where the container doesn't say."""
-    if ticks is None or time_base is None:
-        return None
-    return ticks * time_base.numerator / time_base.denominator
-
-
-def packet_end_s(packet: Packet[StreamT]) -> float | None:
-    """Stream time at which what `packet` holds ends, None if it has no timestamp."""
-    start_s = ticks_to_s(packet.dts if packet.pts is None else packet.pts, packet.time_base)
-    if start_s is None:
-        return None
-    duration_s = ticks_to_s(packet.duration, packet.time_base)
-    if not duration_s and isinstance(packet.stream, VideoStream):
-        duration_s = 1.0 / frame_rate_hz(packet.stream)
-    return start_s + (duration_s or 0.0)
-
-
-def frame_rate_hz(stream: VideoStream) -> float:
-    """Frames per second as the container states or implies it; 25 where it says nothing."""
-    for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate):
-        if rate is not None and 0 < rate <= 1000:
-            return float(rate)
-    return _FALLBACK_RATE_HZ
-
-
-def display_size_px(stream: VideoStream, width_px: int, height_px: int) -> tuple[int, int]:
-    """Width and height in square pixels of a stored picture; anamorphic video is stretched."""
-    aspect = stream.sample_aspect_ratio
-    if aspect is None or not _PLAUSIBLE_ASPECT[0] <= aspect <= _PLAUSIBLE_ASPECT[1]:
-        return width_px, height_px
-    return max(1, round(width_px * aspect)), height_px
 
 
 def _check_file(path: Path) -> None:
@@ -294,11 +286,158 @@ def _choose_streams(path: Path, container: InputContainer) -> Source:
     )
 
 
-# What a media file holds, and how long it really is.
+def ticks_to_s(ticks: int | None, time_base: Fraction | None) -> float | None:
+    """Stream ticks in seconds; None where the container doesn't say."""
+    if ticks is None or time_base is None:
+        return None
+    return ticks * time_base.numerator / time_base.denominator
 
-_TAIL_S: Final = 1.0
-_AGREEMENT_S: Final = 0.1
-_PACKETS_TO_FIRST_FRAME: Final = 100
+
+def packet_end_s(packet: Packet[Any]) -> float | None:
+    """Stream time at which what `packet` holds ends, None if it has no timestamp."""
+    start_s = ticks_to_s(packet.dts if packet.pts is None else packet.pts, packet.time_base)
+    if start_s is None:
+        return None
+    duration_s = ticks_to_s(packet.duration, packet.time_base)
+    if not duration_s and isinstance(packet.stream, VideoStream):
+        duration_s = 1.0 / frame_rate_hz(packet.stream)
+    return start_s + (duration_s or 0.0)
+
+
+def frame_rate_hz(stream: VideoStream) -> float:
+    """Frames per second as the container states or implies it; 25 where it says nothing."""
+    for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate):
+        if rate is not None and 0 < rate <= 1000:
+            return float(rate)
+    return _FALLBACK_RATE_HZ
+
+
+def display_size_px(stream: VideoStream, width_px: int, height_px: int) -> tuple[int, int]:
+    """Width and height in square pixels of a stored picture; anamorphic video is stretched."""
+    aspect = stream.sample_aspect_ratio
+    if aspect is None or not _PLAUSIBLE_ASPECT[0] <= aspect <= _PLAUSIBLE_ASPECT[1]:
+        return width_px, height_px
+    return max(1, round(width_px * aspect)), height_px
+
+
+@dataclass(frozen=True, slots=True)
+class Orientation:
+    """One of the eight ways to lay a picture: transpose first, then mirror rows or columns."""
+
+    transposed: bool = False
+    flip_rows: bool = False
+    flip_columns: bool = False
+
+    @property
+    def rotation_deg(self) -> int:
+        """Counter-clockwise turn that makes the picture upright, 0, 90, 180 or 270.
+
+        A mirrored picture (rare) is described without its left-right mirroring.
+        """
+        if self.transposed:
+            return 90 if self.flip_rows else 270
+        return 180 if self.flip_rows else 0
+
+    def apply(self, rgb: ByteArray) -> ByteArray:
+        """The upright picture of a stored one, (H, W, 3) → (H, W, 3) or (W, H, 3)."""
+        if self == Orientation():
+            return rgb
+        if self.transposed:
+            rgb = rgb.transpose(1, 0, 2)
+        rgb = rgb[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
+        return np.ascontiguousarray(rgb)
+
+
+def read_orientation(frame: VideoFrame) -> Orientation:
+    """Orientation of a decoded frame; matrices between two right angles take the nearer one.
+
+    Layout of the matrix: FFmpeg, libavutil/display.h: a stored point (p, q) is shown at
+    (a·p + c·q, b·p + d·q), y downwards.
+    """
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if not isinstance(data, SideData):
+        return Orientation()
+    a, b, _, c, d = np.frombuffer(bytes(data), dtype="=i4")[:5].tolist()
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return Orientation(flip_rows=d < 0, flip_columns=a < 0)
+    return Orientation(transposed=True, flip_rows=b < 0, flip_columns=c < 0)
+
+
+def read_packets(
+    source: Source,
+    stream: StreamT,
+    damage: DamageLog,
+    packets: Iterator[Packet[StreamT]] | None = None,
+) -> Iterator[Packet[StreamT] | None]:
+    """All packets of `stream` that can be read, then None, which drains the decoder.
+
+    With `packets`, which are those from some place in the file on, what lies before is not read.
+    """
+    end_s = 0.0
+    broken: list[tuple[float, str]] = []  # where damage ends, and what is to be said of it
+    try:
+        for packet in source.demux(stream) if packets is None else packets:
+            stamp_s = packet_end_s(packet) or 0.0
+            if packet.is_corrupt:
+                place = _place(source, packet)
+                broken.append((stamp_s, f"damaged {stream.type} data at {place}"))
+            elif broken and stamp_s > broken[0][0] + _NEAR_JOIN_S:
+                _note_broken(source, broken, damage)
+            if packet.size > 0:  # An empty packet would end the decoding.
+                end_s = max(end_s, stamp_s - source.origin_s)
+                yield packet
+    except av.FFmpegError as error:
+        damage.note("reading", f"reading the {stream.type} broke off ({error.strerror})")
+    finally:
+        _note_broken(source, broken, damage)
+    stated_s = source.stated_end_s(stream)
+    if stated_s is not None and end_s < stated_s - _CUT_OFF_S:
+        damage.note("cut off", f"{stream.type} cut off at {end_s:.1f} s of {stated_s:.1f} s")
+    yield None
+
+
+def _note_broken(source: Source, broken: list[tuple[float, str]], damage: DamageLog) -> None:
+    for end_s, message in broken:
+        # FFmpeg takes one of the last packets before a join for damaged.
+        if not any(abs(end_s - join_s) < _NEAR_JOIN_S for join_s in source.joins_s):
+            damage.note("packets", message)
+    broken.clear()
+
+
+def decode_video(
+    source: Source, packet: Packet[VideoStream] | None, damage: DamageLog
+) -> list[VideoFrame]:
+    """Pictures that come out when `packet` goes in; none for a damaged one."""
+    try:
+        return source.video.decode(packet) if source.video is not None else []
+    except av.FFmpegError:
+        damage.note("packets", f"damaged video data at {_place(source, packet)}")
+        return []
+
+
+def decode_audio(
+    source: Source, packet: Packet[AudioStream] | None, damage: DamageLog
+) -> list[AudioFrame]:
+    """Sound that comes out when `packet` goes in; none for a damaged one."""
+    try:
+        return source.audio.decode(packet) if source.audio is not None else []
+    except av.FFmpegError:
+        damage.note("packets", f"damaged audio data at {_place(source, packet)}")
+        return []
+
+
+def undecodable(source: Source, stream: VideoStream | AudioStream) -> UnreadableMediaError:
+    """The error for a stream of which nothing at all can be decoded."""
+    return UnreadableMediaError(
+        source.path,
+        f"none of its {stream.type} ({stream.codec_context.codec.canonical_name}) can be decoded.",
+        "Get the whole file again, or convert it to MP4 (H.264 and AAC).",
+    )
+
+
+def _place(source: Source, packet: Packet[Any] | None) -> str:
+    start_s = None if packet is None else ticks_to_s(packet.pts, packet.time_base)
+    return "its end" if start_s is None else f"{max(0.0, start_s - source.origin_s):.1f} s"
 
 
 def probe(path: str | Path, *, on_damage: DamageCallback | None = None) -> MediaInfo:
@@ -328,7 +467,7 @@ def probe(path: str | Path, *, on_damage: DamageCallback | None = None) -> Media
     else:
         with open_source(path) as source:
             end_s = _last_end_s(source)
-        if stated_s is not None and end_s < stated_s - CUT_OFF_S:
+        if stated_s is not None and end_s < stated_s - _CUT_OFF_S:
             message = f"cut off at {end_s:.1f} s; its header says {stated_s:.1f} s"
             DamageLog(source.path, on_damage).note("cut off", message)
     return MediaInfo(path=source.path, duration_s=end_s, video=video, audio=audio)
@@ -381,7 +520,7 @@ def _first_orientation(source: Source, stream: VideoStream) -> Orientation:
 def _stated_end_s(source: Source) -> float | None:
     """Media time at which the longer stream ends by the header, None if that doesn't say."""
     container = source.container
-    if not source.states_length:
+    if not source.is_of(_STATING_FORMATS):
         return None
     ends_s = [source.stated_end_s(s) for s in source.streams]
     known_s = [end_s for end_s in ends_s if end_s is not None]
@@ -420,71 +559,3 @@ def _last_end_s(source: Source, from_s: float = 0.0) -> float:
     if source.video is not None:
         end_s = max(end_s, untimed[source.video.index] / frame_rate_hz(source.video))
     return end_s
-
-
-# Packets and decoded frames of one stream, going on past damage.
-
-AVStreamT = TypeVar("AVStreamT", VideoStream, AudioStream)
-
-
-def read_packets(
-    source: Source,
-    stream: AVStreamT,
-    damage: DamageLog,
-    packets: Iterator[Packet[AVStreamT]] | None = None,
-) -> Iterator[Packet[AVStreamT] | None]:
-    """All packets of `stream` that can be read, then None, which drains the decoder.
-
-    With `packets`, which are those from some place in the file on, what lies before is not read.
-    """
-    source.keep_only(stream)
-    end_s = 0.0
-    try:
-        for packet in source.demux(stream) if packets is None else packets:
-            if packet.is_corrupt:
-                damage.note("packets", f"damaged {stream.type} data at {_place(source, packet)}")
-            if packet.size > 0:  # An empty packet would end the decoding.
-                end_s = max(end_s, (packet_end_s(packet) or 0.0) - source.origin_s)
-                yield packet
-    except av.FFmpegError as error:
-        damage.note("reading", f"reading the {stream.type} broke off ({error.strerror})")
-    stated_s = source.stated_end_s(stream)
-    if stated_s is not None and end_s < stated_s - CUT_OFF_S:
-        damage.note("cut off", f"{stream.type} cut off at {end_s:.1f} s of {stated_s:.1f} s")
-    yield None
-
-
-def decode_video(
-    source: Source, packet: Packet[VideoStream] | None, damage: DamageLog
-) -> list[VideoFrame]:
-    """Pictures that come out when `packet` goes in; none for a damaged one."""
-    try:
-        return source.video.decode(packet) if source.video is not None else []
-    except av.FFmpegError:
-        damage.note("packets", f"damaged video data at {_place(source, packet)}")
-        return []
-
-
-def decode_audio(
-    source: Source, packet: Packet[AudioStream] | None, damage: DamageLog
-) -> list[AudioFrame]:
-    """Sound that comes out when `packet` goes in; none for a damaged one."""
-    try:
-        return source.audio.decode(packet) if source.audio is not None else []
-    except av.FFmpegError:
-        damage.note("packets", f"damaged audio data at {_place(source, packet)}")
-        return []
-
-
-def undecodable(source: Source, stream: VideoStream | AudioStream) -> UnreadableMediaError:
-    """The error for a stream of which nothing at all can be decoded."""
-    return UnreadableMediaError(
-        source.path,
-        f"none of its {stream.type} ({stream.codec_context.codec.canonical_name}) can be decoded.",
-        "Get the whole file again, or convert it to MP4 (H.264 and AAC).",
-    )
-
-
-def _place(source: Source, packet: Packet[VideoStream] | Packet[AudioStream] | None) -> str:
-    start_s = None if packet is None else ticks_to_s(packet.pts, packet.time_base)
-    return "its end" if start_s is None else f"{max(0.0, start_s - source.origin_s):.1f} s"
