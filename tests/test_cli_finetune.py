@@ -17,11 +17,12 @@ from conftest import ClipMaker
 from facevoice.cli.app import app
 from facevoice.corpora.extract import extract_clips
 from facevoice.corpora.manifest import Clip, write_manifest
-from facevoice.media.open import probe
+from facevoice.media import probe
 from facevoice.media.sound import read_audio
 from facevoice.models.checkpoint import load_checkpoint
 from facevoice.records import SAMPLE_RATE_HZ, Modality
-from facevoice.training.windows import stored_name
+from facevoice.store import Store
+from facevoice.training.data import stored_name
 from portraits import make_portrait
 from tiny_checkpoints import DIM, write_checkpoint
 from training_builders import make_clips
@@ -102,11 +103,8 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Films:
 def test_from_films_to_a_report(part: tuple[str, ...], films: Films, tmp_path: Path) -> None:
     out = tmp_path / "run"
     films.train(out, *(word for text in part for word in ("--set", text)))
-    windows = sorted((films.folder / "windows").rglob("*.safetensors"))
-    assert len(windows) == 2 * 8
-    stamps = [path.stat().st_mtime_ns for path in windows]
-    films.train(out, *(word for text in part for word in ("--set", text)), "--fresh")
-    assert [path.stat().st_mtime_ns for path in windows] == stamps
+    with Store(films.folder / "features.db") as store:
+        assert {"crops", "samples"} <= {row["name"] for row in store.backbones().values()}
     info = load_checkpoint(out / "checkpoint").info
     for modality, used in info.backbones.items():
         assert used.backbone.startswith(f"folder:{modality}@")
@@ -128,6 +126,9 @@ def test_a_folder_that_is_not_named_is_asked_for(films: Films, tmp_path: Path) -
     result = CliRunner().invoke(app, [*words, "finetune.video_layers=1"])
     assert result.exit_code == 2
     assert "--backbone DIR" in " ".join(result.output.split())
+    result = CliRunner().invoke(app, ["train", str(films.manifest), "--windows", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "--store FILE" in " ".join(result.output.split())
 
 
 def test_stores_know_backbones_by_these_names(tmp_path: Path) -> None:

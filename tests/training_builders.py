@@ -11,7 +11,7 @@ from facevoice.corpora.manifest import Clip
 from facevoice.records import Modality
 from facevoice.training.config import TrainConfig
 from facevoice.training.data import FeatureTable, TokenArray, parse_clip_id
-from facevoice.training.run import Source
+from facevoice.training.run import Source, train
 
 VIDEO_DIM, AUDIO_DIM = 12, 16
 SOURCE = Source("made.npz", "0" * 64, "facevoice train --features made.npz")
@@ -93,3 +93,16 @@ def write_feature_file(path: Path, table: FeatureTable) -> Path:
         audio_1024=table.arrays[Modality.AUDIO].tokens[:, 0].astype(np.float16),
     )
     return path
+
+
+def train_without_dropout(out: Path) -> None:
+    """What any number of processes must compute alike; dropout differs among them."""
+    config = quick_config(
+        "network.fusion=attention",
+        "network.dropout=0",
+        "network.input_dropout=0",
+        "train.batch_size=25",
+        "train.num_epochs=1",
+        "train.ema=0.9",
+    )
+    train(config, make_table(num_tokens=2), out, SOURCE, cpu=True)

@@ -8,24 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facevoice.corpora.cremad import Votes
 from facevoice.corpora.manifest import Labels
 from facevoice.corpora.pairs import PAIR_PLANS, check_pairs
 from facevoice.corpora.splits import Split, check_split
-from facevoice.corpora.votes import Votes
 from facevoice.errors import CorpusError
 from facevoice.records import Emotion, Modality, Outcome
-from facevoice.training.config import SplitSettings
 from facevoice.training.data import (
     UNKNOWN,
     FeatureTable,
     TokenArray,
     make_targets,
-    pairs_by_corpus,
     parse_clip_id,
     prepare_data,
     read_feature_file,
-    small_selection,
-    split_clips,
     stack_tokens,
 )
 from training_builders import (
@@ -55,32 +51,23 @@ def test_parts_share_no_speaker_and_pairs_no_part() -> None:
     assert sum(len(pairs) for pairs in data.pairs["train"].values()) > 50
 
 
-def test_each_fold_tests_other_speakers() -> None:
-    clips = make_clips(ravdess_ids(6) + cremad_ids(6))
-    tested = [
-        {clip.speaker_key for clip in clips if clip.clip_id in set(split.test)}
-        for split in (split_clips(clips, SplitSettings(3, fold)) for fold in range(3))
-    ]
-    assert set.union(*tested) == {clip.speaker_key for clip in clips}
-    assert sum(len(speakers) for speakers in tested) == 12
-
-
-def test_fold_minus_one_tests_nobody() -> None:
-    clips = make_clips(ravdess_ids(6))
-    split = split_clips(clips, SplitSettings(3, -1))
-    assert split.test == ()
-    assert len(split.train) == 2 * len(split.validation)
-    data = prepare_data(make_table(ravdess_ids(6)), quick_config("split.fold=-1"))
-    assert data.pairs["test"] == {}
-
-
-def test_few_speakers() -> None:
-    two = split_clips(make_clips(ravdess_ids(2)), SplitSettings(5, 0))
+def test_folds_of_speakers() -> None:
+    table = make_table(ravdess_ids(6) + cremad_ids(6))
+    speakers = {clip.clip_id: clip.speaker_key for clip in table.clips}
+    parts = [prepare_data(table, quick_config(f"split.fold={n}")).split for n in (0, 1, 2)]
+    tested = [{speakers[key] for key in split.test} for split in parts]
+    assert set.union(*tested) == set(speakers.values())
+    assert sum(map(len, tested)) == 12
+    nobody = prepare_data(table, quick_config("split.fold=-1"))
+    assert nobody.split.test == ()
+    assert len(nobody.split.train) == 2 * len(nobody.split.validation)
+    assert nobody.pairs["test"] == {}
+    two = prepare_data(make_table(ravdess_ids(2)), quick_config()).split
     assert {key[-2:] for key in two.train} == {"01"}
     assert {key[-2:] for key in two.validation} == {"02"}
     assert two.test == ()
     with pytest.raises(CorpusError, match=r"one speaker only \(ravdess/01\)"):
-        split_clips(make_clips(ravdess_ids(1)), SplitSettings(5, 0))
+        prepare_data(make_table(ravdess_ids(1)), quick_config())
 
 
 def test_a_given_split_that_crosses_speakers_is_refused() -> None:
@@ -93,8 +80,8 @@ def test_a_given_split_that_crosses_speakers_is_refused() -> None:
 
 
 def test_small_mode_takes_two_speakers_and_a_hundred_clips() -> None:
-    clips = make_clips(ravdess_ids(5) + cremad_ids(20))
-    chosen = small_selection(clips)
+    table = make_table(ravdess_ids(5) + cremad_ids(20))
+    chosen = [c.clip_id for c in prepare_data(table, quick_config("run.size=small")).table.clips]
     assert {key[-2:] for key in chosen if key.startswith("ravdess")} == {"01", "02"}
     assert len([key for key in chosen if key.startswith("cremad")]) == 100
 
@@ -106,14 +93,12 @@ def test_clips_without_a_channel_are_no_pair_of_it() -> None:
     lengths[::3] = 0
     arrays = {**table.arrays, Modality.AUDIO: replace(audio, lengths=lengths)}
     partly = FeatureTable(table.clips, arrays)
-    ids = [clip.clip_id for clip in table.clips]
-    (pairs,) = pairs_by_corpus(partly, ids, 0).values()
     silent = {clip.clip_id for clip, length in zip(table.clips, lengths, strict=True) if not length}
+    pairs = prepare_data(partly, quick_config()).pairs["train"]["ravdess"]
     assert pairs
     assert not {pair.voice_clip_id for pair in pairs} & silent
     assert {pair.face_clip_id for pair in pairs} & silent
-    data = prepare_data(partly, quick_config())
-    assert not data.present()[Modality.AUDIO][::3].any()
+    assert not partly.present(Modality.AUDIO)[::3].any()
 
 
 def test_what_does_not_fit_the_settings_is_named() -> None:
@@ -132,6 +117,9 @@ def test_what_does_not_fit_the_settings_is_named() -> None:
         prepare_data(FeatureTable(table.clips, nothing), quick_config())
     with pytest.raises(CorpusError, match="no clip has a perceived face"):
         prepare_data(table, quick_config("targets.face=perceived"))
+    table.arrays[Modality.VIDEO].tokens[7, 0, 3] = np.nan
+    with pytest.raises(CorpusError, match=table.clips[7].clip_id):
+        prepare_data(table, quick_config())
 
 
 def test_the_digest_follows_every_input() -> None:
@@ -146,8 +134,6 @@ def test_targets_of_a_corpus_without_calm() -> None:
     targets = make_targets(make_clips(cremad_ids(1) + ravdess_ids(1)), INTENDED)
     cremad = targets.corpora == "cremad"
     assert not targets.emotions[cremad][:, [1, 7]].any()
-    assert targets.possible[:, 1].all()
-    assert targets.folds_calm.tolist() == cremad.tolist()
     assert (targets.emotion.sum(axis=1) == 1).all()
     assert (targets.conflict == UNKNOWN).all()
 
@@ -176,7 +162,6 @@ def test_feature_files_are_read_and_named_by_the_corpora(tmp_path: Path) -> None
     path = write_feature_file(tmp_path / "made.npz", table)
     read = read_feature_file(path)
     assert read.clips == table.clips
-    assert read.skipped == ()
     for modality, array in read.arrays.items():
         assert array.tokens.dtype == np.float16
         assert array.lengths.tolist() == [1] * len(table)
@@ -212,7 +197,9 @@ def test_feature_files_that_are_not(tmp_path: Path) -> None:
         read_feature_file(write(path, clip_id=ids, video_768=rows))
 
 
-def test_a_row_of_nan_says_that_the_channel_is_missing(tmp_path: Path) -> None:
+def test_a_row_of_nan_says_that_the_channel_is_missing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     rows = np.ones((2, 5), np.float32)
     rows[0] = np.nan
     ids = np.array(["1001_IEO_HAP_XX", "1064_TIE_SAD_XX", "1001_IEO_SAD_XX"])
@@ -221,7 +208,8 @@ def test_a_row_of_nan_says_that_the_channel_is_missing(tmp_path: Path) -> None:
             tmp_path / "f.npz", clip_id=ids, video_768=rows[[0, 1, 1]], audio_1024=rows[[1, 1, 0]]
         )
     )
-    assert [key for key, _ in table.skipped] == ["1064_TIE_SAD_XX"]
+    assert "1064_TIE_SAD_XX is left out" in caplog.text
+    assert len(table) == 2
     assert table.arrays[Modality.VIDEO].lengths.tolist() == [0, 1]
     assert table.arrays[Modality.AUDIO].lengths.tolist() == [1, 0]
     assert np.isfinite(table.arrays[Modality.VIDEO].tokens).all()

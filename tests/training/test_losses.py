@@ -7,15 +7,19 @@ import pytest
 import torch
 
 from facevoice.models.fusion import Logits
-from facevoice.records import Emotion
+from facevoice.records import Emotion, Modality
 from facevoice.training.config import LossSettings
+from facevoice.training.data import TrainingData, original_items, prepare_data
 from facevoice.training.losses import (
-    BatchTargets,
+    HeadTargets,
+    TargetTable,
     conflict_loss,
     emotion_loss,
     head_losses,
     total_loss,
+    weight_sums,
 )
+from training_builders import make_table, quick_config
 
 EIGHT = np.ones(8, dtype=bool)
 SIX = np.array([e not in (Emotion.CALM, Emotion.SURPRISED) for e in Emotion])
@@ -25,13 +29,8 @@ NEUTRAL, CALM, HAPPY, SURPRISED = (
 
 
 def loss_of(logits: np.ndarray, shares: np.ndarray, emotions: np.ndarray, smoothing: float = 0.0):
-    values = emotion_loss(
-        torch.tensor(logits[None]).float(),
-        torch.tensor(shares[None]).float(),
-        torch.tensor(emotions[None]),
-        smoothing,
-    )
-    return float(values[0])
+    rows = (torch.tensor(logits[None]).float(), torch.tensor(shares[None]).float())
+    return float(emotion_loss(*rows, torch.tensor(emotions[None]), smoothing)[0])
 
 
 def one_hot(position: int) -> np.ndarray:
@@ -43,14 +42,12 @@ def logits() -> np.ndarray:
     return np.random.default_rng(0).normal(size=8) * 2
 
 
-def test_with_all_eight_emotions_it_is_cross_entropy(logits: np.ndarray) -> None:
+def test_emotions_are_told_apart_as_far_as_the_corpus_does(logits: np.ndarray) -> None:
     probs = np.exp(logits) / np.exp(logits).sum()
     for position in range(8):
         expected = -np.log(probs[position])
         assert loss_of(logits, one_hot(position), EIGHT) == pytest.approx(expected, rel=1e-5)
-
-
-def test_neutral_in_a_corpus_without_calm_means_neutral_or_calm(logits: np.ndarray) -> None:
+    # Neutral in a corpus without calm means neutral or calm; other emotions are not calm.
     possible = SIX.copy()
     possible[CALM] = True
     mass = np.exp(logits) * possible
@@ -58,10 +55,8 @@ def test_neutral_in_a_corpus_without_calm_means_neutral_or_calm(logits: np.ndarr
     neutral = loss_of(logits, one_hot(NEUTRAL), SIX)
     assert neutral == pytest.approx(-np.log(probs[NEUTRAL] + probs[CALM]), rel=1e-5)
     happy = loss_of(logits, one_hot(HAPPY), SIX)
-    assert happy == pytest.approx(-np.log(probs[HAPPY]), rel=1e-5)  # certainly not calm
-
-
-def test_what_a_corpus_lacks_is_neither_learnt_nor_unlearnt(logits: np.ndarray) -> None:
+    assert happy == pytest.approx(-np.log(probs[HAPPY]), rel=1e-5)
+    # What it lacks is neither learnt nor unlearnt.
     leaf = torch.tensor(logits[None]).float().requires_grad_()
     target, six = torch.tensor(one_hot(HAPPY)[None]).float(), torch.tensor(SIX[None])
     emotion_loss(leaf, target, six, 0.1).sum().backward()
@@ -69,22 +64,15 @@ def test_what_a_corpus_lacks_is_neither_learnt_nor_unlearnt(logits: np.ndarray) 
     assert leaf.grad[0, CALM] != 0
 
 
-def test_votes_are_shares(logits: np.ndarray) -> None:
+def test_shares_smoothing_and_nothing(logits: np.ndarray) -> None:
     shares = 0.75 * one_hot(HAPPY) + 0.25 * one_hot(NEUTRAL)
     expected = 0.75 * loss_of(logits, one_hot(HAPPY), SIX)
     expected += 0.25 * loss_of(logits, one_hot(NEUTRAL), SIX)
     assert loss_of(logits, shares, SIX) == pytest.approx(expected, rel=1e-5)
-
-
-def test_smoothing_spreads_over_the_corpus_own_emotions(logits: np.ndarray) -> None:
     every = np.mean([loss_of(logits, one_hot(k), SIX) for k in np.flatnonzero(SIX)])
     expected = 0.9 * loss_of(logits, one_hot(HAPPY), SIX) + 0.1 * every
     assert loss_of(logits, one_hot(HAPPY), SIX, 0.1) == pytest.approx(expected, rel=1e-5)
-
-
-def test_an_unlabelled_item_costs_nothing(logits: np.ndarray) -> None:
     assert loss_of(logits, np.zeros(8), EIGHT, 0.1) == 0
-    assert loss_of(logits, np.zeros(8), SIX, 0.1) == 0
 
 
 def test_conflict_is_cross_entropy_of_a_probability() -> None:
@@ -94,50 +82,83 @@ def test_conflict_is_cross_entropy_of_a_probability() -> None:
     assert found == pytest.approx(-0.25 * np.log(p) - 0.75 * np.log(1 - p), rel=1e-5)
 
 
-def make_targets(batch: int) -> BatchTargets:
+def make_targets(batch: int) -> dict[str, HeadTargets]:
     generator = torch.Generator().manual_seed(0)
-
-    def shares() -> torch.Tensor:
-        return torch.nn.functional.one_hot(
-            torch.randint(0, 8, (batch,), generator=generator), 8
-        ).float()
-
-    def weights() -> torch.Tensor:
-        return torch.rand(batch, generator=generator) * (torch.arange(batch) % 3 > 0)
-
     every = torch.ones(batch, 8, dtype=torch.bool)
-    return BatchTargets(
-        shares(), shares(), shares(), (torch.arange(batch) % 2).float(),
-        weights(), weights(), weights(), weights(), every, every,
-    )  # fmt: skip
+    found = {}
+    for head in ("emotion", "face", "voice", "conflict"):
+        labels = torch.randint(0, 8, (batch,), generator=generator)
+        wanted = torch.nn.functional.one_hot(labels, 8).float()
+        weight = torch.rand(batch, generator=generator) * (torch.arange(batch) % 3 > 0)
+        found[head] = HeadTargets(labels % 2 if head == "conflict" else wanted, weight, every)
+    return found
 
 
 def test_parts_of_a_step_add_up_to_the_whole_step() -> None:
-    targets, settings = (
-        make_targets(12),
-        LossSettings(emotion=1.0, face=0.5, voice=2.0, conflict=3.0),
-    )
+    targets, settings = make_targets(12), LossSettings(face=0.5, voice=2.0, conflict=3.0)
     generator = torch.Generator().manual_seed(1)
     heads = [torch.randn(12, width, generator=generator) for width in (8, 8, 8, 2)]
-    sums = targets.weight_sums()
+    sums = weight_sums(targets)
     whole = total_loss(head_losses(Logits(*heads), targets, 0.1), sums, settings)
-    parts = [
-        total_loss(
-            head_losses(Logits(*(h[rows] for h in heads)), targets.take(rows), 0.1), sums, settings
-        )
-        for rows in (slice(0, 5), slice(5, 12))
-    ]
-    assert float(sum(parts)) == pytest.approx(float(whole), rel=1e-5)
+    total = 0.0
+    for first in (0, 5):
+        # The second part has two items of the first again, which don't count.
+        rows = torch.arange(first, first + 7)
+        counts = (rows > 6) if first else torch.ones(7, dtype=torch.bool)
+        part = {h: t.take(rows, counts, torch.device("cpu")) for h, t in targets.items()}
+        said = Logits(*(head[rows] for head in heads))
+        total += float(total_loss(head_losses(said, part, 0.1), sums, settings))
+    assert total == pytest.approx(float(whole), rel=1e-5)
 
 
-def test_items_that_do_not_count_and_heads_that_are_not_there() -> None:
-    targets, generator = make_targets(6), torch.Generator().manual_seed(1)
-    emotion = torch.randn(6, 8, generator=generator)
-    found = head_losses(Logits(emotion, None, None, None), targets, 0.0)
-    assert set(found) == {"emotion"}
-    nobody = targets.counted(torch.zeros(6, dtype=torch.bool))
-    assert float(head_losses(Logits(emotion, None, None, None), nobody, 0.0)["emotion"]) == 0
-    assert nobody.weight_sums() == dict.fromkeys(("emotion", "face", "voice", "conflict"), 0.0)
-    assert (
-        float(total_loss({"emotion": torch.zeros(())}, nobody.weight_sums(), LossSettings())) == 0
-    )
+def test_heads_that_are_not_there_and_items_that_say_nothing() -> None:
+    emotion = torch.randn(6, 8, generator=torch.Generator().manual_seed(1))
+    targets = make_targets(6)
+    assert set(head_losses(Logits(emotion, None, None, None), targets, 0.0)) == {"emotion"}
+    nobody = {h: t._replace(weight=torch.zeros(6)) for h, t in targets.items()}
+    sums = head_losses(Logits(emotion, None, None, None), nobody, 0.0)
+    assert float(total_loss(sums, weight_sums(nobody), LossSettings())) == 0
+
+
+@pytest.fixture(scope="module")
+def data() -> TrainingData:
+    return prepare_data(make_table(), quick_config())
+
+
+def target_table(data: TrainingData, settings: LossSettings | None = None) -> TargetTable:
+    return TargetTable(data.table, data.targets, data.rows("train"), settings or LossSettings())
+
+
+def test_emotions_of_a_corpus_count_alike(data: TrainingData) -> None:
+    rows = data.rows("train")
+    wanted, weight, _ = target_table(data).gather(original_items(rows))["emotion"]
+    labels, weights = wanted.numpy().argmax(axis=1), weight.numpy()
+    ravdess = data.targets.corpora[rows] == "ravdess"
+    for corpus in (ravdess, ~ravdess):
+        mass = [weights[corpus & (labels == k)].sum() for k in np.unique(labels[corpus])]
+        assert np.allclose(mass, mass[0], rtol=1e-4)
+    assert weights.mean() == pytest.approx(1.0, rel=1e-4)
+    plain = target_table(data, LossSettings(class_weights="none", corpus_power=0.0))
+    flat = plain.gather(original_items(rows))["emotion"].weight.numpy()
+    assert flat[ravdess].sum() == pytest.approx(flat[~ravdess].sum(), rel=1e-4)
+    assert len(np.unique(flat[ravdess])) == 1
+
+
+def test_what_a_head_is_asked(data: TrainingData) -> None:
+    (ravdess, *_) = data.pair_items("train")
+    ravdess.hides_face[:4] = True
+    silent = target_table(data)
+    silent.heard[ravdess.voice_rows[9]] = False
+    found = silent.gather(ravdess)
+    conflict, hidden = ravdess.conflict == 1, ravdess.hides_face
+    unheard = ~silent.heard[ravdess.voice_rows]
+    assert data.table.present(Modality.AUDIO).all()
+    assert np.array_equal(found["emotion"].weight.numpy() == 0, conflict | (hidden & unheard))
+    assert np.array_equal(found["face"].weight.numpy() == 0, hidden)
+    assert np.array_equal(found["voice"].weight.numpy() == 0, unheard)
+    assert np.array_equal(found["conflict"].weight.numpy() == 0, hidden | unheard)
+    clips = data.table.clips
+    for place in (0, 5, len(ravdess) - 1):
+        face, voice = clips[ravdess.face_rows[place]], clips[ravdess.voice_rows[place]]
+        assert found["face"].wanted[place].argmax() == face.labels.intended.position
+        assert found["voice"].wanted[place].argmax() == voice.labels.intended.position

@@ -21,10 +21,10 @@ from facevoice.cli.options import complain
 from facevoice.errors import ConfigError, FacevoiceError, MissingExtraError
 
 if TYPE_CHECKING:
+    from facevoice.models.checkpoint import CheckpointInfo
     from facevoice.training.config import TrainConfig
     from facevoice.training.data import FeatureTable
-    from facevoice.training.finetune import Tuning
-    from facevoice.training.run import Source, TrainedRun
+    from facevoice.training.run import Source
 
 
 EXIT_FAILED: Final = 1
@@ -54,24 +54,18 @@ def read_inputs(
         ConfigError: neither or both are named, or there is no such table.
         CorpusError, StoreError: what is named is damaged, or lacks a channel.
     """
-    from facevoice.corpora.extract import read_store_table
-    from facevoice.training.data import read_feature_file
+    from facevoice.training.data import read_feature_file, read_table
     from facevoice.training.run import Source
-    from facevoice.training.windows import stored_name
 
     if (manifest is None) == (features is None):
         raise ConfigError("name either a table (MANIFEST, --data-dir) or --features, not both")
     command = shlex.join(["facevoice", *sys.argv[1:]])
     if features is not None:
-        table = read_feature_file(features)
-        for clip_id, reason in table.skipped:
-            logging.getLogger(__name__).warning("%s is left out: %s", clip_id, reason)
-        return table, Source.of(features, command)
+        return read_feature_file(features), Source.of(features, command)
     if manifest is None or not manifest.is_file():
         raise ConfigError(f"{manifest}: no such table; make one with `facevoice data prepare`")
     path = store or manifest.with_name("features.db")
-    names = [stored_name(name) for name in backbones or []]
-    table = read_store_table(manifest, path, settings.network, names)
+    table = read_table(manifest, path, settings.network, backbones or [])
     return table, Source.of(manifest, command)
 
 
@@ -210,16 +204,14 @@ def train(
         Path | None,
         typer.Option(metavar="FILE", help="Splits by `data split`; split.fold says which."),
     ] = None,
-    windows: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Keeps the windows that [finetune] trains backbones on. Default: windows beside "
-            "the store.",
-        ),
-    ] = None,
+    windows: Annotated[Path | None, typer.Option(hidden=True)] = None,
     jobs: Annotated[
-        int, typer.Option(metavar="N", help="Processes that cut those windows.", min=1)
+        int,
+        typer.Option(
+            metavar="N",
+            help="Processes that cut the windows that [finetune] trains backbones on.",
+            min=1,
+        ),
     ] = 1,
     gradient_checkpointing: Annotated[
         bool,
@@ -246,6 +238,9 @@ def train(
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """
+    if windows is not None:
+        complain("--windows is gone: windows are kept in the store (--store FILE); leave it out")
+        raise typer.Exit(EXIT_USAGE)
     given = _given(num_epochs, batch_size, learning_rate, seed, small)
     if model_type is not None:
         given["network.modalities"] = channels_of(model_type)
@@ -260,31 +255,30 @@ def train(
         settings = fit_widths(settings, table, texts)
         tuning = None
         if settings.finetune.is_on and manifest is not None:
-            from facevoice.training.windows import open_tuning
+            from facevoice.training.finetune import open_tuning
 
             tuning = open_tuning(
                 settings,
                 table,
                 store or manifest.with_name("features.db"),
                 backbones or [],
-                folder=windows,
                 jobs=jobs,
                 checkpointing=gradient_checkpointing,
             )
-        run = _train(
+        info = _train(
             settings,
             table,
             source,
             out,
-            tuning=tuning,
             votes=votes,
             split=split,
+            tuning=tuning,
             cpu=cpu,
             fresh=fresh,
             keep=tuple(text.partition("=")[0].strip() for text in texts),
         )
     if not quiet:
-        _show(run)
+        _show(info, out)
 
 
 def predict(
@@ -308,16 +302,16 @@ def predict(
     Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """
     with told_errors(), told_progress(quiet):
-        from facevoice.models.checkpoint import load_checkpoint
+        from facevoice.models.model import CheckpointModel, find_checkpoint
         from facevoice.settings import build_settings
         from facevoice.training.config import TrainConfig
         from facevoice.training.run import predict_table
 
-        loaded = load_checkpoint(checkpoint)
-        settings = build_settings(TrainConfig, loaded.info.settings)
-        names = [used.backbone for used in loaded.info.backbones.values()]
+        model = CheckpointModel.load(find_checkpoint(checkpoint))
+        settings = build_settings(TrainConfig, model.info.settings)
+        names = list(model.backbones.values())
         table, source = read_inputs(manifest, features, store, names, settings)
-        num_clips, num_pairs = predict_table(loaded, table, out, source)
+        num_clips, num_pairs = predict_table(model, table, out, source)
     if not quiet:
         Console(highlight=False).print(
             Text(f"{num_clips} clips, {num_pairs} pairs: {out}", overflow="fold")
@@ -347,52 +341,36 @@ def _train(
     source: Source,
     out: Path,
     *,
-    tuning: Tuning | None,
     votes: Path | None,
     split: Path | None,
-    cpu: bool,
-    fresh: bool,
-    keep: tuple[str, ...],
-) -> TrainedRun:
+    **options: Any,
+) -> CheckpointInfo:
+    from facevoice.corpora.cremad import add_votes, read_votes
     from facevoice.corpora.splits import read_splits
-    from facevoice.corpora.votes import add_votes, read_votes
-    from facevoice.training.run import RunOptions
     from facevoice.training.run import train as train_run
 
     counts = None if votes is None else read_votes(votes)
     if counts is not None:
-        from facevoice.training.data import FeatureTable as Features
-
-        table = Features(add_votes(table.clips, counts), table.arrays, table.skipped)
+        table = replace(table, clips=add_votes(table.clips, counts))
     chosen = None
     if split is not None:
         splits = read_splits(split).splits
         if not 0 <= settings.split.fold < len(splits):
             raise ConfigError(f"{split}: has splits 0 to {len(splits) - 1}; set split.fold so")
         chosen = splits[settings.split.fold]
-    options = RunOptions(cpu=cpu, fresh=fresh, keep=keep)
-    return train_run(
-        settings,
-        table,
-        out,
-        source,
-        votes=counts,
-        split=chosen,
-        options=options,
-        tuning=tuning,
-    )
+    return train_run(settings, table, out, source, votes=counts, split=chosen, **options)
 
 
-def _show(run: TrainedRun) -> None:
+def _show(info: CheckpointInfo, out: Path) -> None:
     console = Console(highlight=False)
     table = Table("part", "corpus", "figure", "value", box=None, pad_edge=False)
-    for figure in run.figures:
+    for figure in info.training.figures:
         table.add_row(figure.part, figure.corpus, figure.name, f"{figure.value:.3f}")
     console.print(table)
     console.print(
         Text(
-            f"{run.num_parameters:,} parameters, {run.num_steps} steps, epoch {run.best_epoch} "
-            f"kept: {run.checkpoint}",
+            f"{info.training.num_parameters:,} parameters, {info.training.num_steps} steps, epoch "
+            f"{info.training.best_epoch} kept: {out / 'checkpoint'}",
             overflow="fold",
         )
     )

@@ -23,6 +23,8 @@ MONITORS: Final = ("score", "uar", "loss")
 PRECISIONS: Final = ("auto", "no", "bf16", "fp16")
 WEIGHTINGS: Final = ("none", "balanced")
 
+_MOST: Final = 2**31 - 1
+
 SMALL_EPOCHS: Final = 2
 SMALL_BATCH: Final = 2
 SMALL_WARNING: Final = (
@@ -30,6 +32,24 @@ SMALL_WARNING: Final = (
     "that everything runs; the figures it gives are worth nothing. Train on a GPU, or with "
     "run.size=full, for a model to use."
 )
+
+
+def _check_range(settings: object, section: str, low: float, high: float, *names: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        require(low <= value <= high, f"{section}.{name}", value, f"{low:g} to {high:.12g}")
+
+
+def _check_share(settings: object, section: str, *names: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        require(0 <= value < 1, f"{section}.{name}", value, "0 to below 1")
+
+
+def _check_word(settings: object, section: str, words: Sequence[str], *names: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        require(value in words, f"{section}.{name}", value, ", ".join(words))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +71,10 @@ class RunSettings:
     """Losses are logged after so many steps."""
 
     def __post_init__(self) -> None:
-        require(self.size in SIZES, "run.size", self.size, ", ".join(SIZES))
-        require(0 <= self.seed < 2**31, "run.seed", self.seed, "0 to 2^31 − 1")
-        names = ", ".join(PRECISIONS)
-        require(self.precision in PRECISIONS, "run.precision", self.precision, names)
-        require(self.save_every_steps >= 1, "run.save_every_steps", self.save_every_steps, "from 1")
-        require(self.log_every_steps >= 1, "run.log_every_steps", self.log_every_steps, "from 1")
+        _check_word(self, "run", SIZES, "size")
+        _check_word(self, "run", PRECISIONS, "precision")
+        _check_range(self, "run", 0, _MOST, "seed")
+        _check_range(self, "run", 1, _MOST, "save_every_steps", "log_every_steps")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,22 +110,17 @@ class OptimizerSettings:
     """What validation compares: uar, loss, or score (mean of UAR and conflict AUROC)."""
 
     def __post_init__(self) -> None:
-        require(1 <= self.num_epochs <= 100_000, "train.num_epochs", self.num_epochs, "1–100000")
-        require(1 <= self.batch_size <= 65536, "train.batch_size", self.batch_size, "1–65536")
+        _check_range(self, "train", 1, 100_000, "num_epochs")
+        _check_range(self, "train", 1, 65_536, "batch_size")
         fits = 1 <= self.accumulate <= self.batch_size
         require(fits, "train.accumulate", self.accumulate, "1 to train.batch_size")
-        for name in ("learning_rate", "backbone_learning_rate"):
-            rate = getattr(self, name)
-            require(0 < rate <= 1, f"train.{name}", rate, "above 0, at most 1")
-        for name in ("final_rate", "warmup", "ema"):
-            share = getattr(self, name)
-            require(0 <= share < 1, f"train.{name}", share, "0 to below 1")
-        require(0 < self.epsilon <= 1, "train.epsilon", self.epsilon, "above 0, at most 1")
-        require(0 <= self.weight_decay <= 10, "train.weight_decay", self.weight_decay, "0–10")
-        norm = self.max_gradient_norm
-        require(norm >= 0, "train.max_gradient_norm", norm, "at least 0")
-        require(self.patience >= 0, "train.patience", self.patience, "at least 0")
-        require(self.monitor in MONITORS, "train.monitor", self.monitor, ", ".join(MONITORS))
+        for name in ("learning_rate", "backbone_learning_rate", "epsilon"):
+            value = getattr(self, name)
+            require(0 < value <= 1, f"train.{name}", value, "above 0, at most 1")
+        _check_share(self, "train", "final_rate", "warmup", "ema")
+        _check_range(self, "train", 0, 10, "weight_decay")
+        _check_range(self, "train", 0, _MOST, "max_gradient_norm", "patience")
+        _check_word(self, "train", MONITORS, "monitor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +137,7 @@ class TargetSettings:
     """intended: re-paired clips; perceived: original clips that people judged."""
 
     def __post_init__(self) -> None:
-        for name in ("emotion", "face", "voice", "conflict"):
-            value = getattr(self, name)
-            require(value in TARGETS, f"targets.{name}", value, ", ".join(TARGETS))
+        _check_word(self, "targets", TARGETS, "emotion", "face", "voice", "conflict")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,16 +162,10 @@ class LossSettings:
     """Share of items that lose one of their two channels in training."""
 
     def __post_init__(self) -> None:
-        for name in ("emotion", "face", "voice", "conflict"):
-            value = getattr(self, name)
-            require(0 <= value <= 100, f"loss.{name}", value, "0–100")
-        words = ", ".join(WEIGHTINGS)
-        require(self.class_weights in WEIGHTINGS, "loss.class_weights", self.class_weights, words)
-        require(0 <= self.corpus_power <= 1, "loss.corpus_power", self.corpus_power, "0–1")
-        smoothing = self.label_smoothing
-        require(0 <= smoothing < 1, "loss.label_smoothing", smoothing, "0 to below 1")
-        dropped = self.modality_dropout
-        require(0 <= dropped < 1, "loss.modality_dropout", dropped, "0 to below 1")
+        _check_range(self, "loss", 0, 100, "emotion", "face", "voice", "conflict")
+        _check_word(self, "loss", WEIGHTINGS, "class_weights")
+        _check_range(self, "loss", 0, 1, "corpus_power")
+        _check_share(self, "loss", "label_smoothing", "modality_dropout")
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,10 +180,9 @@ class SplitSettings:
     """Deals the speakers into folds."""
 
     def __post_init__(self) -> None:
-        require(3 <= self.num_folds <= 100, "split.num_folds", self.num_folds, "3–100")
-        allowed = f"-1 to {self.num_folds - 1}"
-        require(-1 <= self.fold < self.num_folds, "split.fold", self.fold, allowed)
-        require(0 <= self.seed < 2**31, "split.seed", self.seed, "0 to 2^31 − 1")
+        _check_range(self, "split", 3, 100, "num_folds")
+        _check_range(self, "split", -1, self.num_folds - 1, "fold")
+        _check_range(self, "split", 0, _MOST, "seed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +195,8 @@ class PairSettings:
     """Chooses who meets whom."""
 
     def __post_init__(self) -> None:
-        require(0 <= self.ratio <= 100, "pairs.ratio", self.ratio, "0–100")
-        require(0 <= self.seed < 2**31, "pairs.seed", self.seed, "0 to 2^31 − 1")
+        _check_range(self, "pairs", 0, 100, "ratio")
+        _check_range(self, "pairs", 0, _MOST, "seed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,11 +213,8 @@ class FinetuneSettings:
     """Scale of the adapters: they count alpha / rank."""
 
     def __post_init__(self) -> None:
-        for name in ("video_layers", "audio_layers", "lora_rank"):
-            value = getattr(self, name)
-            require(0 <= value <= 1024, f"finetune.{name}", value, "0–1024")
-        layers = self.video_layers or self.audio_layers
-        either = not (self.lora_rank and layers)
+        _check_range(self, "finetune", 0, 1024, "video_layers", "audio_layers", "lora_rank")
+        either = not (self.lora_rank and (self.video_layers or self.audio_layers))
         require(either, "finetune.lora_rank", self.lora_rank, "0 where layers are trained")
         require(self.lora_alpha > 0, "finetune.lora_alpha", self.lora_alpha, "above 0")
 

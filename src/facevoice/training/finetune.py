@@ -1,4 +1,8 @@
-"""Tuned backbones on disk, in the form in which backbones are published."""
+"""Training the backbones themselves: windows in, logits out, and a part of it all trained.
+
+At the start, windows say what the stored embeddings of them say, up to rounding: the same inputs,
+layers and means.
+"""
 
 from __future__ import annotations
 
@@ -6,67 +10,555 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.checkpoint import checkpoint
 
-from facevoice.backbones.differentiable import (
-    add_adapters,
-    compute_twice,
-    free_layers,
-    merged_weights,
-    runner,
-    tunable,
+from facevoice.backbones.huggingface import FaceInput, VideoMae, Wav2Vec2, pool_tokens
+from facevoice.backbones.spec import (
+    NUM_AUDIO_TOKENS,
+    UNKNOWN_CORPORA,
+    Backbone,
+    backbone_id,
+    create_backbone,
+    split_name,
+    spread_tokens,
+    stack,
 )
-from facevoice.backbones.huggingface import FaceInput, VideoMae, Wav2Vec2
-from facevoice.backbones.spec import UNKNOWN_CORPORA, Backbone, split_name
+from facevoice.corpora.extract import RAW, ClipReader, extract_clips, identify
 from facevoice.corpora.manifest import Clip
-from facevoice.errors import ConfigError, WeightsError
+from facevoice.errors import ConfigError, CorpusError, MissingExtraError, WeightsError
 from facevoice.models.checkpoint import (
-    CONFIG,
-    PREPROCESSOR,
-    WEIGHTS,
+    BACKBONE_FILES,
     CheckpointInfo,
     TunedBackbone,
-    UsedEmbeddings,
     hash_backbone,
     save_checkpoint,
 )
 from facevoice.models.fusion import FusionNetwork, Logits
-from facevoice.records import SAMPLE_RATE_HZ, Modality
-from facevoice.store import backbone_id
+from facevoice.records import (
+    SAMPLE_RATE_HZ,
+    BoolArray,
+    ByteArray,
+    FloatArray,
+    IntArray,
+    Modality,
+    Window,
+    WindowView,
+)
+from facevoice.store import Store
 from facevoice.training.config import FinetuneSettings, TrainConfig
 from facevoice.training.data import (
-    ChannelTokens,
-    ChannelWindows,
-    ClipWindows,
+    FOLDER,
     FeatureTable,
+    Items,
     TrainingData,
-    WindowDataset,
+    stack_tokens,
+    stored_name,
 )
+from facevoice.training.loop import FeatureInputs
 
-_FUSION: Final = "fusion."
+# What attends and what is attended to: the two projections that Hu et al. (2021) found to matter.
+_PROJECTIONS: Final = {
+    "videomae": ("query", "value"),
+    "wav2vec2": ("q_proj", "v_proj"),
+    "hubert": ("q_proj", "v_proj"),
+}
+_, _PREPROCESSOR, _WEIGHTS = BACKBONE_FILES
+_ADAPTER: Final = "lora_"
+_BASE: Final = ".base_layer."
 
 
-def fusion_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Of a `FinetuneNetwork`'s weights, those of the fusion under their own names."""
-    return {n.removeprefix(_FUSION): t for n, t in weights.items() if n.startswith(_FUSION)}
+WindowReader = Callable[[Clip], Sequence[Window]]
+"""Gives the windows of a clip that show the channel, in order of time."""
 
 
-def save_tuned(
-    folder: Path, network: FinetuneNetwork, weights: Mapping[str, Tensor], info: CheckpointInfo
-) -> CheckpointInfo:
+@dataclass(frozen=True, slots=True, eq=False)
+class Tuning:
+    """What training of backbones needs besides stored embeddings.
+
+    sources: by channel that is tuned, what `create_backbone` builds its backbone from: the one that
+    made the embeddings;
+    open_windows: makes the windows of a channel of these clips ready to be read;
+    checkpointing: compute layers again in the backward pass, to save memory.
+    """
+
+    sources: Mapping[Modality, str]
+    open_windows: Callable[[Modality, Sequence[Clip]], WindowReader]
+    checkpointing: bool = False
+
+
+def open_tuning(
+    config: TrainConfig,
+    table: FeatureTable,
+    store: Path,
+    names: Sequence[str] = (),
+    *,
+    jobs: int = 1,
+    checkpointing: bool = False,
+) -> Tuning:
+    """Find the backbones that are to be trained; their windows go into the store, once.
+
+    Args:
+        config: of the run.
+        table: of the store: says which backbones made its embeddings.
+        store: what the table was read from.
+        names: backbones as they were named, folders and revisions among them.
+        jobs: processes that cut windows.
+        checkpointing: see `Tuning`.
+
+    Raises:
+        ConfigError: a backbone lies in a folder that was not named, or the settings don't fit.
+    """
+    named = {stored_name(name): split_name(name)[0] for name in names}
+    sources = {}
+    for modality in tuned_modalities(config):
+        if modality not in table.arrays:
+            continue  # `prepare_data` says so
+        stored = table.arrays[modality].backbone.rpartition("@")[0]
+        sources[modality] = named.get(stored, split_name(stored)[0])
+        if sources[modality].startswith(FOLDER):
+            raise ConfigError(
+                f"the {modality} embeddings are of {stored}, which lies in a folder; to train it, "
+                "name that folder by --backbone DIR"
+            )
+    return Tuning(sources, partial(_open_windows, store, jobs), checkpointing)
+
+
+def _open_windows(path: Path, jobs: int, modality: Modality, clips: Sequence[Clip]) -> WindowReader:
+    raw = identify(RAW[modality])
+    report = extract_clips(
+        clips, path, backbones=[raw.name], modalities=frozenset({modality}), jobs=jobs
+    )
+    if report.problems:
+        raise CorpusError(
+            f"windows of {len(report.problems)} files can't be cut; the first: "
+            f"{report.problems[0].message}"
+        )
+    reader = ClipReader(Store(path), [raw])
+
+    def read(clip: Clip) -> list[Window]:
+        perception = reader.channel(clip, modality)
+        views = () if perception is None else perception.windows
+        return [_as_window(v) for v in views if v.face_coverage or v.speech_coverage]
+
+    return read
+
+
+def _as_window(view: WindowView) -> Window:
+    """Raw windows are stored in place of embeddings."""
+    return Window(
+        start_s=view.start_s,
+        end_s=view.end_s,
+        faces=cast("ByteArray | None", view.face),
+        samples=view.voice,
+        face_coverage=view.face_coverage,
+        speech_coverage=view.speech_coverage,
+        face_timestamps_s=view.face_times_s,
+    )
+
+
+def tuned_modalities(config: TrainConfig) -> tuple[Modality, ...]:
+    """The channels whose backbone is trained; the others' stored embeddings are taken.
+
+    Raises:
+        ConfigError: layers of a channel are to be trained that the network does not look at.
+    """
+    if config.finetune.lora_rank:
+        return config.network.modalities
+    layers = {m: _num_layers(config.finetune, m) for m in Modality}
+    for modality, number in layers.items():
+        if number and modality not in config.network.modalities:
+            raise ConfigError(
+                f"finetune.{modality}_layers is {number}, but network.modalities has no {modality}"
+            )
+    return tuple(m for m in config.network.modalities if layers[m])
+
+
+def _num_layers(settings: FinetuneSettings, modality: Modality) -> int:
+    return settings.video_layers if modality is Modality.VIDEO else settings.audio_layers
+
+
+# The inputs: batches of what the backbones take, gathered by row.
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChannelWindows:
+    """One channel of a batch: each clip once, however many items show it.
+
+    inputs: of all windows, clip by clip: frames (F, 3, S, S), or samples (N,) of any N;
+    counts: windows of each clip; weights (W,): of each window within its clip, sum 1;
+    items (B,): the clip of each item; present bool (B,): whether the item shows the channel.
+    """
+
+    inputs: tuple[Tensor, ...]
+    counts: tuple[int, ...]
+    weights: Tensor
+    items: Tensor
+    present: Tensor
+
+
+class WindowInputs:
+    """Windows of the tuned channels and stored embeddings of the others, by row; see `Inputs`."""
+
+    def __init__(
+        self,
+        table: FeatureTable,
+        modalities: Sequence[Modality],
+        prepare: Mapping[Modality, Callable[[Window], FloatArray]],
+        readers: Mapping[Modality, WindowReader],
+        device: torch.device,
+        chunk: int,
+    ) -> None:
+        self.prepare, self.readers, self.device, self.chunk = prepare, readers, device, chunk
+        self.clips = table.clips
+        self.present = {modality: table.present(modality) for modality in prepare}
+        stored = [modality for modality in modalities if modality not in prepare]
+        self.stored = FeatureInputs(table, stored, device)
+
+    def read(self, row: int, modality: Modality) -> Sequence[Window]:
+        """The windows of a clip's channel, at least one.
+
+        Raises:
+            CorpusError: there are none.
+        """
+        windows = self.readers[modality](self.clips[row])
+        if not windows:
+            raise CorpusError(
+                f"clip {self.clips[row].clip_id!r} has {modality} features but no window that "
+                "shows it; its film may have changed: extract it again"
+            )
+        return windows
+
+    def gather(self, items: Items) -> dict[str, Any]:
+        """The arguments of a `FinetuneNetwork`."""
+        found = self.stored.gather(items)
+        sides = {
+            Modality.VIDEO: (items.face_rows, items.hides_face),
+            Modality.AUDIO: (items.voice_rows, items.hides_voice),
+        }
+        for modality, present in self.present.items():
+            rows, hidden = sides[modality]
+            found[modality.value] = self._gather(modality, rows, present[rows] & ~hidden)
+        return found
+
+    def _gather(self, modality: Modality, rows: IntArray, there: BoolArray) -> ChannelWindows:
+        distinct, places = np.unique(rows[there], return_inverse=True)
+        items = np.zeros(len(rows), dtype=np.int64)
+        items[there] = places
+        clips = [self.read(int(row), modality) for row in distinct]
+        prepare = self.prepare[modality]
+        weights = [torch.from_numpy(_weights(windows, modality)) for windows in clips]
+        return ChannelWindows(
+            inputs=tuple(torch.from_numpy(prepare(w)).to(self.device) for c in clips for w in c),
+            counts=tuple(len(windows) for windows in clips),
+            weights=torch.cat(weights or [torch.zeros(0)]).to(self.device),
+            items=torch.from_numpy(items).to(self.device),
+            present=torch.from_numpy(there).to(self.device),
+        )
+
+
+def _weights(windows: Sequence[Window], modality: Modality) -> FloatArray:
+    """Share of each window (W,) by seconds that show the channel, as stored clips are averaged."""
+    is_video = modality is Modality.VIDEO
+    seconds = np.array(
+        [(w.face_coverage if is_video else w.speech_coverage) * w.duration_s for w in windows]
+    )
+    weights: FloatArray = (seconds / seconds.sum()).astype(np.float32)
+    return weights
+
+
+def _pool(rows: Tensor, weights: Tensor, kind: str | None) -> Tensor:
+    """Rows of a clip's windows (W, R, D) as the clip's (T, D): joined tokens, or weighted means."""
+    if kind == "tokens":
+        return rows.flatten(0, 1)
+    return (rows * weights[:, None, None]).sum(dim=0)
+
+
+# The network.
+
+
+class FinetuneNetwork(nn.Module):
+    """A fusion network and the backbones of some of its channels.
+
+    Dropout, layer drop and masking of the backbones stay off: few layers or adapters at a low rate
+    need little of it.
+
+    Args:
+        fusion: at its start; its input statistics are those of the untuned embeddings.
+        backbones: loaded; they are changed in place.
+        rows: by channel, "layers", "tokens" or None: what the fusion takes of a backbone.
+        settings: which part of them is trained.
+        seed: of the adapters' first weights.
+        checkpointing: see `Tuning`.
+
+    Raises:
+        ConfigError: a backbone can't be trained, or not like that.
+        MissingExtraError: adapters are wanted and peft is not installed.
+    """
+
+    def __init__(
+        self,
+        fusion: FusionNetwork,
+        backbones: Mapping[Modality, Backbone],
+        rows: Mapping[Modality, str | None],
+        settings: FinetuneSettings,
+        *,
+        seed: int,
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        self.fusion = fusion
+        self.rows = dict(rows)
+        self.tuned = {m: _tunable(backbone) for m, backbone in backbones.items()}
+        torch.manual_seed(seed)
+        for modality, backbone in self.tuned.items():
+            backbone.network.requires_grad_(False)
+            if settings.lora_rank:
+                _add_adapters(backbone, settings.lora_rank, settings.lora_alpha)
+            else:
+                _free_layers(backbone, _num_layers(settings, modality))
+            if checkpointing:
+                _compute_twice(backbone)
+        # Under this name the optimizer gives them their own rate.
+        self.backbones = nn.ModuleDict({m.value: b.network for m, b in self.tuned.items()})
+        self.train()
+
+    def train(self, mode: bool = True) -> FinetuneNetwork:
+        """Only the fusion changes: backbones are always in evaluation mode."""
+        super().train(mode)
+        self.backbones.eval()
+        return self
+
+    def forward(self, **given: Any) -> Logits:
+        """Logits of a batch: the fusion's arguments, but `ChannelWindows` of tuned channels."""
+        for modality in self.tuned:
+            tokens, mask = self.tokens(modality, given[modality.value])
+            given |= {modality.value: tokens, f"{modality.value}_mask": mask}
+        logits: Logits = self.fusion(**given)
+        return logits
+
+    def tokens(self, modality: Modality, channel: ChannelWindows) -> tuple[Tensor, Tensor]:
+        """What a store would give of the items: tokens (B, T, D) and mask bool (B, T)."""
+        if not channel.inputs:
+            return self._nothing(modality, channel)
+        kind = self.rows[modality]
+        rows = _run(self.tuned[modality], kind, channel.inputs).float()
+        parts = (torch.split(part, list(channel.counts)) for part in (rows, channel.weights))
+        clips = [_pool(part, weights, kind) for part, weights in zip(*parts, strict=True)]
+        lengths = torch.tensor([len(clip) for clip in clips], device=rows.device)
+        tokens = pad_sequence(clips, batch_first=True)
+        mask = torch.arange(tokens.shape[1], device=rows.device) < lengths[:, None]
+        return tokens[channel.items], mask[channel.items] & channel.present[:, None]
+
+    def _nothing(self, modality: Modality, channel: ChannelWindows) -> tuple[Tensor, Tensor]:
+        """No item shows the channel; still, every process must have a gradient to exchange."""
+        mask = channel.present[:, None]
+        tokens = channel.weights.new_zeros(*mask.shape, self.fusion.config.dim(modality))
+        for parameter in self.backbones[modality.value].parameters():
+            if parameter.requires_grad:
+                tokens = tokens + 0.0 * parameter.sum()
+        return tokens, mask
+
+    def finish(self, data: TrainingData, inputs: WindowInputs) -> FeatureTable:
+        """Merge adapters, W + (alpha / rank) · B A, and embed clips as analysis will.
+
+        Returns:
+            The table with the new embeddings of validation and test.
+        """
+        layers: list[Any] = [m for m in self.backbones.modules() if hasattr(m, "lora_A")]
+        for layer in layers:
+            layer.merge()
+        arrays = dict(data.table.arrays)
+        rows = np.concatenate([data.rows("validation"), data.rows("test")])
+        for modality, backbone in self.tuned.items():
+            kind, array = self.rows[modality], arrays[modality]
+            shipped = backbone if kind is None else stack(backbone, kind)
+            found: list[FloatArray | None] = [None] * len(data.table)
+            for row in rows[data.table.present(modality)[rows]]:
+                windows = inputs.read(int(row), modality)
+                said = torch.from_numpy(shipped.embed(windows)).reshape(len(windows), -1, array.dim)
+                weights = torch.from_numpy(_weights(windows, modality))
+                found[row] = _pool(said, weights, kind).numpy()
+            tokens = stack_tokens(found, array.dim, array.backbone)
+            arrays[modality] = replace(tokens, training_corpora=array.training_corpora)
+        return replace(data.table, arrays=arrays)
+
+
+def start_finetune(
+    config: TrainConfig,
+    data: TrainingData,
+    fusion: FusionNetwork,
+    tuning: Tuning | None,
+    device: torch.device,
+) -> tuple[FinetuneNetwork, WindowInputs]:
+    """The network of a run at its start, and its inputs: windows of all clips of the run.
+
+    Raises:
+        ConfigError: there is nothing to cut windows from; a backbone is not the one that made the
+            embeddings; or see `FinetuneNetwork`.
+        CorpusError: windows can't be cut.
+    """
+    if tuning is None:
+        raise ConfigError(
+            "[finetune] trains backbones on the films themselves: name a table of clips, not a "
+            "file of embeddings"
+        )
+    backbones, rows = {}, {}
+    for modality in tuned_modalities(config):
+        backbones[modality] = create_backbone(tuning.sources[modality], device=str(device))
+        stored, _, revision = data.table.arrays[modality].backbone.rpartition("@")
+        rows[modality] = split_name(stored)[1]
+        found = backbone_id(backbones[modality])
+        if found.rpartition("@")[2] != revision:
+            raise ConfigError(
+                f"the stored {modality} embeddings are of {stored}@{revision}, but the backbone to "
+                f"be trained is {found}; name the right one by --backbone"
+            )
+    network = FinetuneNetwork(
+        fusion,
+        backbones,
+        rows,
+        config.finetune,
+        seed=config.run.seed,
+        checkpointing=tuning.checkpointing,
+    )
+    readers = {}
+    for modality in network.tuned:
+        there = np.flatnonzero(data.table.present(modality))
+        readers[modality] = tuning.open_windows(modality, [data.table.clips[n] for n in there])
+    prepare = {m: backbone.input.prepare for m, backbone in network.tuned.items()}
+    inputs = WindowInputs(
+        data.table, config.network.modalities, prepare, readers, device, config.train.batch_size
+    )
+    return network, inputs
+
+
+# Backbones run with gradients, and which part of them is trained.
+
+
+def _tunable(backbone: Backbone) -> VideoMae | Wav2Vec2:
+    if not isinstance(backbone, VideoMae | Wav2Vec2):
+        raise ConfigError(
+            f"backbone {backbone.spec.name!r} can't be trained along; [finetune] takes VideoMAE, "
+            "Wav2Vec2, WavLM and HuBERT checkpoints that torch runs"
+        )
+    return backbone
+
+
+def _run(backbone: VideoMae | Wav2Vec2, kind: str | None, inputs: Sequence[Tensor]) -> Tensor:
+    """Rows (W, R, D) of windows; those of one length run together, so that nothing is padded."""
+    groups: dict[int, list[int]] = {}
+    for place, given in enumerate(inputs):
+        groups.setdefault(len(given), []).append(place)
+    found: dict[int, Tensor] = {}
+    for places in groups.values():
+        layers = backbone.tap(torch.stack([inputs[place] for place in places]))
+        for row, place in enumerate(places):
+            found[place] = _rows_of(backbone, kind, [layer[row] for layer in layers])
+    return torch.stack([found[place] for place in range(len(inputs))])
+
+
+def _rows_of(backbone: VideoMae | Wav2Vec2, kind: str | None, layers: Sequence[Tensor]) -> Tensor:
+    """(R, D) of one window's layers (T, D), as `embed`, `+layers` and `+tokens` give them."""
+    last = layers[-1]
+    if kind == "layers":
+        return torch.stack([layer.mean(dim=0) for layer in layers])
+    if kind == "tokens":
+        if isinstance(backbone, VideoMae):
+            num_rows, frames = backbone.num_tokens, len(last) // backbone.num_tokens
+        else:
+            num_rows, frames = NUM_AUDIO_TOKENS, backbone.frames_per_token
+        return torch.from_numpy(_token_means(len(last), frames, num_rows)).to(last) @ last
+    return last.mean(dim=0, keepdim=True)
+
+
+@lru_cache(maxsize=8)
+def _token_means(num_frames: int, frames_per_token: int, num_rows: int) -> FloatArray:
+    """(R, T): pooling and spreading are linear, so this is what they make of the identity."""
+    eye = np.eye(num_frames, dtype=np.float32)
+    return spread_tokens(pool_tokens(eye, frames_per_token), num_rows)
+
+
+def _encoder_layers(network: Any) -> nn.ModuleList:
+    encoder = network.encoder
+    layers: nn.ModuleList = encoder.layers if hasattr(encoder, "layers") else encoder.layer
+    return layers
+
+
+def _free_layers(backbone: VideoMae | Wav2Vec2, num_layers: int) -> None:
+    """Let the last layers, and what normalises their output, take gradients."""
+    network, layers = backbone.network, _encoder_layers(backbone.network)
+    if num_layers > len(layers):
+        raise ConfigError(
+            f"backbone {backbone.spec.name!r} has {len(layers)} layers, so the last {num_layers} "
+            "can't be trained; lower finetune.video_layers or finetune.audio_layers"
+        )
+    for layer in layers[len(layers) - num_layers :]:
+        layer.requires_grad_(True)
+    if isinstance(backbone, VideoMae):
+        norm = network.layernorm
+    else:
+        # Without `do_stable_layer_norm` the encoder's own norm stands before its first layer.
+        norm = network.encoder.layer_norm if network.config.do_stable_layer_norm else None
+    if norm is not None:
+        norm.requires_grad_(True)
+
+
+def _add_adapters(backbone: VideoMae | Wav2Vec2, rank: int, alpha: float) -> None:
+    """Put low-rank adapters beside the query and value projections of every layer; only they train.
+
+    Hu et al. (2021), LoRA. At first they add nothing.
+    """
+    family = backbone.network.config.model_type
+    if family not in _PROJECTIONS:
+        raise ConfigError(
+            f"finetune.lora_rank: the attention of {family} reads its projections' weights past "
+            "any adapter; set finetune.audio_layers instead"
+        )
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as error:
+        raise MissingExtraError("low-rank adapters", "train") from error
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,  # type: ignore[arg-type]  # any number scales
+        target_modules=list(_PROJECTIONS[family]),
+    )
+    inject_adapter_in_model(config, backbone.network)
+    for name, parameter in backbone.network.named_parameters():
+        parameter.requires_grad_(_ADAPTER in name)
+
+
+def _compute_twice(backbone: VideoMae | Wav2Vec2) -> None:
+    """Keep no inner values of layers for the backward pass, but compute them again: less memory.
+
+    Chen et al. (2016), Training deep nets with sublinear memory cost. (That of transformers works
+    in training mode only.)
+    """
+    for layer in _encoder_layers(backbone.network):
+        layer.forward = partial(
+            checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False
+        )
+
+
+# Tuned backbones on disk, in the form in which backbones are published.
+
+
+def save_tuned(folder: Path, network: FinetuneNetwork, info: CheckpointInfo) -> CheckpointInfo:
     """Write a checkpoint that brings the backbones that were trained along, in place of another.
 
     Args:
         folder: of the checkpoint.
-        network: holds the weights that are kept.
-        weights: of the whole network, from the trainer.
+        network: holds the weights that are kept, adapters merged.
         info: what the checkpoint says of itself, of the backbones as they were before.
 
     Returns:
@@ -76,80 +568,55 @@ def save_tuned(
     Raises:
         WeightsError: see `save_checkpoint`; or a tuned weight is not finite.
     """
+    own, named = dict(info.backbones), dict(info.backbones)
     with TemporaryDirectory(prefix=".backbones.", dir=folder.parent) as scratch:
-        tuned = write_backbones(network, Path(scratch), info.data.corpora)
-        used = {
-            modality: used_tuned(info.backbones[modality], network.rows[modality], path, record)
-            for modality, (path, record) in tuned.items()
-        }
-        own = replace(info, backbones={**info.backbones, **used})
-        save_checkpoint(folder, fusion_weights(weights), own, overwrite=True, tuned=tuned)
-    bases = {
-        m: replace(info.backbones[m], backbone=embeddings.backbone)
-        for m, embeddings in own.backbones.items()
+        tuned = {}
+        for modality, backbone in network.tuned.items():
+            path = Path(scratch) / modality.value
+            record = _write_backbone(backbone, path, info.data.corpora)
+            tuned[modality] = (path, record)
+            # The id that the backbone has when it is named by its folder.
+            end = "" if network.rows[modality] is None else f"+{network.rows[modality]}"
+            name = f"folder:{path.name}{end}@{record.sha256[_WEIGHTS][:12]}"
+            named[modality] = replace(named[modality], backbone=name)
+            own[modality] = replace(
+                named[modality],
+                training_corpora=tuple(
+                    dict.fromkeys((*(record.base_corpora or ()), *record.tuned_on))
+                ),
+                corpora_known=record.base_corpora is not None,
+            )
+        weights = network.fusion.state_dict()
+        save_checkpoint(folder, weights, replace(info, backbones=own), overwrite=True, tuned=tuned)
+    return replace(info, backbones=named)
+
+
+def _write_backbone(
+    backbone: VideoMae | Wav2Vec2, folder: Path, tuned_on: tuple[str, ...]
+) -> TunedBackbone:
+    weights = {
+        name.replace(_BASE, "."): tensor.detach().cpu().contiguous()
+        for name, tensor in backbone.network.state_dict().items()
+        if _ADAPTER not in name
     }
-    return replace(info, backbones=bases)
-
-
-def write_backbones(
-    network: FinetuneNetwork, folder: Path, tuned_on: tuple[str, ...]
-) -> dict[Modality, tuple[Path, TunedBackbone]]:
-    """Write every tuned backbone to a folder of its own, adapters merged.
-
-    Args:
-        network: with the weights that are kept.
-        folder: takes the folders.
-        tuned_on: corpora of the clips that it was trained and chosen on.
-
-    Raises:
-        WeightsError: a weight is not finite.
-    """
-    written = {}
-    for modality, backbone in network.tuned.items():
-        target = folder / modality.value
-        target.mkdir(parents=True)
-        corpora = backbone.spec.training_corpora
-        known = None if corpora == UNKNOWN_CORPORA else corpora
-        _write(backbone, target, tuned_on)
-        record = TunedBackbone(backbone_id(backbone), known, tuned_on, hash_backbone(target))
-        written[modality] = (target, record)
-    return written
-
-
-def used_tuned(
-    used: UsedEmbeddings, rows: str | None, path: Path, tuned: TunedBackbone
-) -> UsedEmbeddings:
-    """What a checkpoint says of the embeddings of a tuned backbone.
-
-    Its id is the one that the backbone has when it is named by its folder, and its corpora are
-    those of its base and those that it was tuned on.
-    """
-    end = "" if rows is None else f"+{rows}"
-    corpora = (*(tuned.base_corpora or ()), *tuned.tuned_on)
-    return replace(
-        used,
-        backbone=f"folder:{path.name}{end}@{tuned.sha256[WEIGHTS][:12]}",
-        training_corpora=tuple(dict.fromkeys(corpora)),
-        corpora_known=tuned.base_corpora is not None,
-    )
-
-
-def _write(backbone: VideoMae | Wav2Vec2, folder: Path, tuned_on: tuple[str, ...]) -> None:
-    weights = {name: tensor.contiguous() for name, tensor in merged_weights(backbone).items()}
     broken = sorted(name for name, t in weights.items() if not bool(torch.isfinite(t).all()))
     if broken:
         raise WeightsError(
             f"{backbone.spec.name}: tuned weights are not finite ({', '.join(broken[:5])}); lower "
             "train.backbone_learning_rate"
         )
-    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+    folder.mkdir(parents=True)
+    save_file(weights, folder / _WEIGHTS, metadata={"format": "pt"})
     backbone.network.config.save_pretrained(folder)
     text = json.dumps(_preprocessor(backbone), indent=2)
-    (folder / PREPROCESSOR).write_text(f"{text}\n", encoding="utf-8")
-    (folder / "README.md").write_text(_card(backbone, tuned_on), encoding="utf-8")
-    for name in (WEIGHTS, CONFIG, PREPROCESSOR):
+    (folder / _PREPROCESSOR).write_text(f"{text}\n", encoding="utf-8")
+    known = backbone.spec.training_corpora
+    corpora = None if known == UNKNOWN_CORPORA else known
+    (folder / "README.md").write_text(_card(backbone, corpora, tuned_on), encoding="utf-8")
+    for name in BACKBONE_FILES:
         with (folder / name).open("rb+") as file:
             os.fsync(file.fileno())
+    return TunedBackbone(backbone_id(backbone), corpora, tuned_on, hash_backbone(folder))
 
 
 def _preprocessor(backbone: VideoMae | Wav2Vec2) -> dict[str, Any]:
@@ -177,216 +644,15 @@ def _preprocessor(backbone: VideoMae | Wav2Vec2) -> dict[str, Any]:
     }
 
 
-def _card(backbone: VideoMae | Wav2Vec2, tuned_on: tuple[str, ...]) -> str:
-    spec = backbone.spec
-    corpora = "not known" if spec.training_corpora == UNKNOWN_CORPORA else None
-    before = corpora or ", ".join(spec.training_corpora) or "none"
+def _card(
+    backbone: VideoMae | Wav2Vec2, corpora: tuple[str, ...] | None, tuned_on: tuple[str, ...]
+) -> str:
+    before = "not known" if corpora is None else ", ".join(corpora) or "none"
+    license_name = json.dumps(backbone.spec.license, ensure_ascii=False)
     return (
-        f"---\nlicense: other\nlicense_name: {json.dumps(spec.license, ensure_ascii=False)}\n---\n"
+        f"---\nlicense: other\nlicense_name: {license_name}\n---\n"
         f"# {backbone_id(backbone)}, trained along with a facevoice network\n\n"
         f"Tuned on {', '.join(tuned_on)}; before that, its base was trained on: {before}. Figures "
         "on these corpora say nothing of new data, but for speakers that the checkpoint around it "
         "held out. The licence of the base holds on, and the terms of the corpora with it.\n"
     )
-
-
-# The network that brings its backbones: windows in, logits out, and a part of it all trained.
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Tuning:
-    """What training of backbones needs besides stored embeddings.
-
-    backbones: by channel that is tuned, loaded on the CPU, those that made the embeddings;
-    cut_windows: gives the windows of the clips that are wanted of each channel;
-    checkpointing: compute layers again in the backward pass, to save memory.
-    """
-
-    backbones: Mapping[Modality, Backbone]
-    cut_windows: Callable[[Mapping[Modality, Sequence[Clip]]], ClipWindows]
-    checkpointing: bool = False
-
-
-def tuned_modalities(config: TrainConfig) -> tuple[Modality, ...]:
-    """The channels whose backbone is trained; the others' stored embeddings are taken.
-
-    Raises:
-        ConfigError: layers of a channel are to be trained that the network does not look at.
-    """
-    settings = config.finetune
-    if settings.lora_rank:
-        return config.network.modalities
-    layers = num_layers(settings)
-    for modality, number in layers.items():
-        if number and modality not in config.network.modalities:
-            raise ConfigError(
-                f"finetune.{modality}_layers is {number}, but network.modalities has no {modality}"
-            )
-    return tuple(m for m in config.network.modalities if layers[m])
-
-
-def num_layers(settings: FinetuneSettings) -> dict[Modality, int]:
-    """By channel, how many last layers are trained."""
-    return {Modality.VIDEO: settings.video_layers, Modality.AUDIO: settings.audio_layers}
-
-
-class FinetuneNetwork(nn.Module):
-    """A fusion network and the backbones of some of its channels.
-
-    Dropout, layer drop and masking of the backbones stay off: what a step does follows from the
-    seed alone, and few layers or adapters at a low rate need little of it.
-
-    Args:
-        fusion: at its start; its input statistics are those of the untuned embeddings.
-        backbones: loaded; they are changed in place.
-        rows: by channel, "layers", "tokens" or None: what the fusion takes of a backbone.
-        settings: which part of them is trained.
-        seed: of the adapters' first weights.
-        checkpointing: see `Tuning`.
-
-    Raises:
-        ConfigError: a backbone can't be trained, or not like that.
-        MissingExtraError: adapters are wanted and peft is not installed.
-    """
-
-    def __init__(
-        self,
-        fusion: FusionNetwork,
-        backbones: Mapping[Modality, Backbone],
-        rows: Mapping[Modality, str | None],
-        settings: FinetuneSettings,
-        *,
-        seed: int,
-        checkpointing: bool = False,
-    ) -> None:
-        super().__init__()
-        self.fusion = fusion
-        self.noise = fusion.noise
-        self.rows = dict(rows)
-        self.tuned = {m: tunable(backbone) for m, backbone in backbones.items()}
-        torch.manual_seed(seed)
-        for modality, backbone in self.tuned.items():
-            backbone.network.requires_grad_(False)
-            if settings.lora_rank:
-                add_adapters(backbone, settings.lora_rank, settings.lora_alpha)
-            else:
-                free_layers(backbone, num_layers(settings)[modality])
-            if checkpointing:
-                compute_twice(backbone)
-        self.runs = {m: runner(backbone, self.rows[m]) for m, backbone in self.tuned.items()}
-        # Under this name the optimizer gives them their own rate.
-        self.backbones = nn.ModuleDict({m.value: b.network for m, b in self.tuned.items()})
-        self.train()
-
-    def train(self, mode: bool = True) -> FinetuneNetwork:
-        """Only the fusion changes: backbones are always in evaluation mode."""
-        super().train(mode)
-        self.backbones.eval()
-        return self
-
-    def forward(
-        self,
-        video: ChannelWindows | ChannelTokens | None = None,
-        audio: ChannelWindows | ChannelTokens | None = None,
-    ) -> Logits:
-        """Logits of a batch (see `data.window_loader.WindowBatch`)."""
-        given = {Modality.VIDEO: video, Modality.AUDIO: audio}
-        inputs: dict[Modality, tuple[Tensor | None, Tensor | None]] = {}
-        for modality, channel in given.items():
-            if isinstance(channel, ChannelWindows):
-                inputs[modality] = self.tokens(modality, channel)
-            elif channel is not None:
-                inputs[modality] = (channel.tokens, channel.mask)
-        nothing = (None, None)
-        logits: Logits = self.fusion(
-            *inputs.get(Modality.VIDEO, nothing), *inputs.get(Modality.AUDIO, nothing)
-        )
-        return logits
-
-    def tokens(self, modality: Modality, channel: ChannelWindows) -> tuple[Tensor, Tensor]:
-        """What a store would give of the items: tokens (B, T, D) and mask bool (B, T)."""
-        if not channel.inputs:
-            return self._nothing(modality, channel)
-        rows = self.runs[modality](channel.inputs).float()
-        if self.rows[modality] == "tokens":
-            return _joined(rows, channel)
-        num_clips = int(channel.clips.max()) + 1
-        share = rows.new_zeros(num_clips, len(rows))
-        share[channel.clips, torch.arange(len(rows), device=rows.device)] = channel.weights
-        with torch.autocast(rows.device.type, enabled=False):  # means in full precision
-            clips = (share @ rows.flatten(1)).reshape(num_clips, *rows.shape[1:])
-        return clips[channel.items], channel.present[:, None].expand(-1, rows.shape[1])
-
-    def _nothing(self, modality: Modality, channel: ChannelWindows) -> tuple[Tensor, Tensor]:
-        """No item shows the channel; still, every process must have a gradient to exchange."""
-        dim = self.fusion.config.dim(modality)
-        tokens = channel.weights.new_zeros(len(channel.present), channel.num_tokens, dim)
-        for parameter in self.backbones[modality.value].parameters():
-            if parameter.requires_grad:
-                tokens = tokens + 0.0 * parameter.sum()
-        return tokens, channel.present[:, None].expand(-1, channel.num_tokens)
-
-
-def start_finetune(
-    config: TrainConfig,
-    data: TrainingData,
-    fusion: FusionNetwork,
-    tuning: Tuning | None,
-    device: torch.device,
-) -> tuple[FinetuneNetwork, WindowDataset]:
-    """The network of a run at its start, and its inputs: windows of all clips of the run.
-
-    Raises:
-        ConfigError: there is nothing to cut windows from, or see `build_finetune`.
-        CorpusError: windows can't be cut.
-    """
-    if tuning is None:
-        raise ConfigError(
-            "[finetune] trains backbones on the films themselves: name a table of clips, not a "
-            "file of embeddings"
-        )
-    network = build_finetune(config, data.table, fusion, tuning)
-    present, clips = data.present(), data.table.clips
-    wanted = {m: [clips[row] for row in np.flatnonzero(present[m])] for m in network.tuned}
-    prepare = {m: backbone.input.prepare for m, backbone in network.tuned.items()}
-    windows = tuning.cut_windows(wanted)
-    return network, WindowDataset(data.table, config.network.modalities, prepare, windows, device)
-
-
-def build_finetune(
-    config: TrainConfig, table: FeatureTable, fusion: FusionNetwork, tuning: Tuning
-) -> FinetuneNetwork:
-    """The network of a run at its start.
-
-    Raises:
-        ConfigError: see `FinetuneNetwork`; or a backbone is not the one that made the embeddings.
-    """
-    rows = {}
-    for modality in tuned_modalities(config):
-        stored, _, revision = table.arrays[modality].backbone.rpartition("@")
-        rows[modality] = split_name(stored)[1]
-        found = backbone_id(tuning.backbones[modality])
-        if found.rpartition("@")[2] != revision:
-            raise ConfigError(
-                f"the stored {modality} embeddings are of {stored}@{revision}, but the backbone to "
-                f"be trained is {found}; name the right one by --backbone"
-            )
-    return FinetuneNetwork(
-        fusion,
-        {m: tuning.backbones[m] for m in rows},
-        rows,
-        config.finetune,
-        seed=config.run.seed,
-        checkpointing=tuning.checkpointing,
-    )
-
-
-def _joined(rows: Tensor, channel: ChannelWindows) -> tuple[Tensor, Tensor]:
-    """Tokens of a clip's windows, one window after the other."""
-    num_clips, most = int(channel.clips.max()) + 1, channel.num_tokens // rows.shape[1]
-    where = (channel.clips, channel.positions)
-    clips = rows.new_zeros(num_clips, most, *rows.shape[1:]).index_put(where, rows)
-    there = torch.zeros(num_clips, most, dtype=torch.bool, device=rows.device)
-    there[where] = True
-    mask = there.repeat_interleave(rows.shape[1], dim=1)[channel.items]
-    return clips.flatten(1, 2)[channel.items], mask & channel.present[:, None]
