@@ -36,22 +36,18 @@ from facevoice.cli.options import (
     step_bar,
     told_errors,
 )
+from facevoice.corpora.description import describe as describe_clips
+from facevoice.corpora.description import draw
 from facevoice.corpora.download import (
-    DEFAULT_HOSTS,
-    DownloadOptions,
     DownloadReport,
-    Hosts,
-    Phase,
+    OnProgress,
     Progress,
-    ProgressCallback,
     download_corpus,
 )
 from facevoice.corpora.gather import corpus_names, parse_place
 from facevoice.corpora.manifest import Clip
-from facevoice.corpora.manifest import describe as describe_clips
-from facevoice.corpora.pairs import PAIR_PLANS, TimedPair, write_pairs
-from facevoice.corpora.prepare import draw
-from facevoice.corpora.sources import SOURCES
+from facevoice.corpora.pairs import PAIR_PLANS, pair_manifest, spoken_lengths, write_pairs
+from facevoice.corpora.sources import HOSTS, SOURCES
 from facevoice.corpora.splits import (
     DEFAULT_FOLDS,
     PROTOCOLS,
@@ -110,7 +106,7 @@ def download(
         list[str] | None,
         typer.Option(
             metavar="HOST=URL",
-            help="Take a mirror; may be given again. Hosts: " + ", ".join(DEFAULT_HOSTS) + ". "
+            help="Take a mirror; may be given again. Hosts: " + ", ".join(HOSTS) + ". "
             "FACEVOICE_<HOST>_URL in the environment does the same.",
         ),
     ] = None,
@@ -125,23 +121,25 @@ def download(
     """Download a corpus, going on where an earlier run stopped.
 
     Every file is checked against the published size and checksum before it counts as done. A
-    finished download is known by a marker: running the command again does nothing, also offline.
+    finished download is known by its receipt: running the command again does nothing, also offline.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """
     console = Console(highlight=False)
     try:
-        options = DownloadOptions(
-            subset=subset,
-            songs=songs,
-            via=via,
-            jobs=jobs,
-            keep_archives=keep_archives,
-            verify=verify,
-            hosts=Hosts.from_environment(_parse_bases(base_url or [])),
-        )
-        with _bars(console if console.is_terminal and not quiet else None) as progress:
-            report = download_corpus(name, root, options, progress)
+        with _bars(console if console.is_terminal and not quiet else None) as on_progress:
+            report = download_corpus(
+                name,
+                root,
+                subset=subset,
+                songs=songs,
+                via=via,
+                jobs=jobs,
+                keep_archives=keep_archives,
+                verify=verify,
+                base_urls=_parse_bases(base_url or []),
+                on_progress=on_progress,
+            )
     except ConfigError as error:
         _complain(str(error))
         raise typer.Exit(EXIT_USAGE) from error
@@ -166,10 +164,6 @@ def describe_download(report: DownloadReport) -> list[str]:
             f"{report.corpus} is complete in {report.folder} ({amount}; {report.num_fetched} files "
             "fetched now)."
         ]
-    if report.left_out:
-        lines.append(
-            f"Left out, since the corpus itself calls them broken: {', '.join(report.left_out)}."
-        )
     if report.note:
         lines.append(report.note)
     return lines
@@ -191,7 +185,7 @@ def _parse_bases(pairs: list[str]) -> dict[str, str]:
 
 
 @contextmanager
-def _bars(console: Console | None) -> Iterator[ProgressCallback]:
+def _bars(console: Console | None) -> Iterator[OnProgress]:
     """A bar over all bytes and one for every file under way; nothing without a console."""
     if console is None:
         yield lambda _: None
@@ -213,55 +207,33 @@ class _Bars:
     def __init__(self, display: ProgressDisplay) -> None:
         self._display = display
         self._lock = threading.Lock()
-        self._all = display.add_task("asking for the list of files", total=None)
+        self._all = display.add_task("", total=None)
         self._tasks: dict[str, TaskID] = {}
         self._done_bytes: dict[str, int] = {}
-        self._base_bytes = 0
-        self._num_listed = 0
 
     def show(self, progress: Progress) -> None:
         """Take one report; called from any thread."""
-        with self._lock:
-            if progress.phase is Phase.LISTED:
-                self._num_listed += 1
-                self._display.update(self._all, description=f"{self._num_listed} entries listed")
-            elif progress.phase is Phase.PLANNED:
-                self._base_bytes = progress.done_bytes
-                for task in self._tasks.values():
-                    self._display.remove_task(task)
-                self._tasks.clear()
-                self._display.update(
-                    self._all,
-                    description=f"{progress.file}: {progress.note}",
-                    completed=progress.done_bytes,
-                    total=progress.total_bytes,
-                )
-            elif progress.phase is not Phase.PRESENT:
-                self._show_file(progress)
-
-    def _show_file(self, progress: Progress) -> None:
         name = progress.file
-        if progress.done_bytes or progress.phase is Phase.RUNNING:
-            self._done_bytes[name] = progress.done_bytes
-        completed = self._base_bytes + sum(self._done_bytes.values())
-        self._display.update(self._all, completed=completed)
-        if progress.phase is Phase.DONE:
-            if name in self._tasks:
-                self._display.remove_task(self._tasks.pop(name))
-            self._base_bytes += self._done_bytes.pop(name, 0)
-            return
-        if name not in self._tasks:
-            self._tasks[name] = self._display.add_task(name, total=None)
-        label = name if len(name) <= _NAME_WIDTH else f"…{name[1 - _NAME_WIDTH :]}"
-        if progress.phase is not Phase.RUNNING:
-            label += f" ({progress.note or progress.phase.value})"
-        self._display.update(
-            self._tasks[name],
-            description=label,
-            completed=progress.done_bytes,
-            total=progress.total_bytes,
-            refresh=progress.phase is Phase.WAITING,
-        )
+        with self._lock:
+            if name and progress.done_bytes is not None:
+                new_bytes = progress.done_bytes - self._done_bytes.get(name, 0)
+                self._done_bytes[name] = progress.done_bytes
+                self._display.advance(self._all, new_bytes)
+            if progress.is_finished:
+                if name in self._tasks:
+                    self._display.remove_task(self._tasks.pop(name))
+                return
+            if name and name not in self._tasks:
+                self._tasks[name] = self._display.add_task(name, total=None)
+            label = name if len(name) <= _NAME_WIDTH else f"…{name[1 - _NAME_WIDTH :]}"
+            note = f" ({progress.note})" if name and progress.note else progress.note
+            self._display.update(
+                self._tasks.get(name, self._all),
+                description=label + note,
+                completed=progress.done_bytes,
+                total=progress.total_bytes,
+                refresh=bool(progress.note),
+            )
 
 
 # `facevoice data prepare`, `describe` and `split`: tables of clips.
@@ -325,8 +297,7 @@ def prepare(
 ) -> None:
     """Make one validated table of one or several corpora.
 
-    Clips whose files can't be read are listed and left out of the table. What was read is
-    remembered beside the table: a second run reads only files that are new or changed.
+    Clips whose files can't be read are listed and left out of the table.
 
     Exit codes: 0 done, 1 some files can't be read or nothing was written, 2 wrong usage,
     130 interrupted.
@@ -334,7 +305,7 @@ def prepare(
     from facevoice.corpora.prepare import prepare_manifest
 
     console = Console(highlight=False)
-    with told_errors("What was read is remembered. Run the same command again to go on."):
+    with told_errors():
         places = [parse_place(name, root) for name in names]
         with step_bar(console, quiet) as step:
             preparation = prepare_manifest(
@@ -413,8 +384,7 @@ def _show_preparation(console: Console, preparation: Preparation, probe: bool) -
     files = " and ".join(str(path) for path in preparation.paths)
     say(console, f"{count(len(preparation.clips), 'clip')} in {files}.")
     if probe:
-        known = f"{probed.num_remembered:,} known from an earlier run"
-        say(console, f"{count(probed.num_probed, 'file')} probed, {known}.")
+        say(console, f"{count(probed.num_files, 'file')} probed.")
     if probed.num_silent:
         say(console, f"Without sound, so picture only: {count(probed.num_silent, 'film')}.")
     for note in preparation.notes:
@@ -506,8 +476,6 @@ def _limits_s(clips: Sequence[Clip], jobs: int) -> dict[str, float]:
         CorpusError: a duration is not known.
         MediaError: a sound can't be read.
     """
-    from facevoice.corpora.prepare import spoken_ends, spoken_lengths
-
     limits_s: dict[str, float] = {}
     for corpus in sorted({clip.corpus for clip in clips}):
         if corpus not in PAIR_PLANS:
@@ -516,14 +484,14 @@ def _limits_s(clips: Sequence[Clip], jobs: int) -> dict[str, float]:
                 f"{', '.join(PAIR_PLANS)}"
             )
         own = [clip for clip in clips if clip.corpus == corpus]
-        limits_s |= spoken_lengths(own, PAIR_PLANS[corpus], spoken_ends(own, jobs))
+        limits_s |= spoken_lengths(own, PAIR_PLANS[corpus], jobs)
     return limits_s
 
 
-# `facevoice data pairs`: matches and conflicts, as a table and as clips to watch.
+# `facevoice data pairs`: matches and conflicts, as a table.
 
 _Out_pairs = Annotated[
-    Path, typer.Option(metavar="DIR", help="pairs.parquet, pairs.jsonl, clips/ and key.csv.")
+    Path, typer.Option(metavar="DIR", help="pairs.parquet and pairs.jsonl go there.")
 ]
 _Plan = Annotated[
     str | None,
@@ -543,10 +511,10 @@ _Fold = Annotated[
 _Clips = Annotated[
     str | None,
     typer.Option(
-        metavar="N|all", help="Also make so many clips to watch, drawn at random and shuffled."
+        metavar="N|all", help="Gone; says what makes clips of pairs instead.", hidden=True
     ),
 ]
-_Seed_pairs = Annotated[int, typer.Option(metavar="N", help="Deals conflicts and shuffles clips.")]
+_Seed_pairs = Annotated[int, typer.Option(metavar="N", help="Deals conflicts.")]
 _Jobs_pairs = Annotated[
     int, typer.Option(metavar="N", min=1, max=64, help="Files worked on at once.")
 ]
@@ -567,17 +535,17 @@ def pairs(
     """Pair faces with voices: conflicts, matches (same emotion, another take), and originals.
 
     All pairs are made and cut by one rule, so that nothing but the emotions tells them apart.
-    Clips bear neutral numbers: give viewers the folder clips and keep key.csv, which tells what
-    is what. A run that was interrupted goes on.
 
     Exit codes: 0 done, 1 no pairs can be made or a file can't be read, 2 wrong usage,
     130 interrupted.
     """
-    from facevoice.corpora.prepare import pair_manifest
-
     console = Console(highlight=False)
-    with told_errors("Clips that are made are kept. Run the same command again to go on."):
-        limit = _parse_clips(clips)
+    with told_errors():
+        if clips is not None:
+            raise ConfigError(
+                "--clips has left this command: in a clone, "
+                "`python -m benchmarks.dubbing MANIFEST --out DIR --clips N` makes clips of pairs"
+            )
         table = read_table(manifest, corpora)
         with step_bar(console, quiet) as step:
             made = pair_manifest(
@@ -597,50 +565,6 @@ def pairs(
             say(console, f"{len(made.pairs):,} pairs ({told}) in {files[0]} and {files[1]}.")
             for note in made.notes:
                 say(console, f"No pairs of {note}")
-        if clips is not None:
-            _write_clips(made.pairs, table, out, limit, seed, jobs, console, quiet)
-
-
-def _write_clips(
-    made: Sequence[TimedPair],
-    table: Sequence[Clip],
-    out: Path,
-    limit: int | None,
-    seed: int,
-    jobs: int,
-    console: Console,
-    quiet: bool,
-) -> None:
-    from facevoice.corpora.dubs import CLIPS_FOLDER, KEY_FILE, dub_pairs, number_pairs
-
-    with step_bar(console, quiet) as step:
-        report = dub_pairs(
-            number_pairs(made, seed, limit),
-            table,
-            out,
-            jobs=jobs,
-            on_progress=lambda num_done, num_all: step(num_done, num_all, "dubbing"),
-        )
-    if quiet:
-        return
-    say(
-        console,
-        f"{report.num_clips:,} clips in {out / CLIPS_FOLDER} ({report.num_written:,} made now); "
-        f"{out / KEY_FILE} tells what they are.",
-    )
-    if report.num_quieter:
-        say(
-            console,
-            f"{report.num_quieter:,} of them are quieter, or they would be too loud at peaks.",
-        )
-
-
-def _parse_clips(clips: str | None) -> int | None:
-    if clips is None or clips == "all":
-        return None
-    if not clips.isdecimal() or int(clips) < 1:
-        raise ConfigError(f"--clips {clips} is not allowed: a number above 0, or all")
-    return int(clips)
 
 
 def _read_split(path: Path | None, fold: int | None, table: Sequence[Clip]) -> Split | None:
