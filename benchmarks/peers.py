@@ -42,8 +42,7 @@ from typing import TYPE_CHECKING
 
 from analyze_vs_decode import make_video, own_cpu_s
 from facevoice.analyzer import Analyzer
-from facevoice.evaluation.bootstrap import cluster_bootstrap
-from facevoice.evaluation.metrics import uar
+from facevoice.evaluation.bootstrap import interval, uar_measure
 from figures import keep
 
 if TYPE_CHECKING:
@@ -200,9 +199,8 @@ def print_answers(name: str, output: PeerOutput, answers: Iterable[Answer]) -> N
     """One line a method: UAR over the clips for which it says something."""
     for answer in answers:
         known = answer.known
-        found = cluster_bootstrap(
-            uar, [output.truth[known], answer.said[known]], output.speakers[known]
-        )
+        measure = uar_measure(output.truth[known], answer.said[known])
+        found = interval(measure, output.speakers[known])
         print_line(
             answer.channel,
             f"{name}: {answer.method}",

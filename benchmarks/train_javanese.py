@@ -26,8 +26,7 @@ from facevoice.corpora.extract import extract_clips, read_features
 from facevoice.corpora.manifest import Clip
 from facevoice.corpora.pairs import PAIR_PLANS, spoken_lengths
 from facevoice.corpora.splits import Split, leave_one_speaker_out
-from facevoice.evaluation.bootstrap import cluster_bootstrap
-from facevoice.evaluation.metrics import auroc, uar
+from facevoice.evaluation.bootstrap import auroc_measure, interval, uar_measure
 from facevoice.models.heads import softmax
 from facevoice.records import Modality
 from facevoice.training.config import TrainConfig
@@ -139,13 +138,13 @@ def print_table(folds: list[dict[str, np.ndarray]]) -> None:
     filmed = all_of("filmed")
     for head in ("face", "voice", "emotion"):
         arrays = (all_of("truth")[filmed], all_of(head)[filmed])
-        found = cluster_bootstrap(uar, arrays, all_of("speaker")[filmed])
+        found = interval(uar_measure(*arrays), all_of("speaker")[filmed])
         print(
             f"| UAR %, {head}, {filmed.sum()} films | {100 * found.estimate:.1f} "
             f"| {100 * found.low:.1f} to {100 * found.high:.1f} |"
         )
     arrays = (all_of("is_conflict").astype(bool), all_of("conflict"))
-    found = cluster_bootstrap(auroc, arrays, all_of("pair_speaker"))
+    found = interval(auroc_measure(*arrays), all_of("pair_speaker"))
     print(
         f"| conflict AUROC, {len(arrays[0])} pairs | {found.estimate:.3f} "
         f"| {found.low:.3f} to {found.high:.3f} |"

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from pandas import DataFrame
 from recipes.fitting import fit_conflict
 
 from facevoice.corpora.manifest import Clip, clips_by_id
 from facevoice.corpora.pairs import Pair
 from facevoice.evaluation.metrics import best_threshold
-from facevoice.evaluation.predictions import ConflictPredictions, conflict_predictions
+from facevoice.evaluation.predictions import conflict_predictions
 from facevoice.records import Emotion
 
 CONFLICT_PENALTY = 0.02
@@ -79,9 +80,7 @@ def merge_calm(probs: np.ndarray) -> np.ndarray:
     return merged
 
 
-def conflict_table(
-    pairs: PairScores, fitted: CrossFitted, clips: Sequence[Clip]
-) -> ConflictPredictions:
+def conflict_table(pairs: PairScores, fitted: CrossFitted, clips: Sequence[Clip]) -> DataFrame:
     face, voice = merge_calm(pairs.face), merge_calm(pairs.voice)
     return conflict_predictions(
         pairs.pairs,

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from benchmarks.congruence.one_channel import audit_one_channel
+from pandas import DataFrame
 from recipes.compact_data import (
     FACE,
     FILMED_SPEAKER,
@@ -27,8 +28,6 @@ from facevoice.backbones.spec import create_backbone
 from facevoice.corpora.pairs import Pair
 from facevoice.evaluation.audits import AuditResult
 from facevoice.evaluation.predictions import (
-    ConflictPredictions,
-    EmotionPredictions,
     Run,
     RunInfo,
     Target,
@@ -102,7 +101,7 @@ def run_javanese(data: CompactData, audits: Sequence[AuditResult], command: str)
     )
 
 
-def emotions_of_films(data: CompactData, scored: Scored) -> EmotionPredictions:
+def emotions_of_films(data: CompactData, scored: Scored) -> DataFrame:
     """Every film; a channel that was not found gives no answer, and the other one both."""
     clips = [c for c in data.clips.values() if c.corpus == AV_CORPUS and c.video_path is not None]
     nothing = np.full(NUM_EMOTIONS, np.nan)
@@ -122,9 +121,7 @@ def emotions_of_films(data: CompactData, scored: Scored) -> EmotionPredictions:
     )
 
 
-def conflicts_of_pairs(
-    data: CompactData, pairs: Sequence[Pair], scored: Scored
-) -> ConflictPredictions:
+def conflicts_of_pairs(data: CompactData, pairs: Sequence[Pair], scored: Scored) -> DataFrame:
     keys = [(pair.face_clip_id, pair.voice_clip_id) for pair in pairs]
     face = np.array([scored.face[face] for face, _ in keys])
     voice = np.array([scored.voice[voice] for _, voice in keys])

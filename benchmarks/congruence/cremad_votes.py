@@ -33,8 +33,7 @@ from facevoice.corpora.cremad import (
 from facevoice.corpora.manifest import Clip
 from facevoice.corpora.pairs import PAIR_PLANS, make_pairs, original_pairs
 from facevoice.corpora.splits import speaker_folds
-from facevoice.evaluation.bootstrap import Interval, cluster_bootstrap
-from facevoice.evaluation.metrics import auroc
+from facevoice.evaluation.bootstrap import Interval, auroc_measure, interval
 from facevoice.evaluation.predictions import Run, RunInfo, Target, emotion_predictions
 from facevoice.records import NUM_EMOTIONS, Emotion
 
@@ -150,7 +149,7 @@ def against_originals(people: People) -> dict[str, Interval]:
         truth = np.arange(len(chosen)) < len(kinds["conflict"])
         scores = agreement(people.face[chosen[:, 0]], people.voice[chosen[:, 1]])
         speakers = [str(people.clips[a].speaker) for a in chosen[:, 0]]
-        return cluster_bootstrap(auroc, (truth, scores), speakers, num_resamples=500)
+        return interval(auroc_measure(truth, scores), speakers, num_resamples=500)
 
     return {
         "conflicts of one sentence against originals": versus("original"),
