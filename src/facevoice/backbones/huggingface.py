@@ -656,48 +656,47 @@ def _digest(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 
 
-# Of the run that this thread is in; None outside of `LayerTap`. Not kept on the tap or the
-# network: threads share those.
-_SEEN_LAYERS: ContextVar[list[Any] | None] = ContextVar("_SEEN_LAYERS", default=None)
-
-
 class LayerTap:
     """Runs a frozen encoder and tells what enters its first layer and what leaves each one.
 
     Own hooks rather than `output_hidden_states`, whose last entry is before or after the final
-    normalisation depending on the family and on the version of transformers.
+    normalisation depending on the family and on the version of transformers. Threads may share one:
+    what a run has seen is kept in its own context.
     """
 
     def __init__(self, network: Any) -> None:
         self.network = network
         encoder = network.encoder
         layers = encoder.layers if hasattr(encoder, "layers") else encoder.layer
-        layers[0].register_forward_pre_hook(_keep_input, with_kwargs=True)
+        layers[0].register_forward_pre_hook(self._keep_input, with_kwargs=True)
         for layer in layers[:-1]:
-            layer.register_forward_hook(_keep_output)
+            layer.register_forward_hook(self._keep_output)
         self.num_layers = len(layers) + 1
 
     def __call__(self, inputs: Any, **arguments: Any) -> list[Any]:
         """Layers (B, T, D) in order; the last one is the encoder's own output."""
         seen: list[Any] = []
-        token = _SEEN_LAYERS.set(seen)
+        token = _RUN.set((self, seen))
         try:
             last = self.network(inputs, **arguments).last_hidden_state
         finally:
-            _SEEN_LAYERS.reset(token)
+            _RUN.reset(token)
         return [*seen, last]
 
+    def _keep_input(self, _module: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+        self._keep(arguments[0] if arguments else named["hidden_states"])
 
-def _keep_input(_module: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
-    seen = _SEEN_LAYERS.get()
-    if seen is not None:
-        seen.append(arguments[0] if arguments else named["hidden_states"])
+    def _keep_output(self, _module: Any, _arguments: tuple[Any, ...], output: Any) -> None:
+        self._keep(output[0] if isinstance(output, tuple) else output)
+
+    def _keep(self, layer: Any) -> None:
+        tap, seen = _RUN.get()
+        if tap is self:
+            seen.append(layer)
 
 
-def _keep_output(_module: Any, _arguments: tuple[Any, ...], output: Any) -> None:
-    seen = _SEEN_LAYERS.get()
-    if seen is not None:
-        seen.append(output[0] if isinstance(output, tuple) else output)
+_RUN: ContextVar[tuple[LayerTap | None, list[Any]]] = ContextVar("_RUN", default=(None, []))
+"""The tap that runs in this context, and what it has seen."""
 
 
 class _TorchBackbone:

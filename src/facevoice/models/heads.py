@@ -43,7 +43,8 @@ _NEUTRAL: Final = Emotion.NEUTRAL.position
 _CALM: Final = Emotion.CALM.position
 _TINY: Final = 1e-9
 _NEVER: Final = -1e9
-_CHUNK: Final = 64
+# So few that the linear algebra library wakes no threads, which wait long for a busy core.
+_CHUNK: Final = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
