@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from benchmarks.compact_curves import HeadFit, curve_rows, recall
 from recipes.compact_data import (
     CompactData,
     make_all_pairs,
@@ -44,13 +43,13 @@ from recipes.fitting import (
 from recipes.voice_data import ARCHIVES
 
 from facevoice.corpora.pairs import Pair, PairBin
-from facevoice.evaluation.bootstrap import cluster_bootstrap
-from facevoice.evaluation.metrics import auroc, uar
+from facevoice.evaluation.bootstrap import auroc_measure, interval, uar_measure
 from facevoice.models.heads import LinearHead
 from facevoice.records import DoubleArray
 
 LAST_BLOCK = slice(2048, 3072)
 CORPORA = ("ravdess", "javanese", "emodb")
+HeadFit = Callable[[Samples], LinearHead]
 
 
 def main() -> None:
@@ -82,15 +81,9 @@ def tables(data: CompactData, corpora: Path, work: Path) -> Iterator[str]:
     yield "\n### Voice of a corpus that nothing was fitted to\n"
     yield "| | RAVDESS (8) | javanese (6) | EmoDB (6) |\n|---|---|---|---|"
     yield from unseen_corpus_rows(data, corpora, work)
-    yield "\n### Learning curves: speakers of the same corpus learnt from, mean recall in %\n"
-    yield "| | | | | |\n|---|---|---|---|---|"
-    yield from curve_rows(data)
     yield "\n### Javanese films, one of 6 speakers left out\n"
     yield "| | face | voice | both | conflict AUROC | opposite valence |\n|---|---|---|---|---|---|"
     yield from film_rows(data)
-
-
-# ---- the voice --------------------------------------------------------------------------------
 
 
 def voice_rows(data: CompactData) -> Iterator[str]:
@@ -142,6 +135,22 @@ def voice_row(
     return f"| {name} | {' | '.join(cells)} |"
 
 
+def recall(data: CompactData, posteriors: dict[str, DoubleArray], corpus: str) -> str:
+    """Mean recall of the corpus' own emotions in %, with its interval over speakers."""
+    samples = data.voices.samples
+    emotions = samples.emotions[samples.corpora == corpus][:1]
+    clips = [data.clips[key] for key in posteriors if data.clips[key].corpus == corpus]
+    probs = np.array([posteriors[clip.clip_id] for clip in clips])
+    labels = np.array([clip.labels.intended.position for clip in clips if clip.labels.intended])
+    guesses = restrict(probs, emotions).argmax(axis=1)
+    return in_percent(labels, guesses, np.array([str(clip.speaker_key) for clip in clips]))
+
+
+def in_percent(labels: np.ndarray, guesses: np.ndarray, speakers: np.ndarray) -> str:
+    found = interval(uar_measure(labels, guesses), speakers)
+    return f"{100 * found.estimate:.1f} [{100 * found.low:.1f}, {100 * found.high:.1f}]"
+
+
 def unseen_corpus_rows(data: CompactData, corpora: Path, work: Path) -> Iterator[str]:
     plain = data.voices.samples
     found: dict[str, DoubleArray] = {}
@@ -158,9 +167,6 @@ def unseen_corpus_rows(data: CompactData, corpora: Path, work: Path) -> Iterator
     probs = fit_voice_head(samples.where(~held))(samples.embeddings[held])
     posteriors = mean_by_clip(np.array(ids)[held], probs)
     yield voice_row("tuned on RAVDESS and javanese", data, posteriors, ("emodb",))
-
-
-# ---- both channels ----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -192,8 +198,7 @@ class Films:
         cells = []
         for probs in channels:
             guesses = restrict(np.array(probs), present).argmax(axis=1)
-            i = cluster_bootstrap(uar, (labels, guesses), speakers)
-            cells.append(f"{100 * i.estimate:.1f} [{100 * i.low:.1f}, {100 * i.high:.1f}]")
+            cells.append(in_percent(labels, guesses, speakers))
         return cells
 
     def _conflict(self, scores: np.ndarray) -> list[str]:
@@ -204,7 +209,7 @@ class Films:
         )
         cells = []
         for rows in (np.ones(len(truth), dtype=bool), opposite):
-            i = cluster_bootstrap(auroc, (truth[rows], scores[rows]), speakers[rows])
+            i = interval(auroc_measure(truth[rows], scores[rows]), speakers[rows])
             cells.append(f"{i.estimate:.3f} [{i.low:.3f}, {i.high:.3f}]")
         return cells
 

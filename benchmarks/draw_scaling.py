@@ -11,15 +11,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-from matplotlib.axes import Axes
+import numpy as np
 from matplotlib.figure import Figure
-
-Rows = list[dict[str, Any]]
 
 DARK, LIGHT, WARM = "#1f4e79", "#9dbbd6", "#d08a2e"
 PLANNED_HOURS = 1000
@@ -31,65 +28,44 @@ def draw(figures: dict[str, Any], path: Path) -> None:
     """All charts as one picture."""
     mpl.rcParams["svg.hashsalt"] = "facevoice"
     figure = Figure(figsize=(11, 6.4), layout="constrained")
-    axes = figure.subplots(2, 3)
-    draw_resolution(axes[0, 0], figures["resolution"])
-    draw_cores(axes[0, 1], figures["cores"])
-    draw_peers(axes[0, 2], figures.get("peers", []))
-    draw_length(axes[1, 0], figures["length"], "cpu_s", "CPU seconds a minute of video")
-    draw_length(axes[1, 1], figures["length"], "peak_mb", "peak memory, MB")
-    draw_latency(axes[1, 2], figures["latency_ms"])
-    figure.savefig(path, metadata={"Date": None})
-
-
-def draw_resolution(axes: Axes, rows: Rows) -> None:
-    places = range(len(rows))
-    axes.bar([p - 0.2 for p in places], [r["decode_cpu_s"] for r in rows], 0.4, color=LIGHT)
-    axes.bar([p + 0.2 for p in places], [r["cpu_s"] for r in rows], 0.4, color=DARK)
-    axes.set_xticks(list(places), [r["name"] for r in rows])
-    axes.set_title("CPU seconds a minute of video")
-    axes.legend(["decoding all frames", "whole analysis"], frameon=False, fontsize=8)
-
-
-def draw_cores(axes: Axes, rows: Rows) -> None:
-    axes.bar([r["name"] for r in rows], [r["real_time"] for r in rows], 0.5, color=DARK)
-    for place, row in enumerate(rows):
-        axes.annotate(
-            f"{row['real_time']:.1f}×", (place, row["real_time"]), ha="center", va="bottom"
-        )
-    axes.set_title("times real time, 720p, by cores")
-    axes.margins(y=0.15)
-
-
-def draw_peers(axes: Axes, rows: Rows) -> None:
-    rows = sorted(rows, key=lambda row: -row["wall_s"])
-    axes.barh(
-        [r["name"].replace(" + ", "\n+ ") for r in rows],
-        [r["wall_s"] for r in rows],
-        0.5,
-        color=[DARK if r["name"] == "facevoice" else WARM for r in rows],
+    sizes, cores, peers, cpu, memory, latency = figure.subplots(2, 3).flat
+    rows = figures["resolution"]
+    places = np.arange(len(rows))
+    sizes.bar(places - 0.2, [r["decode_cpu_s"] for r in rows], 0.4, color=LIGHT)
+    sizes.bar(places + 0.2, [r["cpu_s"] for r in rows], 0.4, color=DARK)
+    sizes.set_xticks(places, [r["name"] for r in rows])
+    sizes.set_title("CPU seconds a minute of video")
+    sizes.legend(["decoding all frames", "whole analysis"], frameon=False, fontsize=8)
+    rows = figures["cores"]
+    bars = cores.bar([r["name"] for r in rows], [r["real_time"] for r in rows], 0.5, color=DARK)
+    cores.bar_label(bars, fmt="%.1f×")
+    cores.set_title("times real time, 720p, by cores")
+    rows = sorted(figures.get("peers", []), key=lambda row: -row["wall_s"])
+    names = [r["name"].replace(" + ", "\n+ ") for r in rows]
+    colors = [DARK if r["name"] == "facevoice" else WARM for r in rows]
+    peers.bar_label(
+        peers.barh(names, [r["wall_s"] for r in rows], 0.5, color=colors), fmt=" %.0f s"
     )
-    for place, row in enumerate(rows):
-        axes.annotate(f" {row['wall_s']:.0f} s", (row["wall_s"], place), va="center")
-    axes.set_xscale("log")
-    axes.margins(x=0.3)
-    axes.set_title("seconds a minute of video, 720p")
-
-
-def draw_length(axes: Axes, rows: Rows, value: str, title: str) -> None:
+    peers.set_xscale("log")
+    peers.margins(x=0.3)
+    peers.set_title("seconds a minute of video, 720p")
+    rows = figures["length"]
     minutes = [r["media_s"] / 60 for r in rows]
-    axes.plot(minutes, [r[value] for r in rows], "o-", color=DARK)
-    axes.set_xscale("log")
-    axes.set_xticks(minutes, [r["name"] for r in rows])
-    axes.minorticks_off()
-    axes.set_ylim(0, 1.1 * max(r[value] for r in rows))
-    axes.set_title(title)
-
-
-def draw_latency(axes: Axes, latencies_ms: list[float]) -> None:
-    axes.hist(latencies_ms, bins=20, color=DARK)
-    axes.axvline(statistics.median(latencies_ms), color=WARM)
-    axes.set_xlim(0, None)
-    axes.set_title("live: latency of a window, ms")
+    for axes, value, title in (
+        (cpu, "cpu_s", "CPU seconds a minute of video"),
+        (memory, "peak_mb", "peak memory, MB"),
+    ):
+        axes.plot(minutes, [r[value] for r in rows], "o-", color=DARK)
+        axes.set_xscale("log")
+        axes.set_xticks(minutes, [r["name"] for r in rows])
+        axes.minorticks_off()
+        axes.set_ylim(0, 1.1 * max(r[value] for r in rows))
+        axes.set_title(title)
+    latency.hist(figures["latency_ms"], bins=20, color=DARK)
+    latency.axvline(np.median(figures["latency_ms"]), color=WARM)
+    latency.set_xlim(0, None)
+    latency.set_title("live: latency of a window, ms")
+    figure.savefig(path, metadata={"Date": None})
 
 
 def write_tables(figures: dict[str, Any], path: Path) -> None:

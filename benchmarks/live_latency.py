@@ -23,8 +23,7 @@ import numpy as np
 
 from analyze_vs_decode import make_video
 from facevoice.analyzer import Analyzer
-from facevoice.media import probe
-from facevoice.media import read_audio, read_frames, regular_times
+from facevoice.media import probe, read_audio, read_frames, regular_times
 from facevoice.records import SAMPLE_RATE_HZ, Prediction
 from facevoice.settings import AnalyzerConfig, WindowConfig
 from facevoice.workers import draw_ahead

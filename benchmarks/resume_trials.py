@@ -32,6 +32,8 @@ SETTINGS = (
     "run.save_every_steps=5",
     "run.trackers=[]",
 )
+# Each process draws its own dropout, so what several compute alike is compared without it.
+PLAIN = ("network.dropout=0", "network.input_dropout=0")
 STATE = "training-state.safetensors"
 
 
@@ -45,11 +47,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         features = some_clips(given.features, folder / "features.npz")
-        started = time.perf_counter()
-        run(features, folder / "whole")
-        length_s = time.perf_counter() - started
-        print(f"a run that nobody kills takes {length_s:.1f} s", flush=True)
         if not given.processes:
+            started = time.perf_counter()
+            run(features, folder / "whole")
+            length_s = time.perf_counter() - started
+            print(f"a run that nobody kills takes {length_s:.1f} s", flush=True)
             kill_trials(features, folder, length_s, given.kills, random.Random(given.seed))
         compare_processes(features, folder)
 
@@ -64,8 +66,8 @@ def some_clips(features: Path, target: Path) -> Path:
     return target
 
 
-def command(features: Path, out: Path) -> list[str]:
-    settings = [part for setting in SETTINGS for part in ("--set", setting)]
+def command(features: Path, out: Path, *more: str) -> list[str]:
+    settings = [part for setting in (*SETTINGS, *more) for part in ("--set", setting)]
     given = ["train", "--features", str(features), "--out", str(out), "--cpu", "--quiet", *settings]
     return [sys.executable, "-m", "facevoice", *given]
 
@@ -74,8 +76,8 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", **more}
 
 
-def run(features: Path, out: Path) -> None:
-    subprocess.run(command(features, out), check=True, env=environment())
+def run(features: Path, out: Path, *more: str) -> None:
+    subprocess.run(command(features, out, *more), check=True, env=environment())
 
 
 def kill_trials(
@@ -125,17 +127,18 @@ def progress(out: Path) -> str:
 
 
 def compare_processes(features: Path, folder: Path) -> None:
-    """The same global batch in one process and in two."""
+    """The same global batch in one process and in two, without dropout."""
     out = folder / "two"
+    run(features, folder / "one", *PLAIN)
     started = time.perf_counter()
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    launched = [word for word in command(features, out)[1:] if word != "--quiet"]
+    launched = [word for word in command(features, out, *PLAIN)[1:] if word != "--quiet"]
     done = subprocess.run(
         [*launcher, *launched], env=environment(), capture_output=True, text=True, check=False
     )
     if done.returncode or done.stderr.count("process 1 of 2") != 1:
         raise SystemExit(f"two processes failed: {done.stderr}")
-    one = load_file(folder / "whole/checkpoint/model.safetensors")
+    one = load_file(folder / "one/checkpoint/model.safetensors")
     two = load_file(out / "checkpoint/model.safetensors")
     scale = max(float(tensor.abs().max()) for tensor in one.values())
     print(

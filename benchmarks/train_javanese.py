@@ -15,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from benchmarks.train_precomputed import one_channel
 from recipes.compact_data import FACE, PUBLISHED, read_clips, register_voices, voice_name
 from recipes.crossfit import AV_CORPUS
@@ -27,18 +26,11 @@ from facevoice.corpora.manifest import Clip
 from facevoice.corpora.pairs import PAIR_PLANS, spoken_lengths
 from facevoice.corpora.splits import Split, leave_one_speaker_out
 from facevoice.evaluation.bootstrap import auroc_measure, interval, uar_measure
-from facevoice.models.heads import softmax
+from facevoice.models.model import CheckpointModel
 from facevoice.records import Modality
 from facevoice.training.config import TrainConfig
-from facevoice.training.data import (
-    FeatureDataset,
-    FeatureTable,
-    TrainingData,
-    prepare_data,
-    stack_tokens,
-)
-from facevoice.training.loop import build_network, create_accelerator, fit, put_weights, suit_inputs
-from facevoice.training.run import PartOutcome, score_part
+from facevoice.training.data import FeatureTable, TrainingData, prepare_data, stack_tokens
+from facevoice.training.run import CHECKPOINT, PartPredictions, Source, predict_part, train
 
 SETTINGS = (
     f"network.video_dim={FACE_DIM}",
@@ -93,40 +85,33 @@ def read_table(corpora: Path, work: Path, jobs: int) -> FeatureTable:
 
 def run_fold(table: FeatureTable, config: TrainConfig, split: Split) -> dict[str, np.ndarray]:
     """Truth, answers and scores of the tested speaker's clips and pairs."""
-    data = prepare_data(table, config, split=split)
-    config = suit_inputs(config, data)
+    source = Source("features.db", "0" * 64, "python -m benchmarks.train_javanese")
     with tempfile.TemporaryDirectory() as folder:
-        accelerator = create_accelerator(config.run, Path(folder), cpu=True)
-        network = build_network(config, data)
-        inputs = FeatureDataset(
-            data.table, config.network.modalities, torch.device("cpu"), network.standardized_tokens
-        )
-        result = fit(config, data, network, inputs, accelerator, Path(folder), identity={})
-    put_weights(network, result.weights)
-    tested = score_part(network, inputs, data, "test", config)
+        train(config, table, Path(folder), source, split=split, cpu=True)
+        model = CheckpointModel.load(Path(folder) / CHECKPOINT)
+    data = prepare_data(table, config, split=split)
+    tested = predict_part(model, data, "test")
+    if not tested.tells_conflict:
+        raise SystemExit("no pairs to score")
     found = collect(tested, data)
-    for name, value in one_channel(network, inputs, data, tested.pair_items).items():
+    for name, value in one_channel(model, data, tested.pair_items).items():
         found[name] = np.array([value])
     return found
 
 
-def collect(tested: PartOutcome, data: TrainingData) -> dict[str, np.ndarray]:
-    items = tested.clip_items
-    emotions = data.targets.emotions[items.face_rows]
+def collect(tested: PartPredictions, data: TrainingData) -> dict[str, np.ndarray]:
+    rows = tested.items.face_rows
+    emotions = data.targets.emotions[rows]
     found = {
-        "speaker": np.array([data.table.clips[row].speaker for row in items.face_rows]),
-        "truth": data.targets.emotion[items.face_rows].argmax(axis=1),
-        "filmed": data.table.arrays[Modality.VIDEO].lengths[items.face_rows] > 0,
+        "speaker": np.array([data.table.clips[row].speaker for row in rows]),
+        "truth": data.targets.emotion[rows].argmax(axis=1),
+        "filmed": data.table.present(Modality.VIDEO)[rows],
     }
-    for head in ("emotion", "face", "voice"):
-        logits = getattr(tested.clip_logits, head)
-        found[head] = np.where(emotions, logits, -np.inf).argmax(axis=1)
-    if tested.pair_logits is None or tested.pair_logits.conflict is None:
-        raise SystemExit("no pairs to score")
-    logits = tested.pair_logits.conflict.astype(np.float64)
-    found["conflict"] = softmax(logits)[:, 1]
+    for head, column in (("emotion", "fused"), ("face", "face"), ("voice", "voice")):
+        found[head] = np.where(emotions, np.nan_to_num(tested.clips[column]), -1).argmax(axis=1)
+    found["conflict"] = tested.of_pairs["conflict"]
     found["is_conflict"] = tested.pair_items.conflict
-    found["pair_speaker"] = np.repeat(found["speaker"][:1], len(logits))
+    found["pair_speaker"] = np.repeat(found["speaker"][:1], len(tested.pairs))
     return found
 
 

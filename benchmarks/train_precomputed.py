@@ -16,38 +16,29 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from facevoice.evaluation.metrics import auroc, uar
-from facevoice.models.checkpoint import Calibration
-from facevoice.models.fusion import FusionNetwork, count_parameters
-from facevoice.models.heads import conflict_evidence, softmax
+from facevoice.evaluation.metrics import uar
+from facevoice.models.heads import conflict_evidence
+from facevoice.models.model import CheckpointModel
 from facevoice.records import Modality
 from facevoice.training.config import TrainConfig
 from facevoice.training.data import (
-    FeatureDataset,
     FeatureTable,
     Items,
     TrainingData,
     prepare_data,
     read_feature_file,
-    split_clips,
 )
-from facevoice.training.loop import (
-    build_network,
-    compute_logits,
-    create_accelerator,
-    fit,
-    put_weights,
-)
-from facevoice.training.run import PartOutcome, part_figures, score_part
+from facevoice.training.loop import conflict_aurocs
+from facevoice.training.run import CHECKPOINT, Source, posteriors, predict_part, train
 
 CORPORA = ("ravdess", "cremad")
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -110,7 +101,8 @@ def run_case(
     table = read_feature_file(features)
     common = [*assignments, f"run.seed={seed}", f"split.fold={seed}", "run.trackers=[]"]
     config = TrainConfig.load(config_path, [*common, *CASES.get(case, ())])
-    figures = probe(table, config) if case == "probe" else train_case(table, config)
+    source = Source.of(features, "benchmarks/train_precomputed.py")
+    figures = probe(table, config) if case == "probe" else train_case(table, config, source)
     return {
         "case": case,
         "seed": seed,
@@ -120,75 +112,46 @@ def run_case(
     }
 
 
-def train_case(table: FeatureTable, config: TrainConfig) -> dict[str, float]:
-
-    data = prepare_data(table, config)
+def train_case(table: FeatureTable, config: TrainConfig, source: Source) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
-        accelerator = create_accelerator(config.run, Path(folder), cpu=True)
-        network = build_network(config, data)
-        inputs = FeatureDataset(
-            data.table, config.network.modalities, torch.device("cpu"), network.standardized_tokens
-        )
         started, cpu = time.perf_counter(), time.process_time()
-        result = fit(config, data, network, inputs, accelerator, Path(folder), identity={})
+        info = train(config, table, Path(folder), source, cpu=True)
         figures = {
-            "fit_wall_s": time.perf_counter() - started,
-            "fit_cpu_s": time.process_time() - cpu,
-            "num_steps": result.progress.total_steps,
-            "best_epoch": result.progress.best_epoch,
-            "num_parameters": count_parameters(network),
+            "train_wall_s": time.perf_counter() - started,
+            "train_cpu_s": time.process_time() - cpu,
+            "num_steps": info.training.num_steps,
+            "best_epoch": info.training.best_epoch,
+            "num_parameters": info.training.num_parameters,
         }
-    put_weights(network, result.weights)
-
-    tested = score_part(network, inputs, data, "test", config)
-    for figure in part_figures(tested, data, Calibration()):
-        figures[f"{figure.corpus} {figure.name}"] = figure.value
-    if tested.pair_logits is not None:
-        figures |= one_channel(network, inputs, data, tested.pair_items)
-        figures |= soft_agreement(tested, data)
+        model = CheckpointModel.load(Path(folder) / CHECKPOINT)
+    for figure in info.training.figures:
+        if figure.part == "test":
+            figures[f"{figure.corpus} {figure.name}"] = figure.value
+    tested = predict_part(model, data := prepare_data(table, config), "test")
+    if tested.tells_conflict:
+        figures |= one_channel(model, data, tested.pair_items)
+        with np.errstate(divide="ignore"):
+            scores = -conflict_evidence(tested.of_pairs["face"], tested.of_pairs["voice"])[:, 0]
+        for corpus, value in conflict_aurocs(scores, tested.pair_items, data.targets):
+            figures[f"{corpus} conflict_auroc, soft agreement"] = value
     return figures
 
 
-def one_channel(
-    network: FusionNetwork, inputs: FeatureDataset, data: TrainingData, items: Items
-) -> dict[str, float]:
-    """AUROC of the conflict head when one channel is masked, or always the same."""
+def one_channel(model: CheckpointModel, data: TrainingData, items: Items) -> dict[str, float]:
+    """AUROC of the conflict head when one channel is always the same clip's.
 
+    With a channel masked, a model tells no conflict at all.
+    """
     figures: dict[str, float] = {}
-    corpora = data.targets.corpora[items.face_rows]
     first = np.zeros_like(items.face_rows)
-    for gone in Modality:
-        rows = {Modality.VIDEO: items.face_rows, Modality.AUDIO: items.voice_rows}
-        same = Items(
-            *(first if modality is gone else rows[modality] for modality in Modality),
-            items.same_emotion,
-            items.conflict,
-        )
-        kept = inputs.masks[gone]
-        for how, mask, shown in (("masked", kept & False, items), ("constant", kept, same)):
-            inputs.masks[gone] = mask
-            logits = compute_logits(network, inputs, shown).conflict
-            inputs.masks[gone] = kept
-            for corpus in np.unique(corpora):
-                chosen = corpora == corpus
-                value = auroc(items.conflict[chosen], (logits[:, 1] - logits[:, 0])[chosen])
-                figures[f"{corpus} conflict_auroc, {gone} {how}"] = value
+    for gone, same in (
+        (Modality.VIDEO, replace(items, face_rows=first)),
+        (Modality.AUDIO, replace(items, voice_rows=first)),
+    ):
+        scores = posteriors(model, data.table, same)["conflict"]
+        for corpus, value in conflict_aurocs(scores, items, data.targets):
+            figures[f"{corpus} conflict_auroc, {gone} constant"] = value
     return figures
-
-
-def soft_agreement(tested: PartOutcome, data: TrainingData) -> dict[str, float]:
-    """AUROC without a conflict head: −log Σ p q of the face's and the voice's posterior."""
-
-    logits, items = tested.pair_logits, tested.pair_items
-    face, voice = (softmax(x.astype(np.float64)) for x in (logits.face, logits.voice))
-    scores = -conflict_evidence(face, voice)[:, 0]
-    corpora = data.targets.corpora[items.face_rows]
-    return {
-        f"{c} conflict_auroc, soft agreement": auroc(
-            items.conflict[corpora == c], scores[corpora == c]
-        )
-        for c in np.unique(corpora)
-    }
 
 
 def probe(table: FeatureTable, config: TrainConfig) -> dict[str, float]:
@@ -198,7 +161,7 @@ def probe(table: FeatureTable, config: TrainConfig) -> dict[str, float]:
     once more to training and validation together.
     """
 
-    parts = split_clips(table.clips, config.split).parts()
+    parts = prepare_data(table, config).split.parts()
     labels = np.array([clip.labels.intended.position for clip in table.clips])
     corpora = np.array([clip.corpus for clip in table.clips])
     x = {m: array.tokens[:, 0].astype(np.float32) for m, array in table.arrays.items()}
