@@ -157,13 +157,8 @@ def download(
 def describe_download(report: DownloadReport) -> list[str]:
     """What a download came to, in sentences."""
     amount = f"{report.num_files} files, {report.total_bytes / 1e6:.1f} MB"
-    if report.was_complete:
-        lines = [f"{report.corpus} is complete in {report.folder} ({amount}); nothing to do."]
-    else:
-        lines = [
-            f"{report.corpus} is complete in {report.folder} ({amount}; {report.num_fetched} files "
-            "fetched now)."
-        ]
+    done = f"{report.num_fetched} files fetched now" if report.num_fetched else "nothing to do"
+    lines = [f"{report.corpus} is complete in {report.folder} ({amount}); {done}."]
     if report.note:
         lines.append(report.note)
     return lines

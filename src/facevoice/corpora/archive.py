@@ -18,8 +18,8 @@ from filelock import FileLock
 from facevoice.errors import CorpusError
 from facevoice.files import whole_folder
 
+# Lies in a folder that was unpacked to the end; tells from which archive.
 MARKER_NAME: Final = ".facevoice-unpacked.json"
-"""Lies in a folder that was unpacked to the end; tells from which archive."""
 
 _DAMAGES: Final = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
 

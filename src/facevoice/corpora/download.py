@@ -53,7 +53,6 @@ FOLDER: Final = ".facevoice"
 SAVE_EVERY_S: Final = 5.0
 SPARE_BYTES: Final = 64 << 20
 UNPACKED_RATIO: Final = 1.3  # roughly: films 1.1, sound up to 3; `unpack` knows it exactly
-BLOCK_BYTES: Final = 1 << 18
 TIMEOUTS_S: Final = (20.0, 60.0)  # to connect; silent for so long counts as dropped
 MAX_FAILED: Final = 5  # files that can't be had; then the rest is not tried any more
 MAX_RETRIES: Final = 5  # failures of a file in a row that brought nothing new
@@ -65,13 +64,12 @@ KAGGLE_REMEDY: Final = (
     "KAGGLE_KEY; check that this account may see the data set; then run the same command again."
 )
 
-# Source: the Git LFS specification. A pointer file looks like
+# Source: the Git LFS specification. A pointer file is smaller than 1024 bytes and looks like
 # version https://git-lfs.github.com/spec/v1 | oid sha256:18b0…6879 | size 73567
 _POINTER: Final = re.compile(
     rb"version https://git-lfs\.github\.com/spec/v1\n"
     rb"(?:ext-\d-.+\n)*oid sha256:([0-9a-f]{64})\nsize (\d+)\n?"
 )
-_POINTER_BYTES: Final = 1024  # it is smaller than this
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +90,7 @@ Wait = Callable[[float], object]
 
 @dataclass(frozen=True, slots=True)
 class DownloadReport:
-    """What a download came to."""
+    """What a download came to; nothing was left to do where `num_fetched` is 0."""
 
     corpus: str
     folder: Path
@@ -100,7 +98,6 @@ class DownloadReport:
     num_fetched: int
     total_bytes: int
     note: str
-    was_complete: bool
 
 
 def download_corpus(
@@ -146,18 +143,17 @@ def download_corpus(
     request = "-".join(filter(None, (via, "subset" * subset, "songs" * songs)))
     with _disk_errors(str(folder)), _locked(folder):
         receipt = _Receipt(folder, verify)
-        known = receipt.complete_files(request)
-        num_fetched = 0
-        if known is None:
+        names, num_fetched = receipt.complete_files(request), 0
+        if names is None:
             run = _Run(name, folder, network, receipt, subset, songs, keep_archives)
             try:
-                receipt.complete[request], num_fetched = run.get(parts)
+                names, num_fetched = run.get(parts)
+                receipt.complete[request] = names
             finally:
                 receipt.save()
-        files = [receipt.files[file] for file in receipt.complete[request]]
-    total_bytes = sum(file.size_bytes for file in files)
-    note, was_complete = sources.SOURCES[name].note, known is not None
-    return DownloadReport(name, folder, len(files), num_fetched, total_bytes, note, was_complete)
+    total_bytes = sum(receipt.files[file].size_bytes for file in names)
+    note = sources.SOURCES[name].note
+    return DownloadReport(name, folder, len(names), num_fetched, total_bytes, note)
 
 
 def base_addresses(explicit: Mapping[str, str]) -> dict[str, str]:
@@ -192,13 +188,12 @@ def _choose(
         raise ConfigError(f"{name} via {via} has no small set; leave --subset out")
     if songs and not source.has_songs:
         raise ConfigError(f"{name} has no songs; leave --songs out")
-    for part in source.via[via]:
-        if isinstance(part, sources.ByHand):
-            remedy = (
-                f"Get it from {part.where} and unpack it to {folder}, then run "
-                f"'facevoice data prepare {name}' on that folder."
-            )
-            raise ManualDownloadError(name, "", part.reason, remedy)
+    if isinstance(part := source.via[via][0], sources.ByHand):
+        remedy = (
+            f"Get it from {part.where} and unpack it to {folder}, then run "
+            f"'facevoice data prepare {name}' on that folder."
+        )
+        raise ManualDownloadError(name, "", part.reason, remedy)
     return via, source.via[via]
 
 
@@ -279,7 +274,8 @@ class _Run:
             self.network.tell(Progress("", note, all_bytes - missing_bytes, all_bytes or None))
             self.network.for_all(self._obtain, missing)
         except DownloadError as error:
-            error.add_note(sources.SOURCES[self.corpus].remedy)
+            if not isinstance(error, DiskSpaceError):
+                error.add_note(sources.SOURCES[self.corpus].remedy)
             raise
         handles = [part.handle for part in parts if isinstance(part, sources.Kaggle)]
         for handle in handles:
@@ -400,7 +396,7 @@ class _Run:
             self.receipt.save(SAVE_EVERY_S)
             self.network.tell(Progress("", f"{self.corpus}: {len(known)} entries listed"))
 
-        small = [file for file in files if (file.size_bytes or 0) < _POINTER_BYTES]
+        small = [file for file in files if (file.size_bytes or 0) < 1024]
         self.network.for_all(read, [file for file in small if file.checksum not in known])
         return [
             _File(file.name, media + file.url.removeprefix(raw), found[1], f"sha256:{found[0]}")
@@ -487,8 +483,7 @@ class _Run:
 
 def _published(checksum: str) -> str:
     """`md5:…`, however a host spells it."""
-    kind, _, digest = checksum.lower().partition(":")
-    kind = kind.replace("-", "")
+    kind, _, digest = checksum.lower().replace("-", "").partition(":")
     if kind not in hashlib.algorithms_guaranteed or len(digest) < 32:
         raise ValueError(f"no checksum: {checksum!r}")
     return f"{kind}:{digest}"
@@ -532,10 +527,8 @@ class _Receipt:
         self._lock = threading.Lock()
         self._saved_s = time.monotonic()
         self.files: dict[str, _Entry] = {}
-        # Names of all files of a request that was fulfilled.
-        self.complete: dict[str, list[str]] = {}
-        # What small files in Git are, by checksum: [sha256, bytes] of an LFS object, or [].
-        self.pointers: dict[str, list[Any]] = {}
+        self.complete: dict[str, list[str]] = {}  # names of all files of a fulfilled request
+        self.pointers: dict[str, list[Any]] = {}  # Git's checksum: [sha256, bytes] in LFS, or []
         try:
             known = json.loads(self._path.read_text(encoding="utf-8"))
             self.files = {name: _Entry(**entry) for name, entry in known["files"].items()}
@@ -557,9 +550,8 @@ class _Receipt:
     def _is_in_place(self, name: str) -> bool:
         for member, (size_bytes, crc) in self.files[name].members.items():
             path = self._folder / member
-            if not path.is_file() or path.stat().st_size != size_bytes:
-                return False
-            if self._verify and _crc32(path) != crc:
+            is_same = path.is_file() and path.stat().st_size == size_bytes
+            if not is_same or (self._verify and _crc32(path) != crc):
                 return False
         return True
 
@@ -698,10 +690,9 @@ class _Network:
                 best_bytes = max(best_bytes, error.reached_bytes)
                 problem, asked_s = error.problem, error.wait_s
                 if failures > MAX_RETRIES or (asked_s or 0.0) > MAX_WAIT_S:
-                    told = f"{problem}, for the {failures}th time in a row."
-                    if asked_s:
-                        told = f"{problem} and asks to wait {asked_s / 60:.0f} minutes."
-                    raise DownloadError(file, url, told, AGAIN) from error
+                    times = f"for the {failures}th time in a row"
+                    told = f"and asks to wait {asked_s / 60:.0f} minutes" if asked_s else times
+                    raise DownloadError(file, url, f"{problem}, {told}.", AGAIN) from error
                 if asked_s is None:
                     own_s = min(60.0, 2.0 ** (failures - 1)) * random.uniform(0.5, 1.0)  # noqa: S311
                     self._pause(file, own_s, problem)
@@ -760,7 +751,7 @@ class _Network:
 
         while not self._stop.is_set():
             try:
-                block: bytes = response.raw.read1(BLOCK_BYTES)
+                block: bytes = response.raw.read1(1 << 18)
             except (urllib3.exceptions.HTTPError, OSError) as error:
                 problem = f"the transfer broke off ({type(error).__name__})"
                 raise _BrokenError(problem, done_bytes) from error
