@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Condition, Event
 from typing import Any
 
 from facevoice.analyzer import Analyzer
+from facevoice.records import Perception, Prediction, Window
 from facevoice.web import WebOptions, launch_app
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SAMPLE = EXAMPLES / "smile_sad_voice.mp4"
+# Nothing takes so long; a busy machine may take its time.
+PATIENCE_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -31,18 +39,10 @@ def serve(
     # Gradio reads its folder when components are made.
     before = os.environ.get("GRADIO_TEMP_DIR")
     os.environ["GRADIO_TEMP_DIR"] = str(uploads)
-    port = free_port()
-    app = launch_app(
-        analyzer,
-        options,
-        wait=False,
-        server_name="127.0.0.1",
-        server_port=port,
-        quiet=True,
-        **launch,
-    )
+    address = {"server_name": "127.0.0.1", "server_port": free_port(), "quiet": True}
+    app = launch_app(analyzer, options, wait=False, **address, **launch)
     try:
-        yield Server(f"http://127.0.0.1:{port}/", uploads)
+        yield Server(f"http://127.0.0.1:{address['server_port']}/", uploads)
     finally:
         app.close()
         os.environ.pop("GRADIO_TEMP_DIR")
@@ -54,3 +54,56 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def wait_until(holds: Callable[[], bool]) -> bool:
+    """Whether something comes to hold, however long it takes a busy machine."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        if holds():
+            return True
+        time.sleep(0.01)
+    return False
+
+
+class Gate:
+    """Heavy work that goes on until `opened` is set; counts what works at the same time."""
+
+    def __init__(self) -> None:
+        self.opened = Event()
+        self.num_working = self.most = 0
+        self._counting = Condition()
+
+    def work(self) -> None:
+        self._count(1)
+        assert self.opened.wait(PATIENCE_S)
+        self._count(-1)
+
+    def _count(self, change: int) -> None:
+        with self._counting:
+            self.num_working += change
+            self.most = max(self.most, self.num_working)
+
+
+class GatedAnalyzer(Analyzer):
+    """Gives the same perception of every file, and of every stream; each window works at a gate."""
+
+    def __init__(self, gate: Gate) -> None:
+        super().__init__()
+        self._gate = gate
+        self.perception = super().perceive(SAMPLE)
+
+    def perceive(self, path: Any, *, on_view: Any = None, **_: Any) -> Perception:
+        for view in self.perception.windows:
+            self._gate.work()
+            if on_view is not None:
+                on_view(view)
+        return self.perception
+
+    def follow(
+        self, frames: Any, blocks: Any, duration_s: float, **more: Any
+    ) -> Iterator[Prediction]:
+        for view in self.perception.windows:
+            if more["wanted"](Window(view.start_s, view.end_s, None, None, 0.0, 0.0)):
+                self._gate.work()
+                yield self.judge(view)

@@ -6,6 +6,7 @@ import io
 import json
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,11 @@ from starlette.routing import WebSocketRoute
 from starlette.testclient import TestClient, WebSocketTestSession
 
 from facevoice.analyzer import Analyzer
+from facevoice.records import SAMPLE_RATE_HZ
 from facevoice.report.page import WINDOW_FIELDS
 from facevoice.settings import WindowConfig
-from facevoice.web.live import LIVE_PATH, LiveDesk, LiveStream, WebOptions, take
+from facevoice.web import LiveDesk, WebOptions
+from facevoice.web.live import LIVE_PATH, LiveStream
 from portraits import make_portrait
 
 RATE_HZ = 16_000
@@ -38,18 +41,19 @@ def make_desk(analyzer: Analyzer, **options: Any) -> LiveDesk:
     return LiveDesk(analyzer, WebOptions(live_windows=WindowConfig(1.0, 0.5), **options))
 
 
-@pytest.fixture
-def client(desk: LiveDesk) -> Iterator[TestClient]:
-    with open_client(desk) as client:
-        yield client
+@contextmanager
+def connected(
+    desk: LiveDesk, hello: str | None = None, **headers: str
+) -> Iterator[WebSocketTestSession]:
+    app = Starlette(routes=[WebSocketRoute(LIVE_PATH, desk.serve)])
+    with TestClient(app) as client, client.websocket_connect(LIVE_PATH, headers=headers) as socket:
+        socket.send_text(hello or make_hello(desk))
+        yield socket
 
 
-def open_client(desk: LiveDesk) -> TestClient:
-    return TestClient(Starlette(routes=[WebSocketRoute(LIVE_PATH, desk.serve)]))
-
-
-def hello(ticket: str, *, rate_hz: int | None = RATE_HZ, has_video: bool = True) -> str:
-    return json.dumps({"ticket": ticket, "sample_rate_hz": rate_hz, "has_video": has_video})
+def make_hello(desk: LiveDesk, **more: Any) -> str:
+    ticket = desk.new_ticket()
+    return json.dumps({"ticket": ticket, "sample_rate_hz": RATE_HZ, "has_video": True, **more})
 
 
 def frame(time_s: float) -> bytes:
@@ -64,11 +68,9 @@ def sound(start_s: float, length_s: float = 0.1) -> bytes:
     return b"A" + struct.pack("<d", start_s) + wave.astype("<f4").tobytes()
 
 
-def feed(socket: WebSocketTestSession, seconds: float, *, video: bool = True) -> None:
+def speak(socket: WebSocketTestSession, seconds: float) -> None:
     for k in range(round(seconds * 10)):
         socket.send_bytes(sound(k / 10))
-        if video and k % 2 == 0:
-            socket.send_bytes(frame(k / 10))
 
 
 def next_window(socket: WebSocketTestSession) -> dict[str, Any]:
@@ -83,9 +85,11 @@ def ending(socket: WebSocketTestSession) -> dict[str, Any]:
     return message
 
 
-def test_windows_come_while_the_stream_goes_on(desk: LiveDesk, client: TestClient) -> None:
-    with client.websocket_connect(LIVE_PATH) as socket:
-        socket.send_text(hello(desk.new_ticket()))
+def test_windows_come_while_the_stream_goes_on(
+    desk: LiveDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facevoice.web.live._MAX_LAG_S", 1000)  # on a busy machine too
+    with connected(desk) as socket:
         # At the pace at which the pipeline follows, or frames would be dropped.
         first = None
         for k in range(30):
@@ -109,11 +113,11 @@ def test_windows_come_while_the_stream_goes_on(desk: LiveDesk, client: TestClien
 
 
 def test_without_a_camera_the_face_is_missing_not_neutral(
-    desk: LiveDesk, client: TestClient
+    desk: LiveDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with client.websocket_connect(LIVE_PATH) as socket:
-        socket.send_text(hello(desk.new_ticket(), has_video=False))
-        feed(socket, 2.0, video=False)
+    monkeypatch.setattr("facevoice.web.live._MAX_LAG_S", 1000)
+    with connected(desk, make_hello(desk, has_video=False)) as socket:
+        speak(socket, 2.0)
         window = next_window(socket)
         socket.send_text("stop")
         ending(socket)
@@ -122,10 +126,13 @@ def test_without_a_camera_the_face_is_missing_not_neutral(
     assert window["face_coverage"] == 0
 
 
-def test_stopped_before_a_window_was_whole(desk: LiveDesk, client: TestClient) -> None:
-    with client.websocket_connect(LIVE_PATH) as socket:
-        socket.send_text(hello(desk.new_ticket()))
-        feed(socket, 0.4)
+def test_windows_that_come_too_late_are_left_out_and_told(
+    desk: LiveDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facevoice.web.live._MAX_LAG_S", -1000)
+    with connected(desk, make_hello(desk, has_video=False)) as socket:
+        speak(socket, 2.0)
+        assert "late" in json.loads(socket.receive_text())
         socket.send_text("stop")
         end = ending(socket)["end"]
     assert end == {"sentence": "Stopped before a window was whole.", "summary": None}
@@ -133,86 +140,142 @@ def test_stopped_before_a_window_was_whole(desk: LiveDesk, client: TestClient) -
 
 def test_a_session_ends_at_its_time_limit(analyzer: Analyzer) -> None:
     desk = make_desk(analyzer, max_live_s=1.5)
-    with open_client(desk) as client, client.websocket_connect(LIVE_PATH) as socket:
-        socket.send_text(hello(desk.new_ticket(), has_video=False))
-        feed(socket, 4.0, video=False)
+    with connected(desk, make_hello(desk, has_video=False)) as socket:
+        speak(socket, 4.0)
         assert "end" in ending(socket)
 
 
-def test_places_are_limited_and_given_back(analyzer: Analyzer) -> None:
+def test_places_are_limited_and_given_back_and_tickets_hold_again(analyzer: Analyzer) -> None:
     desk = make_desk(analyzer, max_live=1)
-    with open_client(desk) as client:
-        with client.websocket_connect(LIVE_PATH) as first:
-            first.send_text(hello(desk.new_ticket(), has_video=False))
-            feed(first, 2.0, video=False)
-            next_window(first)
-            with client.websocket_connect(LIVE_PATH) as second:
-                second.send_text(hello(desk.new_ticket()))
-                assert "taken" in ending(second)["error"]
-            first.send_text("stop")
-            ending(first)
-        with client.websocket_connect(LIVE_PATH) as third:
-            third.send_text(hello(desk.new_ticket(), has_video=False))
-            third.send_text("stop")
-            assert "end" in ending(third)
+    hello = make_hello(desk, has_video=False)
+    with connected(desk, hello) as first:
+        speak(first, 2.0)
+        first.receive_text()
+        with connected(desk, hello) as second:
+            assert "taken" in ending(second)["error"]
+        first.send_text("stop")
+        ending(first)
+    with connected(desk, hello) as third:
+        third.send_text("stop")
+        assert "end" in ending(third)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("more", "told"),
     [
-        ("no json", "own request"),
-        ("[]", "own request"),
-        (hello("guessed"), "Load the page again"),
-        ('{"ticket": ["x"], "sample_rate_hz": 16000, "has_video": true}', "Load the page again"),
+        (None, "own request"),
+        ({"ticket": "guessed"}, "Load the page again"),
+        ({"ticket": ["x"]}, "Load the page again"),
+        ({"sample_rate_hz": None, "has_video": False}, "Neither"),
+        ({"sample_rate_hz": 3}, "3 Hz"),
+        ({"sample_rate_hz": "x"}, "x Hz"),
     ],
 )
-def test_strangers_stay_outside(client: TestClient, text: str, told: str) -> None:
-    with client.websocket_connect(LIVE_PATH) as socket:
-        socket.send_text(text)
-        assert told in ending(socket)["error"]
-
-
-@pytest.mark.parametrize(
-    ("rate_hz", "has_video", "told"),
-    [(None, False, "Neither"), (3, True, "3 Hz"), ("x", True, "x Hz")],
-)
-def test_useless_settings_are_told(
-    desk: LiveDesk, client: TestClient, rate_hz: Any, has_video: bool, told: str
+def test_strangers_and_useless_settings_stay_outside(
+    desk: LiveDesk, more: dict[str, Any] | None, told: str
 ) -> None:
-    with client.websocket_connect(LIVE_PATH) as socket:
-        socket.send_text(hello(desk.new_ticket(), rate_hz=rate_hz, has_video=has_video))
+    with connected(desk, "[]" if more is None else make_hello(desk, **more)) as socket:
         assert told in ending(socket)["error"]
 
 
-def test_pages_of_other_servers_stay_outside(desk: LiveDesk, client: TestClient) -> None:
-    headers = {"origin": "https://elsewhere.example"}
-    with client.websocket_connect(LIVE_PATH, headers=headers) as socket:
-        socket.send_text(hello(desk.new_ticket()))
+def test_pages_of_other_servers_stay_outside(desk: LiveDesk) -> None:
+    with connected(desk, origin="https://elsewhere.example") as socket:
         assert "another server" in ending(socket)["error"]
 
 
-def test_tickets_of_a_page_hold_again(desk: LiveDesk, client: TestClient) -> None:
-    ticket = desk.new_ticket()
-    for _ in range(2):
-        with client.websocket_connect(LIVE_PATH) as socket:
-            socket.send_text(hello(ticket, has_video=False))
-            socket.send_text("stop")
-            assert "end" in ending(socket)
+def test_messages_without_sense_are_left_out(desk: LiveDesk) -> None:
+    with connected(desk) as socket:
+        for content in (
+            b"V" + struct.pack("<d", float("nan")) + b"x",
+            b"V" + struct.pack("<d", -1.0) + b"x",
+            b"V" + struct.pack("<d", 0.0) + b"no picture",
+            b"A" + struct.pack("<d", 0.0) + b"xyz",
+            b"A" + struct.pack("<d", 0.0) + np.full(4, np.inf, "<f4").tobytes(),
+            b"Z" + struct.pack("<d", 0.0) + b"x",
+        ):
+            socket.send_bytes(content)
+        socket.send_text("stop")
+        assert ending(socket)["end"]["summary"] is None
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"V" + struct.pack("<d", float("nan")) + b"x",
-        b"V" + struct.pack("<d", -1.0) + b"x",
-        b"A" + struct.pack("<d", 0.0) + b"xyz",
-        b"A" + struct.pack("<d", 0.0) + np.full(4, np.inf, "<f4").tobytes(),
-        b"Z" + struct.pack("<d", 0.0) + b"x",
-    ],
-)
-def test_messages_without_sense_are_left_out(content: bytes) -> None:
-    stream = LiveStream(sample_rate_hz=RATE_HZ, has_video=True)
-    take(content, stream)
+# What a browser sends, as the pipeline reads it.
+
+
+def jpeg(shade: int = 128, size: tuple[int, int] = (64, 48)) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", size, (shade, shade, shade)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def heard(stream: LiveStream) -> np.ndarray:
     stream.stop()
-    assert list(stream.frames() or ()) == []
-    assert list(stream.blocks() or ()) == []
+    blocks = list(stream.blocks() or ())
+    starts = [block.start_s for block in blocks]
+    lengths = np.cumsum([0, *(len(block.samples) for block in blocks)])[:-1]
+    assert starts == pytest.approx(lengths / SAMPLE_RATE_HZ)
+    return np.concatenate([block.samples for block in blocks])
+
+
+def test_frames_come_out_decoded_and_in_order() -> None:
+    stream = LiveStream(sample_rate_hz=None, has_video=True)
+    stream.put_frame(0.2, jpeg(10))
+    stream.put_frame(0.1, jpeg(20))  # overtaken
+    stream.put_frame(0.4, b"GIF89a\x01\x00\x01\x00")
+    stream.put_frame(0.5, jpeg(size=(4000, 10)))  # no camera's
+    stream.put_frame(0.6, jpeg(30))
+    stream.stop()
+    stream.put_frame(0.7, jpeg(30))
+    frames = list(stream.frames() or ())
+    assert [frame.timestamp_s for frame in frames] == [0.2, 0.6]
+    assert [frame.rgb.shape for frame in frames] == [(48, 64, 3)] * 2
+    assert abs(int(frames[1].rgb[0, 0, 0]) - 30) < 3
+    assert stream.blocks() is None
+
+
+def test_frames_are_dropped_where_too_many_wait() -> None:
+    stream = LiveStream(sample_rate_hz=None, has_video=True)
+    for k in range(20):
+        stream.put_frame(k / 5, jpeg())
+    stream.stop()
+    num_given = len(list(stream.frames() or ()))
+    assert num_given + stream.num_dropped == 20
+    assert stream.num_dropped > 0
+
+
+def test_sound_is_resampled_without_gap() -> None:
+    stream = LiveStream(sample_rate_hz=48_000, has_video=False)
+    tone = np.sin(2 * np.pi * 440 * np.arange(96_000) / 48_000).astype(np.float32)
+    for k in range(20):
+        stream.put_sound(k / 10, tone[k * 4800 : (k + 1) * 4800])
+    samples = heard(stream)
+    assert abs(len(samples) - 32_000) < 800  # what the resampler still holds
+    spectrum = np.abs(np.fft.rfft(samples[8000:24_000]))
+    assert int(spectrum.argmax()) == 440
+    assert stream.frames() is None
+
+
+def test_silence_stands_in_for_what_is_missing_and_repeated_sound_is_cut() -> None:
+    stream = LiveStream(sample_rate_hz=16_000, has_video=False)
+    stream.put_sound(0.5, np.ones(1600, np.float32))  # the microphone was late
+    stream.put_sound(1.6, np.ones(1600, np.float32))  # a second was lost
+    samples = heard(stream)
+    assert len(samples) == pytest.approx(1.7 * 16_000, abs=2)
+    assert np.all(samples[:8000] == 0)
+    assert np.all(samples[8000:9600] == 1)
+    assert np.all(samples[9600 : 16 * 1600] == 0)
+    stream = LiveStream(sample_rate_hz=16_000, has_video=False)
+    for start_s in (0.0, 1.05, 1.0):  # a little jitter is no gap; heard before
+        stream.put_sound(start_s, np.full(16_000, 0.25, np.float32))
+    assert len(heard(stream)) == 32_000
+
+
+def test_lag_is_counted_from_the_fastest_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now_s)
+    stream = LiveStream(sample_rate_hz=None, has_video=True)
+    assert stream.lag_s(3.0) == 0.0
+    stream.put_frame(9.0, jpeg())
+    stream.put_frame(10.0, jpeg())
+    assert stream.lag_s(10.0) == pytest.approx(0.0)
+    now_s = 102.0
+    assert stream.lag_s(11.0) == pytest.approx(1.0)

@@ -7,7 +7,8 @@ from typing import Any
 
 from facevoice.analyzer import Analyzer
 from facevoice.errors import MissingExtraError
-from facevoice.web.live import LiveDesk, WebOptions
+from facevoice.web.live import LiveDesk
+from facevoice.web.work import WebOptions
 
 __all__ = ["LiveDesk", "WebOptions", "build_app", "launch_app"]
 
@@ -51,6 +52,6 @@ def launch_app(
     options = options or WebOptions()
     desk = LiveDesk(analyzer, options) if options.max_live > 0 else None
     app = build_app(analyzer, options, desk)
-    from facevoice.web import page as serve
+    from facevoice.web import page
 
-    return serve.launch(app, desk, options, wait=wait, **launch)
+    return page.launch(app, desk, options, wait=wait, **launch)

@@ -1,4 +1,11 @@
-"""What the web app allows and shows."""
+"""The live mode's server side: one WebSocket a session, one thread that analyses what comes.
+
+From the page: first a text, {"ticket", "sample_rate_hz" or null, "has_video"}; then bytes: one
+letter, V or A, then float64 (little endian) seconds of the session's clock, then a JPEG, or float32
+mono samples. A text "stop" ends the session.
+To the page, texts in JSON: {"faces"} for each frame, {"window"} for each window, {"late"} for each
+one that is left out because the server can't follow, {"end"} or {"error"} at last.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +19,7 @@ import struct
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from contextlib import ExitStack
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Final
@@ -24,7 +30,7 @@ import soxr
 from PIL import Image
 
 from facevoice.analyzer import Analyzer
-from facevoice.errors import ConfigError, FacevoiceError
+from facevoice.errors import FacevoiceError
 from facevoice.interpret import summarize
 from facevoice.records import (
     SAMPLE_RATE_HZ,
@@ -37,51 +43,24 @@ from facevoice.records import (
 )
 from facevoice.report.page import window_view
 from facevoice.report.words import describe_in_words
-from facevoice.settings import WindowConfig
+from facevoice.web.work import Turns, WebOptions
 
+LIVE_PATH: Final = "/facevoice/live"
 
-@dataclass(frozen=True, slots=True)
-class WebOptions:
-    """Limits of the page; a limit that is met says so in words that people understand."""
-
-    samples: Path | None = None
-    """Folder of clips to choose from."""
-    max_size_mb: int = 500
-    """Largest upload."""
-    max_length_s: float = 3600.0
-    """Longest clip that is analysed."""
-    keep_s: float = 3600.0
-    """Uploads and results are deleted when their user leaves, at the latest after this time."""
-    num_at_once: int = 1
-    """Clips analysed at the same time; each uses all processors, so more are slower each."""
-    max_waiting: int = 20
-    """Users who may wait for their turn; more are sent away."""
-    max_live: int = 2
-    """Live sessions at the same time; 0 leaves the live mode out."""
-    max_live_s: float = 600.0
-    """Longest live session."""
-    live_windows: WindowConfig = field(default_factory=lambda: WindowConfig(4.0, 0.5))
-    """Windows of the live mode."""
-
-    def __post_init__(self) -> None:
-        for name in ("max_size_mb", "max_length_s", "keep_s", "num_at_once", "max_waiting"):
-            value = getattr(self, name)
-            if value <= 0:
-                raise ConfigError(f"{name} = {value!r} is not allowed: must be above 0")
-        if self.max_live < 0:
-            raise ConfigError(f"max_live = {self.max_live!r} is not allowed: must not be below 0")
-        if self.samples is not None and not self.samples.is_dir():
-            raise ConfigError(f"samples: {self.samples} is no folder; name one with clips in it")
-
-
-# Frames and sound of one live session, from the socket's thread to the pipeline's.
-
+_LOG = logging.getLogger(__name__)
+_MAX_MESSAGE_BYTES: Final = 2_000_000
+_MAX_TICKETS: Final = 10_000
+_RATES_HZ: Final = range(8_000, 192_001)
+# A window that comes later than this helps nobody: it is left out so that the next is in time.
+_MAX_LAG_S: Final = 1.5
 # More frames than this wait only if the pipeline is too slow; then newer ones are dropped.
 _MAX_WAITING: Final = 6
 _MAX_SIDE_PX: Final = 1920
 # Clocks of camera and sound card drift; less than this is no gap.
 _JITTER_S: Final = 0.15
 _MAX_GAP_S: Final = 30.0
+
+_Send = Callable[[dict[str, Any]], None]
 
 
 class LiveStream:
@@ -147,7 +126,7 @@ class LiveStream:
         last_s = -1.0
         while (item := self._frames.get()) is not None:
             timestamp_s, jpeg = item
-            rgb = decode_jpeg(jpeg)
+            rgb = _decode_jpeg(jpeg)
             if rgb is not None and timestamp_s > last_s:
                 last_s = timestamp_s
                 yield Frame(timestamp_s, rgb)
@@ -169,46 +148,17 @@ class LiveStream:
                 num_given += len(block)
 
 
-def decode_jpeg(jpeg: bytes) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]] | None:
-    """The picture as uint8 (H, W, 3); None if it is none, or larger than a camera's."""
-    try:
-        with Image.open(io.BytesIO(jpeg), formats=["JPEG"]) as picture:
-            if max(picture.size) > _MAX_SIDE_PX:
-                return None
-            return np.asarray(picture.convert("RGB"))
-    except (OSError, SyntaxError, ValueError):
-        return None
-
-
-# The live mode's server side: one WebSocket a session, one thread that analyses what comes.
-#
-# From the page: first a text, {"ticket", "sample_rate_hz" or null, "has_video"}; then bytes: one
-# letter, V or A, then float64 (little endian) seconds of the session's clock, then a JPEG, or float32
-# mono samples. A text "stop" ends the session.
-# To the page, texts in JSON: {"faces"} for each frame, {"window"} for each window, {"end"} or
-# {"error"} at last.
-
-logger = logging.getLogger(__name__)
-
-LIVE_PATH: Final = "/facevoice/live"
-_MAX_MESSAGE_BYTES: Final = 2_000_000
-_MAX_TICKETS: Final = 10_000
-_RATES_HZ: Final = range(8_000, 192_001)
-# A window that comes later than this helps nobody: it is left out so that the next is in time.
-_MAX_LAG_S: Final = 1.5
-
-Send = Callable[[dict[str, Any]], None]
-
-
 class LiveDesk:
     """Lets pages in: hands out tickets, counts sessions.
 
     A ticket is given to pages only, through gradio, so the socket is as protected as the page is.
+    `turns`: those of the page too, so that one bound holds for all.
     """
 
-    def __init__(self, analyzer: Analyzer, options: WebOptions) -> None:
+    def __init__(self, analyzer: Analyzer, options: WebOptions, turns: Turns | None = None) -> None:
         self._analyzer = analyzer
         self._options = options
+        self.turns = turns or Turns(options.num_at_once, options.max_waiting)
         self._tickets: OrderedDict[str, None] = OrderedDict()
         self._num_sessions = 0
 
@@ -263,31 +213,72 @@ class LiveDesk:
 
         def work() -> None:
             try:
-                send(analyze_live(self._analyzer, self._options, stream, send))
+                send(self._analyze(stream, send))
             except FacevoiceError as error:
                 send({"error": str(error)})
-            except Exception:
-                logger.exception("live session failed")
+            except Exception:  # noqa: BLE001 - logged, and told
+                _LOG.exception("live session failed")
                 send({"error": "The server failed; its log says why."})
             finally:
                 send(None)
 
         thread = Thread(target=work, name="facevoice-live", daemon=True)
         thread.start()
-        receiver = asyncio.create_task(receive(socket, stream))
+        receiver = asyncio.create_task(_receive(socket, stream))
         try:
             while (message := await outbox.get()) is not None:
                 await socket.send_text(json.dumps(message))
             await socket.close()
         except Exception as error:  # noqa: BLE001 - servers raise what they like for a lost page
-            logger.debug("live page left: %s", error)
+            _LOG.debug("live page left: %s", error)
         finally:
             stream.stop()
             receiver.cancel()
             await asyncio.to_thread(thread.join)
 
+    def _analyze(self, stream: LiveStream, send: _Send) -> dict[str, Any]:
+        """Analyse a session until it stops; gives its last message."""
+        predictions: list[Prediction] = []
+        turn = ExitStack()  # from before a window is read until it is sent
 
-async def receive(socket: Any, stream: LiveStream) -> None:
+        def is_wanted(window: Window) -> bool:
+            turn.close()
+            if window.end_s >= self._options.max_live_s:
+                stream.stop()
+            if stream.stopped:
+                return True
+            if stream.lag_s(window.end_s) < _MAX_LAG_S:
+                turn.enter_context(self.turns.window())
+                if stream.lag_s(window.end_s) < _MAX_LAG_S:
+                    return True
+                turn.close()
+            send({"late": round(stream.lag_s(window.end_s), 3)})
+            return False
+
+        with turn:
+            for prediction in self._analyzer.follow(
+                stream.frames(),
+                stream.blocks(),
+                self._options.max_live_s,
+                windows=self._options.live_windows,
+                on_faces=lambda faces: send({"faces": _faces_view(faces)}),
+                wanted=is_wanted,
+            ):
+                turn.close()
+                if stream.stopped:
+                    break  # what comes now is cut short
+                predictions.append(prediction)
+                view = window_view(prediction, (prediction.start_s, prediction.end_s))
+                lag_ms = round(1000 * stream.lag_s(prediction.end_s))
+                send({"window": view, "lag_ms": lag_ms, "dropped": stream.num_dropped})
+        if not predictions:
+            return {"end": {"sentence": "Stopped before a window was whole.", "summary": None}}
+        whole = summarize(predictions, self._analyzer.assembly.model.thresholds)
+        span = (whole.start_s, whole.end_s)
+        return {"end": {"sentence": describe_in_words(whole), "summary": window_view(whole, span)}}
+
+
+async def _receive(socket: Any, stream: LiveStream) -> None:
     """Feed what comes into `stream` until the page stops or leaves."""
     try:
         while True:
@@ -296,12 +287,12 @@ async def receive(socket: Any, stream: LiveStream) -> None:
             if message["type"] == "websocket.disconnect" or message.get("text") == "stop":
                 return
             if content is not None and 9 < len(content) <= _MAX_MESSAGE_BYTES:
-                take(content, stream)
+                _take(content, stream)
     finally:
         stream.stop()
 
 
-def take(content: bytes, stream: LiveStream) -> None:
+def _take(content: bytes, stream: LiveStream) -> None:
     """Take one message of bytes; what makes no sense is left out."""
     (time_s,) = struct.unpack_from("<d", content, 1)
     if not math.isfinite(time_s) or time_s < 0:
@@ -314,39 +305,7 @@ def take(content: bytes, stream: LiveStream) -> None:
             stream.put_sound(time_s, samples.astype(np.float32))
 
 
-def analyze_live(
-    analyzer: Analyzer, options: WebOptions, stream: LiveStream, send: Send
-) -> dict[str, Any]:
-    """Analyse a session until it stops; gives its last message."""
-    predictions: list[Prediction] = []
-
-    def wanted(window: Window) -> bool:
-        if window.end_s >= options.max_live_s:
-            stream.stop()
-        return stream.stopped or stream.lag_s(window.end_s) < _MAX_LAG_S
-
-    for prediction in analyzer.follow(
-        stream.frames(),
-        stream.blocks(),
-        options.max_live_s,
-        windows=options.live_windows,
-        on_faces=lambda faces: send({"faces": faces_view(faces)}),
-        wanted=wanted,
-    ):
-        if stream.stopped:
-            break  # what comes now is cut short
-        predictions.append(prediction)
-        view = window_view(prediction, (prediction.start_s, prediction.end_s))
-        lag_ms = round(1000 * stream.lag_s(prediction.end_s))
-        send({"window": view, "lag_ms": lag_ms, "dropped": stream.num_dropped})
-    if not predictions:
-        return {"end": {"sentence": "Stopped before a window was whole.", "summary": None}}
-    whole = summarize(predictions, analyzer.assembly.model.thresholds)
-    span = (whole.start_s, whole.end_s)
-    return {"end": {"sentence": describe_in_words(whole), "summary": window_view(whole, span)}}
-
-
-def faces_view(faces: FrameFaces) -> dict[str, Any]:
+def _faces_view(faces: FrameFaces) -> dict[str, Any]:
     """Time, and all faces as track and box in thousandths of the picture, the largest first."""
     scale = np.array([faces.width_px, faces.height_px] * 2) / 1000
     found = [
@@ -358,3 +317,14 @@ def faces_view(faces: FrameFaces) -> dict[str, Any]:
 
 def _area(box: list[float]) -> float:
     return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def _decode_jpeg(jpeg: bytes) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]] | None:
+    """The picture as uint8 (H, W, 3); None if it is none, or larger than a camera's."""
+    try:
+        with Image.open(io.BytesIO(jpeg), formats=["JPEG"]) as picture:
+            if max(picture.size) > _MAX_SIDE_PX:
+                return None
+            return np.asarray(picture.convert("RGB"))
+    except (OSError, SyntaxError, ValueError):
+        return None

@@ -188,13 +188,14 @@ Session.prototype.take = function (message) {
   if (message.error) { this.say(message.error, true); this.running = false; }
   if (message.faces) this.drawFaces(message.faces);
   if (message.window) this.showWindow(this.named(message.window));
+  if (message.late && this.running) this.say("The server is busy: some answers are left out.");
   if (message.end) this.showEnd(message.end);
 };
 
 Session.prototype.named = function (row) {
   var settings = this.settings, view = {};
   settings.window_fields.forEach(function (name, k) { view[name] = row[k]; });
-  view.reasons = view.reasons.map(function (k) { return settings.reasons[k]; });
+  view.reasons = view.reasons.map(function (k) { return settings.reasons[k].words; });
   return view;
 };
 

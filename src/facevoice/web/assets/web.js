@@ -61,7 +61,10 @@
   }
 
   function showProgress(place) {
-    say(place.textContent.indexOf("Drawing") >= 0 ? "Drawing the video." : "The clip is being read.");
+    var line = place.textContent.match(/Number \d+ in the line/);
+    if (line) say("Waiting: " + line[0].toLowerCase() + ".");
+    else if (place.textContent.indexOf("Drawing") >= 0) say("Drawing the video.");
+    else if (place.textContent.indexOf("Waiting") < 0) say("The clip is being read.");
   }
 
   function each(node, selector, act) {
@@ -72,6 +75,7 @@
     if (node.nodeType !== 1) return;
     each(node, ".fvw-result", mountResult);
     each(node, ".fvw-progress", showProgress);
+    each(node, ".fvw-problem", function () { spoken = ""; }); // is an alert by itself
     each(node, ".fvw-live", function (place) { window.facevoiceLive.mount(place); });
   }
 
@@ -96,8 +100,11 @@
       changes.forEach(function (change) {
         change.removedNodes.forEach(forget);
         change.addedNodes.forEach(look);
+        // Gradio may change the words within a node and leave the node.
+        var parent = change.target.parentElement, place = parent && parent.closest(".fvw-progress");
+        if (place || change.target.className === "fvw-progress") showProgress(place || change.target);
       });
-    }).observe(document.body, { childList: true, subtree: true });
+    }).observe(document.body, { childList: true, characterData: true, subtree: true });
   }
 
   if (document.body) begin();

@@ -1,0 +1,269 @@
+"""What the server allows, whose turn it is, and whose files are whose; needs no gradio."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Condition, Event, Lock, Thread
+from typing import Final, Generic, TypeVar
+
+from facevoice.errors import ConfigError, FacevoiceError
+from facevoice.settings import WindowConfig
+
+P = TypeVar("P")
+R = TypeVar("R")
+
+# How soon a stop is noticed, and how often a page hears of progress.
+_TICK_S: Final = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class WebOptions:
+    """Limits of the page; a limit that is met says so in words that people understand."""
+
+    samples: Path | None = None
+    """Folder of clips to choose from."""
+    max_size_mb: int = 500
+    """Largest upload."""
+    max_length_s: float = 3600.0
+    """Longest clip that is analysed."""
+    keep_s: float = 3600.0
+    """Uploads and results are deleted when their user leaves, at the latest after this time."""
+    num_at_once: int = 1
+    """What works at the same time, of all clips, videos and live windows; see `Turns`."""
+    max_waiting: int = 20
+    """Clips and videos that may wait for their turn; more are sent away."""
+    max_live: int = 2
+    """Live sessions at the same time; 0 leaves the live mode out."""
+    max_live_s: float = 600.0
+    """Longest live session."""
+    live_windows: WindowConfig = field(default_factory=lambda: WindowConfig(4.0, 0.5))
+    """Windows of the live mode."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_size_mb", "max_length_s", "keep_s", "num_at_once", "max_waiting"):
+            value = getattr(self, name)
+            if value <= 0:
+                raise ConfigError(f"{name} = {value!r} is not allowed: must be above 0")
+        if self.max_live < 0:
+            raise ConfigError(f"max_live = {self.max_live!r} is not allowed: must not be below 0")
+        if self.samples is not None and not self.samples.is_dir():
+            raise ConfigError(f"samples: {self.samples} is no folder; name one with clips in it")
+
+
+class BusyError(FacevoiceError):
+    """Too many wait already."""
+
+
+class StoppedError(Exception):
+    """Nobody waits for the result any more."""
+
+
+class Turns:
+    """The one bound on heavy work, whoever asks for it: the page, programs, live sessions.
+
+    Clips and videos take whole jobs, first come, first served. A live session takes a turn for each
+    window; so that it needn't wait for the end of a long clip, jobs give way between their windows.
+    Never do more than `num_at_once` work at the same time.
+    """
+
+    def __init__(self, num_at_once: int = 1, max_waiting: int = 20) -> None:
+        self._jobs = _Line(num_at_once, max_waiting)
+        # At most as many jobs as there are places stand in it, so live windows wait for one window.
+        self._places = _Line(num_at_once)
+
+    @property
+    def num_waiting(self) -> int:
+        """Who waits for anything."""
+        return self._jobs.num_waiting + self._places.num_waiting
+
+    @contextmanager
+    def job(self, stopping: Event, on_wait: Callable[[int], None]) -> Iterator[None]:
+        """Wait for the turn of a clip or video, and keep it within the block.
+
+        `on_wait` hears its number in the line, from 1, whenever that changes.
+
+        Raises:
+            BusyError: too many wait already.
+            StoppedError: `stopping` was set meanwhile.
+        """
+        with self._jobs.place(stopping, on_wait), self._places.place(stopping):
+            yield
+
+    def give_way(self) -> None:
+        """Within a job, between two of its windows: let those go first who wait by now."""
+        self._places.give_way()
+
+    @contextmanager
+    def window(self) -> Iterator[None]:
+        """Wait for the turn of a live window, and keep it within the block."""
+        with self._places.place():
+            yield
+
+
+class _Line:
+    """A number of places, and who waits for one: first come, first served."""
+
+    def __init__(self, num_places: int, max_waiting: int | None = None) -> None:
+        self._num_free = num_places
+        self._max_waiting = max_waiting
+        self._waiting: deque[object] = deque()
+        self._changed = Condition()
+
+    @property
+    def num_waiting(self) -> int:
+        return len(self._waiting)
+
+    @contextmanager
+    def place(
+        self, stopping: Event | None = None, on_wait: Callable[[int], None] = lambda _: None
+    ) -> Iterator[None]:
+        with self._changed:
+            self._take(stopping, on_wait)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._leave()
+
+    def give_way(self) -> None:
+        with self._changed:
+            if self._waiting:
+                self._leave()
+                self._take(None, lambda _: None)
+
+    def _take(self, stopping: Event | None, on_wait: Callable[[int], None]) -> None:
+        must_wait = self._num_free <= len(self._waiting)
+        if must_wait and self._max_waiting is not None and self.num_waiting >= self._max_waiting:
+            raise BusyError("Too many are waiting. Try again in a few minutes.")
+        me, told = object(), 0
+        self._waiting.append(me)
+        try:
+            while not (self._waiting[0] is me and self._num_free > 0):
+                if stopping is not None and stopping.is_set():
+                    raise StoppedError
+                number = self._waiting.index(me) + 1
+                if number != told:
+                    on_wait(number)
+                    told = number
+                self._changed.wait(None if stopping is None else _TICK_S)
+            self._num_free -= 1
+        finally:
+            self._waiting.remove(me)
+            self._changed.notify_all()
+
+    def _leave(self) -> None:
+        self._num_free += 1
+        self._changed.notify_all()
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Generic[R]):
+    """What the work came to."""
+
+    value: R
+
+
+def work_aside(work: Callable[[Callable[[P], None]], R], stopping: Event) -> Iterator[P | Done[R]]:
+    """Run `work(tell)` in a thread; gives the newest of what it told, and `Done` at last.
+
+    What `work` raises is raised here. Where `stopping` is set, or the generator closed, `tell`
+    raises `StoppedError` within `work`; that is raised here when the work has ended.
+    """
+    outbox: SimpleQueue[P | Done[R] | Exception] = SimpleQueue()
+
+    def tell(progress: P) -> None:
+        if stopping.is_set():
+            raise StoppedError
+        outbox.put(progress)
+
+    def run() -> None:
+        try:
+            outbox.put(Done(work(tell)))
+        except Exception as error:  # noqa: BLE001 - raised where the result is awaited
+            outbox.put(error)
+
+    thread = Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        while not isinstance(item := _newest(outbox), Done):
+            if isinstance(item, Exception):
+                raise item
+            yield item
+            stopping.wait(_TICK_S)
+        yield item
+    finally:
+        if thread.is_alive():
+            stopping.set()
+            thread.join()
+
+
+def _newest(outbox: SimpleQueue[P | Done[R] | Exception]) -> P | Done[R] | Exception:
+    item = outbox.get()
+    try:
+        while not isinstance(item, Done | Exception):
+            item = outbox.get_nowait()
+    except Empty:
+        pass
+    return item
+
+
+class SessionFiles:
+    """Uploads and results of each session: they go when it goes.
+
+    Equal uploads share a file: the last session to leave deletes it.
+
+    Args:
+        root: folder in which results are kept.
+        samples: clips of the server. Gradio hands out copies of them, which are nobody's upload.
+    """
+
+    def __init__(self, root: Path, samples: Iterable[Path] = ()) -> None:
+        self._root = root
+        self._samples = {(path.name, path.stat().st_size) for path in samples}
+        self._lock = Lock()
+        self._uploads: dict[str, Path] = {}
+        self._folders: dict[str, Path] = {}
+
+    def keep_upload(self, session: str, path: Path) -> None:
+        """Note that `session` uses an upload; its earlier one is released."""
+        ours = not path.is_file() or (path.name, path.stat().st_size) in self._samples
+        with self._lock:
+            before = self._uploads.pop(session, None)
+            if not ours:
+                self._uploads[session] = path
+            self._delete_unused(before)
+
+    def new_folder(self, session: str) -> Path:
+        """An empty folder for the session's results; its earlier one is deleted."""
+        with self._lock:
+            self._remove_folder(session)
+            self._root.mkdir(parents=True, exist_ok=True)
+            folder = Path(tempfile.mkdtemp(prefix="facevoice-", dir=self._root))
+            self._folders[session] = folder
+            return folder
+
+    def folder(self, session: str) -> Path:
+        """The session's folder, made if there is none."""
+        return self._folders.get(session) or self.new_folder(session)
+
+    def release(self, session: str) -> None:
+        """Delete what only this session used."""
+        with self._lock:
+            self._remove_folder(session)
+            self._delete_unused(self._uploads.pop(session, None))
+
+    def _remove_folder(self, session: str) -> None:
+        folder = self._folders.pop(session, None)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _delete_unused(self, path: Path | None) -> None:
+        if path is not None and path not in self._uploads.values():
+            path.unlink(missing_ok=True)

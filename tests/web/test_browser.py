@@ -1,0 +1,543 @@
+"""The app in a real Chromium whose camera and microphone play files: clips, looks, live mode."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from browser import open_browser, watched_page
+from conftest import ClipMaker
+from facevoice.analyzer import Analyzer
+from facevoice.report import CSV_COLUMNS, read_report
+from facevoice.report.page import is_report_page
+from facevoice.settings import WindowConfig
+from facevoice.web import WebOptions
+from fake_devices import file_devices, make_devices
+from portraits import make_portrait
+from web.servers import EXAMPLES, SAMPLE, Gate, GatedAnalyzer, Server, serve, wait_until
+
+DESKTOP: dict[str, Any] = {
+    "viewport": {"width": 1280, "height": 900},
+    "permissions": ["camera", "microphone"],
+}
+PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2}
+PATIENCE_MS = 120_000
+START = "Start camera and microphone"
+RESULT = ".fvw-result .fv-root"
+
+# The worst contrast (WCAG 2.2) of text that is seen within a part, and that text.
+WORST_CONTRAST = """selector => {
+  const rgba = text => {
+    const n = text.match(/[\\d.]+/g).map(Number);
+    return n.length < 4 ? [...n, 1] : n;
+  };
+  const over = (a, b) => [0, 1, 2].map(k => a[k] * a[3] + b[k] * (1 - a[3])).concat(1);
+  const light = c => {
+    const [r, g, b] = c.slice(0, 3).map(v => v / 255)
+      .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = node => {
+    const layers = [];
+    for (let n = node; n; n = n.parentElement)
+      layers.unshift(rgba(getComputedStyle(n).backgroundColor));
+    return layers.reduce((below, layer) => over(layer, below), [255, 255, 255, 1]);
+  };
+  let worst = [99, ''], count = 0;
+  for (const part of document.querySelectorAll(selector)) {
+    for (const node of [part, ...part.querySelectorAll('*')]) {
+      const own = [...node.childNodes].filter(n => n.nodeType === 3 && n.data.trim());
+      const isSeen = node.checkVisibility({ visibilityProperty: true });
+      if (!own.length || !isSeen || node.disabled) continue;
+      count += 1;
+      const below = ground(node), ink = over(rgba(getComputedStyle(node).color), below);
+      const [a, b] = [light(ink), light(below)].sort((x, y) => y - x);
+      const ratio = (a + 0.05) / (b + 0.05);
+      if (ratio < worst[0]) worst = [ratio, own[0].data.trim()];
+    }
+  }
+  if (!count) throw new Error('no text in ' + selector);
+  return worst;
+}"""
+
+# What screen readers are told, from now on.
+HEAR = """() => {
+  window.heard = [];
+  new MutationObserver(changes => changes.forEach(change => {
+    const node = change.target.parentElement?.closest('[role=status], [aria-live]')
+      || change.target.closest?.('[role=status], [aria-live]');
+    if (node && node.textContent && node.textContent !== window.heard.at(-1))
+      window.heard.push(node.textContent);
+  })).observe(document.body, { childList: true, subtree: true, characterData: true });
+}"""
+
+# Lets the test see the tracks that the page opens from now on.
+KEEP_TRACKS = """() => {
+  const devices = navigator.mediaDevices, open = devices.getUserMedia.bind(devices);
+  window.openedTracks = [];
+  devices.getUserMedia = async function (wanted) {
+    const media = await open(wanted);
+    window.openedTracks.push(...media.getTracks());
+    return media;
+  };
+}"""
+
+# Of the canvas over the live video.
+COLOURED_PIXELS = """() => {
+  const canvas = document.querySelector('.fvw-live-stage canvas');
+  if (!canvas.width) return 0;
+  const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+  return pixels.filter((value, k) => k % 4 === 3 && value > 0).length;
+}"""
+
+
+@pytest.fixture(scope="module")
+def analyzer() -> Analyzer:
+    return Analyzer()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    devices = make_devices(tmp_path_factory.mktemp("devices"))
+    with open_browser(*file_devices(devices)) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def server(analyzer: Analyzer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    options = WebOptions(
+        samples=EXAMPLES,
+        max_size_mb=2,
+        max_length_s=60,
+        max_live=1,
+        live_windows=WindowConfig(1.0, 0.5),
+    )
+    with serve(analyzer, tmp_path_factory.mktemp("uploads"), options) as server:
+        yield server
+
+
+@pytest.fixture
+def page(browser: Browser, server: Server) -> Iterator[Page]:
+    with watched_page(browser, **DESKTOP) as page:
+        yield open_page(page, server)
+
+
+def open_page(page: Page, server: Server) -> Page:
+    page.set_default_timeout(PATIENCE_MS)
+    page.goto(server.url)
+    expect(page.get_by_text("Intended use.")).to_be_visible(timeout=PATIENCE_MS)
+    return page
+
+
+def choose(page: Page, path: Path) -> None:
+    page.set_input_files("#fvw-clip input[type=file]", str(path))
+    page.wait_for_selector("#fvw-clip video")
+
+
+def choose_sample(page: Page, name: str = "smile sad voice") -> None:
+    page.get_by_text(name).click()
+    page.wait_for_selector("#fvw-clip video")
+
+
+def analyze(page: Page) -> None:
+    page.click("#fvw-start")
+    page.wait_for_selector(RESULT)
+
+
+def download(page: Page, selector: str, folder: Path) -> Path:
+    with page.expect_download() as info:
+        page.click(selector)
+    path = folder / info.value.suggested_filename
+    info.value.save_as(path)
+    return path
+
+
+def expect_problem(page: Page, part: str) -> None:
+    expect(page.locator(".fvw-problem")).to_contain_text(part, timeout=PATIENCE_MS)
+    expect(page.locator("#fvw-start")).to_be_enabled(timeout=PATIENCE_MS)
+
+
+def portrait_clip(make_clip: ClipMaker, name: str, duration_s: float) -> Path:
+    portrait = make_portrait()
+    return make_clip(
+        name, width=300, height=300, fps=10, duration_s=duration_s, paint=lambda *_: portrait
+    )
+
+
+def assert_readable(page: Page, selector: str) -> None:
+    ratio, text = page.evaluate(WORST_CONTRAST, selector)
+    assert ratio >= 4.5, f"{selector}: {text!r} has a contrast of {ratio:.2f}"
+
+
+def tab_through(page: Page, until: str) -> list[str]:
+    names: list[str] = []
+    while len(names) < 40 and names[-1:] != [until]:
+        page.keyboard.press("Tab")
+        name, is_seen = page.evaluate(
+            """() => {
+              const node = document.activeElement, style = getComputedStyle(node);
+              const ring = style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2;
+              const name = node.getAttribute('aria-label') || node.innerText || node.title || '';
+              return [name.trim(), ring || node.tagName === 'VIDEO'];
+            }"""
+        )
+        assert name, "a control has no name"
+        assert is_seen, f"the focus on {name!r} can't be seen"
+        names.append(name)
+    return names
+
+
+# Clips.
+
+
+def test_from_upload_to_downloads(
+    page: Page, browser: Browser, server: Server, analyzer: Analyzer, tmp_path: Path
+) -> None:
+    named = tmp_path / "a #1 50% ü.mp4"
+    named.write_bytes(SAMPLE.read_bytes())
+    choose(page, named)
+    analyze(page)
+    report = analyzer.analyze(SAMPLE)
+    assert report.summary is not None
+    shown = page.inner_text(".fvw-result")
+    assert named.name in shown
+    assert report.summary.outcome.value in shown
+    page.wait_for_function("document.querySelector('.fvw-stage video').readyState >= 1")
+    timeline = page.locator(".fvw-result [role=slider]")
+    for share, seen in ((0.8, "time > 4.5"), (0.3, "time > 0.5 && time < 3.5")):
+        box = timeline.bounding_box()
+        assert box is not None
+        timeline.click(position={"x": box["width"] * share, "y": 30})
+        time = "const time = document.querySelector('.fvw-stage video').currentTime"
+        page.wait_for_function(f"() => {{ {time}; return {seen}; }}")
+
+    files = {name: download(page, f"#fvw-{name}", tmp_path) for name in ("json", "csv", "html")}
+    page.click("#fvw-draw")
+    page.wait_for_selector("#fvw-mp4")
+    film = download(page, "#fvw-mp4", tmp_path)
+    read = read_report(files["json"])
+    assert [w.outcome for w in read.windows] == [w.outcome for w in report.windows]
+    with files["csv"].open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == CSV_COLUMNS
+    assert [row["outcome"] for row in rows] == [w.outcome.value for w in report.windows]
+    assert is_report_page(files["html"])
+    for path in files.values():
+        assert str(server.uploads) not in path.read_text("utf-8")
+    with watched_page(browser, **DESKTOP) as other:
+        other.goto(files["html"].as_uri())
+        assert named.name in other.inner_text("body")
+    with av.open(str(film)) as container:
+        assert container.streams.video[0].codec_context.name == "h264"
+        assert container.streams.audio[0].codec_context.name == "aac"
+        assert sum(1 for _ in container.decode(video=0)) > 100
+
+
+def test_progress_and_stop(page: Page, make_clip: ClipMaker) -> None:
+    choose(page, portrait_clip(make_clip, "stopped.mp4", 58))
+    page.click("#fvw-start")
+    page.wait_for_selector(".fvw-progress progress")
+    assert re.search(r"\d:\d\d of 0:58 · .* × real time", page.inner_text(".fvw-progress"))
+    page.click("#fvw-stop")
+    expect_problem(page, "Stopped.")  # said when the work has ended
+    assert page.locator(RESULT).count() == 0
+
+
+def test_problems_are_told(
+    browser: Browser, server: Server, make_clip: ClipMaker, tmp_path: Path
+) -> None:
+    notes, large = tmp_path / "notes.mp4", tmp_path / "large.mp4"
+    notes.write_text("dear diary")
+    large.write_bytes(b"\0" * 3_000_000)
+    # Gradio's own script reports the refused request on the console.
+    with watched_page(browser, ("404", "Response"), **DESKTOP) as page:
+        open_page(page, server)
+        page.click("#fvw-start")
+        expect_problem(page, "Choose a clip first.")
+        page.set_input_files("#fvw-clip input[type=file]", str(notes))
+        page.wait_for_selector("#fvw-clip video", state="attached")
+        page.click("#fvw-start")
+        expect_problem(page, "notes.mp4: is not a video or audio file")
+        assert str(server.uploads) not in page.inner_text(".fvw-problem")
+
+        open_page(page, server)
+        choose(page, make_clip("long.mp4", width=64, height=48, fps=2, duration_s=90))
+        page.click("#fvw-start")
+        expect_problem(page, "long.mp4: lasts 1.5 minutes; at most 1 are taken.")
+
+        open_page(page, server)
+        page.set_input_files("#fvw-clip input[type=file]", str(large))
+        page.get_by_text("exceed the maximum allowed size of 2.0 Mb").wait_for()
+        assert server.files("large.mp4") == []
+
+
+def test_who_waits_sees_the_line_and_too_many_are_told(browser: Browser, tmp_path: Path) -> None:
+    gate = Gate()
+    options = WebOptions(samples=EXAMPLES, max_waiting=1)
+    with serve(GatedAnalyzer(gate), tmp_path, options) as server, ExitStack() as stack:
+        pages = [stack.enter_context(watched_page(browser, **DESKTOP)) for _ in range(3)]
+        said = ("Reading the clip", "Number 1 in the line.", "Too many are waiting")
+        for page, words in zip(pages, said, strict=True):
+            open_page(page, server)
+            choose_sample(page)
+            page.click("#fvw-start")
+            status = page.locator("#fvw-status")
+            expect(status).to_contain_text(words, timeout=PATIENCE_MS)
+        pages[1].click("#fvw-stop")
+        expect_problem(pages[1], "Stopped.")
+        pages[2].click("#fvw-start")
+        expect(pages[2].locator("#fvw-status")).to_contain_text(said[1], timeout=PATIENCE_MS)
+        gate.opened.set()
+        for page in (pages[0], pages[2]):
+            page.wait_for_selector(RESULT)
+    assert gate.most == 1
+
+
+def test_on_phones_one_user_after_the_other(
+    browser: Browser, server: Server, make_clip: ClipMaker
+) -> None:
+    clip = portrait_clip(make_clip, "private.mp4", 5)
+    for _ in range(2):
+        with watched_page(browser, **PHONE) as page:
+            open_page(page, server)
+            choose(page, clip)
+            analyze(page)
+            assert "private.mp4" in page.inner_text(".fvw-result")
+            assert server.files("private.json")
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390
+            assert page.locator("video:visible").count() == 1
+            page.click("#fvw-again")
+            choose_sample(page, "smile glad voice")
+            analyze(page)  # of the server's own clip, which stays for the next user
+            assert "smile_glad_voice.mp4" in page.inner_text(".fvw-result")
+        assert wait_until(lambda: not server.files("private.*"))
+        assert wait_until(lambda: not server.files("smile_glad_voice.json"))
+
+
+def test_a_login_keeps_strangers_out(browser: Browser, analyzer: Analyzer, tmp_path: Path) -> None:
+    with (
+        serve(analyzer, tmp_path, WebOptions(), auth=[("anna", "secret")]) as server,
+        watched_page(browser, ("401",), **DESKTOP) as page,
+    ):
+        page.goto(server.url)
+        page.get_by_label("username").fill("anna")
+        assert page.get_by_text("Intended use.").count() == 0
+        page.get_by_label("password").fill("secret")
+        page.get_by_role("button", name="Login").click()
+        page.get_by_text("Intended use.").wait_for()
+
+
+def test_a_recording_is_read_like_an_upload(page: Page, tmp_path: Path) -> None:
+    clip = page.locator("#fvw-clip")
+    clip.get_by_label("Capture from camera").click()
+    clip.get_by_text("Click to Access Webcam").click()
+    clip.get_by_label("start recording").click()
+    # However slowly they come: pictures for three seconds at 30 a second.
+    page.evaluate(
+        """() => new Promise(done => {
+          const video = document.querySelector('#fvw-clip video');
+          let left = 90;
+          const count = () => --left ? video.requestVideoFrameCallback(count) : done();
+          video.requestVideoFrameCallback(count);
+        })"""
+    )
+    clip.get_by_text("Stop").click()
+    page.wait_for_selector("#fvw-clip video[src*='sample.webm']")
+    analyze(page)
+    report = read_report(download(page, "#fvw-json", tmp_path))
+    assert report.media is not None
+    assert report.media.has_video
+    assert report.media.has_audio
+    assert report.media.duration_s > 1
+    assert report.summary is not None
+    assert report.summary.face is not None
+
+
+# What it looks like where the system is dark, and what keys and readers find.
+
+
+def test_looks_keys_and_readers(browser: Browser, server: Server) -> None:
+    with watched_page(browser, color_scheme="dark", **DESKTOP) as page:
+        open_page(page, server)
+        for part in (".fvw-intro", "#fvw-chooser", "button[role=tab]"):
+            assert_readable(page, part)
+        names = tab_through(page, until="Analyse")
+        assert names[:2] == ["Clip", "Live"]
+        assert {"smile glad voice", "smile sad voice"} <= set(names)
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".fvw-problem")
+        assert_readable(page, "#fvw-status")
+
+        choose_sample(page)
+        page.evaluate(HEAR)
+        analyze(page)
+        page.wait_for_function("window.heard.at(-1)?.startsWith('The result is there.')")
+        heard = page.evaluate("window.heard")
+        assert heard[0] == "The clip is being read."
+        assert len(heard) <= 3
+        for part in (".fvw-result", "#fvw-downloads"):
+            assert_readable(page, part)
+        assert page.evaluate("document.activeElement.className") == "fv-title"
+        levels = page.evaluate(
+            "[...document.querySelectorAll('h1, h2, h3, h4')].map(h => Number(h.tagName[1]))"
+        )
+        assert levels[0] == 1
+        assert levels.count(1) == 1
+        assert all(after <= before + 1 for before, after in pairwise(levels))
+        borders = page.evaluate(
+            """[...document.querySelectorAll('.fv-root :is(table, tr, td, th)')].map(cell => {
+              const style = getComputedStyle(cell);
+              return style.borderTopWidth + style.borderLeftWidth + style.borderRightWidth;
+            })"""
+        )
+        assert set(borders) == {"0px0px0px"}  # as in the report, not as gradio draws tables
+        page.get_by_role("tab", name="Clip").focus()
+        names = tab_through(page, until="All 3 windows as a table")
+        wanted = {"Another clip", "JSON", "CSV", "Report (HTML)", "Make annotated video", "Zoom in"}
+        assert wanted <= set(names)
+        expect(page.locator("#fvw-chooser")).to_be_hidden()
+        page.click("#fvw-again")
+        expect(page.locator("#fvw-chooser")).to_be_visible()
+        expect(page.locator(RESULT)).to_have_count(0)
+        expect(page.locator("#fvw-downloads")).to_be_hidden()
+
+        page.get_by_role("tab", name="Live").click()
+        expect(button(page)).to_have_text(START)
+        assert_readable(page, ".fvw-live")
+        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert ground in ("rgb(255, 255, 255)", "rgba(0, 0, 0, 0)")
+
+
+# Live.
+
+
+def open_live(page: Page, server: Server) -> Page:
+    open_page(page, server)
+    page.get_by_role("tab", name="Live").click()
+    expect(button(page)).to_have_text(START, timeout=PATIENCE_MS)
+    return page
+
+
+def button(page: Page) -> Any:
+    return page.locator(".fvw-live button")
+
+
+def start(page: Page) -> None:
+    """Start, and wait for the first answer."""
+    button(page).click()
+    expect(button(page)).to_have_text("Stop")
+    page.locator(".fvw-verdict .fvw-chip:not(.fvw-chip-none)").wait_for()
+    page.wait_for_function("window.facevoiceLive.latencies_ms.length > 0")
+
+
+def expect_stopped(page: Page, status: str) -> None:
+    told = page.locator(".fvw-live-status")
+    expect(told).to_contain_text(status, timeout=PATIENCE_MS)
+    expect(button(page)).to_have_text(START, timeout=PATIENCE_MS)
+    expect(button(page)).to_be_enabled()
+    assert page.evaluate("document.querySelector('.fvw-live video').srcObject") is None
+
+
+def test_live_from_start_to_summary_and_again(page: Page, server: Server) -> None:
+    open_live(page, server)
+    page.evaluate(KEEP_TRACKS)
+    # Stopped before anything came.
+    page.evaluate(
+        "() => { const b = document.querySelector('.fvw-live button'); b.click(); b.click(); }"
+    )
+    expect_stopped(page, "")
+    page.wait_for_function("window.openedTracks.length === 2")
+    page.wait_for_function("window.openedTracks.every(track => track.readyState === 'ended')")
+
+    start(page)
+    face = page.locator(".fvw-bars").filter(has=page.get_by_role("heading", name="Face"))
+    assert face.locator(".fvw-bar").count() == 8
+    expect(face.locator(".fvw-bar-best .fvw-bar-name")).to_have_text("happy")
+    expect(page.locator(".fvw-latency")).to_contain_text("Latency")
+    page.wait_for_function(f"({COLOURED_PIXELS})() > 100")
+    assert min(page.evaluate("window.facevoiceLive.latencies_ms")) > 0
+    assert page.evaluate("window.openedTracks.slice(-2).every(t => t.readyState === 'live')")
+    button(page).click()
+    expect_stopped(page, "In all: ")
+    expect_stopped(page, "the face reads as happy")
+    assert page.evaluate("window.openedTracks.every(track => track.readyState === 'ended')")
+    assert page.evaluate(COLOURED_PIXELS) == 0
+
+    start(page)  # behind another tab nobody is filmed
+    page.get_by_role("tab", name="Clip").click()
+    page.wait_for_function("window.openedTracks.every(track => track.readyState === 'ended')")
+    page.get_by_role("tab", name="Live").click()
+    expect_stopped(page, "In all: ")
+
+    start(page)  # Scripts can't pull a camera out; the event is what they would see.
+    page.evaluate("window.openedTracks.at(-1).dispatchEvent(new Event('ended'))")
+    expect_stopped(page, "In all: ")
+
+
+def test_a_closed_page_gives_its_place_back(browser: Browser, page: Page, server: Server) -> None:
+    open_live(page, server)
+    with watched_page(browser, **DESKTOP) as first:
+        start(open_live(first, server))
+        button(page).click()
+        expect_stopped(page, "All live places are taken.")
+
+    # The server notices a moment later that the page is gone.
+    assert wait_until(lambda: gets_in(page))
+    button(page).click()
+    expect_stopped(page, "In all: ")
+
+
+def gets_in(page: Page) -> bool:
+    button(page).click()
+    page.wait_for_function(
+        """() => window.facevoiceLive.latencies_ms.length
+          || document.querySelector('.fvw-live-status').textContent.includes('taken')"""
+    )
+    return "taken" not in page.inner_text(".fvw-live-status")
+
+
+def test_a_camera_that_is_not_allowed(browser: Browser, server: Server) -> None:
+    with watched_page(browser) as page:  # headless, a page that asks is refused
+        open_live(page, server)
+        button(page).click()
+        expect_stopped(page, "Camera and microphone were not allowed.")
+
+
+def test_a_server_that_stops(browser: Browser, analyzer: Analyzer, tmp_path: Path) -> None:
+    # Gradio's own script reports the lost server on the console.
+    tolerated = ("Failed to load resource", "ERR_", "Connection", "fetch")
+    options = WebOptions(live_windows=WindowConfig(1.0, 0.5))
+    with watched_page(browser, tolerated, **DESKTOP) as page:
+        with serve(analyzer, tmp_path, options) as server:
+            start(open_live(page, server))
+        expect_stopped(page, "The server closed the session.")
+
+
+def test_without_places_there_is_no_live_mode(
+    browser: Browser, analyzer: Analyzer, tmp_path: Path
+) -> None:
+    with (
+        serve(analyzer, tmp_path, WebOptions(max_live=0)) as server,
+        watched_page(browser, ("404", "403", "WebSocket"), **DESKTOP) as page,
+    ):
+        open_page(page, server)
+        page.locator("#fvw-start").wait_for()
+        assert page.get_by_role("tab", name="Live").count() == 0
+        assert page.locator(".fvw-live").count() == 0
+        closed = page.evaluate(
+            """() => new Promise(answer => {
+              const socket = new WebSocket(location.href.replace('http', 'ws') + 'facevoice/live');
+              socket.onopen = () => answer('open');
+              socket.onclose = () => answer('closed');
+            })"""
+        )
+        assert closed == "closed"
