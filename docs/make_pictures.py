@@ -23,16 +23,14 @@ from typing import Any, Final
 
 import av
 import numpy as np
-from facevoice.render import render_video
 from invented_report import invent_report
 from PIL import Image, ImageColor
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from facevoice.analyzer import Analyzer
 from facevoice.media import read_audio
-from facevoice.records import SAMPLE_RATE_HZ, TraceRecorder
-from facevoice.report.page import to_html
-from facevoice.report.words import EMOTION_COLORS, OUTCOME_COLORS
+from facevoice.records import SAMPLE_RATE_HZ
+from facevoice.report import render_video, to_html, vocabulary
 from facevoice.web import WebOptions, launch_app
 
 ROOT = Path(__file__).parents[1]
@@ -47,7 +45,12 @@ SIZES: Final[dict[str, dict[str, Any]]] = {
 CAMERA_PX: Final = (640, 480)
 NUM_COLOURS: Final = 128
 OUR_COLOURS: Final = np.array(
-    [ImageColor.getrgb(c) for c in (*EMOTION_COLORS.values(), *OUTCOME_COLORS.values())], np.uint8
+    [
+        ImageColor.getrgb(item["color"])
+        for kind in ("emotions", "outcomes")
+        for item in vocabulary()[kind]
+    ],
+    np.uint8,
 )
 PATIENCE_MS: Final = 90_000
 LIVE_FOR_MS: Final = 16_000
@@ -220,9 +223,9 @@ def shoot_report(studio: Studio) -> Shots:
 
 def shoot_render(studio: Studio) -> Shots:
     """A picture of the annotated video."""
-    file, recorder = studio.folder / "film.mp4", TraceRecorder()
-    report = Analyzer().analyze(SAMPLE, on_read=recorder.add)
-    render_video(report, recorder.finish(), file)
+    file, analyzer = studio.folder / "film.mp4", Analyzer()
+    perception = analyzer.perceive(SAMPLE)
+    render_video(analyzer.interpret(perception), perception.trace, file)
     with av.open(str(file)) as film:
         for frame in film.decode(video=0):
             if frame.time >= 3:
@@ -232,9 +235,9 @@ def shoot_render(studio: Studio) -> Shots:
 
 def shoot_plot(studio: Studio) -> Shots:
     """What `Report.plot` draws of the invented report."""
-    report, trace = invent_report()
+    report, _ = invent_report()
     file = studio.folder / "plot.png"
-    report.plot(trace=trace).savefig(file, dpi=110)
+    report.plot().savefig(file, dpi=110)
     yield "", file.read_bytes()
 
 

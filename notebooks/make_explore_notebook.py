@@ -31,18 +31,17 @@ import pandas as pd
 
 from facevoice import Analyzer
 from facevoice.report import ReportFolder
-from facevoice.records import TraceRecorder
 
 EXAMPLES = Path("../examples")  # the folder of the repository; or a folder of your own
 VIDEO = EXAMPLES / "smile_sad_voice.mp4"  # or any video or audio file
 OUT = Path("explored")"""
 
 ANALYZE: Final = """analyzer = Analyzer()  # built once, used for many files
-recorder = TraceRecorder()
-report = analyzer.analyze(VIDEO, on_read=recorder.add)
+perception = analyzer.perceive(VIDEO)  # decodes the file, once
+report = analyzer.interpret(perception)  # says what it means, at once
 report"""
 
-PLOT: Final = """figure = report.plot(trace=recorder.finish())
+PLOT: Final = """figure = report.plot()
 figure"""
 
 SAVE: Final = """OUT.mkdir(exist_ok=True)
@@ -97,15 +96,15 @@ CELLS: Final[tuple[tuple[str, str], ...]] = (
     ("code", IMPORTS),
     (
         "markdown",
-        "## One file\n\nA report shows itself: the outcome, what it means in words, and the "
-        "timeline. The recorder keeps the waveform, which the report has not.",
+        "## One file\n\nA report shows itself as its page: the outcome, what it means in words, "
+        "the timeline, and every window.",
     ),
     ("code", ANALYZE),
     (
         "markdown",
         "## The timeline as a figure\n\nAn ordinary matplotlib figure. The height of a band is "
-        "the probability of the emotion that it names; between the two lines, face and voice are "
-        "too close to call.",
+        "the probability of its emotion; between the two lines, face and voice are too close to "
+        "call; the colours behind the curve are the outcomes.",
     ),
     ("code", PLOT),
     ("code", SAVE),

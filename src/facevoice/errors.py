@@ -16,7 +16,6 @@ FacevoiceError
 │   ├── DiskSpaceError            too little room for the files, packed and unpacked
 │   └── ManualDownloadError       licence or registration: people must fetch it themselves
 ├── RenderError              an annotated video can't be written
-│   └── RenderCancelledError      whoever asked for it wants it no more
 ├── ReportError               a text is no report, or of an unknown schema version
 └── EvaluationError           a metric is not defined on the data given, or a run is wrong
 """
@@ -141,10 +140,6 @@ class RenderError(FacevoiceError):
         self.problem = problem
         self.remedy = remedy
         super().__init__(f"{path}: {problem}" + (f" {remedy}" if remedy else ""))
-
-
-class RenderCancelledError(RenderError):
-    """Whoever asked for the video wants it no more."""
 
 
 class ReportError(FacevoiceError):

@@ -16,7 +16,6 @@ from facevoice.errors import (
     ConfigError,
     MediaNotFoundError,
     NoStreamError,
-    RenderCancelledError,
     RenderError,
 )
 from facevoice.media import probe
@@ -252,14 +251,16 @@ def test_progress_rises_to_the_end(make_clip: ClipMaker) -> None:
     assert done_s[-1] == pytest.approx(1.96)
 
 
-def test_cancelled_leaves_what_there_was(make_clip: ClipMaker) -> None:
+def test_stopped_by_its_watcher_it_leaves_what_there_was(make_clip: ClipMaker) -> None:
+    def stop(done_s: float) -> None:
+        if done_s > 1:
+            raise KeyboardInterrupt
+
     clip = make_clip()
-    older = clip.with_name("out.mp4")
-    older.write_bytes(b"older")
-    answers = iter([False] * 10 + [True])
-    with pytest.raises(RenderCancelledError, match=r"out\.mp4: was cancelled"):
-        render(clip, cancelled=lambda: next(answers))
-    assert older.read_bytes() == b"older"
+    clip.with_name("out.mp4").write_bytes(b"older")
+    with pytest.raises(KeyboardInterrupt):
+        render(clip, on_progress=stop)
+    assert clip.with_name("out.mp4").read_bytes() == b"older"
     assert {p.name for p in clip.parent.iterdir()} == {"clip.mp4", "out.mp4"}
 
 

@@ -84,7 +84,7 @@ class ReportFolder:
         self._rows = root / _HIDDEN / "rows"
         self._lock = FileLock(root / _HIDDEN / "lock")
         if "parquet" in self._formats:
-            _import_parquet()
+            _import_arrow()
         root.mkdir(parents=True, exist_ok=True)
         if self._formats & {"csv", "parquet"}:
             (root / _HIDDEN).mkdir(exist_ok=True)
@@ -161,14 +161,16 @@ def _gather_csv(root: Path) -> None:
 
 def _write_rows(report: Report, path: Path) -> None:
     """One report's rows of the dataset; its row in the table of files is the file's metadata."""
-    arrow, parquet = _import_parquet()
+    arrow = _import_arrow()
     rows = [window_row(report, window) for window in report.windows]
     about = json.dumps(_file_row(report)).encode()
     schema = _schema(arrow, _WINDOW_TYPES).with_metadata({_FILE_KEY: about})
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        parquet.write_table(arrow.Table.from_pylist(rows, schema=schema), part, compression="zstd")
+        arrow.parquet.write_table(
+            arrow.Table.from_pylist(rows, schema=schema), part, compression="zstd"
+        )
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
@@ -176,7 +178,7 @@ def _write_rows(report: Report, path: Path) -> None:
 
 def _gather_dataset(rows: Path, target: Path) -> None:
     """Put a dataset in place, made from the rows of one file after the other."""
-    arrow, parquet = _import_parquet()
+    arrow = _import_arrow()
     part, old = (target.with_name(f".{target.name}.{ending}") for ending in ("part", "old"))
     for left in (part, old):  # of a run that was killed
         shutil.rmtree(left, ignore_errors=True)
@@ -186,7 +188,7 @@ def _gather_dataset(rows: Path, target: Path) -> None:
 
     def batches() -> Iterator[Any]:
         for path in _files_below(rows, ".parquet"):
-            table = parquet.read_table(path)
+            table = arrow.parquet.read_table(path)
             if table.schema.equals(schema):  # those of another version are left out
                 files.append(json.loads(table.schema.metadata[_FILE_KEY]))
                 yield from table.replace_schema_metadata(None).to_batches()
@@ -205,7 +207,7 @@ def _gather_dataset(rows: Path, target: Path) -> None:
         max_rows_per_file=_ROWS_PER_PART,
     )
     table = arrow.Table.from_pylist(files, schema=_schema(arrow, _FILE_TYPES))
-    parquet.write_table(table, part / "files.parquet", compression="zstd")
+    arrow.parquet.write_table(table, part / "files.parquet", compression="zstd")
     if target.exists():
         target.replace(old)
     part.replace(target)
@@ -239,11 +241,10 @@ def _schema(arrow: Any, types: dict[str, str]) -> Any:
     return arrow.schema([(n, kinds.get(t) or arrow.type_for_alias(t)) for n, t in types.items()])
 
 
-def _import_parquet() -> tuple[Any, Any]:
+def _import_arrow() -> Any:
     try:
-        import pyarrow
         import pyarrow.dataset
         import pyarrow.parquet
     except ImportError as error:
         raise MissingExtraError("Parquet output", "parquet") from error
-    return pyarrow, pyarrow.parquet
+    return pyarrow

@@ -40,18 +40,8 @@ GENERATOR_MARK: Final = '<meta name="generator" content="facevoice '
 """Stands near the beginning of every page made here, and in no other file."""
 
 WINDOW_FIELDS: Final = (
-    "start",
-    "end",
-    "from",
-    "to",
-    "face",
-    "voice",
-    "fused",
-    "conflict",
-    "outcome",
-    "reasons",
-    "face_coverage",
-    "speech_coverage",
+    *("start", "end", "from", "to", "face", "voice", "fused", "conflict", "outcome", "reasons"),
+    *("face_coverage", "speech_coverage"),
 )
 """What stands in a window's row, in this order; see `window_view`."""
 

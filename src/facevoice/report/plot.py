@@ -30,7 +30,6 @@ _SIZE_IN: Final = (10.0, 5.2)
 _LETTERS_PER_IN: Final = 13.0
 _LEAST_ZONE: Final = 0.1
 _MOST_DOTS: Final = 100
-_CONTROL: Final = dict.fromkeys((*range(32), *range(127, 160), 0x2028, 0x2029), " ")
 # The first sentence; all of it is longer than a picture can carry.
 _SHORT_NOTICE: Final = NOTICE.partition(". ")[0] + "."
 
@@ -143,8 +142,8 @@ def _clock(seconds: float, _place: int) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Without control characters and half characters, which file names may hold."""
-    return text.encode("utf-8", "replace").decode("utf-8").translate(_CONTROL)
+    """Without line breaks and half characters, which file names may hold."""
+    return " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
 
 
 def _new_figure() -> Any:

@@ -29,7 +29,6 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 from facevoice.errors import (
     ConfigError,
     NoStreamError,
-    RenderCancelledError,
     RenderError,
     UnreadableMediaError,
 )
@@ -38,7 +37,7 @@ from facevoice.media.open import (
     MAX_PAUSE_S,
     DamageLog,
     Source,
-    decode_audio,
+    decode,
     frame_rate_hz,
     open_source,
     probe,
@@ -78,14 +77,7 @@ _MAX_TICKS_HZ: Final = 1_000_000
 # All frames are wanted: the film is asked so often that none of them lies between two times.
 _ASK_S: Final = 0.001
 # Matrices that the converter knows, by FFmpeg's number; all else is taken for BT.601, both ways.
-_MATRICES: Final = {
-    1: Colorspace.ITU709,
-    4: Colorspace.FCC,
-    5: Colorspace.ITU601,
-    6: Colorspace.ITU601,
-    7: Colorspace.SMPTE240M,
-    9: Colorspace.BT2020,
-}
+_MATRICES: Final = {n: Colorspace(5 if n == 6 else n) for n in (1, 4, 5, 6, 7, 9)}
 
 _COPIED_CODECS: Final = frozenset({"aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"})
 # Of MPEG-2.5 sound, which is slower, the muxer says that it is no standard in MP4.
@@ -125,7 +117,6 @@ def render_video(
     *,
     on_progress: Callable[[float], None] | None = None,
     height_px: int | None = None,
-    cancelled: Callable[[], bool] | None = None,
 ) -> Path:
     """Write an MP4 of `report.path` that shows what the report says, whole or not at all.
 
@@ -137,10 +128,10 @@ def render_video(
         report: of the file, which must still be there.
         trace: `Perception.trace` of the same analysis.
         out: ends in .mp4; an older file is replaced.
-        on_progress: called with the seconds of media done so far, at most the file's length.
+        on_progress: called with the seconds of media done so far, at most the file's length; if it
+            raises, nothing is left.
         height_px: pictures are made smaller until they have at most so many rows (even, ≥ 64);
             None for 1080.
-        cancelled: asked before each frame whether to stop; nothing is left then.
 
     Returns:
         `out` as a path.
@@ -149,7 +140,6 @@ def render_video(
         ConfigError: `out` doesn't end in .mp4 or is the film itself, or `height_px` is too small.
         NoStreamError: the file holds no video.
         MediaError: the file can't be read.
-        RenderCancelledError: `cancelled` said so.
         RenderError: the MP4 can't be written.
     """
     path, out = Path(report.path), Path(out)
@@ -161,8 +151,6 @@ def render_video(
 
     def pictures() -> Iterator[Frame]:
         for frame in _read_pictures(info, limit_px):
-            if cancelled is not None and cancelled():
-                raise RenderCancelledError(out, "was cancelled.")
             if on_progress is not None:
                 on_progress(min(frame.timestamp_s, info.duration_s))
             yield frame
@@ -285,28 +273,25 @@ class _Overlay:
         small = _letters(max(_MIN_UNIT_PX, 0.74 * unit))
         draw.text((margin, bottom + 0.65 * unit), _NOTICE, _QUIET_INK, font=small, anchor="lm")
         if place is not None:
-            self._write(draw, self._windows[place])
+            self._write(image, self._windows[place])
         return np.asarray(image)
 
-    def _write(self, draw: ImageDraw.ImageDraw, window: Prediction) -> None:
-        margin, unit = self._margin_px, self._unit_px
-        color, middle = OUTCOME_COLORS[window.outcome], round(1.1 * unit)
-        pad = round(0.5 * unit)
-        right = margin + round(self._font.getlength(window.outcome.value)) + 2 * pad
-        draw.rectangle((margin, round(0.4 * unit), right, round(1.8 * unit)), color)
-        place = (margin + pad, middle)
-        draw.text(place, window.outcome.value, ink_on(color), font=self._font, anchor="lm")
+    def _write(self, image: Image.Image, window: Prediction) -> None:
+        unit, margin = self._unit_px, self._margin_px
+        badge = Image.fromarray(self._label(window.outcome.value, OUTCOME_COLORS[window.outcome]))
+        middle = round(1.1 * unit)
+        image.paste(badge, (margin, middle - badge.height // 2))
         chance = "" if window.conflict is None else f"conflict: {percent(window.conflict)}"
         parts = [
             f"{label.lower()}: {channel_words(window, key).replace(GAP, '-')}"  # not in the font
             for key, label in CHANNEL_WORDS.items()
         ]
         lines = [[*parts, chance]] if self._num_lines == 1 else [[chance, parts[2]], parts[:2]]
-        lefts = (right + pad, margin)
-        for number, (left, words) in enumerate(zip(lefts, lines, strict=False)):
+        place = (margin + badge.width + round(0.5 * unit), middle)
+        for words in lines:
             text = " · ".join(word for word in words if word)
-            place = (left, middle + round(1.5 * unit) * number)
-            draw.text(place, text, _WORD_INK, font=self._font, anchor="lm")
+            ImageDraw.Draw(image).text(place, text, _WORD_INK, font=self._font, anchor="lm")
+            place = (margin, place[1] + round(1.5 * unit))
 
     def _draw_face(self, picture: ByteArray, window: Prediction, who: int, box: _Box) -> None:
         height, width = picture.shape[:2]
@@ -548,22 +533,16 @@ def _add_sound(
 
     Damaged packets are left out.
     """
-    if _may_be_copied(stream):
+    context = stream.codec_context
+    codec, rate_hz, layout = context.codec.canonical_name, context.sample_rate, context.layout.name
+    if codec in _COPIED_CODECS and not (codec == "mp3" and rate_hz < _MIN_MP3_RATE_HZ):
         return _copied(source, stream, output.add_stream_from_template(stream), damage)
-    rate_hz = min(_AAC_RATES_HZ, key=lambda rate: abs(rate - stream.codec_context.sample_rate))
-    layout = stream.codec_context.layout.name
+    rate_hz = min(_AAC_RATES_HZ, key=lambda rate: abs(rate - context.sample_rate))
     layout = layout if layout in _AAC_LAYOUTS else "stereo"
     encoder: Any = output.add_stream("aac", rate=rate_hz, layout=layout)
     bits = rate_hz * encoder.codec_context.channels * _BITS_PER_SAMPLE_AND_CHANNEL
     encoder.bit_rate = min(bits, _MAX_BIT_RATE_BPS)
     return _encoded(encoder, _on_clock(source, stream, rate_hz, layout, damage), rate_hz, layout)
-
-
-def _may_be_copied(stream: AudioStream) -> bool:
-    codec = stream.codec_context.codec.canonical_name
-    if codec == "mp3" and stream.codec_context.sample_rate < _MIN_MP3_RATE_HZ:
-        return False
-    return codec in _COPIED_CODECS
 
 
 def _copied(
@@ -629,26 +608,21 @@ def _decoded(
     """Start in media time (None: unknown) and samples (channels, n) of every decoded frame."""
     resampler: AudioResampler | None = None
     kind: tuple[object, ...] = ()
-    for packet in read_packets(source, stream, damage):
-        for frame in decode_audio(source, packet, damage):
+    packets = read_packets(source, stream, damage)
+    frames = (frame for packet in packets for frame in decode(source, stream, packet, damage))
+    for frame in itertools.chain(frames, [None]):  # at the end, what the resampler still holds
+        start_s = None
+        if frame is not None:
             now = (frame.format.name, frame.layout.name, frame.sample_rate)
-            if resampler is None or now != kind:
+            if now != kind:
                 resampler, kind = AudioResampler("fltp", layout, rate_hz), now
             start_s = ticks_to_s(frame.pts, stream.time_base)
-            for ready in _resampled(resampler, frame, damage):
-                yield None if start_s is None else start_s - source.origin_s, ready
-                start_s = None
-    if resampler is not None:
-        for ready in _resampled(resampler, None, damage):
-            yield None, ready
-
-
-def _resampled(
-    resampler: AudioResampler, frame: AudioFrame | None, damage: DamageLog
-) -> list[FloatArray]:
-    try:
-        ready = resampler.resample(frame)
-    except (av.FFmpegError, ValueError):
-        damage.note("packets", "sound that can't be converted was left out")
-        return []
-    return [np.asarray(part.to_ndarray(), np.float32) for part in ready]
+        try:
+            ready = [] if resampler is None else resampler.resample(frame)
+        except (av.FFmpegError, ValueError):
+            damage.note("packets", "sound that can't be converted was left out")
+            continue
+        for part in ready:
+            samples = np.asarray(part.to_ndarray(), np.float32)
+            yield None if start_s is None else start_s - source.origin_s, samples
+            start_s = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from facevoice.records import (
     ChannelPosterior,
@@ -22,31 +22,25 @@ from facevoice.records import (
     top_emotion,
 )
 
-OUTCOME_COLORS: Final[dict[Outcome, str]] = {
-    Outcome.MATCH: "#0072B2",
-    Outcome.CONFLICT: "#D55E00",
-    Outcome.FLAT: "#8A9BA8",
-    Outcome.INSUFFICIENT: "#D5D9DD",
+
+class _Look(NamedTuple):
+    color: str
+    shape: str
+    console: str
+    words: str
+
+
+_LOOKS: Final = {
+    Outcome.MATCH: _Look("#0072B2", "disc", "bold blue", "face and voice express the same emotion"),
+    Outcome.CONFLICT: _Look(
+        "#D55E00", "diamond", "bold yellow", "face and voice express different emotions"
+    ),
+    Outcome.FLAT: _Look("#8A9BA8", "bar", "cyan", "at least one of them carries no clear emotion"),
+    Outcome.INSUFFICIENT: _Look("#D5D9DD", "ring", "dim", "not enough evidence to tell"),
 }
-OUTCOME_WORDS: Final[dict[Outcome, str]] = {
-    Outcome.MATCH: "face and voice express the same emotion",
-    Outcome.CONFLICT: "face and voice express different emotions",
-    Outcome.FLAT: "at least one of them carries no clear emotion",
-    Outcome.INSUFFICIENT: "not enough evidence to tell",
-}
-OUTCOME_STYLES: Final[dict[Outcome, str]] = {
-    Outcome.MATCH: "bold blue",
-    Outcome.CONFLICT: "bold yellow",
-    Outcome.FLAT: "cyan",
-    Outcome.INSUFFICIENT: "dim",
-}
-"""Of the console."""
-_OUTCOME_SHAPES: Final[dict[Outcome, str]] = {
-    Outcome.MATCH: "disc",
-    Outcome.CONFLICT: "diamond",
-    Outcome.FLAT: "bar",
-    Outcome.INSUFFICIENT: "ring",
-}
+OUTCOME_COLORS: Final = {outcome: look.color for outcome, look in _LOOKS.items()}
+OUTCOME_STYLES: Final = {outcome: look.console for outcome, look in _LOOKS.items()}
+OUTCOME_WORDS: Final = {outcome: look.words for outcome, look in _LOOKS.items()}
 
 EMOTION_COLORS: Final[dict[Emotion, str]] = {
     Emotion.NEUTRAL: "#C4C9CE",
@@ -127,13 +121,13 @@ def vocabulary(counts: Mapping[Outcome, int] | None = None) -> dict[str, Any]:
         "outcomes": [
             {
                 "name": outcome.value,
-                "color": OUTCOME_COLORS[outcome],
-                "ink": ink_on(OUTCOME_COLORS[outcome]),
-                "shape": _OUTCOME_SHAPES[outcome],
-                "words": OUTCOME_WORDS[outcome],
+                "color": look.color,
+                "ink": ink_on(look.color),
+                "shape": look.shape,
+                "words": look.words,
                 "count": (counts or {}).get(outcome, 0),
             }
-            for outcome in Outcome
+            for outcome, look in _LOOKS.items()
         ],
         "reasons": [
             {"name": r.value, "words": REASON_WORDS[r], "about": _about(r)} for r in Reason

@@ -1,12 +1,14 @@
-"""The notebook is whole, its commands exist, and all of it runs, on small corpora made here."""
+"""Both notebooks are what their scripts make, their commands exist, and all of them runs."""
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import runpy
 import shlex
 import shutil
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -18,24 +20,25 @@ from typer.testing import CliRunner
 
 from command_lines import PROGRAM, problems
 from conftest import ClipMaker
+from facevoice import Report
 from facevoice.backbones import spec as backbone_module
 from facevoice.backbones.huggingface import load_checkpoint, open_folder
 from facevoice.backbones.spec import BackboneSpec, register_backbone
 from facevoice.cli import app as cli
 from facevoice.corpora.sources import SOURCES
-from facevoice.media.sound import read_audio
+from facevoice.media import read_audio
 from facevoice.records import Modality
 from portraits import make_portrait
 from tiny_checkpoints import DIM, write_checkpoint
 
 ROOT = Path(__file__).parents[1]
-SCRIPT = ROOT / "notebooks" / "make_notebook.py"
-NOTEBOOK = ROOT / "notebooks" / "train_on_colab.ipynb"
+NOTEBOOKS = {"make_notebook.py": "train_on_colab", "make_explore_notebook.py": "explore_reports"}
+TRAIN, EXPLORE = (ROOT / "notebooks" / f"{name}.ipynb" for name in NOTEBOOKS.values())
 RATE_HZ = 16_000
 
 
-def code_cells() -> list[str]:
-    notebook = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+def code_cells(path: Path) -> list[str]:
+    notebook = json.loads(path.read_text(encoding="utf-8"))
     return ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
 
 
@@ -45,21 +48,25 @@ def joined(cell: str) -> str:
 
 
 def command_lines() -> Iterator[str]:
-    for cell in code_cells():
+    for cell in code_cells(TRAIN):
         for line in joined(cell).splitlines():
             if line.strip().startswith("!"):
                 yield line.strip().removeprefix("!")
 
 
-def test_the_notebook_is_what_the_script_makes() -> None:
-    script = runpy.run_path(str(SCRIPT))
-    written = NOTEBOOK.read_text(encoding="utf-8")
-    assert written == script["make_notebook"](), "run: python notebooks/make_notebook.py"
-
-
-def test_the_format_is_valid() -> None:
+@pytest.mark.parametrize(("script", "name"), NOTEBOOKS.items())
+def test_notebooks_are_what_their_scripts_make(script: str, name: str) -> None:
+    path = ROOT / "notebooks" / f"{name}.ipynb"
+    written = path.read_text(encoding="utf-8")
+    made = runpy.run_path(str(ROOT / "notebooks" / script))["make_notebook"]()
+    assert written == made, f"run: python notebooks/{script}"
+    cells = json.loads(written)["cells"]
+    assert [
+        cell["outputs"] for cell in cells if cell["cell_type"] == "code" if cell["outputs"]
+    ] == []
+    assert len({cell["id"] for cell in cells}) == len(cells)
     nbformat = pytest.importorskip("nbformat")
-    nbformat.validate(nbformat.read(NOTEBOOK, as_version=4))
+    nbformat.validate(nbformat.read(path, as_version=4))
 
 
 def test_every_command_exists_with_its_options() -> None:
@@ -187,7 +194,7 @@ class Notebook:
         return 0
 
 
-def test_all_cells_run_from_top_to_bottom(
+def test_training_runs_from_top_to_bottom(
     small_corpora: Path,
     tiny_backbones: tuple[str, str],
     tmp_path: Path,
@@ -197,7 +204,7 @@ def test_all_cells_run_from_top_to_bottom(
     monkeypatch.setattr("shutil.which", lambda _: None)
     monkeypatch.setenv("MPLBACKEND", "agg")  # the notebook sets it, for good
     notebook = Notebook(small_corpora)
-    for cell in code_cells():
+    for cell in code_cells(TRAIN):
         notebook.run(cell)
         if "EPOCHS =" in cell:
             notebook.names["EPOCHS"] = 2
@@ -218,3 +225,33 @@ def test_all_cells_run_from_top_to_bottom(
     assert len(pushed) == 1
     assert "Nothing was sent. Would go to owner/name" in pushed[0]
     assert "license: cc-by-nc-sa-4.0" in pushed[0]
+
+
+def run_cell(source: str, names: dict[str, Any]) -> Any:
+    """Run a cell; gives what a notebook would show, the value of its last line."""
+    tree = ast.parse(source)
+    last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+    exec(compile(tree, "notebook", "exec"), names)  # noqa: S102
+    if last is None:
+        return None
+    return eval(compile(ast.Expression(last.value), "notebook", "eval"), names)  # noqa: S307
+
+
+def test_exploring_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "notebooks").mkdir()
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    monkeypatch.chdir(tmp_path / "notebooks")
+    had_pyplot = "matplotlib.pyplot" in sys.modules
+    names: dict[str, Any] = {}
+    shown = []
+    for cell in code_cells(EXPLORE):
+        shown.append(run_cell(cell, names))
+    assert isinstance(names["report"], Report)
+    assert names["report"] in shown
+    assert names["figure"] in shown
+    for name in ("timeline.png", "timeline.pdf", "windows.csv", "smile_sad_voice.json"):
+        assert (tmp_path / "notebooks" / "explored" / name).stat().st_size > 0
+    assert len(names["everything"]) == len(names["dataset"]) > len(names["windows"])
+    assert set(names["everything"]["name"]) == {"smile_sad_voice.mp4", "smile_glad_voice.mp4"}
+    assert names["means"].sum().tolist() == pytest.approx([1, 1, 1])
+    assert ("matplotlib.pyplot" in sys.modules) == had_pyplot
