@@ -35,14 +35,14 @@ from facevoice.interpret import summarize
 from facevoice.records import (
     SAMPLE_RATE_HZ,
     AudioBlock,
+    ByteArray,
     FloatArray,
     Frame,
     FrameFaces,
     Prediction,
     Window,
 )
-from facevoice.report.page import window_view
-from facevoice.report.words import describe_in_words
+from facevoice.report import describe_in_words, window_view
 from facevoice.web.work import Turns, WebOptions
 
 LIVE_PATH: Final = "/facevoice/live"
@@ -74,20 +74,15 @@ class LiveStream:
     def __init__(self, *, sample_rate_hz: int | None, has_video: bool) -> None:
         self.has_video = has_video
         self.num_dropped = 0
+        self.stopped = False
         self._rate_hz = sample_rate_hz
         self._frames: SimpleQueue[tuple[float, bytes] | None] = SimpleQueue()
         self._sound: SimpleQueue[tuple[float, FloatArray] | None] = SimpleQueue()
-        self._stopped = False
         self._clock: float | None = None
-
-    @property
-    def stopped(self) -> bool:
-        """Whether nothing more will come."""
-        return self._stopped
 
     def stop(self) -> None:
         """Let the iterators end after what has come; harmless when repeated."""
-        self._stopped = True
+        self.stopped = True
         self._frames.put(None)
         self._sound.put(None)
 
@@ -100,13 +95,13 @@ class LiveStream:
         self._set_clock(timestamp_s)
         if self._frames.qsize() >= _MAX_WAITING:
             self.num_dropped += 1
-        elif not self._stopped:
+        elif not self.stopped:
             self._frames.put((timestamp_s, jpeg))
 
     def put_sound(self, start_s: float, samples: FloatArray) -> None:
         """Take mono samples (N,) that sound from `start_s` on."""
         self._set_clock(start_s + len(samples) / (self._rate_hz or SAMPLE_RATE_HZ))
-        if not self._stopped:
+        if not self.stopped:
             self._sound.put((start_s, samples))
 
     def frames(self) -> Iterator[Frame] | None:
@@ -173,18 +168,18 @@ class LiveDesk:
     async def serve(self, socket: Any) -> None:
         """Serve one WebSocket of Starlette's from its opening to its end."""
         await socket.accept()
-        refusal = await self._refusal(socket)
-        if isinstance(refusal, str):
-            await socket.send_text(json.dumps({"error": refusal}))
+        stream = await self._let_in(socket)
+        if isinstance(stream, str):
+            await socket.send_text(json.dumps({"error": stream}))
             await socket.close()
             return
         self._num_sessions += 1
         try:
-            await self._run(socket, refusal)
+            await self._run(socket, stream)
         finally:
             self._num_sessions -= 1
 
-    async def _refusal(self, socket: Any) -> str | LiveStream:
+    async def _let_in(self, socket: Any) -> LiveStream | str:
         """The stream of a page that may come in, else why not."""
         try:
             hello = json.loads(await asyncio.wait_for(socket.receive_text(), timeout=10))
@@ -241,18 +236,19 @@ class LiveDesk:
         predictions: list[Prediction] = []
         turn = ExitStack()  # from before a window is read until it is sent
 
+        def is_late(window: Window) -> bool:
+            return not stream.stopped and stream.lag_s(window.end_s) >= _MAX_LAG_S
+
         def is_wanted(window: Window) -> bool:
             turn.close()
             if window.end_s >= self._options.max_live_s:
                 stream.stop()
-            if stream.stopped:
-                return True
-            if stream.lag_s(window.end_s) < _MAX_LAG_S:
+            if not is_late(window):
                 turn.enter_context(self.turns.window())
-                if stream.lag_s(window.end_s) < _MAX_LAG_S:
-                    return True
-                turn.close()
-            send({"late": round(stream.lag_s(window.end_s), 3)})
+            if not is_late(window):
+                return True
+            turn.close()
+            send({"late": True})
             return False
 
         with turn:
@@ -310,16 +306,12 @@ def _faces_view(faces: FrameFaces) -> dict[str, Any]:
     scale = np.array([faces.width_px, faces.height_px] * 2) / 1000
     found = [
         {"track": s.track_id, "box": np.round(s.box_xyxy / scale).astype(int).tolist()}
-        for s in sorted(faces.sightings, key=lambda s: -_area(s.box_xyxy.tolist()))
+        for s in sorted(faces.sightings, key=lambda s: -np.prod(s.box_xyxy[2:] - s.box_xyxy[:2]))
     ]
     return {"t": round(faces.timestamp_s, 3), "found": found}
 
 
-def _area(box: list[float]) -> float:
-    return (box[2] - box[0]) * (box[3] - box[1])
-
-
-def _decode_jpeg(jpeg: bytes) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]] | None:
+def _decode_jpeg(jpeg: bytes) -> ByteArray | None:
     """The picture as uint8 (H, W, 3); None if it is none, or larger than a camera's."""
     try:
         with Image.open(io.BytesIO(jpeg), formats=["JPEG"]) as picture:

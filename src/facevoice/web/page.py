@@ -24,10 +24,18 @@ from facevoice.errors import FacevoiceError, MediaError
 from facevoice.hub.space import find_samples
 from facevoice.media import probe
 from facevoice.records import NOTICE, Perception, Prediction, Report, Trace, WindowView
-from facevoice.report import to_csv, to_json
-from facevoice.report.page import WINDOW_FIELDS, page_script, page_style, to_html, to_view
-from facevoice.report.video import render_video
-from facevoice.report.words import describe_in_words, vocabulary
+from facevoice.report import (
+    WINDOW_FIELDS,
+    describe_in_words,
+    page_script,
+    page_style,
+    render_video,
+    to_csv,
+    to_html,
+    to_json,
+    to_view,
+    vocabulary,
+)
 from facevoice.web.live import LIVE_PATH, LiveDesk
 from facevoice.web.work import Done, SessionFiles, StoppedError, Turns, WebOptions, work_aside
 
