@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from pandas import DataFrame
 
 from facevoice.corpora.manifest import Clip, Labels
 from facevoice.corpora.pairs import Pair, PairKind
 from facevoice.evaluation.predictions import (
-    ConflictPredictions,
     DataFile,
-    EmotionPredictions,
     RunInfo,
     Target,
     UsedBackbone,
@@ -94,7 +93,7 @@ def make_posteriors(clips: list[Clip], skill: float, seed: int) -> np.ndarray:
 
 def make_emotions(
     num_speakers: int = 12, skill: float = 1.5, seed: int = 0, **changes: Any
-) -> EmotionPredictions:
+) -> DataFrame:
     clips = make_clips(num_speakers)
     parts = {
         channel: make_posteriors(clips, skill, seed * 10 + place)
@@ -135,7 +134,7 @@ def make_pairs(clips: list[Clip]) -> list[Pair]:
 
 def make_conflicts(
     num_speakers: int = 12, skill: float = 1.0, seed: int = 1, **changes: Any
-) -> ConflictPredictions:
+) -> DataFrame:
     clips = make_clips(num_speakers)
     pairs = make_pairs(clips)
     rng = np.random.default_rng(seed)

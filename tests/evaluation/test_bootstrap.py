@@ -1,103 +1,186 @@
-"""Intervals over speakers."""
+"""Intervals over speakers from sums are those that drawing the speakers' items anew gives."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as oracle
 
 from facevoice.errors import EvaluationError
-from facevoice.evaluation.bootstrap import cluster_bootstrap, paired_bootstrap
-from facevoice.evaluation.metrics import auroc, uar, war
+from facevoice.evaluation.bootstrap import (
+    Figure,
+    Gap,
+    Refused,
+    auroc_measure,
+    balanced_accuracy_measure,
+    false_positive_rate_measure,
+    figure,
+    interval,
+    macro_f1_measure,
+    mean_measure,
+    paired_gap,
+    uar_measure,
+)
+
+RESAMPLES = 200
 
 
-def mean(values: np.ndarray) -> float:
-    return float(values.mean())
-
-
-def draw(seed: int, num_speakers: int = 40, num_items: int = 25) -> tuple[np.ndarray, list[str]]:
-    """Items that depend on their speaker: variance 1 between speakers, 1 within."""
+def draw(seed: int, num_speakers: int = 8) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
-    values = rng.normal(0, 1, (num_speakers, 1)) + rng.normal(0, 1, (num_speakers, num_items))
-    names = [f"s{k}" for k in range(num_speakers) for _ in range(num_items)]
-    order = rng.permutation(len(names))
-    return values.ravel()[order], [names[k] for k in order]
+    size = 160
+    truth = rng.choice([0, 1, 3], size)
+    positive = rng.random(size) < 0.4
+    return {
+        "truth": truth,
+        "said": np.where(rng.random(size) < 0.5, truth, rng.integers(0, 5, size)),
+        "positive": positive,
+        "called": rng.random(size) < 0.4 + 0.2 * positive,
+        "scores": (positive + rng.normal(0, 1, size)).round(1),
+        "speakers": np.array([f"s{i}" for i in rng.integers(0, num_speakers, size)], dtype=object),
+    }
+
+
+def uar(truth: np.ndarray, said: np.ndarray) -> float:
+    return oracle.recall_score(truth, said, labels=np.unique(truth), average="macro")
+
+
+def fpr(positive: np.ndarray, called: np.ndarray) -> float:
+    return called[~positive].mean()
+
+
+CASES: dict[str, tuple[Callable[..., float], tuple[str, str], Callable[..., Any]]] = {
+    "uar": (uar, ("truth", "said"), uar_measure),
+    "macro_f1": (
+        lambda truth, said: oracle.f1_score(truth, said, average="macro"),
+        ("truth", "said"),
+        macro_f1_measure,
+    ),
+    "war": (
+        oracle.accuracy_score,
+        ("truth", "said"),
+        lambda truth, said: mean_measure(truth == said),
+    ),
+    "auroc": (oracle.roc_auc_score, ("positive", "scores"), auroc_measure),
+    "balanced": (oracle.balanced_accuracy_score, ("positive", "called"), balanced_accuracy_measure),
+    "fpr": (fpr, ("positive", "called"), false_positive_rate_measure),
+}
+
+
+def resampled(speakers: np.ndarray) -> list[np.ndarray]:
+    """Items of each resample, by a plain loop."""
+    names = np.unique(speakers.astype(str))
+    draws = np.random.default_rng(0).integers(len(names), size=(RESAMPLES, len(names)))
+    return [
+        np.concatenate([np.flatnonzero(speakers == names[place]) for place in chosen])
+        for chosen in draws
+    ]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_intervals_are_those_of_resampled_items(name: str) -> None:
+    metric, keys, measure = CASES[name]
+    data = draw(1)
+    a, b = (data[key] for key in keys)
+    slow = [metric(a[rows], b[rows]) for rows in resampled(data["speakers"])]
+    found = figure(measure(a, b), data["speakers"], RESAMPLES)
+    assert isinstance(found, Figure)
+    expected = (metric(a, b), *np.quantile(slow, [0.025, 0.975]))
+    assert (found.value, found.low, found.high) == pytest.approx(expected, abs=1e-12)
+
+
+def test_gaps_are_those_of_the_same_resampled_items() -> None:
+    data, other = draw(0), draw(100)
+    positive, speakers = data["positive"], data["speakers"]
+    auroc = oracle.roc_auc_score
+    slow = np.array(
+        [
+            auroc(positive[rows], data["scores"][rows])
+            - auroc(positive[rows], other["scores"][rows])
+            for rows in resampled(speakers)
+        ]
+    )
+    first, second = (auroc_measure(positive, each["scores"]) for each in (data, other))
+    gap = paired_gap(first, second, speakers, RESAMPLES)
+    assert isinstance(gap, Gap)
+    assert gap.value == pytest.approx(
+        auroc(positive, data["scores"]) - auroc(positive, other["scores"])
+    )
+    assert (gap.low, gap.high) == pytest.approx(tuple(np.quantile(slow, [0.025, 0.975])))
+    tail = 2 * min((slow <= 0).mean(), (slow >= 0).mean())
+    assert gap.p_value == pytest.approx(max(tail, 1 / RESAMPLES))
+    same = paired_gap(first, first, speakers, RESAMPLES)
+    assert same == Gap(0, 0, 0, 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.booleans(), st.integers(-3, 3), st.integers(0, 4), st.integers(0, 3)),
+        min_size=1,
+        max_size=30,
+    ),
+    st.lists(st.integers(0, 3), min_size=5, max_size=5),
+)
+def test_weights_are_copies(items: list[tuple[bool, int, int, int]], copies: list[int]) -> None:
+    """A speaker of weight 2 is there twice; what is not defined on the copies is NaN."""
+    positive = np.array([item[0] for item in items])
+    scores = np.array([item[1] for item in items], dtype=float)
+    index = np.array([item[2] for item in items])
+    said = np.array([item[3] for item in items])
+    rows = np.repeat(np.arange(len(items)), np.array(copies)[index])
+    weights = np.array([copies], dtype=float)
+    got = uar_measure(positive.astype(int), said)(index, 5)(weights)[0]
+    if len(rows):
+        assert got == pytest.approx(uar(positive[rows].astype(int), said[rows]))
+    else:
+        assert np.isnan(got)
+    if len(set(positive)) == 2:
+        got = auroc_measure(positive, scores)(index, 5)(weights)[0]
+        if len(set(positive[rows])) == 2:
+            assert got == pytest.approx(oracle.roc_auc_score(positive[rows], scores[rows]))
+        else:
+            assert np.isnan(got)
 
 
 def test_width_is_that_of_speakers_not_of_items() -> None:
-    values, speakers = draw(0)
-    interval = cluster_bootstrap(mean, (values,), speakers)
-    by_speaker = [values[np.array(speakers) == name].mean() for name in set(speakers)]
-    expected = 2 * 1.96 * np.std(by_speaker) / np.sqrt(len(by_speaker))
-    assert interval.high - interval.low == pytest.approx(expected, rel=0.08)
-    naive = 2 * 1.96 * values.std() / np.sqrt(len(values))
-    assert interval.high - interval.low > 2.5 * naive
-    assert interval.estimate == pytest.approx(values.mean())
-    assert (interval.num_clusters, interval.num_resamples, interval.num_undefined) == (40, 2000, 0)
-
-
-def test_intervals_hold_what_they_promise() -> None:
-    inside = 0
-    for seed in range(1000, 1120):
-        values, speakers = draw(seed, num_items=4)
-        interval = cluster_bootstrap(mean, (values,), speakers, num_resamples=200, level=0.9)
-        inside += interval.low <= 0 <= interval.high
-    assert 0.80 <= inside / 120 <= 0.95
-
-
-def test_every_cluster_comes_whole() -> None:
-    values = np.array([1.0, 1.0, 1.0, 2.0])
-    seen: set[tuple[float, ...]] = set()
-
-    def record(drawn: np.ndarray) -> float:
-        seen.add(tuple(sorted(drawn)))
-        return float(drawn.mean())
-
-    cluster_bootstrap(record, (values,), ["a", "a", "a", "b"], num_resamples=200)
-    assert seen == {(1.0,) * 6, (2.0, 2.0), (1.0, 1.0, 1.0, 2.0)}
-
-
-def test_the_same_seed_gives_the_same_interval() -> None:
-    values, speakers = draw(1)
-    first = cluster_bootstrap(mean, (values,), speakers, num_resamples=50, seed=3)
-    assert cluster_bootstrap(mean, (values,), speakers, num_resamples=50, seed=3) == first
-    assert cluster_bootstrap(mean, (values,), speakers, num_resamples=50, seed=4) != first
-
-
-def test_paired_differences_use_the_same_resamples() -> None:
+    """Items that depend on their speaker: variance 1 between speakers, 1 within."""
     rng = np.random.default_rng(0)
-    speakers = np.repeat(np.arange(24), 30)
-    truth = rng.integers(8, size=len(speakers))
-    hard = rng.random(24)[speakers]  # some speakers are hard for both runs
-    said_b = np.where(rng.random(len(truth)) < hard, truth, (truth + 1) % 8)
-    said_a = np.where(rng.random(len(truth)) < 0.08, truth, said_b)
-    difference = paired_bootstrap(war, (truth, said_a), (truth, said_b), speakers)
-    assert difference.interval.estimate == pytest.approx(war(truth, said_a) - war(truth, said_b))
-    assert difference.interval.low > 0
-    assert difference.p_value == pytest.approx(1 / 2000)
-    alone = cluster_bootstrap(war, (truth, said_a), speakers)
-    assert difference.interval.high - difference.interval.low < (alone.high - alone.low) / 2
-    same = paired_bootstrap(uar, (truth, said_a), (truth, said_a), speakers, num_resamples=50)
-    assert (same.interval.low, same.interval.high, same.p_value) == (0.0, 0.0, 1.0)
+    values = (rng.normal(0, 1, (40, 1)) + rng.normal(0, 1, (40, 25))).ravel()
+    speakers = np.repeat([f"s{k}" for k in range(40)], 25)
+    found = interval(mean_measure(values), speakers)
+    by_speaker = values.reshape(40, 25).mean(axis=1)
+    expected = 2 * 1.96 * by_speaker.std() / np.sqrt(40)
+    assert found.high - found.low == pytest.approx(expected, rel=0.08)
+    assert found.estimate == pytest.approx(values.mean())
+    assert (found.num_clusters, found.num_resamples, found.num_undefined) == (40, 2000, 0)
 
 
-def test_resamples_without_the_figure_are_counted_or_refused() -> None:
-    speakers = np.repeat(np.arange(12), 2)
-    scores = np.arange(24.0)
-    truth = speakers >= 6  # a resample of one kind of speaker only has no AUROC
-    interval = cluster_bootstrap(auroc, (truth, scores), speakers)
-    assert interval.num_undefined < 20
-    assert interval.low == interval.high == 1.0
-    rare = speakers == 0
-    with pytest.raises(EvaluationError, match="not defined on"):
-        cluster_bootstrap(auroc, (rare, scores), speakers)
-    with pytest.raises(EvaluationError, match="all 24 items are positive"):
-        cluster_bootstrap(auroc, (speakers >= 0, scores), speakers)
-
-
-def test_what_can_not_be_resampled_is_refused() -> None:
-    with pytest.raises(EvaluationError, match="one speaker"):
-        cluster_bootstrap(mean, (np.ones(3),), ["a", "a", "a"])
-    with pytest.raises(EvaluationError, match="one entry for each of the 2"):
-        cluster_bootstrap(mean, (np.ones(3),), ["a", "b"])
-    with pytest.raises(EvaluationError, match="no interval"):
-        cluster_bootstrap(mean, (np.ones(2),), ["a", "b"], level=1.0)
+def test_a_figure_stands_where_only_its_interval_is_not_defined() -> None:
+    data = draw(0)
+    positive, scores = data["positive"], data["scores"]
+    measure = auroc_measure(positive, scores)
+    value = oracle.roc_auc_score(positive, scores)
+    alone = np.full(len(scores), "s0", dtype=object)
+    nobody = alone.copy()
+    nobody[3] = None
+    # Each class belongs to one of two speakers: half of the resamples have one class only.
+    owners = np.where(positive, "a", "b").astype(object)
+    for speakers, note in (
+        (alone, "all items are of one speaker (s0)"),
+        (nobody, "1 of 160 items name no speaker"),
+        (owners, "not defined on"),
+    ):
+        shown = figure(measure, speakers, RESAMPLES)
+        assert isinstance(shown, Figure) and shown.low is None
+        assert shown.value == pytest.approx(value)
+        assert note in shown.note
+        with pytest.raises(EvaluationError):
+            interval(measure, speakers)
+    refused = figure(auroc_measure(positive[positive], scores[positive]), owners, RESAMPLES)
+    assert isinstance(refused, Refused)
+    assert f"all {positive.sum()} items are positive" in refused.reason

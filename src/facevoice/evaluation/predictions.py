@@ -468,7 +468,7 @@ def targets_of(emotions: DataFrame) -> tuple[Target, ...]:
 def posteriors_of(emotions: DataFrame, channel: Channel) -> DoubleArray:
     """(n, 8) in the order of `Emotion`, rows of NaN where there is no answer."""
     names = [f"{channel}_{emotion}" for emotion in EMOTIONS]
-    values: DoubleArray = emotions[names].to_numpy(dtype=np.float64)
+    values: DoubleArray = emotions[names].to_numpy(dtype=np.float64, copy=True)
     return values
 
 
