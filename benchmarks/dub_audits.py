@@ -452,7 +452,7 @@ def run_dub_audits(
     pairs = number_pairs(pair_manifest(clips, seed=seed, jobs=jobs).pairs, seed)
     num_written, num_quieter = dub_pairs(pairs, clips, work / "dubs", jobs=jobs)
     print(
-        f"{len(pairs)} dubs, {num_written} made now ({num_quieter} of them quieter for their peaks)",
+        f"{len(pairs)} dubs, {num_written} made now, {num_quieter} of them quieter for their peaks",
         file=sys.stderr,
     )
     return audit_dubs(trace_pairs(pairs, clips, work / "dubs", jobs=jobs)), len(pairs)

@@ -62,14 +62,6 @@ class Cost:
     peak_rss_mb: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Round:
-    """What each pipeline took in one round, by its name."""
-
-    loaded: dict[str, Cost]
-    whole: dict[str, Cost]
-
-
 def run_process(command: Sequence[str]) -> tuple[Cost, str]:
     """Cost of a process with its children, and what it printed."""
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
@@ -92,10 +84,10 @@ def measure(action: Callable[[], object]) -> Cost:
     return Cost(time.perf_counter() - start, own_cpu_s() - cpu_s)
 
 
-def run_round(path: Path, python: Path) -> tuple[Round, list[str]]:
-    """Run each pipeline once; also a line on what each peer found."""
+def run_round(path: Path, python: Path) -> tuple[dict[str, Cost], dict[str, Cost], list[str]]:
+    """What each pipeline takes once, loaded and as a whole; and a line on what each peer found."""
     command = [sys.executable, "-m", "facevoice", "analyze", str(path), "--no-progress"]
-    analyzer = Analyzer()  # a new one, for an old one remembers faces
+    analyzer = Analyzer()
     loaded = {"facevoice": measure(lambda: analyzer.analyze(path))}
     whole = {"facevoice": run_process(command)[0]}
     notes = []
@@ -111,7 +103,7 @@ def run_round(path: Path, python: Path) -> tuple[Round, list[str]]:
             f"{found['sound_wall_s']:.1f} s; loading {found['load_wall_s']:.1f} s; "
             f"NMS of {found['nms']}"
         )
-    return Round(loaded, whole), notes
+    return loaded, whole, notes
 
 
 def compare_cost(path: Path, python: Path, num_runs: int, kept: Path | None) -> None:
@@ -120,24 +112,22 @@ def compare_cost(path: Path, python: Path, num_runs: int, kept: Path | None) -> 
     if report.media is None or report.media.video is None:
         raise SystemExit(f"{path}: no video stream to compare with")
     info, duration_s = report.media.video, report.media.duration_s
-    rounds, notes = [], []
-    for _ in range(num_runs):
-        costs, notes = run_round(path, python)
-        rounds.append(costs)
+    rounds = [run_round(path, python) for _ in range(num_runs)]
+    loaded, whole = ([costs[place] for costs in rounds] for place in (0, 1))
     print(
         f"{path.name}: {info.width_px}x{info.height_px} {info.codec}, {duration_s:.1f} s, status "
         f"{report.status}, {len(report.windows)} windows of facevoice; {num_runs} runs, "
         f"{os.cpu_count()} cores. Medians per minute of video:"
     )
-    print_costs("loaded", [costs.loaded for costs in rounds], duration_s)
+    print_costs("loaded", loaded, duration_s)
     a_minute = 60 / duration_s
     medians = {
-        name: statistics.median(costs.loaded[name].wall_s for costs in rounds) * a_minute
-        for name in rounds[0].loaded
+        name: statistics.median(costs[name].wall_s for costs in loaded) * a_minute
+        for name in loaded[0]
     }
     keep(kept, "peers", [{"name": n, "wall_s": round(s, 2)} for n, s in medians.items()])
-    print_costs("whole", [costs.whole for costs in rounds], duration_s)
-    print("Last round:", *notes, sep="\n  ")
+    print_costs("whole", whole, duration_s)
+    print("Last round:", *rounds[-1][2], sep="\n  ")
 
 
 def print_costs(title: str, rounds: Sequence[dict[str, Cost]], duration_s: float) -> None:

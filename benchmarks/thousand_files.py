@@ -6,9 +6,9 @@ Makes short clips (1 to 3 s, every one of another content) in a tree of folders,
 files that are empty, text, noise, cut off in their index, or hold nothing but a title. Runs
 `facevoice analyze TREE --out OUT`, kills it with all its processes (SIGKILL) at a random moment,
 as often as asked, and lets it end. Then checks, and fails if one of these does not hold: a report
-for every file; an error of a kind for every broken one and for no other; no report that was on disk
-at a kill was made again; nothing half-written lies about; and the same bytes, file by file, as a
-run without a kill into another folder (`--no-compare` leaves that out).
+for every file; an error of a kind for every broken one and for no other; every report that was on
+disk at a kill is there, the same byte for byte; nothing half-written lies about; and the same
+bytes, file by file, as a run without a kill into another folder (`--no-compare` leaves that out).
 """
 
 from __future__ import annotations
@@ -95,34 +95,32 @@ def start(tree: Path, out: Path, jobs: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
 
 
-def times_of(out: Path) -> dict[Path, int]:
-    """When every report in the cache was written."""
-    files = (out / ".facevoice" / "reports").rglob("*.json")
-    return {path: path.stat().st_mtime_ns for path in files}
+def reports_of(out: Path) -> dict[Path, bytes]:
+    """The reports of files that are there."""
+    return {path: path.read_bytes() for path in out.rglob("day*/*.json")}
 
 
-def run_with_kills(tree: Path, out: Path, options: argparse.Namespace) -> dict[Path, int]:
-    """Run to the end, killed on the way; returns when reports were first seen to be written."""
+def run_with_kills(tree: Path, out: Path, options: argparse.Namespace) -> dict[Path, bytes]:
+    """Run to the end, killed on the way; returns the reports that were there at a kill."""
     chance = random.Random(1)
-    first_seen: dict[Path, int] = {}
+    seen: dict[Path, bytes] = {}
     goals = sorted(chance.uniform(0.1, 0.9) * options.files for _ in range(options.kills))
     for goal in goals:
         process = start(tree, out, options.jobs)
-        while len(times_of(out)) < goal and process.poll() is None:
+        while sum(1 for _ in out.rglob("day*/*.json")) < goal and process.poll() is None:
             time.sleep(0.05)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        for path, written in times_of(out).items():
-            first_seen.setdefault(path, written)
-        print(f"killed with {len(first_seen)} reports on disk", flush=True)
+        seen |= reports_of(out)
+        print(f"killed with {len(seen)} reports on disk", flush=True)
     began = time.monotonic()
     code = start(tree, out, options.jobs).wait()
     print(f"last run: exit code {code}, {time.monotonic() - began:.0f} s")
-    return first_seen
+    return seen
 
 
-def check(tree: Path, out: Path, broken: set[Path], first_seen: dict[Path, int]) -> None:
-    """Print what came out; stop if anything is lost, invented or done twice."""
+def check(tree: Path, out: Path, broken: set[Path], seen: dict[Path, bytes]) -> None:
+    """Print what came out; stop if anything is lost, invented or altered."""
     kinds: collections.Counter[str] = collections.Counter()
     wrong = []
     files = sorted(tree.rglob("*.mp4"))
@@ -132,21 +130,21 @@ def check(tree: Path, out: Path, broken: set[Path], first_seen: dict[Path, int])
         kinds["result" if error is None else error["kind"]] += 1
         if (error is not None) != (path in broken) or report["file"]["path"] != str(path):
             wrong.append(path)
-    now = times_of(out)
-    redone = [path for path, written in first_seen.items() if now.get(path) != written]
-    litter = [p for p in out.rglob("*") if p.name.endswith((".part", ".jsonl"))]
-    print(f"{len(files)} files: {dict(kinds)}; wrong {len(wrong)}, done twice {len(redone)}")
-    # A kill may leave what it cut off; it must not be taken for a report, and be gone or hidden.
-    shown = [p for p in litter if not p.name.startswith(".")]
-    print(f"left behind: {len(litter)} files, {len(shown)} of them not hidden")
-    if wrong or redone or shown:
-        raise SystemExit(f"not as it should be: {[*wrong, *redone, *shown][:5]}")
+    now = reports_of(out)
+    altered = [path for path, content in seen.items() if now.get(path) != content]
+    litter = [p for p in out.rglob("*.part") if not p.name.startswith(".")]
+    print(
+        f"{len(files)} files: {dict(kinds)}; wrong {len(wrong)}, altered {len(altered)}, left "
+        f"behind {len(litter)}"
+    )
+    if wrong or altered or litter:
+        raise SystemExit(f"not as it should be: {[*wrong, *altered, *litter][:5]}")
 
 
 def compare(out: Path, other: Path) -> None:
     """Every file that people see must be the same."""
     names = [p.relative_to(out) for p in out.rglob("*") if p.is_file()]
-    names = [n for n in names if n.parts[0] != ".facevoice" and not n.name.startswith(".")]
+    names = [n for n in names if not any(part.startswith(".") for part in n.parts)]
     differing = [n for n in names if (out / n).read_bytes() != (other / n).read_bytes()]
     print(f"{len(names)} files against a run without a kill: {len(differing)} differ")
     if differing:
@@ -164,8 +162,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         tree, out, other = (Path(folder) / name for name in ("tree", "out", "other"))
         broken = make_tree(tree, options.files, options.broken)
-        first_seen = run_with_kills(tree, out, options)
-        check(tree, out, broken, first_seen)
+        seen = run_with_kills(tree, out, options)
+        check(tree, out, broken, seen)
         if not options.no_compare:
             began = time.monotonic()
             start(tree, other, options.jobs).wait()

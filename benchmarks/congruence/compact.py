@@ -24,7 +24,7 @@ from recipes.crossfit import AV_CORPUS, Channel, Scored, crossfit, fit_joint, me
 from recipes.fitting import power
 from recipes.voice_data import NUM_FOLDS
 
-from facevoice.backbones.spec import create_backbone
+from facevoice.backbones.spec import backbone_id, create_backbone
 from facevoice.corpora.pairs import Pair
 from facevoice.evaluation.audits import AuditResult
 from facevoice.evaluation.predictions import (
@@ -36,7 +36,6 @@ from facevoice.evaluation.predictions import (
     emotion_predictions,
 )
 from facevoice.records import NUM_EMOTIONS
-from facevoice.store import backbone_id
 
 VOICE_MODEL = "three blocks of Whisper base, tuned without the fold's speakers, regression on them"
 

@@ -36,11 +36,11 @@ def whole_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def write_atomically(path: Path, text: str) -> Path:
-    """Write `text` to a hidden neighbour, then rename it to `path`: all of it or nothing."""
+def write_atomically(path: Path, content: str | bytes) -> Path:
+    """Write `content` to a hidden neighbour, then rename it to `path`: all of it or nothing."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        part.write_text(text, encoding="utf-8", newline="")
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
         part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)

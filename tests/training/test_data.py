@@ -10,7 +10,7 @@ import pytest
 
 from facevoice.corpora.cremad import Votes
 from facevoice.corpora.manifest import Labels
-from facevoice.corpora.pairs import PAIR_PLANS, check_pairs
+from facevoice.corpora.pairs import PAIR_PLANS
 from facevoice.corpora.splits import Split, check_split
 from facevoice.errors import CorpusError
 from facevoice.records import Emotion, Modality, Outcome
@@ -24,6 +24,7 @@ from facevoice.training.data import (
     read_feature_file,
     stack_tokens,
 )
+from pair_checks import check_pairs
 from training_builders import (
     cremad_ids,
     make_clips,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from facevoice.errors import CorpusError, MissingExtraError
+from facevoice.files import write_atomically
 from facevoice.records import Emotion, Outcome
 
 FEMALE: Final = "female"
@@ -126,15 +127,13 @@ def clips_by_id(clips: Iterable[Clip]) -> dict[str, Clip]:
     return index
 
 
-_LABELS: Final = {"intended": Emotion, "face": Emotion, "voice": Emotion} | {
-    "congruence": Outcome,
-    "both": Emotion,
+_LABELS: Final[dict[str, type]] = {
+    item.name: Outcome if item.name == "congruence" else Emotion for item in fields(Labels)
 }
-_KINDS: Final[dict[str, type]] = {"take": int, "age": int} | {
-    "video_path": Path,
-    "audio_path": Path,
-    "duration_s": float,
-    "video_start_s": float,
+_KINDS: Final[dict[str, type]] = {
+    **dict.fromkeys(("take", "age"), int),
+    **dict.fromkeys(("video_path", "audio_path"), Path),
+    **dict.fromkeys(("duration_s", "video_start_s"), float),
 }
 _SCHEMA: Final[dict[str, type]] = {
     item.name: _KINDS.get(item.name, str) for item in fields(Clip) if item.name != "labels"
@@ -199,23 +198,20 @@ def write_rows(rows: Iterable[Mapping[str, Any]], path: Path, schema: Mapping[st
         MissingExtraError: Parquet is asked for without pyarrow.
     """
     plain = [{name: _plain(row[name]) for name in schema} for row in rows]
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        if path.suffix == ".jsonl":
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("w", encoding="utf-8") as lines:
-                lines.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in plain)
-        elif path.suffix == ".parquet":
-            arrow, parquet = _import_parquet()
-            kinds = {int: arrow.int64(), float: arrow.float64()}
-            columns = [(name, kinds.get(kind, arrow.string())) for name, kind in schema.items()]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            parquet.write_table(arrow.Table.from_pylist(plain, schema=arrow.schema(columns)), part)
-        else:
-            raise CorpusError(f"{path}: a table ends in .jsonl or .parquet")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    content: str | bytes
+    if path.suffix == ".jsonl":
+        content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in plain)
+    elif path.suffix == ".parquet":
+        arrow, parquet = _import_parquet()
+        kinds = {int: arrow.int64(), float: arrow.float64()}
+        columns = [(name, kinds.get(kind, arrow.string())) for name, kind in schema.items()]
+        file = io.BytesIO()
+        parquet.write_table(arrow.Table.from_pylist(plain, schema=arrow.schema(columns)), file)
+        content = file.getvalue()
+    else:
+        raise CorpusError(f"{path}: a table ends in .jsonl or .parquet")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, content)
 
 
 def read_rows(

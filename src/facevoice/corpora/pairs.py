@@ -25,7 +25,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from facevoice.corpora.manifest import Clip, clips_by_id, read_rows, require_speaker, write_rows
+from facevoice.corpora.manifest import Clip, read_rows, require_speaker, write_rows
 from facevoice.corpora.prepare import ProgressCallback, thread_map
 from facevoice.corpora.splits import Split
 from facevoice.errors import ConfigError, CorpusError
@@ -236,35 +236,6 @@ def original_pairs(clips: Sequence[Clip], plan: PairPlan) -> tuple[Pair, ...]:
     return tuple(pairs)
 
 
-def check_pairs(pairs: Sequence[Pair], clips: Sequence[Clip], plan: PairPlan) -> None:
-    """Make sure that matches and conflicts keep the plan's one rule and nothing tells them apart.
-
-    Raises:
-        CorpusError: naming the pair that crosses speakers, repeats a take, breaks the sentence or
-            intensity rule, or is labelled wrongly; or the channel whose use differs by class.
-    """
-    index = clips_by_id(clips)
-    for pair in pairs:
-        try:
-            face, voice = index[pair.face_clip_id], index[pair.voice_clip_id]
-        except KeyError as error:
-            raise CorpusError(f"pair {pair.pair_id}: clip {error} is unknown") from error
-        emotions = (face.labels.intended, voice.labels.intended)
-        if not face.speaker_key == voice.speaker_key == pair.speaker:
-            raise CorpusError(f"pair {pair.pair_id}: crosses speakers")
-        if emotions != (pair.face_emotion, pair.voice_emotion):
-            raise CorpusError(f"pair {pair.pair_id}: labels are not those of the clips")
-        if pair.kind is not PairKind.ORIGINAL and not _cell(face).may_meet(_cell(voice), plan):
-            raise CorpusError(f"pair {pair.pair_id}: breaks the plan")
-    for channel in ("face_clip_id", "voice_clip_id"):
-        counts = {
-            kind: Counter(getattr(pair, channel) for pair in pairs if pair.kind is kind)
-            for kind in (PairKind.MATCH, PairKind.CONFLICT)
-        }
-        if counts[PairKind.MATCH] != counts[PairKind.CONFLICT]:
-            raise CorpusError(f"{channel}: not used equally often in matches and in conflicts")
-
-
 def _cells(
     clips: Sequence[Clip], takes: frozenset[int] | None, need_files: bool, path: str
 ) -> dict[_Cell, list[Clip]]:
@@ -452,7 +423,7 @@ def pair_manifest(
     jobs: int = 1,
     on_progress: ProgressCallback | None = None,
 ) -> PairSet:
-    """Matches, conflicts and originals of every corpus, checked, each with its length.
+    """Matches, conflicts and originals of every corpus, each with its length.
 
     Args:
         clips: of a manifest, with durations.
@@ -465,7 +436,7 @@ def pair_manifest(
 
     Raises:
         ConfigError: no plan is called so.
-        CorpusError: a duration is unknown, or no corpus allows pairs, or they break their rules.
+        CorpusError: a duration is unknown, or no corpus allows pairs.
         MediaError: a sound can't be read; named.
     """
     made: list[tuple[list[Clip], PairPlan, list[tuple[Pair, str | None]]]] = []
@@ -491,7 +462,7 @@ def pair_manifest(
 def pair_clips(
     clips: Sequence[Clip], plan: PairPlan, split: Split | None = None, seed: int = 0
 ) -> list[tuple[Pair, str | None]]:
-    """Matches, conflicts and originals, checked, each with the part of the split that it is in.
+    """Matches, conflicts and originals, each with the part of the split that it is in.
 
     Raises:
         CorpusError: a clip names no speaker, or a part that has clips allows no pair.
@@ -510,7 +481,6 @@ def pair_clips(
         # A clip without its own sound is no original, though its picture may be in other pairs.
         whole = [clip for clip in members if clip.video_path and clip.audio_path]
         originals = original_pairs(whole, plan) if pairs and whole else ()
-        check_pairs((*pairs, *originals), clips, plan)
         found += [(pair, part) for pair in (*pairs, *originals)]
     return found
 
