@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
@@ -17,7 +17,6 @@ from facevoice.batch import (
     BACKENDS,
     AnalyzerSetup,
     BatchPlan,
-    FileAnalyzer,
     FileResult,
     FoundFile,
     analyze_files,
@@ -37,15 +36,18 @@ from facevoice.report import (
     DEFAULT_FORMATS,
     FORMATS,
     ReportFolder,
+    Tally,
     to_csv,
     to_json,
     to_jsonl,
     window_to_jsonl,
 )
-from facevoice.report.table import Tally
 from facevoice.settings import AnalyzerConfig, WindowConfig
 
-CACHE_NAME: Final = ".facevoice"
+if TYPE_CHECKING:
+    from facevoice.analyzer import Analyzer
+
+CACHE_NAME: Final = ".facevoice.db"
 """Folder below --out that remembers what is done."""
 
 _WINDOWS: Final = WindowConfig()
@@ -199,9 +201,8 @@ def analyze(
         setup = AnalyzerSetup(settings, checkpoint, tuple(backbones or ()), threads)
         plan = BatchPlan(
             analyzer=setup,
-            cache=cache or (None if out is None else out / CACHE_NAME),
+            store=cache or (None if out is None else out / CACHE_NAME),
             again=again,
-            shared=cache is not None,
             jobs=jobs,
             backend=backend,
             address=address,
@@ -214,7 +215,7 @@ def analyze(
     raise typer.Exit(code)
 
 
-def create_analyzer(setup: AnalyzerSetup) -> FileAnalyzer:
+def create_analyzer(setup: AnalyzerSetup) -> Analyzer:
     """Build the analyzer that does all the work where one process does."""
     return setup.build()
 
@@ -268,7 +269,7 @@ def _run(paths: Sequence[str], plan: BatchPlan, output: _Output) -> int:
             for file, result in _results(files, plan, output, stack):
                 _deliver(file, result, output, folder, tally, num_files=len(files))
         except KeyboardInterrupt:
-            screen.complain(_interruption(tally, len(files), plan.cache))
+            screen.complain(_interruption(tally, len(files), plan.store))
             return EXIT_INTERRUPTED
         except BrokenPipeError:
             # The reader of standard output has seen enough; spare it the complaint at exit too.
