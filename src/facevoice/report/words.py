@@ -40,7 +40,6 @@ _LOOKS: Final = {
 }
 OUTCOME_COLORS: Final = {outcome: look.color for outcome, look in _LOOKS.items()}
 OUTCOME_STYLES: Final = {outcome: look.console for outcome, look in _LOOKS.items()}
-OUTCOME_WORDS: Final = {outcome: look.words for outcome, look in _LOOKS.items()}
 
 EMOTION_COLORS: Final[dict[Emotion, str]] = {
     Emotion.NEUTRAL: "#C4C9CE",
