@@ -6,8 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from facevoice.backbones.spec import create_backbone
-from facevoice.corpora.extract import identify
+from facevoice.backbones.spec import backbone_id, create_backbone
 from facevoice.models.checkpoint import (
     Calibration,
     CheckpointInfo,
@@ -70,7 +69,7 @@ def make_runnable_info() -> CheckpointInfo:
         video_dim=dims[Modality.VIDEO], audio_dim=dims[Modality.AUDIO], fused_dim=16, head_dim=8
     )
     used = {
-        m: UsedEmbeddings(identify(backbone).id, dims[m], backbone.spec.training_corpora, True)
+        m: UsedEmbeddings(backbone_id(backbone), dims[m], backbone.spec.training_corpora, True)
         for m, backbone in models.items()
     }
     return make_info(network=network, backbones=used)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-import onnxruntime  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from facevoice.errors import WeightsError  # noqa: E402
-from facevoice.models.checkpoint import (  # noqa: E402  # noqa: E402  # noqa: E402
+from facevoice.models.checkpoint import (  # noqa: E402
     FUSIONS,
     Calibration,
     Checkpoint,
@@ -32,14 +31,10 @@ from facevoice.models.checkpoint import (  # noqa: E402  # noqa: E402  # noqa: E
     read_info,
     save_checkpoint,
 )
-from facevoice.models.export import export_fusion  # noqa: E402
 from facevoice.models.fusion import FusionNetwork  # noqa: E402
-from facevoice.models.heads import Thresholds, softmax  # noqa: E402
-from facevoice.models.model import predict  # noqa: E402
-from facevoice.records import (
-    FeatureSet,
-    Modality,
-)
+from facevoice.models.heads import Embeddings, Posteriors, softmax  # noqa: E402
+from facevoice.models.model import CheckpointModel  # noqa: E402
+from facevoice.records import Modality, Thresholds  # noqa: E402
 from facevoice.settings import plain_settings  # noqa: E402
 
 DIMS = {Modality.VIDEO: 6, Modality.AUDIO: 10}
@@ -87,26 +82,20 @@ def folder(tmp_path: Path) -> Path:
     return make_checkpoint(tmp_path / "checkpoint")
 
 
-def make_features(num: int, *, tokens: int | None = None, seed: int = 0) -> list[FeatureSet]:
-    rng = np.random.default_rng(seed)
+def make_windows(num: int, *, tokens: int = 1) -> list[Embeddings]:
+    rng = np.random.default_rng(0)
     return [
-        FeatureSet(
-            0.0,
-            4.0,
-            {
-                m: rng.normal(size=(dim,) if tokens is None else (tokens, dim)).astype(np.float32)
-                for m, dim in DIMS.items()
-            },
-            IDS,
-        )
+        {m: rng.normal(size=tokens * dim).astype(np.float32) for m, dim in DIMS.items()}
         for _ in range(num)
     ]
 
 
-def without(features: FeatureSet, modality: Modality) -> FeatureSet:
-    return replace(
-        features, embeddings={m: e for m, e in features.embeddings.items() if m is not modality}
-    )
+def without(window: Embeddings, *modalities: Modality) -> Embeddings:
+    return {m: e for m, e in window.items() if m not in modalities}
+
+
+def predict(loaded: Checkpoint, windows: Sequence[Embeddings]) -> list[Posteriors]:
+    return CheckpointModel("model", loaded).predict(windows)
 
 
 def rewrite(folder: Path, name: str, content: bytes) -> None:
@@ -159,7 +148,9 @@ def test_a_file_that_changed_or_is_gone_is_refused(name: str, folder: Path) -> N
     content = bytearray((folder / name).read_bytes())
     content[len(content) // 2] ^= 1
     (folder / name).write_bytes(content)
-    with pytest.raises(WeightsError, match=rf"{name}: is not the file that was written"):
+    with pytest.raises(
+        WeightsError, match=rf"{name}: SHA-256 is .*, expected .* Get the checkpoint"
+    ):
         load_checkpoint(folder)
     (folder / name).unlink()
     with pytest.raises(WeightsError, match=rf"{name}: can't be read"):
@@ -270,15 +261,16 @@ def test_only_a_checkpoint_is_ever_replaced(folder: Path, tmp_path: Path) -> Non
 
 
 def test_posteriors_are_the_tempered_logits(folder: Path) -> None:
-    loaded, features = load_checkpoint(folder), make_features(3)
+    loaded, windows = load_checkpoint(folder), make_windows(3)
+    there = torch.ones(3, 1, dtype=torch.bool)
     with torch.inference_mode():
         logits = loaded.network(
-            torch.from_numpy(np.stack([f.embeddings[Modality.VIDEO] for f in features]))[:, None],
-            torch.ones(3, 1, dtype=torch.bool),
-            torch.from_numpy(np.stack([f.embeddings[Modality.AUDIO] for f in features]))[:, None],
-            torch.ones(3, 1, dtype=torch.bool),
+            torch.from_numpy(np.stack([w[Modality.VIDEO] for w in windows]))[:, None],
+            there,
+            torch.from_numpy(np.stack([w[Modality.AUDIO] for w in windows]))[:, None],
+            there,
         )
-    for row, said in enumerate(predict(loaded, features)):
+    for row, said in enumerate(predict(loaded, windows)):
         assert np.allclose(
             said.fused, softmax(logits.emotion[row].double().numpy() / 1.5), atol=1e-6
         )
@@ -290,10 +282,9 @@ def test_posteriors_are_the_tempered_logits(folder: Path) -> None:
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_a_missing_channel_leaves_no_conflict_and_no_posterior(fusion: str, tmp_path: Path) -> None:
     loaded = load_checkpoint(make_checkpoint(tmp_path / "c", fusion=fusion))
-    both = make_features(1)[0]
-    silent, unseen = without(both, Modality.AUDIO), without(both, Modality.VIDEO)
-    nothing = without(silent, Modality.VIDEO)
-    whole, mute, dark, empty = predict(loaded, [both, silent, unseen, nothing])
+    both = make_windows(1)[0]
+    windows = [both, without(both, Modality.AUDIO), without(both, Modality.VIDEO), {}]
+    whole, mute, dark, empty = predict(loaded, windows)
     assert whole.conflict is not None
     assert mute.voice is None and mute.conflict is None and mute.fused is not None
     assert np.allclose(mute.face, whole.face, atol=1e-6)
@@ -303,65 +294,15 @@ def test_a_missing_channel_leaves_no_conflict_and_no_posterior(fusion: str, tmp_
 
 def test_windows_are_told_alone_as_they_are_together(folder: Path) -> None:
     loaded = load_checkpoint(folder)
-    features = [
-        *make_features(2),
-        *make_features(1, tokens=4),
-        without(make_features(1)[0], Modality.VIDEO),
-    ]
-    for alone, together in zip(
-        [predict(loaded, [f])[0] for f in features], predict(loaded, features), strict=True
-    ):
-        assert np.allclose(alone.fused, together.fused, atol=1e-6)
-
-
-def test_stacked_rows_come_flat_or_not(tmp_path: Path) -> None:
-    loaded = load_checkpoint(make_checkpoint(tmp_path / "c", fusion="attention"))
-    (rows,) = make_features(1, tokens=3)
-    flat = replace(rows, embeddings={m: e.reshape(-1) for m, e in rows.embeddings.items()})
-    assert np.array_equal(predict(loaded, [rows])[0].fused, predict(loaded, [flat])[0].fused)
-
-
-def test_embeddings_of_another_width_or_backbone_are_refused(folder: Path) -> None:
-    loaded, (features,) = load_checkpoint(folder), make_features(1)
-    wide = {**features.embeddings, Modality.AUDIO: np.zeros(11, np.float32)}
-    with pytest.raises(WeightsError, match="11"):
-        predict(loaded, [replace(features, embeddings=wide)])
-    other = {**IDS, Modality.AUDIO: "voice@ffffffffffff"}
-    with pytest.raises(WeightsError, match=r"voice@ffffffffffff.*voice@0123456789ab"):
-        predict(loaded, [replace(features, backbones=other)])
-
-
-def run_onnx(path: Path, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, inputs), strict=True))
-
-
-def torch_logits(loaded: Checkpoint, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    with torch.inference_mode():
-        logits = loaded.network(**{name: torch.from_numpy(x) for name, x in inputs.items()})
-    return {name: head.numpy() for name, head in logits._asdict().items() if head is not None}
-
-
-@pytest.mark.parametrize("fusion", FUSIONS)
-@pytest.mark.parametrize("modalities", [tuple(Modality), (Modality.AUDIO,)])
-def test_the_exported_network_says_the_same(
-    fusion: str, modalities: tuple[Modality, ...], tmp_path: Path
-) -> None:
-    loaded = load_checkpoint(make_checkpoint(tmp_path / "c", fusion=fusion, modalities=modalities))
-    outputs = export_fusion(loaded, tmp_path / "fusion.onnx")
-    rng = np.random.default_rng(0)
-    for batch, tokens in ((1, 1), (5, 4)):
-        inputs: dict[str, np.ndarray] = {}
-        for place, modality in enumerate(modalities):
-            count = tokens + place
-            mask = rng.random((batch, count)) < 0.7
-            mask[0] = place == 0  # an item without the second channel
-            inputs[modality.value] = rng.normal(size=(batch, count, DIMS[modality])).astype(
-                np.float32
-            )
-            inputs[f"{modality.value}_mask"] = mask
-        found, expected = run_onnx(tmp_path / "fusion.onnx", inputs), torch_logits(loaded, inputs)
-        assert tuple(found) == outputs == tuple(expected)
-        for name in outputs:
-            assert np.allclose(found[name], expected[name], atol=1e-4), name
+    rows = make_windows(1, tokens=4)[0]
+    flat = {m: e.reshape(4, -1) for m, e in rows.items()}  # stacked rows come flat or not
+    windows = [*make_windows(300), rows, flat, without(make_windows(1)[0], Modality.VIDEO)]
+    together = predict(loaded, windows)
+    for place in (0, 5, 299, 300, 301, 302):
+        assert np.allclose(
+            predict(loaded, [windows[place]])[0].fused, together[place].fused, atol=1e-6
+        )
+    assert np.array_equal(together[300].fused, together[301].fused)
+    for wrong in (np.zeros(11, np.float32), np.zeros((2, 5), np.float32)):
+        with pytest.raises(WeightsError, match=r"the network wants \(T, 10\)"):
+            predict(loaded, [{Modality.AUDIO: wrong}])
