@@ -54,7 +54,8 @@ def test_one_bound_holds_for_pages_programs_drawing_and_live_windows(
     def film(name: str) -> Any:
         request: Any = SimpleNamespace(session_hash=name)
         tab.begin(request)
-        return list(tab.make_film(analyzer.perception, request))[-1]
+        tab.session(request).perceived = analyzer.perception
+        return list(tab.make_film(request))[-1]
 
     def live(_: str) -> Any:
         app = Starlette(routes=[WebSocketRoute(LIVE_PATH, desk.serve)])

@@ -6,7 +6,6 @@ Needs `huggingface_hub` (extra `full`), which is imported where it is used.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import re
@@ -19,7 +18,13 @@ from typing import TYPE_CHECKING, Any, Final
 from facevoice.backbones.compact import CompactFace, CompactVoice
 from facevoice.backbones.huggingface import PRETRAINED
 from facevoice.corpora.gather import corpus_names, create_corpus
-from facevoice.errors import ConfigError, FacevoiceError, MissingExtraError, WeightsError
+from facevoice.errors import (
+    ConfigError,
+    FacevoiceError,
+    MissingExtraError,
+    WeightsError,
+    install_command,
+)
 from facevoice.files import whole_folder
 from facevoice.models.checkpoint import (
     CARD_FILE,
@@ -29,6 +34,7 @@ from facevoice.models.checkpoint import (
     CheckpointInfo,
     Figure,
     describe,
+    json_bytes,
     load_checkpoint,
     read_files,
     read_info,
@@ -175,18 +181,16 @@ def plan_push(
     check_hub_id(hub_id)
     if create_pr and private:
         raise ConfigError("--private and --create-pr exclude each other: nothing is created")
-    tuned = read_tuned(folder, INDEX_FILE) if (folder / INDEX_FILE).is_file() else {}
-    if tuned:
+    if tuned := read_tuned(folder):
         raise ConfigError(
             f"{folder}: brings its own {' and '.join(tuned)} backbone, trained along, which the "
             "hub's commands do not carry; pass the whole folder on, or train with the backbones "
             "frozen"
         )
     info = load_checkpoint(folder).info
-    contents: dict[str, bytes | Path] = dict(read_files(folder))
-    contents[INDEX_FILE] = (folder / INDEX_FILE).read_bytes()
     card, named = _build_card(info, hub_id, folder / CARD_FILE, license)
-    contents[CARD_FILE] = card.encode()
+    rest = {INDEX_FILE: (folder / INDEX_FILE).read_bytes(), CARD_FILE: card.encode()}
+    contents = {**read_files(folder), **rest}
     return PushPlan(hub_id, contents, named, "model", revision, private, create_pr)
 
 
@@ -265,8 +269,8 @@ def pull_checkpoint(
                 if (folder / name).is_file():
                     shutil.copyfile(folder / name, part / name)
             info = check_checkpoint(part)  # what was checked is what is there
-            origin = json.dumps({"repository": hub_id, "commit": commit}, indent=2)
-            (part / ORIGIN_FILE).write_text(f"{origin}\n", encoding="utf-8")
+            origin = {"repository": hub_id, "commit": commit}
+            (part / ORIGIN_FILE).write_bytes(json_bytes(origin))
     return PulledCheckpoint(out or folder, commit, info)
 
 
@@ -408,16 +412,15 @@ def _explain_upload(error: BaseException, name: str, token_variable: str) -> Hub
     while cause is not None and not isinstance(cause, (_failures()[0], ConnectionError)):
         cause = cause.__cause__
     if isinstance(cause, errors.OfflineModeIsEnabled):
-        return HubError(f"{name}: HF_HUB_OFFLINE forbids to ask the hub. Unset it and run again.")
-    if isinstance(cause, errors.HfHubHTTPError) and cause.response is not None:
+        words = "HF_HUB_OFFLINE forbids to ask the hub. Unset it and run again."
+    elif isinstance(cause, errors.HfHubHTTPError) and cause.response is not None:
         status = cause.response.status_code
-        words = f"the hub failed ({status}). Run again later."
-        if isinstance(cause, errors.RevisionNotFoundError):
-            words = "no such branch. Name one that is there, or leave --create-pr out."
-        elif isinstance(cause, errors.RepositoryNotFoundError):
-            words = _UPLOAD[404]
-        elif status < 500:
-            words = _UPLOAD.get(status, f"the hub refused it ({status}).")
+        if isinstance(cause, errors.RepositoryNotFoundError):
+            status = 404  # strangers are told 401
+        other = "refused it" if status < 500 else "failed"
+        words = _UPLOAD.get(
+            status, f"the hub {other} ({status}). Look at its status, or run again."
+        )
         said = (cause.server_message or "").strip().splitlines()
         words = words.format(token_variable) + (f" The hub says: “{said[0]}”." if said else "")
     elif cause is not None:
@@ -649,7 +652,7 @@ def _result(figure: Figure, info: CheckpointInfo, task: str) -> Any:
 
 
 def _usage(hub_id: str) -> Iterator[str]:
-    yield from ("```", "pip install 'facevoice[full]'", f"facevoice pull {hub_id}", "```", "")
+    yield from ("```", f"{install_command('full')}  # in a clone of facevoice", "```", "")
     yield from ("```python", "import facevoice", "")
     yield f'analyzer = facevoice.from_pretrained("{hub_id}")  # revision="…" pins a commit'
     yield 'print(analyzer.analyze("talk.mp4").summary.outcome)'

@@ -6,8 +6,9 @@ import json
 import logging
 import re
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -118,11 +119,19 @@ def launch(
     return app
 
 
-class ClipTab:
-    """A clip's way: perceive, interpret, show; then downloads and the annotated video.
+@dataclass(slots=True)
+class Session:
+    """One open page: whether to stop what it asked for, and the clip that it shows.
 
-    What was perceived stays with its session, so that it can be interpreted again at once.
+    perceived: can be interpreted again at once, with other settings.
     """
+
+    stopping: Event = field(default_factory=Event)
+    perceived: Perception | None = None
+
+
+class ClipTab:
+    """A clip's way: perceive, interpret, show; then downloads and the annotated video."""
 
     def __init__(
         self, analyzer: Analyzer, options: WebOptions, samples: list[Path], turns: Turns
@@ -130,7 +139,7 @@ class ClipTab:
         self._analyzer = analyzer
         self._options = options
         self._turns = turns
-        self._stops: dict[str, Event] = {}
+        self._sessions: defaultdict[str, Session] = defaultdict(Session)
         # Files that lie there are served as they are; of others gradio would keep copies.
         self._files = SessionFiles(Path(gr.utils.get_upload_folder()), samples)
         self._add_chooser(samples)
@@ -176,21 +185,19 @@ class ClipTab:
                 "Annotated video (MP4)", visible=False, elem_id="fvw-mp4", **small
             )
         self.result = gr.HTML(elem_id="fvw-result")
-        self.perceived = gr.State(None)
 
     def _add_events(self) -> None:
         run: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
         at_once = {**run, "queue": False}
         busy = [self.status, self.start, self.stop]
-        shown = [*busy, self.chooser, self.downloads, self.draw, self.film, self.result]
-        shown += [self.perceived, *self.buttons.values()]
-        events = (
-            (self.start, self.analyze, self.clip, "page_analyze"),
-            (self.draw, self.make_film, self.perceived, "page_draw"),
-        )
-        for button, work, given, name in events:
+        shown = [*busy, self.chooser, self.result, self.downloads, self.draw, self.film]
+        shown += self.buttons.values()
+        for button, work, given in (
+            (self.start, self.analyze, [self.clip]),
+            (self.draw, self.make_film, None),
+        ):
             begun = button.click(self.begin, None, busy, **at_once)
-            done = begun.then(work, [given], shown, api_name=name, **run)
+            done = begun.then(work, given, shown, **run)
             done.failure(lambda: self._idle(_problem(_SERVER_FAILED)), None, busy, **at_once)
         self.stop.click(self.end, None, [self.stop], **at_once)
         self.again.click(self.start_anew, None, [self.clip, *shown], **at_once)
@@ -201,84 +208,96 @@ class ClipTab:
         asked = gr.Button(visible=False)
         asked.click(self.answer, [self.clip], [answer], api_name="analyze")
 
+    def session(self, request: gr.Request) -> Session:
+        """What is known of the page that asks."""
+        return self._sessions[_name(request)]
+
     def choose(self, clip: str | None, request: gr.Request) -> None:
         """Note whose upload it is."""
         if clip:
-            self._files.keep_upload(_session(request), Path(clip))
+            self._files.keep_upload(_name(request), Path(clip))
 
     def leave(self, request: gr.Request) -> None:
-        """End a user's work and delete the files."""
-        self._stops.pop(_session(request), Event()).set()
-        self._files.release(_session(request))
+        """End a user's work, forget what was perceived, and delete the files."""
+        self._sessions.pop(_name(request), Session()).stopping.set()
+        self._files.release(_name(request))
 
     def begin(self, request: gr.Request) -> _Changes:
         """Show at once that something goes on, before its turn comes."""
-        self._stops[_session(request)] = Event()
-        return self._working(_waiting(None))
+        self.session(request).stopping = Event()
+        return self._working(_progress("Waiting for its turn…"))
 
     def end(self, request: gr.Request) -> _Changes:
         """End what goes on; it says itself that it has stopped."""
-        self._stopping(request).set()
+        self.session(request).stopping.set()
         return {self.stop: gr.update(interactive=False)}
 
-    def start_anew(self) -> _Changes:
+    def start_anew(self, request: gr.Request) -> _Changes:
         """Show what a clip is chosen with in place of the result."""
-        return {**self._idle(), **self._without_result(), self.clip: None}
+        return {**self._idle(), **self._without_result(request), self.clip: None}
 
     def analyze(self, clip: str | None, request: gr.Request) -> Iterator[_Changes]:
         """Perceive the chosen clip, telling how far it is; then show what it says."""
         if not clip:
             yield self._idle(_problem("Choose a clip first."))
             return
-        path, session = Path(clip), _session(request)
-        self._files.keep_upload(session, path)
-        yield self._without_result()
-        yield from self._work(
-            lambda tell: self._show(self._perceive(path, tell), session), path, request
-        )
+        path, session = Path(clip), self.session(request)
+        self._files.keep_upload(_name(request), path)
+        yield self._without_result(request)
 
-    def make_film(self, perceived: Perception | None, request: gr.Request) -> Iterator[_Changes]:
+        def work(tell: _Tell) -> _Changes:
+            session.perceived = self._perceive(path, tell)
+            return self._show(session.perceived, self._files.new_folder(_name(request)))
+
+        yield from self._work(work, path, session.stopping)
+
+    def make_film(self, request: gr.Request) -> Iterator[_Changes]:
         """Make the annotated video of the clip that is shown."""
+        session = self.session(request)
+        perceived = session.perceived
         if perceived is None:
             yield self._idle(_problem("Analyse a clip first."))
             return
         media = perceived.media
-        out = self._files.folder(_session(request)) / f"{media.path.stem}.facevoice.mp4"
+        out = self._files.folder(_name(request)) / f"{media.path.stem}.facevoice.mp4"
 
         def work(tell: _Tell) -> _Changes:
             def on_progress(done_s: float) -> None:
-                tell(_bar(done_s, media.duration_s, "Drawing the video: "))
+                words = f"Drawing the video: {_clock(done_s)} of {_clock(media.duration_s)}"
+                tell(_progress(words, done_s / media.duration_s))
                 self._turns.give_way()
 
             report = self._analyzer.interpret(perceived)
             render_video(report, perceived.trace, out, on_progress=on_progress)
             return {**self._idle(), self.draw: _is_shown(False), self.film: _file(out)}
 
-        yield from self._work(work, media.path, request)
+        yield from self._work(work, media.path, session.stopping)
 
     def answer(self, clip: str | None) -> str:
         """The report of a clip as JSON, for a program."""
         if not clip:
             raise gr.Error("Choose a clip first.")
-        path, session = Path(clip), f"call-{uuid4().hex}"
-        self._files.keep_upload(session, path)
+        path, name = Path(clip), f"call-{uuid4().hex}"
+        self._files.keep_upload(name, path)
         try:
             with self._turns.job(Event(), lambda _: None):
                 perceived = self._perceive(path, lambda _: None)
         except FacevoiceError as error:
             raise gr.Error(_told(error, path)) from error
         finally:
-            self._files.release(session)
-        return to_json(_without_folder(self._analyzer.interpret(perceived)))
+            self._files.release(name)
+        return to_json(replace(self._analyzer.interpret(perceived), path=path.name))
 
     def _work(
-        self, work: Callable[[_Tell], _Changes], path: Path, request: gr.Request
+        self, work: Callable[[_Tell], _Changes], path: Path, stopping: Event
     ) -> Iterator[_Changes]:
         """Let `work(tell)` take its turn; gives what to show meanwhile and at last."""
-        stopping = self._stopping(request)
+
+        def on_wait(number: int, tell: _Tell) -> None:
+            tell(_progress(f"Waiting for its turn… Number {number} in the line."))
 
         def in_turn(tell: _Tell) -> _Changes:
-            with self._turns.job(stopping, lambda number: tell(_waiting(number))):
+            with self._turns.job(stopping, lambda number: on_wait(number, tell)):
                 return work(tell)
 
         try:
@@ -302,30 +321,25 @@ class ClipTab:
                 f"lasts {media.duration_s / 60:.1f} minutes; at most {longest_s / 60:g} are taken.",
                 "Cut it, or use the command: facevoice analyze.",
             )
-        tell('<div class="fvw-progress">Reading the clip…</div>')
+        tell(_progress("Reading the clip…"))
 
         def on_view(view: WindowView) -> None:
-            window, spent_s = self._analyzer.judge(view, media), time.monotonic() - begun_s
-            tell(_reading(window, media.duration_s, max(spent_s, 1e-3)))
+            window = self._analyzer.judge(view, media)
+            tell(_reading(window, media.duration_s, time.monotonic() - begun_s))
             self._turns.give_way()
 
         return self._analyzer.perceive(path, on_view=on_view)
 
-    def _show(self, perceived: Perception, session: str) -> _Changes:
-        """Interpret what was perceived: the report and its downloads."""
-        report, trace, path = (
-            self._analyzer.interpret(perceived),
-            perceived.trace,
-            perceived.media.path,
-        )
+    def _show(self, perceived: Perception, folder: Path) -> _Changes:
+        """Interpret what was perceived: the report, and its downloads in a folder."""
+        path, trace = perceived.media.path, perceived.trace
         # Where the server keeps the clip is of no interest to anybody.
-        report = _without_folder(report)
+        report = replace(self._analyzer.interpret(perceived), path=path.name)
         texts = {
             "json": to_json(report) + "\n",
             "csv": to_csv([report]),
             "html": to_html(report, trace),
         }
-        folder = self._files.new_folder(session)
         files = {}
         for name, text in texts.items():
             written = folder / f"{path.stem}.{name}"
@@ -334,16 +348,12 @@ class ClipTab:
         return {
             **self._idle(),
             **files,
-            self.perceived: perceived,
             self.result: _result(report, trace, path),
             self.chooser: _is_shown(False),
             self.downloads: _is_shown(True),
             self.draw: gr.update(visible=perceived.media.has_video, interactive=True),
             self.film: gr.update(visible=False, value=None),
         }
-
-    def _stopping(self, request: gr.Request) -> Event:
-        return self._stops.setdefault(_session(request), Event())
 
     def _working(self, status: str) -> _Changes:
         start, stop = gr.update(interactive=False), gr.update(visible=True, interactive=True)
@@ -353,21 +363,17 @@ class ClipTab:
         start = gr.update(interactive=True)
         return {self.status: status, self.start: start, self.stop: _is_shown(False)}
 
-    def _without_result(self) -> _Changes:
+    def _without_result(self, request: gr.Request) -> _Changes:
+        self.session(request).perceived = None
         return {
             self.result: "",
-            self.perceived: None,
             self.chooser: _is_shown(True),
             self.downloads: _is_shown(False),
         }
 
 
-def _session(request: gr.Request) -> str:
+def _name(request: gr.Request) -> str:
     return request.session_hash or ""  # none where the page is called without a browser
-
-
-def _without_folder(report: Report) -> Report:
-    return replace(report, path=Path(report.path).name)
 
 
 def _told(error: FacevoiceError, path: Path) -> str:
@@ -422,28 +428,22 @@ def _limits(options: WebOptions) -> str:
     )
 
 
-def _waiting(number: int | None) -> str:
-    """While others have their turn; None while that isn't known yet."""
-    line = "" if number is None else f" Number {number} in the line."
-    return f'<div class="fvw-progress">Waiting for its turn…{line}</div>'
+def _progress(words: str, share: float | None = None, below: str = "") -> str:
+    """What goes on, how far it is, and what was found last."""
+    bar = "" if share is None else f'<progress max="1" value="{min(1.0, share):.3f}"></progress>'
+    found = below and f'<p class="fvw-small">{escape(below)}</p>'
+    return f'<div class="fvw-progress">{bar}<p>{words}</p>{found}</div>'
 
 
 def _reading(window: Prediction, duration_s: float, spent_s: float) -> str:
-    """How far the analysis is, how fast, and what its newest window says."""
     done_s = min(window.end_s, duration_s)
     left_s = spent_s / max(done_s, 0.1) * (duration_s - done_s)
-    speed = f" · {done_s / spent_s:.1f} × real time · about {_length(max(1, left_s))} left"
-    said = f"{_clock(window.start_s)}–{_clock(window.end_s)}: {describe_in_words(window)}"
-    return _bar(done_s, duration_s, more=speed, below=said)
-
-
-def _bar(done_s: float, duration_s: float, what: str = "", more: str = "", below: str = "") -> str:
-    share = min(1.0, done_s / max(duration_s, 0.1))
-    return (
-        f'<div class="fvw-progress"><progress max="1" value="{share:.3f}"></progress>'
-        f"<p>{what}{_clock(done_s)} of {_clock(duration_s)}{more}</p>"
-        f'<p class="fvw-small">{escape(below)}</p></div>'
+    words = (
+        f"{_clock(done_s)} of {_clock(duration_s)} · {done_s / max(spent_s, 1e-3):.1f} × real time "
+        f"· about {_length(max(1, left_s))} left"
     )
+    said = f"{_clock(window.start_s)}–{_clock(window.end_s)}: {describe_in_words(window)}"
+    return _progress(words, done_s / duration_s, said)
 
 
 def _problem(message: str) -> str:
