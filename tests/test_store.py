@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import sqlite3
+import tempfile
 import threading
 from dataclasses import fields, replace
 from multiprocessing.process import BaseProcess
@@ -100,13 +101,10 @@ def test_a_perception_comes_back_as_it_was(store: Store) -> None:
     )
 )
 def test_any_array_comes_back_in_this_machines_byte_order(values: np.ndarray) -> None:
-    with Store(Path(f"file-{os.getpid()}.db").absolute()) as store:
-        try:
-            with store.writer(key_of(), MEDIA) as writer:
-                writer.add(replace(view_of(1), face=values))
-            (view,) = store.load(key_of()).windows
-        finally:
-            store.path.unlink()
+    with tempfile.TemporaryDirectory() as name, Store(Path(name) / "x.db") as store:
+        with store.writer(key_of(), MEDIA) as writer:
+            writer.add(replace(view_of(1), face=values))
+        (view,) = store.load(key_of()).windows
     assert view.face.shape == values.shape
     assert view.face.dtype == values.dtype.newbyteorder("=")
     assert np.array_equal(view.face, values, equal_nan=values.dtype.kind == "f")

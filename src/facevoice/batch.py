@@ -24,7 +24,7 @@ from facevoice.errors import ConfigError, FacevoiceError, MediaError, MediaNotFo
 from facevoice.media import probe
 from facevoice.media.remote import fetched, identify, is_remote, list_media, public_address
 from facevoice.records import VERSION, FileError, Perception, Prediction, Report, Status, WindowView
-from facevoice.report.folder import WINDOWS_STEM
+from facevoice.report import WINDOWS_STEM
 from facevoice.settings import AnalyzerConfig
 from facevoice.store import Store
 from facevoice.workers import num_cpus, run_tasks
@@ -399,7 +399,7 @@ class _Worker:
                 path, "the folder holds no media file.", "Name files to analyse them anyway."
             )
         try:
-            media = probe(path)
+            media = None if on_window is None else probe(path)
 
             def tell(view: WindowView) -> None:
                 if on_window is not None:
