@@ -25,8 +25,6 @@ from recipes.compact_data import (
     voice_name,
 )
 from recipes.crossfit import (
-    AV_CORPUS,
-    CONFLICT_PENALTY,
     Scored,
     crossfit,
     mean_by_clip,
@@ -34,10 +32,8 @@ from recipes.crossfit import (
 )
 from recipes.fitting import (
     Samples,
-    fit_conflict,
     fit_softmax,
     fit_voice_head,
-    power,
     restrict,
 )
 from recipes.voice_data import ARCHIVES
@@ -222,56 +218,6 @@ def film_rows(data: CompactData) -> Iterator[str]:
     yield tuned.row("tuned (shipped)")
     face, voice = pair_posteriors(pairs, tuned.scored.face, tuned.scored.voice)
     yield tuned.row("… conflict by bare soft agreement", 1 - (face * voice).sum(axis=1))
-    yield tuned.row("… conflict model fitted to cross-corpus pairs too", cross_corpus(data, pairs))
-
-
-def cross_corpus(data: CompactData, pairs: Sequence[Pair]) -> np.ndarray:
-    """Conflict scores where the model also learns from javanese faces beside others' voices.
-
-    The voices are those of RAVDESS and EmoDB speakers of the tested speaker's fold, by a head that
-    was fitted to none of that fold.
-    """
-    plain, folds = data.voices.samples, data.tuned.folds
-    scores = np.empty(len(pairs))
-    rng = np.random.default_rng(0)
-    for speaker in data.faces.speakers:
-        face, _ = data.faces.posteriors(frozenset({speaker}))
-        voice, sharpness = data.voices.posteriors(frozenset({speaker}))
-        train = [p for p in pairs if p.speaker != speaker]
-        f, v = pair_posteriors(train, face, voice)
-        truth = np.array([p.is_conflict for p in train])
-        held = folds == int(folds[plain.speakers == speaker][0])
-        head = fit_voice_head(plain.where(~held))
-        others = held & (plain.corpora != AV_CORPUS)
-        probs = power(head(plain.embeddings[others]), sharpness)
-        heard = mean_by_clip(data.voices.clip_ids[others], probs)
-        extra = draw_pairs(data, train, heard, rng)
-        f = np.concatenate([f, [face[a] for a, _, _ in extra]])
-        v = np.concatenate([v, [heard[b] for _, b, _ in extra]])
-        truth = np.concatenate([truth, [differ for _, _, differ in extra]])
-        model = fit_conflict(f, v, truth, CONFLICT_PENALTY)
-        rows = [i for i, p in enumerate(pairs) if p.speaker == speaker]
-        voice.update(data.tuned.posteriors(speaker, sharpness))
-        scores[rows] = model(*pair_posteriors([pairs[i] for i in rows], face, voice))
-    return scores
-
-
-def draw_pairs(
-    data: CompactData,
-    train: Sequence[Pair],
-    heard: dict[str, DoubleArray],
-    rng: np.random.Generator,
-) -> list[tuple[str, str, bool]]:
-    """As many random pairs of javanese faces and others' voices, half of them matches."""
-    faces = sorted({p.face_clip_id for p in train})
-    voices, found = sorted(heard), []
-    while len(found) < len(train):
-        a, b = faces[rng.integers(len(faces))], voices[rng.integers(len(voices))]
-        differ = data.clips[a].labels.intended is not data.clips[b].labels.intended
-        wanted = sum(d for _, _, d in found) * 2 <= len(found)
-        if differ is wanted:
-            found.append((a, b, differ))
-    return found
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pytest
 
 from facevoice.corpora.archive import corpus_root
 from facevoice.corpora.corpus import Corpus
-from facevoice.corpora.gather import corpus_names, create_corpus
+from facevoice.corpora.gather import corpus_names, create_corpus, register_corpus
 from facevoice.corpora.manifest import Clip, Labels
 from facevoice.corpora.ravdess import Ravdess
 from facevoice.errors import CorpusError
@@ -44,9 +44,11 @@ def test_all_readers_are_known_and_described() -> None:
         assert all(url.startswith("http") for url in corpus.info.urls)
 
 
-def test_unknown_names_are_refused() -> None:
+def test_unknown_and_taken_names_are_refused() -> None:
     with pytest.raises(CorpusError, match=r"known: cremad, emodb"):
         create_corpus("nosuch")
+    with pytest.raises(CorpusError, match="registered already"):
+        register_corpus(Ravdess)
 
 
 @pytest.mark.parametrize("name", corpus_names())

@@ -28,10 +28,22 @@ from facevoice.corpora.savee import Savee
 from facevoice.corpora.tess import Tess
 from facevoice.errors import CorpusError
 
-_READERS: Final[dict[str, type[Corpus]]] = {
-    reader.info.name: reader
-    for reader in (CremaD, EmoDB, Fer2013, Iemocap, Javanese, Meld, Ravdess, Savee, Tess)
-}
+_READERS: Final[dict[str, type[Corpus]]] = {}
+
+
+def register_corpus(reader: type[Corpus]) -> None:
+    """Make a reader known under the name in its `info`.
+
+    Raises:
+        CorpusError: the name is taken.
+    """
+    if reader.info.name in _READERS:
+        raise CorpusError(f"a corpus named {reader.info.name!r} is registered already")
+    _READERS[reader.info.name] = reader
+
+
+for _reader in (CremaD, EmoDB, Fer2013, Iemocap, Javanese, Meld, Ravdess, Savee, Tess):
+    register_corpus(_reader)
 
 
 def corpus_names() -> tuple[str, ...]:
