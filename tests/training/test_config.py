@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import subprocess
 import sys
@@ -15,7 +14,6 @@ from facevoice.errors import ConfigError
 from facevoice.models import checkpoint
 from facevoice.records import Modality
 from facevoice.settings import plain_settings
-from facevoice.training import config as training_config
 from facevoice.training.config import SMALL_BATCH, SMALL_EPOCHS, TrainConfig, small
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -38,18 +36,6 @@ def test_the_files_are_read(path: Path) -> None:
         assert config.network.fusion == name
     if name in ("video", "audio"):
         assert config.network.modalities == (Modality(name),)
-
-
-def test_every_field_has_its_own_words() -> None:
-    trees = (ast.parse(Path(str(m.__file__)).read_text()) for m in (training_config, checkpoint))
-    kinds = [node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)]
-    settings = [k for k in kinds if k.name.endswith(("Settings", "NetworkConfig", "TrainConfig"))]
-    assert len(settings) == 9
-    for kind in settings:
-        for field, after in zip(kind.body, kind.body[1:], strict=False):
-            if isinstance(field, ast.AnnAssign):
-                told = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
-                assert told, f"{kind.name}.{ast.unparse(field.target)}"
 
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from facevoice.training.data import Items, original_items
+from facevoice.training.data import UNKNOWN, Items
 from facevoice.training.loop import part_rows, plan_epoch
 from training_builders import quick_config
 
@@ -19,7 +19,9 @@ def make_pairs(size: int, first: int = 100) -> Items:
 def plan(epoch: int = 0, *changes: str) -> Items:
     config = quick_config("loss.modality_dropout=0.5", *changes)
     pairs = [make_pairs(40), make_pairs(20, 200)]
-    return plan_epoch(original_items(np.arange(30)), pairs, config, epoch)
+    rows = np.arange(30)
+    originals = Items.of(rows, rows, rows >= 0, np.full(30, UNKNOWN, np.float32))
+    return plan_epoch(originals, pairs, config, epoch)
 
 
 def rows_of(items: Items) -> list[tuple[int, int]]:

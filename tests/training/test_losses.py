@@ -9,7 +9,7 @@ import torch
 from facevoice.models.fusion import Logits
 from facevoice.records import Emotion, Modality
 from facevoice.training.config import LossSettings
-from facevoice.training.data import TrainingData, original_items, prepare_data
+from facevoice.training.data import TrainingData, prepare_data
 from facevoice.training.losses import (
     HeadTargets,
     TargetTable,
@@ -131,7 +131,7 @@ def target_table(data: TrainingData, settings: LossSettings | None = None) -> Ta
 
 def test_emotions_of_a_corpus_count_alike(data: TrainingData) -> None:
     rows = data.rows("train")
-    wanted, weight, _ = target_table(data).gather(original_items(rows))["emotion"]
+    wanted, weight, _ = target_table(data).gather(data.originals("train"))["emotion"]
     labels, weights = wanted.numpy().argmax(axis=1), weight.numpy()
     ravdess = data.targets.corpora[rows] == "ravdess"
     for corpus in (ravdess, ~ravdess):
@@ -139,7 +139,7 @@ def test_emotions_of_a_corpus_count_alike(data: TrainingData) -> None:
         assert np.allclose(mass, mass[0], rtol=1e-4)
     assert weights.mean() == pytest.approx(1.0, rel=1e-4)
     plain = target_table(data, LossSettings(class_weights="none", corpus_power=0.0))
-    flat = plain.gather(original_items(rows))["emotion"].weight.numpy()
+    flat = plain.gather(data.originals("train"))["emotion"].weight.numpy()
     assert flat[ravdess].sum() == pytest.approx(flat[~ravdess].sum(), rel=1e-4)
     assert len(np.unique(flat[ravdess])) == 1
 

@@ -56,19 +56,16 @@ def _check_word(settings: object, section: str, words: Sequence[str], *names: st
 class RunSettings:
     """Where and how the run computes."""
 
+    # full; small: few clips, to see that it runs; auto: small where backbones are trained on a
+    # CPU, else full (heads on stored embeddings train on a CPU in a minute).
     size: str = "auto"
-    """full; small: few clips, to see that it runs; auto: small where backbones are trained on a
-    CPU, else full (heads on stored embeddings train on a CPU in a minute)."""
-    seed: int = 0
-    """Everything random follows from it."""
-    precision: str = "auto"
-    """no, bf16 or fp16; auto: bf16 on a GPU that has it, else no."""
+    seed: int = 0  # everything random follows from it
+    precision: str = "auto"  # no, bf16 or fp16; auto: bf16 on a GPU that has it, else no
+    # The training state is saved after so many steps, and after each epoch.
     save_every_steps: int = 200
-    """The training state is saved after so many steps, and after each epoch."""
+    # Experiment trackers that Accelerate knows, such as tensorboard or wandb.
     trackers: tuple[str, ...] = ("tensorboard",)
-    """Experiment trackers that Accelerate knows, such as tensorboard or wandb."""
-    log_every_steps: int = 20
-    """Losses are logged after so many steps."""
+    log_every_steps: int = 20  # losses are logged after so many steps
 
     def __post_init__(self) -> None:
         _check_word(self, "run", SIZES, "size")
@@ -81,33 +78,27 @@ class RunSettings:
 class OptimizerSettings:
     """How weights are fitted."""
 
-    num_epochs: int = 20
-    """Most passes over the training clips."""
-    batch_size: int = 256
-    """Items a step, over all processes and accumulated parts."""
+    num_epochs: int = 20  # most passes over the training clips
+    batch_size: int = 256  # items a step, over all processes and accumulated parts
+    # A step's batch is computed in so many parts, one after the other, to save memory.
     accumulate: int = 1
-    """A step's batch is computed in so many parts, one after the other, to save memory."""
-    learning_rate: float = 5e-4
-    """Highest rate of AdamW, reached after the warm-up."""
-    backbone_learning_rate: float = 1e-5
-    """The same for backbone layers that are trained along."""
-    final_rate: float = 0.01
-    """Share of the highest rate that the cosine ends at."""
-    warmup: float = 0.05
-    """Share of all steps in which the rate rises."""
+    learning_rate: float = 5e-4  # highest rate of AdamW, reached after the warm-up
+    backbone_learning_rate: float = 1e-5  # the same for backbone layers that are trained along
+    final_rate: float = 0.01  # share of the highest rate that the cosine ends at
+    warmup: float = 0.05  # share of all steps in which the rate rises
+    # AdamW's decay of weight matrices; biases, norms and absent vectors have none.
     weight_decay: float = 1.0
-    """AdamW's decay of weight matrices; biases, norms and absent vectors have none."""
+    # AdamW's ε. Where it is far above the gradients, steps follow their size, as in plain
+    # gradient descent with momentum; else every weight moves alike, those of inputs that are
+    # noise too.
     epsilon: float = 1e-8
-    """AdamW's ε. Where it is far above the gradients, steps follow their size, as in plain gradient
-    descent with momentum; else every weight moves alike, those of inputs that are noise too."""
-    max_gradient_norm: float = 1.0
-    """Longer gradients are cut to this length; 0 leaves them."""
+    max_gradient_norm: float = 1.0  # longer gradients are cut to this length; 0 leaves them
+    # Decay a step of the moving average of the weights that is validated and kept; 0 for none.
     ema: float = 0.98
-    """Decay a step of the moving average of the weights that is validated and kept; 0 for none."""
+    # Epochs without a better validation before stopping; 0 runs all epochs and keeps the last.
     patience: int = 8
-    """Epochs without a better validation before stopping; 0 runs all epochs and keeps the last."""
+    # What validation compares: uar, loss, or score (mean of UAR and conflict AUROC).
     monitor: str = "score"
-    """What validation compares: uar, loss, or score (mean of UAR and conflict AUROC)."""
 
     def __post_init__(self) -> None:
         _check_range(self, "train", 1, 100_000, "num_epochs")
@@ -127,14 +118,12 @@ class OptimizerSettings:
 class TargetSettings:
     """What each head learns; a head never mixes targets."""
 
+    # Fused emotion: intended, or perceived (votes on picture and sound together).
     emotion: str = "intended"
-    """Fused emotion: intended, or perceived (votes on picture and sound together)."""
-    face: str = "intended"
-    """Face emotion: intended, or perceived (votes on the silent picture)."""
-    voice: str = "intended"
-    """Voice emotion: intended, or perceived (votes on the sound alone)."""
+    face: str = "intended"  # face emotion: intended, or perceived (votes on the silent picture)
+    voice: str = "intended"  # voice emotion: intended, or perceived (votes on the sound alone)
+    # intended: re-paired clips; perceived: original clips that people judged.
     conflict: str = "intended"
-    """intended: re-paired clips; perceived: original clips that people judged."""
 
     def __post_init__(self) -> None:
         _check_word(self, "targets", TARGETS, "emotion", "face", "voice", "conflict")
@@ -144,22 +133,17 @@ class TargetSettings:
 class LossSettings:
     """How the heads' losses are weighed and regularised."""
 
-    emotion: float = 1.0
-    """Weight of the fused emotion."""
-    face: float = 1.0
-    """Weight of the face emotion."""
-    voice: float = 1.0
-    """Weight of the voice emotion."""
-    conflict: float = 1.0
-    """Weight of match against conflict."""
+    emotion: float = 1.0  # weight of the fused emotion
+    face: float = 1.0  # weight of the face emotion
+    voice: float = 1.0  # weight of the voice emotion
+    conflict: float = 1.0  # weight of match against conflict
+    # balanced: the emotions of a corpus count alike; none: each clip does.
     class_weights: str = "balanced"
-    """balanced: the emotions of a corpus count alike; none: each clip does."""
+    # A corpus counts as (its speakers)^power; 0 makes all corpora alike, 1 all speakers.
     corpus_power: float = 0.4
-    """A corpus counts as (its speakers)^power; 0 makes all corpora alike, 1 all speakers."""
+    # Share of each target that is spread over the emotions of the corpus.
     label_smoothing: float = 0.2
-    """Share of each target that is spread over the emotions of the corpus."""
-    modality_dropout: float = 0.1
-    """Share of items that lose one of their two channels in training."""
+    modality_dropout: float = 0.1  # share of items that lose one of their two channels in training
 
     def __post_init__(self) -> None:
         _check_range(self, "loss", 0, 100, "emotion", "face", "voice", "conflict")
@@ -172,12 +156,10 @@ class LossSettings:
 class SplitSettings:
     """Who is trained on, validated on and tested on: always different speakers."""
 
-    num_folds: int = 5
-    """Folds of each corpus' speakers."""
+    num_folds: int = 5  # folds of each corpus' speakers
+    # The fold that is tested; the next one is validated on. −1: no test, nobody is kept back.
     fold: int = 0
-    """The fold that is tested; the next one is validated on. −1: no test, nobody is kept back."""
-    seed: int = 0
-    """Deals the speakers into folds."""
+    seed: int = 0  # deals the speakers into folds
 
     def __post_init__(self) -> None:
         _check_range(self, "split", 3, 100, "num_folds")
@@ -189,10 +171,9 @@ class SplitSettings:
 class PairSettings:
     """Conflict pairs and re-paired matches among the items of an epoch."""
 
+    # Pairs a training clip in each epoch; 0 for none, and then no conflict head is trained.
     ratio: float = 1.0
-    """Pairs a training clip in each epoch; 0 for none, and then no conflict head is trained."""
-    seed: int = 0
-    """Chooses who meets whom."""
+    seed: int = 0  # chooses who meets whom
 
     def __post_init__(self) -> None:
         _check_range(self, "pairs", 0, 100, "ratio")
@@ -203,14 +184,11 @@ class PairSettings:
 class FinetuneSettings:
     """Training of the backbones themselves, on stored windows."""
 
-    video_layers: int = 0
-    """So many last layers of the video backbone are trained."""
-    audio_layers: int = 0
-    """So many last layers of the audio backbone are trained."""
+    video_layers: int = 0  # so many last layers of the video backbone are trained
+    audio_layers: int = 0  # so many last layers of the audio backbone are trained
+    # If above 0: low-rank adapters of this rank in all attention layers, in place of layers.
     lora_rank: int = 0
-    """If above 0: low-rank adapters of this rank in all attention layers, in place of layers."""
-    lora_alpha: float = 16.0
-    """Scale of the adapters: they count alpha / rank."""
+    lora_alpha: float = 16.0  # scale of the adapters: they count alpha / rank
 
     def __post_init__(self) -> None:
         _check_range(self, "finetune", 0, 1024, "video_layers", "audio_layers", "lora_rank")
@@ -228,22 +206,15 @@ class FinetuneSettings:
 class TrainConfig:
     """Everything that a training run depends on, besides its data."""
 
-    network: NetworkConfig = field(default_factory=NetworkConfig)
-    """Shape of the network."""
-    train: OptimizerSettings = field(default_factory=OptimizerSettings)
-    """Fitting of the weights."""
-    loss: LossSettings = field(default_factory=LossSettings)
-    """Weights of the tasks."""
-    targets: TargetSettings = field(default_factory=TargetSettings)
-    """What each head learns."""
-    split: SplitSettings = field(default_factory=SplitSettings)
-    """Speakers of each part."""
-    pairs: PairSettings = field(default_factory=PairSettings)
-    """Conflict pairs."""
+    network: NetworkConfig = field(default_factory=NetworkConfig)  # shape of the network
+    train: OptimizerSettings = field(default_factory=OptimizerSettings)  # fitting of the weights
+    loss: LossSettings = field(default_factory=LossSettings)  # weights of the tasks
+    targets: TargetSettings = field(default_factory=TargetSettings)  # what each head learns
+    split: SplitSettings = field(default_factory=SplitSettings)  # speakers of each part
+    pairs: PairSettings = field(default_factory=PairSettings)  # conflict pairs
+    # Training of the backbones.
     finetune: FinetuneSettings = field(default_factory=FinetuneSettings)
-    """Training of the backbones."""
-    run: RunSettings = field(default_factory=RunSettings)
-    """Device, seed, saving."""
+    run: RunSettings = field(default_factory=RunSettings)  # device, seed, saving
 
     def to_toml(self) -> str:
         """As TOML with every setting."""

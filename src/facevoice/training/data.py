@@ -9,7 +9,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 from zipfile import BadZipFile
@@ -120,11 +120,7 @@ class FeatureTable:
         return len(self.clips)
 
     def rows(self, clip_ids: Sequence[str]) -> IntArray:
-        """Row of each clip.
-
-        Raises:
-            CorpusError: a clip is not in the table.
-        """
+        """Row of each clip; raises CorpusError where one is not in the table."""
         places = {clip.clip_id: row for row, clip in enumerate(self.clips)}
         unknown = [key for key in clip_ids if key not in places]
         if unknown:
@@ -132,11 +128,7 @@ class FeatureTable:
         return np.array([places[key] for key in clip_ids], dtype=np.int64)
 
     def take(self, clip_ids: Sequence[str]) -> FeatureTable:
-        """The table of these clips only.
-
-        Raises:
-            CorpusError: a clip is not in the table.
-        """
+        """The table of these clips only; see `rows`."""
         rows = self.rows(clip_ids)
         clips = tuple(self.clips[row] for row in rows)
         return FeatureTable(clips, {m: a.take(rows) for m, a in self.arrays.items()})
@@ -163,11 +155,7 @@ class FeatureTable:
 def stack_tokens(
     embeddings: Sequence[npt.NDArray[Any] | None], dim: int, backbone: str
 ) -> TokenArray:
-    """One array of embeddings (D,) or (T, D) of any T; None where a clip has none.
-
-    Raises:
-        CorpusError: an embedding has another width.
-    """
+    """One array of embeddings (D,) or (T, D) of any T, all of one width; None where none is."""
     rows = [None if e is None else np.atleast_2d(e) for e in embeddings]
     for row in rows:
         if row is not None and (row.ndim != 2 or row.shape[1] != dim):
@@ -366,7 +354,8 @@ class ClipTargets:
     """Targets of n clips: shares (n, 8) over the emotions, rows of zeros where nothing is known.
 
     emotion, face, voice: what the three emotion heads are to say;
-    conflict (n,): probability that people find face and voice in conflict, −1 where unknown;
+    conflict (n,): probability that people find face and voice in conflict, −1 where that is not
+    known, or not asked for;
     emotions (n, 8) bool: those that the clip's corpus has;
     corpora, speakers (n,): whose clip it is.
     A corpus without calm had its speakers act neutral, which may sound or look calm: there neutral
@@ -407,12 +396,14 @@ def make_targets(
             raise CorpusError(f"no clip has a {kinds[head]} {head} to learn from")
         arrays[head] = shares
     judged: dict[Outcome | None, float] = {Outcome.CONFLICT: 1.0, Outcome.MATCH: 0.0}
+    if kinds["conflict"] != "perceived":
+        judged = {}
     conflict = [judged.get(clip.labels.congruence, UNKNOWN) for clip in clips]
-    has = {corpus: _emotions_of(corpus) for corpus in {clip.corpus for clip in clips}}
+    has = {c: create_corpus(c).info.emotions for c in {clip.corpus for clip in clips}}
     return ClipTargets(
         **arrays,
         conflict=np.array(conflict, dtype=np.float32),
-        emotions=np.array([has[clip.corpus] for clip in clips], dtype=np.bool_),
+        emotions=np.array([[e in has[clip.corpus] for e in Emotion] for clip in clips]),
         corpora=np.array([clip.corpus for clip in clips]),
         speakers=np.array([clip.speaker_key or clip.clip_id for clip in clips]),
     )
@@ -425,13 +416,6 @@ def _vote_shares(votes: Votes, channel: str) -> dict[str, FloatArray]:
     columns = [emotion.position for emotion in VOTE_EMOTIONS]
     shares[:, columns] = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     return {f"cremad/{stem}": row for stem, row in zip(votes.stems, shares, strict=True)}
-
-
-def _emotions_of(corpus: str) -> list[bool]:
-    if corpus not in corpus_names():
-        raise CorpusError(f"corpus {corpus!r} is not known; known: {', '.join(corpus_names())}")
-    has = create_corpus(corpus).info.emotions
-    return [emotion in has for emotion in Emotion]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -460,36 +444,20 @@ class Items:
     def __len__(self) -> int:
         return len(self.face_rows)
 
+    def side(self, modality: Modality) -> tuple[IntArray, BoolArray]:
+        """Rows of the clips whose channel is presented (m,), and whether it is hidden (m,)."""
+        if modality is Modality.VIDEO:
+            return self.face_rows, self.hides_face
+        return self.voice_rows, self.hides_voice
+
     def take(self, places: IntArray) -> Self:
         """The items at these places."""
-        return type(self)(*(getattr(self, field.name)[places] for field in fields(self)))
+        return type(self)(*(getattr(self, name)[places] for name in self.__slots__))
 
     def __add__(self, other: Items) -> Items:
         """Both, one after the other."""
-        return Items(
-            *(
-                np.concatenate([getattr(self, field.name), getattr(other, field.name)])
-                for field in fields(self)
-            )
-        )
-
-
-def original_items(rows: IntArray, conflict: FloatArray | None = None) -> Items:
-    """Clips as they are; `conflict` (n,) where people judged them."""
-    unknown = np.full(len(rows), UNKNOWN, dtype=np.float32)
-    given = unknown if conflict is None else conflict[rows]
-    return Items.of(rows, rows, np.ones(len(rows), dtype=np.bool_), given)
-
-
-def pair_items(pairs: Sequence[Pair], row_of: Mapping[str, int]) -> Items:
-    """Re-paired clips: matches and conflicts by what was intended."""
-    conflict = np.array([pair.kind is PairKind.CONFLICT for pair in pairs], dtype=np.bool_)
-    return Items.of(
-        np.array([row_of[pair.face_clip_id] for pair in pairs], dtype=np.int64),
-        np.array([row_of[pair.voice_clip_id] for pair in pairs], dtype=np.int64),
-        ~conflict,
-        conflict.astype(np.float32),
-    )
+        parts = ([getattr(self, n), getattr(other, n)] for n in self.__slots__)
+        return Items(*map(np.concatenate, parts))
 
 
 # From a table to what a run trains, validates and tests on.
@@ -511,14 +479,20 @@ class TrainingData:
         """Rows of the part's clips."""
         return self.table.rows(self.split.parts()[part])
 
-    def originals(self, part: str, *, judged: bool) -> Items:
-        """The part's clips as they are; if `judged`, with people's word on conflict."""
-        return original_items(self.rows(part), self.targets.conflict if judged else None)
+    def originals(self, part: str) -> Items:
+        """The part's clips as they are."""
+        rows = self.rows(part)
+        return Items.of(rows, rows, np.ones(len(rows), np.bool_), self.targets.conflict[rows])
 
     def pair_items(self, part: str) -> tuple[Items, ...]:
-        """The part's pairs, by corpus."""
-        places = {clip.clip_id: row for row, clip in enumerate(self.table.clips)}
-        return tuple(pair_items(pairs, places) for pairs in self.pairs[part].values())
+        """The part's pairs, by corpus: matches and conflicts by what was intended."""
+        found = []
+        for pairs in self.pairs[part].values():
+            conflict = np.array([pair.kind is PairKind.CONFLICT for pair in pairs], dtype=np.bool_)
+            faces = self.table.rows([pair.face_clip_id for pair in pairs])
+            voices = self.table.rows([pair.voice_clip_id for pair in pairs])
+            found.append(Items.of(faces, voices, ~conflict, conflict.astype(np.float32)))
+        return tuple(found)
 
     def digest(self) -> str:
         """SHA-256 over features, targets, split and pairs."""

@@ -35,7 +35,7 @@ from facevoice.backbones.spec import (
 )
 from facevoice.corpora.extract import RAW, ClipReader, extract_clips, identify
 from facevoice.corpora.manifest import Clip
-from facevoice.errors import ConfigError, CorpusError, MissingExtraError, WeightsError
+from facevoice.errors import ConfigError, CorpusError, WeightsError
 from facevoice.models.checkpoint import (
     BACKBONE_FILES,
     CheckpointInfo,
@@ -76,7 +76,7 @@ _, _PREPROCESSOR, _WEIGHTS = BACKBONE_FILES
 _ADAPTER: Final = "lora_"
 _BASE: Final = ".base_layer."
 
-
+_Tunable = VideoMae | Wav2Vec2
 WindowReader = Callable[[Clip], Sequence[Window]]
 """Gives the windows of a clip that show the channel, in order of time."""
 
@@ -85,8 +85,7 @@ WindowReader = Callable[[Clip], Sequence[Window]]
 class Tuning:
     """What training of backbones needs besides stored embeddings.
 
-    sources: by channel that is tuned, what `create_backbone` builds its backbone from: the one that
-    made the embeddings;
+    sources: by channel, what `create_backbone` builds the backbone that made the embeddings from;
     open_windows: makes the windows of a channel of these clips ready to be read;
     checkpointing: compute layers again in the backward pass, to save memory.
     """
@@ -107,20 +106,15 @@ def open_tuning(
 ) -> Tuning:
     """Find the backbones that are to be trained; their windows go into the store, once.
 
-    Args:
-        config: of the run.
-        table: of the store: says which backbones made its embeddings.
-        store: what the table was read from.
-        names: backbones as they were named, folders and revisions among them.
-        jobs: processes that cut windows.
-        checkpointing: see `Tuning`.
+    `table` was read from the `store`; `names` are backbones as they were named, folders among them;
+    `jobs` processes cut windows.
 
     Raises:
         ConfigError: a backbone lies in a folder that was not named, or the settings don't fit.
     """
     named = {stored_name(name): split_name(name)[0] for name in names}
     sources = {}
-    for modality in tuned_modalities(config):
+    for modality in _tuned_modalities(config):
         if modality not in table.arrays:
             continue  # `prepare_data` says so
         stored = table.arrays[modality].backbone.rpartition("@")[0]
@@ -130,48 +124,46 @@ def open_tuning(
                 f"the {modality} embeddings are of {stored}, which lies in a folder; to train it, "
                 "name that folder by --backbone DIR"
             )
-    return Tuning(sources, partial(_open_windows, store, jobs), checkpointing)
+
+    def open_windows(modality: Modality, clips: Sequence[Clip]) -> WindowReader:
+        raw = identify(RAW[modality])
+        wanted = frozenset({modality})
+        report = extract_clips(clips, store, backbones=[raw.name], modalities=wanted, jobs=jobs)
+        if report.problems:
+            raise CorpusError(
+                f"windows of {len(report.problems)} files can't be cut; the first: "
+                f"{report.problems[0].message}"
+            )
+        return partial(_read_windows, ClipReader(Store(store), [raw]), modality)
+
+    return Tuning(sources, open_windows, checkpointing)
 
 
-def _open_windows(path: Path, jobs: int, modality: Modality, clips: Sequence[Clip]) -> WindowReader:
-    raw = identify(RAW[modality])
-    report = extract_clips(
-        clips, path, backbones=[raw.name], modalities=frozenset({modality}), jobs=jobs
-    )
-    if report.problems:
-        raise CorpusError(
-            f"windows of {len(report.problems)} files can't be cut; the first: "
-            f"{report.problems[0].message}"
+def _read_windows(reader: ClipReader, modality: Modality, clip: Clip) -> list[Window]:
+    """Crops and samples are stored in place of embeddings."""
+    perception = reader.channel(clip, modality)
+    return [
+        Window(
+            view.start_s,
+            view.end_s,
+            cast("ByteArray | None", view.face),
+            view.voice,
+            view.face_coverage,
+            view.speech_coverage,
+            face_timestamps_s=view.face_times_s,
         )
-    reader = ClipReader(Store(path), [raw])
-
-    def read(clip: Clip) -> list[Window]:
-        perception = reader.channel(clip, modality)
-        views = () if perception is None else perception.windows
-        return [_as_window(v) for v in views if v.face_coverage or v.speech_coverage]
-
-    return read
+        for view in (() if perception is None else perception.windows)
+        if view.channel(modality) is not None and _coverage(view, modality) > 0
+    ]
 
 
-def _as_window(view: WindowView) -> Window:
-    """Raw windows are stored in place of embeddings."""
-    return Window(
-        start_s=view.start_s,
-        end_s=view.end_s,
-        faces=cast("ByteArray | None", view.face),
-        samples=view.voice,
-        face_coverage=view.face_coverage,
-        speech_coverage=view.speech_coverage,
-        face_timestamps_s=view.face_times_s,
-    )
+def _coverage(window: Window | WindowView, modality: Modality) -> float:
+    is_video = modality is Modality.VIDEO
+    return window.face_coverage if is_video else window.speech_coverage
 
 
-def tuned_modalities(config: TrainConfig) -> tuple[Modality, ...]:
-    """The channels whose backbone is trained; the others' stored embeddings are taken.
-
-    Raises:
-        ConfigError: layers of a channel are to be trained that the network does not look at.
-    """
+def _tuned_modalities(config: TrainConfig) -> tuple[Modality, ...]:
+    """The channels whose backbone is trained; the others' stored embeddings are taken."""
     if config.finetune.lora_rank:
         return config.network.modalities
     layers = {m: _num_layers(config.finetune, m) for m in Modality}
@@ -206,8 +198,8 @@ class ChannelWindows:
     present: Tensor
 
 
-class WindowInputs:
-    """Windows of the tuned channels and stored embeddings of the others, by row; see `Inputs`."""
+class WindowInputs(FeatureInputs):
+    """Windows of the tuned channels and stored embeddings of the others, by row."""
 
     def __init__(
         self,
@@ -218,11 +210,9 @@ class WindowInputs:
         device: torch.device,
         chunk: int,
     ) -> None:
-        self.prepare, self.readers, self.device, self.chunk = prepare, readers, device, chunk
-        self.clips = table.clips
+        super().__init__(table, [m for m in modalities if m not in prepare], device)
+        self.prepare, self.readers, self.chunk, self.clips = prepare, readers, chunk, table.clips
         self.present = {modality: table.present(modality) for modality in prepare}
-        stored = [modality for modality in modalities if modality not in prepare]
-        self.stored = FeatureInputs(table, stored, device)
 
     def read(self, row: int, modality: Modality) -> Sequence[Window]:
         """The windows of a clip's channel, at least one.
@@ -240,13 +230,9 @@ class WindowInputs:
 
     def gather(self, items: Items) -> dict[str, Any]:
         """The arguments of a `FinetuneNetwork`."""
-        found = self.stored.gather(items)
-        sides = {
-            Modality.VIDEO: (items.face_rows, items.hides_face),
-            Modality.AUDIO: (items.voice_rows, items.hides_voice),
-        }
+        found = super().gather(items)
         for modality, present in self.present.items():
-            rows, hidden = sides[modality]
+            rows, hidden = items.side(modality)
             found[modality.value] = self._gather(modality, rows, present[rows] & ~hidden)
         return found
 
@@ -268,10 +254,7 @@ class WindowInputs:
 
 def _weights(windows: Sequence[Window], modality: Modality) -> FloatArray:
     """Share of each window (W,) by seconds that show the channel, as stored clips are averaged."""
-    is_video = modality is Modality.VIDEO
-    seconds = np.array(
-        [(w.face_coverage if is_video else w.speech_coverage) * w.duration_s for w in windows]
-    )
+    seconds = np.array([_coverage(w, modality) * w.duration_s for w in windows])
     weights: FloatArray = (seconds / seconds.sum()).astype(np.float32)
     return weights
 
@@ -287,22 +270,19 @@ def _pool(rows: Tensor, weights: Tensor, kind: str | None) -> Tensor:
 
 
 class FinetuneNetwork(nn.Module):
-    """A fusion network and the backbones of some of its channels.
+    """A fusion network and the backbones of some of its channels, which are changed in place.
 
     Dropout, layer drop and masking of the backbones stay off: few layers or adapters at a low rate
     need little of it.
 
     Args:
         fusion: at its start; its input statistics are those of the untuned embeddings.
-        backbones: loaded; they are changed in place.
-        rows: by channel, "layers", "tokens" or None: what the fusion takes of a backbone.
-        settings: which part of them is trained.
-        seed: of the adapters' first weights.
+        backbones: loaded; rows: by channel, "layers", "tokens" or None: what is taken of them.
+        config: says which part of them is trained.
         checkpointing: see `Tuning`.
 
     Raises:
         ConfigError: a backbone can't be trained, or not like that.
-        MissingExtraError: adapters are wanted and peft is not installed.
     """
 
     def __init__(
@@ -310,24 +290,27 @@ class FinetuneNetwork(nn.Module):
         fusion: FusionNetwork,
         backbones: Mapping[Modality, Backbone],
         rows: Mapping[Modality, str | None],
-        settings: FinetuneSettings,
+        config: TrainConfig,
         *,
-        seed: int,
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
         self.fusion = fusion
         self.rows = dict(rows)
         self.tuned = {m: _tunable(backbone) for m, backbone in backbones.items()}
-        torch.manual_seed(seed)
+        torch.manual_seed(config.run.seed)  # of the adapters' first weights
         for modality, backbone in self.tuned.items():
             backbone.network.requires_grad_(False)
-            if settings.lora_rank:
-                _add_adapters(backbone, settings.lora_rank, settings.lora_alpha)
+            if config.finetune.lora_rank:
+                _add_adapters(backbone, config.finetune)
             else:
-                _free_layers(backbone, _num_layers(settings, modality))
-            if checkpointing:
-                _compute_twice(backbone)
+                _free_layers(backbone, _num_layers(config.finetune, modality))
+            for layer in _encoder_layers(backbone.network) if checkpointing else ():
+                # Chen et al. (2016), Training deep nets with sublinear memory cost. That of
+                # transformers works in training mode only.
+                layer.forward = partial(
+                    checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False
+                )
         # Under this name the optimizer gives them their own rate.
         self.backbones = nn.ModuleDict({m.value: b.network for m, b in self.tuned.items()})
         self.train()
@@ -413,7 +396,7 @@ def start_finetune(
             "file of embeddings"
         )
     backbones, rows = {}, {}
-    for modality in tuned_modalities(config):
+    for modality in _tuned_modalities(config):
         backbones[modality] = create_backbone(tuning.sources[modality], device=str(device))
         stored, _, revision = data.table.arrays[modality].backbone.rpartition("@")
         rows[modality] = split_name(stored)[1]
@@ -423,14 +406,7 @@ def start_finetune(
                 f"the stored {modality} embeddings are of {stored}@{revision}, but the backbone to "
                 f"be trained is {found}; name the right one by --backbone"
             )
-    network = FinetuneNetwork(
-        fusion,
-        backbones,
-        rows,
-        config.finetune,
-        seed=config.run.seed,
-        checkpointing=tuning.checkpointing,
-    )
+    network = FinetuneNetwork(fusion, backbones, rows, config, checkpointing=tuning.checkpointing)
     readers = {}
     for modality in network.tuned:
         there = np.flatnonzero(data.table.present(modality))
@@ -445,7 +421,7 @@ def start_finetune(
 # Backbones run with gradients, and which part of them is trained.
 
 
-def _tunable(backbone: Backbone) -> VideoMae | Wav2Vec2:
+def _tunable(backbone: Backbone) -> _Tunable:
     if not isinstance(backbone, VideoMae | Wav2Vec2):
         raise ConfigError(
             f"backbone {backbone.spec.name!r} can't be trained along; [finetune] takes VideoMAE, "
@@ -454,7 +430,7 @@ def _tunable(backbone: Backbone) -> VideoMae | Wav2Vec2:
     return backbone
 
 
-def _run(backbone: VideoMae | Wav2Vec2, kind: str | None, inputs: Sequence[Tensor]) -> Tensor:
+def _run(backbone: _Tunable, kind: str | None, inputs: Sequence[Tensor]) -> Tensor:
     """Rows (W, R, D) of windows; those of one length run together, so that nothing is padded."""
     groups: dict[int, list[int]] = {}
     for place, given in enumerate(inputs):
@@ -467,7 +443,7 @@ def _run(backbone: VideoMae | Wav2Vec2, kind: str | None, inputs: Sequence[Tenso
     return torch.stack([found[place] for place in range(len(inputs))])
 
 
-def _rows_of(backbone: VideoMae | Wav2Vec2, kind: str | None, layers: Sequence[Tensor]) -> Tensor:
+def _rows_of(backbone: _Tunable, kind: str | None, layers: Sequence[Tensor]) -> Tensor:
     """(R, D) of one window's layers (T, D), as `embed`, `+layers` and `+tokens` give them."""
     last = layers[-1]
     if kind == "layers":
@@ -494,7 +470,7 @@ def _encoder_layers(network: Any) -> nn.ModuleList:
     return layers
 
 
-def _free_layers(backbone: VideoMae | Wav2Vec2, num_layers: int) -> None:
+def _free_layers(backbone: _Tunable, num_layers: int) -> None:
     """Let the last layers, and what normalises their output, take gradients."""
     network, layers = backbone.network, _encoder_layers(backbone.network)
     if num_layers > len(layers):
@@ -513,7 +489,7 @@ def _free_layers(backbone: VideoMae | Wav2Vec2, num_layers: int) -> None:
         norm.requires_grad_(True)
 
 
-def _add_adapters(backbone: VideoMae | Wav2Vec2, rank: int, alpha: float) -> None:
+def _add_adapters(backbone: _Tunable, settings: FinetuneSettings) -> None:
     """Put low-rank adapters beside the query and value projections of every layer; only they train.
 
     Hu et al. (2021), LoRA. At first they add nothing.
@@ -524,30 +500,16 @@ def _add_adapters(backbone: VideoMae | Wav2Vec2, rank: int, alpha: float) -> Non
             f"finetune.lora_rank: the attention of {family} reads its projections' weights past "
             "any adapter; set finetune.audio_layers instead"
         )
-    try:
-        from peft import LoraConfig, inject_adapter_in_model
-    except ImportError as error:
-        raise MissingExtraError("low-rank adapters", "train") from error
+    from peft import LoraConfig, inject_adapter_in_model
+
     config = LoraConfig(
-        r=rank,
-        lora_alpha=alpha,  # type: ignore[arg-type]  # any number scales
+        r=settings.lora_rank,
+        lora_alpha=settings.lora_alpha,  # type: ignore[arg-type]  # any number scales
         target_modules=list(_PROJECTIONS[family]),
     )
     inject_adapter_in_model(config, backbone.network)
     for name, parameter in backbone.network.named_parameters():
         parameter.requires_grad_(_ADAPTER in name)
-
-
-def _compute_twice(backbone: VideoMae | Wav2Vec2) -> None:
-    """Keep no inner values of layers for the backward pass, but compute them again: less memory.
-
-    Chen et al. (2016), Training deep nets with sublinear memory cost. (That of transformers works
-    in training mode only.)
-    """
-    for layer in _encoder_layers(backbone.network):
-        layer.forward = partial(
-            checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False
-        )
 
 
 # Tuned backbones on disk, in the form in which backbones are published.
@@ -556,10 +518,7 @@ def _compute_twice(backbone: VideoMae | Wav2Vec2) -> None:
 def save_tuned(folder: Path, network: FinetuneNetwork, info: CheckpointInfo) -> CheckpointInfo:
     """Write a checkpoint that brings the backbones that were trained along, in place of another.
 
-    Args:
-        folder: of the checkpoint.
-        network: holds the weights that are kept, adapters merged.
-        info: what the checkpoint says of itself, of the backbones as they were before.
+    `info` is of the backbones as they were before; the network is `finish`ed.
 
     Returns:
         The same with the tuned backbones' names, for predictions of the run's own test part. None
@@ -577,23 +536,17 @@ def save_tuned(folder: Path, network: FinetuneNetwork, info: CheckpointInfo) -> 
             tuned[modality] = (path, record)
             # The id that the backbone has when it is named by its folder.
             end = "" if network.rows[modality] is None else f"+{network.rows[modality]}"
-            name = f"folder:{path.name}{end}@{record.sha256[_WEIGHTS][:12]}"
+            name = f"{FOLDER}{path.name}{end}@{record.sha256[_WEIGHTS][:12]}"
             named[modality] = replace(named[modality], backbone=name)
-            own[modality] = replace(
-                named[modality],
-                training_corpora=tuple(
-                    dict.fromkeys((*(record.base_corpora or ()), *record.tuned_on))
-                ),
-                corpora_known=record.base_corpora is not None,
-            )
+            corpora = tuple(dict.fromkeys((*(record.base_corpora or ()), *record.tuned_on)))
+            known = record.base_corpora is not None
+            own[modality] = replace(named[modality], training_corpora=corpora, corpora_known=known)
         weights = network.fusion.state_dict()
         save_checkpoint(folder, weights, replace(info, backbones=own), overwrite=True, tuned=tuned)
     return replace(info, backbones=named)
 
 
-def _write_backbone(
-    backbone: VideoMae | Wav2Vec2, folder: Path, tuned_on: tuple[str, ...]
-) -> TunedBackbone:
+def _write_backbone(backbone: _Tunable, folder: Path, tuned_on: tuple[str, ...]) -> TunedBackbone:
     weights = {
         name.replace(_BASE, "."): tensor.detach().cpu().contiguous()
         for name, tensor in backbone.network.state_dict().items()
@@ -605,31 +558,36 @@ def _write_backbone(
             f"{backbone.spec.name}: tuned weights are not finite ({', '.join(broken[:5])}); lower "
             "train.backbone_learning_rate"
         )
+    name, known = backbone_id(backbone), backbone.spec.training_corpora
+    corpora = None if known == UNKNOWN_CORPORA else known
+    before = "not known" if corpora is None else ", ".join(corpora) or "none"
+    card = (
+        "---\nlicense: other\n"
+        f"license_name: {json.dumps(backbone.spec.license, ensure_ascii=False)}\n---\n"
+        f"# {name}, trained along with a facevoice network\n\n"
+        f"Tuned on {', '.join(tuned_on)}; before that, its base was trained on: {before}. Figures "
+        "on these corpora say nothing of new data, but for speakers that the checkpoint around it "
+        "held out. The licence of the base holds on, and the terms of the corpora with it.\n"
+    )
     folder.mkdir(parents=True)
     save_file(weights, folder / _WEIGHTS, metadata={"format": "pt"})
     backbone.network.config.save_pretrained(folder)
-    text = json.dumps(_preprocessor(backbone), indent=2)
-    (folder / _PREPROCESSOR).write_text(f"{text}\n", encoding="utf-8")
-    known = backbone.spec.training_corpora
-    corpora = None if known == UNKNOWN_CORPORA else known
-    (folder / "README.md").write_text(_card(backbone, corpora, tuned_on), encoding="utf-8")
-    for name in BACKBONE_FILES:
-        with (folder / name).open("rb+") as file:
+    (folder / _PREPROCESSOR).write_text(json.dumps(_preprocessor(backbone), indent=2) + "\n")
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    for file_name in BACKBONE_FILES:
+        with (folder / file_name).open("rb+") as file:
             os.fsync(file.fileno())
-    return TunedBackbone(backbone_id(backbone), corpora, tuned_on, hash_backbone(folder))
+    return TunedBackbone(name, corpora, tuned_on, hash_backbone(folder))
 
 
-def _preprocessor(backbone: VideoMae | Wav2Vec2) -> dict[str, Any]:
+def _preprocessor(backbone: _Tunable) -> dict[str, Any]:
     """What `from_config` of its input reads back as the same input."""
     given = backbone.input
     if isinstance(given, FaceInput):
         return {
-            "do_resize": True,
+            **dict.fromkeys(("do_resize", "do_center_crop", "do_rescale", "do_normalize"), True),
             "size": {"shortest_edge": given.resize_px},
-            "do_center_crop": True,
             "crop_size": {"height": given.side_px, "width": given.side_px},
-            "do_rescale": True,
-            "do_normalize": True,
             "resample": given.resample,
             "image_mean": list(given.mean),
             "image_std": list(given.std),
@@ -642,17 +600,3 @@ def _preprocessor(backbone: VideoMae | Wav2Vec2) -> dict[str, Any]:
         "sampling_rate": SAMPLE_RATE_HZ,
         "return_attention_mask": isinstance(backbone, Wav2Vec2) and backbone.takes_mask,
     }
-
-
-def _card(
-    backbone: VideoMae | Wav2Vec2, corpora: tuple[str, ...] | None, tuned_on: tuple[str, ...]
-) -> str:
-    before = "not known" if corpora is None else ", ".join(corpora) or "none"
-    license_name = json.dumps(backbone.spec.license, ensure_ascii=False)
-    return (
-        f"---\nlicense: other\nlicense_name: {license_name}\n---\n"
-        f"# {backbone_id(backbone)}, trained along with a facevoice network\n\n"
-        f"Tuned on {', '.join(tuned_on)}; before that, its base was trained on: {before}. Figures "
-        "on these corpora say nothing of new data, but for speakers that the checkpoint around it "
-        "held out. The licence of the base holds on, and the terms of the corpora with it.\n"
-    )

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from facevoice.errors import ConfigError, EvaluationError, MissingExtraError, WeightsError
+from facevoice.errors import ConfigError, EvaluationError, WeightsError
 from facevoice.evaluation.metrics import auroc, uar
 from facevoice.models.fusion import FusionNetwork, Logits
 from facevoice.models.heads import restrict_logits
@@ -37,7 +37,6 @@ MIN_ROWS_PER_INPUT: Final = 2
 MOST_BYTES: Final = 2**30
 """Standardised tokens are kept in memory up to this size."""
 _FORMAT: Final = "facevoice-training-state/2"
-_CHUNK: Final = 1024
 _ORDER, _PAIRS, _DROPS, _DROPOUT = 1, 2, 3, 4
 _LOG = logging.getLogger(__name__)
 
@@ -49,13 +48,10 @@ def create_accelerator(settings: RunSettings, folder: Path, *, cpu: bool = False
     """Accelerate's view of this machine; one process, or one of those its launcher started.
 
     Raises:
-        MissingExtraError: accelerate is not installed.
         ConfigError: the precision or a tracker is not to be had here.
     """
-    try:
-        from accelerate import Accelerator
-    except ImportError as error:
-        raise MissingExtraError("training", "train") from error
+    from accelerate import Accelerator
+
     precision = settings.precision
     if precision == "auto":
         has_bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported() and not cpu
@@ -117,17 +113,6 @@ def build_network(config: TrainConfig, data: TrainingData) -> FusionNetwork:
     return network
 
 
-class Inputs(Protocol):
-    """What gives the network's arguments by row: `FeatureInputs`, or windows in finetuning."""
-
-    chunk: int
-    """Items that are validated at once."""
-
-    def gather(self, items: Items) -> dict[str, Any]:
-        """The network's named arguments for these items."""
-        ...
-
-
 class FeatureInputs:
     """Stored embeddings in memory, on the device; a batch is two index operations.
 
@@ -135,7 +120,7 @@ class FeatureInputs:
     room; else half precision is kept in memory and widened batch by batch.
     """
 
-    chunk = _CHUNK
+    chunk = 1024  # items that are validated at once
 
     def __init__(
         self,
@@ -152,19 +137,17 @@ class FeatureInputs:
         if standardize is not None and self.standardized:
             with torch.no_grad():
                 self.tokens = {
-                    m: torch.cat([standardize(m, part) for part in torch.split(tokens, _CHUNK)])
+                    m: torch.cat([standardize(m, part) for part in torch.split(tokens, self.chunk)])
                     for m, tokens in self.tokens.items()
                 }
 
     def gather(self, items: Items) -> dict[str, Any]:
         """Tokens (B, T, D) and masks bool (B, T) of the channels, by the network's names."""
-        sides = {
-            Modality.VIDEO: (items.face_rows, items.hides_face),
-            Modality.AUDIO: (items.voice_rows, items.hides_voice),
-        }
         found: dict[str, Any] = {"standardized": self.standardized}
         for modality, tokens in self.tokens.items():
-            rows, hidden = (torch.from_numpy(array).to(self.device) for array in sides[modality])
+            rows, hidden = (
+                torch.from_numpy(array).to(self.device) for array in items.side(modality)
+            )
             found[modality.value] = tokens[rows].float()
             found[f"{modality.value}_mask"] = self.masks[modality][rows] & ~hidden[:, None]
         return found
@@ -428,7 +411,7 @@ def part_rows(num_items: int, part: int, num_parts: int) -> tuple[IntArray, Bool
 # What a network says of a part, and figures of merit.
 
 
-def compute_logits(network: nn.Module, inputs: Inputs, items: Items) -> Logits:
+def compute_logits(network: nn.Module, inputs: FeatureInputs, items: Items) -> Logits:
     """All heads on all items, without dropout, on the CPU."""
     was_training = network.training
     network.eval()
@@ -446,26 +429,19 @@ def compute_logits(network: nn.Module, inputs: Inputs, items: Items) -> Logits:
 
 
 def emotion_uars(
-    said: Mapping[str, FloatArray | DoubleArray | None], rows: IntArray, targets: ClipTargets
-) -> Iterator[tuple[str, str, float]]:
-    """Corpus, head and UAR against the likeliest target, of each corpus.
+    head: str, said: FloatArray | DoubleArray, rows: IntArray, targets: ClipTargets
+) -> Iterator[tuple[str, float]]:
+    """Corpus and UAR of a head against the likeliest target, of each corpus.
 
-    Args:
-        said: by head, logits or log-probabilities (m, 8), NaN rows where a channel is missing.
-        rows: of the clips (m,).
-        targets: of all clips.
+    `said` are logits or log-probabilities (m, 8) of the clips in `rows` (m,), NaN where a channel
+    is missing.
     """
-    for corpus in np.unique(targets.corpora[rows]):
-        for head, logits in said.items():
-            if logits is None:
-                continue
-            shares = getattr(targets, head)[rows]
-            chosen = targets.corpora[rows] == corpus
-            chosen &= shares.any(axis=1) & ~np.isnan(logits).any(axis=1)
-            if chosen.any():
-                likely = restrict_logits(logits[chosen], targets.emotions[rows][chosen])
-                truth = shares[chosen].argmax(axis=1)
-                yield str(corpus), head, uar(truth, likely.argmax(axis=1))
+    shares, corpora = getattr(targets, head)[rows], targets.corpora[rows]
+    known = shares.any(axis=1) & ~np.isnan(said).any(axis=1)
+    for corpus in np.unique(corpora[known]):
+        chosen = known & (corpora == corpus)
+        likely = restrict_logits(said[chosen], targets.emotions[rows][chosen]).argmax(axis=1)
+        yield str(corpus), uar(shares[chosen].argmax(axis=1), likely)
 
 
 def conflict_aurocs(
@@ -483,7 +459,7 @@ def conflict_aurocs(
 
 def _validate(
     network: nn.Module,
-    inputs: Inputs,
+    inputs: FeatureInputs,
     clips: Items,
     pairs: Items,
     table: TargetTable,
@@ -493,28 +469,24 @@ def _validate(
 
     The loss is of all heads, weighed as in training. What is not defined is left out.
     """
+    judged = pairs if len(pairs) else clips
     logits = compute_logits(network, inputs, clips)
-    judged, of_judged = (
-        (pairs, compute_logits(network, inputs, pairs)) if len(pairs) else (clips, logits)
-    )
+    logits = logits._replace(conflict=compute_logits(network, inputs, judged).conflict)
     targets = {**table.gather(clips), "conflict": table.gather(judged)["conflict"]}
-    logits = logits._replace(conflict=of_judged.conflict)
-    losses = head_losses(logits, targets, 0.0)
-    loss = float(total_loss(losses, weight_sums(targets), settings))
-    rows = clips.face_rows
+    loss = total_loss(head_losses(logits, targets, 0.0), weight_sums(targets), settings)
+    rows, values = clips.face_rows, {"loss": [float(loss)]}
     shown = {"emotion": table.seen | table.heard, "face": table.seen, "voice": table.heard}
-    said: dict[str, FloatArray | DoubleArray | None] = {}
     for head, there in shown.items():
-        found = getattr(logits, head)
-        said[head] = None if found is None else np.where(there[rows, None], found.numpy(), np.nan)
-    values: dict[str, list[float]] = {}
-    for _, head, value in emotion_uars(said, rows, table.targets):
-        values.setdefault(f"{head}_uar", []).append(value)
+        said = getattr(logits, head)
+        if said is not None:
+            said = np.where(there[rows, None], said.numpy(), np.nan)
+            found = emotion_uars(head, said, rows, table.targets)
+            values[f"{head}_uar"] = [value for _, value in found]
     if logits.conflict is not None:
         scores = (logits.conflict[:, 1] - logits.conflict[:, 0]).double().numpy()
-        aurocs = [value for _, value in conflict_aurocs(scores, judged, table.targets)]
-        values |= {"conflict_auroc": aurocs} if aurocs else {}
-    return {**{name: float(np.mean(found)) for name, found in values.items()}, "loss": loss}
+        found = conflict_aurocs(scores, judged, table.targets)
+        values["conflict_auroc"] = [value for _, value in found]
+    return {name: float(np.mean(each)) for name, each in values.items() if each}
 
 
 def _monitored(scores: Mapping[str, float], monitor: str) -> float:
@@ -534,24 +506,16 @@ def fit(
     config: TrainConfig,
     data: TrainingData,
     network: nn.Module,
-    inputs: Inputs,
+    inputs: FeatureInputs,
     accelerator: Any,
     folder: Path,
     *,
     identity: Mapping[str, str],
     fresh: bool = False,
 ) -> tuple[dict[str, Tensor], Progress]:
-    """Train a network; goes on where an earlier run in `folder` stopped.
+    """Train a network; goes on where an earlier run in `folder` stopped, unless `fresh`.
 
-    Args:
-        config: all settings.
-        data: clips, targets, split and pairs.
-        network: gives `Logits`.
-        inputs: the network's inputs by row.
-        accelerator: from `create_accelerator`.
-        folder: takes the training state and the trackers' logs.
-        identity: what the state belongs to; other settings or data can't go on from it.
-        fresh: start over even if there is a state.
+    The state in the folder belongs to an `identity`; other settings or data can't go on from it.
 
     Returns:
         The weights (trained parameters and buffers) of the best validation, or without early
@@ -590,7 +554,7 @@ class _Trainer:
         config: TrainConfig,
         data: TrainingData,
         network: nn.Module,
-        inputs: Inputs,
+        inputs: FeatureInputs,
         accelerator: Any,
         path: Path,
         identity: Mapping[str, str],
@@ -602,10 +566,9 @@ class _Trainer:
         self.average = _Average(network, config.train.ema)
         self.best: dict[str, Tensor] = {}
         self.progress = Progress()
-        judged = config.targets.conflict == "perceived"
-        self.originals = data.originals("train", judged=judged)
+        self.originals = data.originals("train")
         self.pairs = data.pair_items("train")
-        self.held = data.originals("validation", judged=judged)
+        self.held = data.originals("validation")
         self.held_pairs = self.held.take(np.zeros(0, dtype=np.int64))
         for items in data.pair_items("validation") if config.pairs.ratio else ():
             self.held_pairs += _some(items, len(self.held))

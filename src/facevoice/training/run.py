@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from facevoice.corpora.pairs import Pair
 from facevoice.corpora.splits import Split
-from facevoice.errors import CorpusError, EvaluationError, MissingExtraError, WeightsError
+from facevoice.errors import CorpusError, EvaluationError, WeightsError
 from facevoice.evaluation.metrics import best_threshold
 from facevoice.evaluation.predictions import (
     DataFile,
@@ -58,7 +58,6 @@ from facevoice.records import (
     VERSION,
     BoolArray,
     DoubleArray,
-    Modality,
     Thresholds,
 )
 from facevoice.settings import build_settings, plain_settings
@@ -70,7 +69,6 @@ from facevoice.training.data import (
     Items,
     TrainingData,
     make_targets,
-    original_items,
     pairs_by_corpus,
     prepare_data,
     split_digest,
@@ -78,7 +76,6 @@ from facevoice.training.data import (
 from facevoice.training.finetune import FinetuneNetwork, Tuning, save_tuned, start_finetune
 from facevoice.training.loop import (
     FeatureInputs,
-    Inputs,
     Progress,
     build_network,
     compute_logits,
@@ -164,7 +161,7 @@ def train(
     config = suit_inputs(config, data)
     fusion = build_network(config, data)
     network: FusionNetwork | FinetuneNetwork = fusion
-    inputs: Inputs
+    inputs: FeatureInputs
     if config.finetune.is_on:
         with accelerator.main_process_first():
             network, inputs = start_finetune(config, data, fusion, tuning, accelerator.device)
@@ -269,7 +266,6 @@ def _data_record(config: TrainConfig, data: TrainingData, source: Source) -> Dat
         speakers = sorted({clips[key].speaker_key or key for key in ids})
         num_pairs = sum(len(pairs) for pairs in data.pairs[part].values())
         parts[part] = PartRecord(len(ids), num_pairs, tuple(speakers))
-    targets = config.targets
     return DataRecord(
         corpora=tuple(sorted({clip.corpus for clip in data.table.clips})),
         source=source.name,
@@ -278,10 +274,10 @@ def _data_record(config: TrainConfig, data: TrainingData, source: Source) -> Dat
         split=data.split.name,
         split_sha256=split_digest(data.split),
         **parts,
-        emotion_target=targets.emotion,
-        face_target=targets.face,
-        voice_target=targets.voice,
-        conflict_target=targets.conflict,
+        emotion_target=config.targets.emotion,
+        face_target=config.targets.face,
+        voice_target=config.targets.voice,
+        conflict_target=config.targets.conflict,
     )
 
 
@@ -297,7 +293,7 @@ def calibrate(
     conflict head or without pairs.
     """
     inputs = FeatureInputs(data.table, config.network.modalities, _CPU)
-    clips = data.originals("validation", judged=config.targets.conflict == "perceived")
+    clips = data.originals("validation")
     logits = compute_logits(network, inputs, clips)
     table = TargetTable(data.table, data.targets, data.rows("train"), config.loss)
     targets = table.gather(clips)
@@ -382,10 +378,8 @@ def _emotion_temperature(logits: Tensor | None, targets: HeadTargets) -> float:
 
 
 def _best_temperature(loss: Callable[[float], float]) -> float:
-    try:
-        from scipy.optimize import minimize_scalar
-    except ImportError as error:
-        raise MissingExtraError("training", "train") from error
+    from scipy.optimize import minimize_scalar
+
     found = minimize_scalar(lambda log: loss(math.exp(log)), bounds=_TEMPERATURES, method="bounded")
     return math.exp(float(found.x))
 
@@ -416,34 +410,33 @@ class PartPredictions:
 
 def predict_part(model: Model, data: TrainingData, part: str) -> PartPredictions:
     """Run a model over a part."""
-    items = original_items(data.rows(part))
+    items = data.originals(part)
     pairs, pair_items = _pairs_of(data, part)
     return PartPredictions(
         part,
         items,
-        _posteriors(model, data.table, items),
+        posteriors(model, data.table, items),
         pairs,
         pair_items,
-        _posteriors(model, data.table, pair_items),
+        posteriors(model, data.table, pair_items),
     )
 
 
 def _pairs_of(data: TrainingData, part: str) -> tuple[tuple[Pair, ...], Items]:
-    items = original_items(np.zeros(0, dtype=np.int64))
+    items = data.originals(part).take(np.zeros(0, dtype=np.int64))
     for found in data.pair_items(part):
         items += found
     return tuple(pair for pairs in data.pairs[part].values() for pair in pairs), items
 
 
-def _posteriors(model: Model, table: FeatureTable, items: Items) -> dict[str, DoubleArray]:
+def posteriors(model: Model, table: FeatureTable, items: Items) -> dict[str, DoubleArray]:
     """By head (fused, face, voice, conflict) what the model says of items; NaN where nothing."""
-    rows = {Modality.VIDEO: items.face_rows, Modality.AUDIO: items.voice_rows}
     said = model.predict(
         [
             {
                 modality: array.tokens[row, : array.lengths[row]].astype(np.float32)
                 for modality, array in table.arrays.items()
-                if array.lengths[row := rows[modality][place]]
+                if array.lengths[row := items.side(modality)[0][place]]
             }
             for place in range(len(items))
         ]
@@ -459,13 +452,11 @@ def _posteriors(model: Model, table: FeatureTable, items: Items) -> dict[str, Do
 
 def part_figures(found: PartPredictions, data: TrainingData) -> Iterator[Figure]:
     """UAR of each emotion head and AUROC of conflict, by corpus."""
-    with np.errstate(divide="ignore"):
-        said = {
-            head: np.log(found.clips[column])
-            for head, column in (("emotion", "fused"), ("face", "face"), ("voice", "voice"))
-        }
-    for corpus, head, value in emotion_uars(said, found.items.face_rows, data.targets):
-        yield Figure(found.part, corpus, f"{head}_uar", value)
+    for head, column in (("emotion", "fused"), ("face", "face"), ("voice", "voice")):
+        with np.errstate(divide="ignore"):
+            said = np.log(found.clips[column])
+        for corpus, value in emotion_uars(head, said, found.items.face_rows, data.targets):
+            yield Figure(found.part, corpus, f"{head}_uar", value)
     if found.tells_conflict:
         scores = found.of_pairs["conflict"]
         for corpus, value in conflict_aurocs(scores, found.pair_items, data.targets):
@@ -524,10 +515,6 @@ def _check_backbones(info: CheckpointInfo, table: FeatureTable) -> None:
             raise WeightsError(
                 f"{modality} embeddings come from {found.backbone}, but the checkpoint was trained "
                 f"on those of {used.backbone}"
-            )
-        if found.dim != used.dim:
-            raise WeightsError(
-                f"{modality} embeddings have width {found.dim}, the checkpoint wants {used.dim}"
             )
 
 
