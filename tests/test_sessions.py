@@ -34,38 +34,25 @@ def test_an_unknown_name_lists_the_known_ones():
         sessions.load_session("nonesuch")
 
 
-def test_a_file_that_was_tampered_with_is_not_opened(tmp_path):
-    path = tmp_path / "net.onnx"
-    path.write_bytes((WEIGHTS / "mtcnn_pnet.onnx").read_bytes() + b"\0")
-    with pytest.raises(WeightsError, match=r"net\.onnx: SHA-256 is .*, expected"):
-        sessions.load_session_file(path, name="net", sha256=INDEX["mtcnn_pnet"]["sha256"])
-
-
-def test_a_file_from_elsewhere_opens_by_its_hash(tmp_path):
-    path = tmp_path / "net.onnx"
+def test_only_the_very_file_is_read_and_opened(tmp_path):
+    path, sha256 = tmp_path / "net.onnx", INDEX["mtcnn_pnet"]["sha256"]
+    with pytest.raises(WeightsError, match=r"net\.onnx: can't be read \(No such file.* Buy one"):
+        sessions.read_checked(path, sha256, "Buy one.")
     path.write_bytes((WEIGHTS / "mtcnn_pnet.onnx").read_bytes())
-    sha256 = INDEX["mtcnn_pnet"]["sha256"]
-    session, model = sessions.load_session_file(path, name="net", sha256=sha256)
-    assert model == facevoice.records.ModelId("net", sha256)
-    assert [i.name for i in session.get_inputs()] == ["pictures"]
-
-
-def test_an_absent_file_is_named(tmp_path):
-    with pytest.raises(WeightsError, match=r"gone\.onnx: can't be read \(No such file"):
-        sessions.load_session_file(tmp_path / "gone.onnx", name="gone", sha256="0" * 64)
-
-
-def test_bytes_that_are_no_network_are_refused(tmp_path):
-    path = tmp_path / "net.onnx"
-    path.write_bytes(b"not a network")
-    sha256 = hashlib.sha256(b"not a network").hexdigest()
-    with pytest.raises(WeightsError, match=r"onnxruntime can't open it"):
-        sessions.load_session_file(path, name="net", sha256=sha256)
+    content = sessions.read_checked(path, sha256, "Buy one.")
+    for network in (content, path):
+        session = sessions.open_session(network, "net")
+        assert [i.name for i in session.get_inputs()] == ["pictures"]
+    path.write_bytes(content + b"\0")
+    with pytest.raises(WeightsError, match=r"net\.onnx: SHA-256 is .*, expected .* Buy one"):
+        sessions.read_checked(path, sha256, "Buy one.")
+    with pytest.raises(WeightsError, match=r"^net: onnxruntime can't open it"):
+        sessions.open_session(b"not a network", "net")
 
 
 @pytest.mark.parametrize(
     ("index", "message"),
-    [(None, "can't be read"), ("{", "can't be read"), ('{"net": {"file": "x"}}', "lacks 'sha256'")],
+    [(None, "can't be read"), ("{", "is damaged"), ('{"net": {"file": "x"}}', "'sha256'")],
 )
 def test_a_damaged_index_is_said(tmp_path, monkeypatch, index, message):
     (tmp_path / "weights").mkdir()
