@@ -19,7 +19,7 @@ TITLE: Final = """# Explore reports
 What a report of facevoice says, as pictures and tables: one file, then a folder of files. Cells run
 from top to bottom in a few seconds, without a GPU.
 
-    pip install 'facevoice[plot,parquet]'
+    pip install '.[plot,parquet]'  # in a clone
 
 Emotions shown in a face or a voice are not feelings; read the README's limits and law before
 drawing conclusions about people."""
