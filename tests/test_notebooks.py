@@ -82,14 +82,6 @@ def test_every_command_exists_with_its_options() -> None:
     assert {"export", "push", "space"} <= names
 
 
-def test_wrong_commands_would_be_found() -> None:
-    assert list(problems("facevoice train x.parquet --no-such"))
-    assert list(problems("facevoice fly"))
-    assert list(problems("facevoice data extract x"))  # --store is missing
-    assert list(problems("facevoice push only-one"))
-    assert not list(problems("facevoice push a b/c --dry-run"))
-
-
 # A run from top to bottom.
 
 
