@@ -11,11 +11,9 @@ from facevoice.errors import ConfigError  # noqa: E402
 from facevoice.models.checkpoint import FUSIONS, NetworkConfig  # noqa: E402
 from facevoice.models.fusion import (  # noqa: E402  # noqa: E402  # noqa: E402
     FusionNetwork,
-    KeyedDropout,
     LateFusion,
     LayerMix,
     Logits,
-    Noise,
     Standardize,
     count_parameters,
 )
@@ -198,20 +196,6 @@ def test_agreement_is_that_of_the_compact_family() -> None:
     log_agreement, divergence, valence, arousal, sharpness = conflict_evidence(face, voice).T
     expected = np.stack([log_agreement, sharpness, divergence, valence, arousal], axis=1)
     assert np.allclose(found, expected, atol=1e-4)
-
-
-def test_dropout_of_a_part_is_that_part_of_the_whole() -> None:
-    noise = Noise()
-    dropout = KeyedDropout(0.5, noise).train()
-    x = torch.ones(10, 7)
-    noise.start((1, 2), np.arange(10), 10)
-    whole = dropout(x)
-    noise.start((1, 2), np.array([3, 4, 9]), 10)
-    assert torch.equal(dropout(x[:3]), whole[[3, 4, 9]])
-    noise.start((1, 3), np.arange(10), 10)
-    assert not torch.equal(dropout(x), whole)
-    assert set(whole.unique().tolist()) == {0.0, 2.0}
-    assert torch.equal(dropout.eval()(x), x)
 
 
 def test_whitening_makes_all_directions_alike_and_kills_those_that_never_vary() -> None:

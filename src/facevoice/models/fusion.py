@@ -1,6 +1,7 @@
-"""Fusions of any subset of channels into one embedding; a missing channel is a mask, never zeros.
+"""The full model's trainable network: standardise, fuse any subset of channels, four heads.
 
-B batch, T tokens of a channel, D width. A single vector is the case T = 1.
+A missing channel is a mask, never zeros. B batch, T tokens of a channel, D width; a single vector
+is the case T = 1.
 """
 
 from __future__ import annotations
@@ -10,56 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from facevoice.models.checkpoint import NetworkConfig
 from facevoice.records import EMOTIONS, NUM_EMOTIONS, Modality
-
-_LEVELS = 256
-
-
-@dataclass(slots=True)
-class Noise:
-    """Where dropout's masks come from in a training step.
-
-    They are drawn by numpy for the step's whole batch of `num_items`, then cut to the rows in this
-    process: so they are the same on every device and for any number of processes.
-    """
-
-    generator: np.random.Generator | None = None
-    rows: np.ndarray | None = None
-    num_items: int = 0
-
-    def start(self, seed: tuple[int, ...], rows: np.ndarray, num_items: int) -> None:
-        """Begin a forward pass over `rows` (B,) of a batch of `num_items`."""
-        self.generator = np.random.Generator(np.random.SFC64(seed))
-        self.rows = rows
-        self.num_items = num_items
-
-
-class KeyedDropout(nn.Module):
-    """Dropout by `Noise`; outside the trainer (no generator) torch's own.
-
-    The rate is rounded to a 256th: one random byte a unit is drawn, which is quick.
-    """
-
-    def __init__(self, rate: float, noise: Noise) -> None:
-        super().__init__()
-        self.level = round(rate * _LEVELS)
-        self.noise = noise
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x of any shape whose first axis is the batch."""
-        if not self.training or self.level == 0:
-            return x
-        if self.noise.generator is None or self.noise.rows is None:
-            return nn.functional.dropout(x, self.level / _LEVELS)
-        shape = (self.noise.num_items, *x.shape[1:])
-        draws = self.noise.generator.integers(0, _LEVELS, size=shape, dtype=np.uint8)
-        kept = torch.from_numpy((draws >= self.level)[self.noise.rows]).to(x.device)
-        return x * kept * (_LEVELS / (_LEVELS - self.level))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,12 +36,10 @@ class Channel:
         return (self.tokens * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1.0)
 
 
-def hidden_layer(in_dim: int, out_dim: int, config: NetworkConfig, noise: Noise) -> nn.Sequential:
+def hidden_layer(in_dim: int, out_dim: int, config: NetworkConfig) -> nn.Sequential:
     """Linear, normalisation if wanted, GELU, dropout."""
     norm = nn.LayerNorm(out_dim) if config.layer_norm else nn.Identity()
-    return nn.Sequential(
-        nn.Linear(in_dim, out_dim), norm, nn.GELU(), KeyedDropout(config.dropout, noise)
-    )
+    return nn.Sequential(nn.Linear(in_dim, out_dim), norm, nn.GELU(), nn.Dropout(config.dropout))
 
 
 class _AbsentVectors(nn.Module):
@@ -104,13 +58,13 @@ class _AbsentVectors(nn.Module):
 class ConcatFusion(nn.Module):
     """MLP on the concatenated means of the channels."""
 
-    def __init__(self, config: NetworkConfig, noise: Noise) -> None:
+    def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         dims = {modality: config.dim(modality) for modality in config.modalities}
         self.absent = _AbsentVectors(dims)
         self.mlp = nn.Sequential(
-            hidden_layer(sum(dims.values()), config.fused_dim, config, noise),
-            hidden_layer(config.fused_dim, config.fused_dim, config, noise),
+            hidden_layer(sum(dims.values()), config.fused_dim, config),
+            hidden_layer(config.fused_dim, config.fused_dim, config),
         )
 
     def forward(self, channels: Mapping[Modality, Channel]) -> Tensor:
@@ -128,15 +82,15 @@ class GatedFusion(nn.Module):
     without it, so nothing needs to stand for it.
     """
 
-    def __init__(self, config: NetworkConfig, noise: Noise) -> None:
+    def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         dims = {modality: config.dim(modality) for modality in config.modalities}
         self.project = nn.ModuleDict(
             {m.value: nn.Linear(dim, config.fused_dim) for m, dim in dims.items()}
         )
         self.gate = nn.Linear(config.fused_dim * len(dims), config.fused_dim * len(dims))
-        self.out = hidden_layer(config.fused_dim, config.fused_dim, config, noise)
-        self.dropout = KeyedDropout(config.dropout, noise)
+        self.out = hidden_layer(config.fused_dim, config.fused_dim, config)
+        self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, channels: Mapping[Modality, Channel]) -> Tensor:
         """Fused embedding (B, fused_dim)."""
@@ -154,7 +108,7 @@ class GatedFusion(nn.Module):
 class _AttentionBlock(nn.Module):
     """Pre-norm attention of queries to keys, then a feed-forward layer, both residual."""
 
-    def __init__(self, config: NetworkConfig, noise: Noise) -> None:
+    def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         dim = config.attention_dim
         self.num_heads = config.attention_heads
@@ -166,10 +120,10 @@ class _AttentionBlock(nn.Module):
         self.forward_layer = nn.Sequential(
             nn.Linear(dim, 2 * dim),
             nn.GELU(),
-            KeyedDropout(config.dropout, noise),
+            nn.Dropout(config.dropout),
             nn.Linear(2 * dim, dim),
         )
-        self.dropout = KeyedDropout(config.dropout, noise)
+        self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor, keys: Tensor, key_mask: Tensor) -> Tensor:
         """x (B, T, D) asks keys (B, S, D), of which key_mask (B, S) are there."""
@@ -192,10 +146,10 @@ class _AttentionBlock(nn.Module):
 class _SelfAttention(nn.Module):
     """Layers in which the tokens of one channel attend to each other."""
 
-    def __init__(self, config: NetworkConfig, noise: Noise) -> None:
+    def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
-            [_AttentionBlock(config, noise) for _ in range(config.attention_layers)]
+            [_AttentionBlock(config) for _ in range(config.attention_layers)]
         )
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
@@ -212,7 +166,7 @@ class AttentionFusion(nn.Module):
     the fused embedding. Times are sinusoidal, as in Vaswani et al. (2017).
     """
 
-    def __init__(self, config: NetworkConfig, noise: Noise) -> None:
+    def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         dim = config.attention_dim
         names = [modality.value for modality in config.modalities]
@@ -220,12 +174,12 @@ class AttentionFusion(nn.Module):
         self.project = nn.ModuleDict(
             {m.value: nn.Linear(config.dim(m), dim) for m in config.modalities}
         )
-        self.within = nn.ModuleDict({name: _SelfAttention(config, noise) for name in names})
+        self.within = nn.ModuleDict({name: _SelfAttention(config) for name in names})
         self.across = nn.ModuleDict(
-            {name: _AttentionBlock(config, noise) for name in names if config.is_multimodal}
+            {name: _AttentionBlock(config) for name in names if config.is_multimodal}
         )
         self.norm = nn.LayerNorm(dim * len(names))
-        self.out = hidden_layer(dim * len(names), config.fused_dim, config, noise)
+        self.out = hidden_layer(dim * len(names), config.fused_dim, config)
 
     def forward(self, channels: Mapping[Modality, Channel]) -> Tensor:
         """Fused embedding (B, fused_dim)."""
@@ -279,8 +233,6 @@ class LateFusion(nn.Module):
             total = total + torch.where(present[modality], weighted, torch.zeros_like(weighted))
         return total
 
-
-# Parts of the network around the fusion: standardised inputs, and the heads.
 
 _TINY = 1e-6
 _NULL = 1e-9
@@ -350,12 +302,12 @@ class LayerMix(nn.Module):
 class ChannelHead(nn.Module):
     """Emotion from one channel alone, (B, D) → (B, 8)."""
 
-    def __init__(self, dim: int, config: NetworkConfig, noise: Noise) -> None:
+    def __init__(self, dim: int, config: NetworkConfig) -> None:
         super().__init__()
         self.hidden = (
-            hidden_layer(dim, config.channel_dim, config, noise)
+            hidden_layer(dim, config.channel_dim, config)
             if config.channel_dim
-            else KeyedDropout(config.dropout, noise)
+            else nn.Dropout(config.dropout)
         )
         self.out = nn.Linear(config.channel_dim or dim, NUM_EMOTIONS)
 
@@ -379,7 +331,7 @@ class ConflictHead(nn.Module):
     _centre: Tensor
     _spread: Tensor
 
-    def __init__(self, config: NetworkConfig, noise: Noise) -> None:
+    def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.is_plain = config.conflict_head == "plain"
         if self.is_plain:
@@ -394,9 +346,7 @@ class ConflictHead(nn.Module):
             )
             self.norm = nn.LayerNorm(2 * config.interaction_dim)
             dim += 2 * config.interaction_dim
-        self.mlp = nn.Sequential(
-            hidden_layer(dim, hidden_dim, config, noise), nn.Linear(hidden_dim, 2)
-        )
+        self.mlp = nn.Sequential(hidden_layer(dim, hidden_dim, config), nn.Linear(hidden_dim, 2))
         # Neutral and calm count as one class, as in `conflict_evidence`.
         clear = [emotion for emotion in EMOTIONS if not emotion.is_flat]
         merge = [[float(e.is_flat), *(float(e is other) for other in clear)] for e in EMOTIONS]
@@ -444,9 +394,6 @@ def _relative_entropy(p: Tensor, q: Tensor) -> Tensor:
     return (p * ((p + _TINY) / (q + _TINY)).log()).sum(dim=1)
 
 
-# The full model's trainable network: standardise, fuse, four heads.
-
-
 class Logits(NamedTuple):
     """What the heads say: emotion, face, voice (B, 8), conflict (B, 2) as match, conflict.
 
@@ -466,17 +413,16 @@ class FusionNetwork(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
-        self.noise = Noise()
         dims = {modality: config.dim(modality) for modality in config.modalities}
         whiten = config.input_norm == "whiten"
         self.standardize = nn.ModuleDict(
             {m.value: Standardize(dim, whiten=whiten) for m, dim in dims.items()}
         )
-        self.input_dropout = KeyedDropout(config.input_dropout, self.noise)
+        self.input_dropout = nn.Dropout(config.input_dropout)
         mixed = config.audio_layers and Modality.AUDIO in dims
         self.layer_mix = LayerMix(config.audio_layers) if mixed else None
         self.channel_heads = nn.ModuleDict(
-            {m.value: ChannelHead(d, config, self.noise) for m, d in dims.items()}
+            {m.value: ChannelHead(d, config) for m, d in dims.items()}
         )
         self.fusion: nn.Module
         self.emotion_head: nn.Module
@@ -485,12 +431,12 @@ class FusionNetwork(nn.Module):
             self.emotion_head = nn.Identity()
         else:
             kinds = {"concat": ConcatFusion, "gated": GatedFusion, "attention": AttentionFusion}
-            self.fusion = kinds[config.fusion](config, self.noise)
+            self.fusion = kinds[config.fusion](config)
             self.emotion_head = nn.Sequential(
-                hidden_layer(config.fused_dim, config.head_dim, config, self.noise),
+                hidden_layer(config.fused_dim, config.head_dim, config),
                 nn.Linear(config.head_dim, NUM_EMOTIONS),
             )
-        self.conflict_head = ConflictHead(config, self.noise) if config.is_multimodal else None
+        self.conflict_head = ConflictHead(config) if config.is_multimodal else None
 
     def forward(
         self,
