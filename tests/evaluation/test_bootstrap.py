@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
 from facevoice.errors import EvaluationError
@@ -115,36 +113,6 @@ def test_gaps_are_those_of_the_same_resampled_items() -> None:
     assert gap.p_value == pytest.approx(max(tail, 1 / RESAMPLES))
     same = paired_gap(first, first, speakers, RESAMPLES)
     assert same == Gap(0, 0, 0, 1)
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    st.lists(
-        st.tuples(st.booleans(), st.integers(-3, 3), st.integers(0, 4), st.integers(0, 3)),
-        min_size=1,
-        max_size=30,
-    ),
-    st.lists(st.integers(0, 3), min_size=5, max_size=5),
-)
-def test_weights_are_copies(items: list[tuple[bool, int, int, int]], copies: list[int]) -> None:
-    """A speaker of weight 2 is there twice; what is not defined on the copies is NaN."""
-    positive = np.array([item[0] for item in items])
-    scores = np.array([item[1] for item in items], dtype=float)
-    index = np.array([item[2] for item in items])
-    said = np.array([item[3] for item in items])
-    rows = np.repeat(np.arange(len(items)), np.array(copies)[index])
-    weights = np.array([copies], dtype=float)
-    got = uar_measure(positive.astype(int), said)(index, 5)(weights)[0]
-    if len(rows):
-        assert got == pytest.approx(uar(positive[rows].astype(int), said[rows]))
-    else:
-        assert np.isnan(got)
-    if len(set(positive)) == 2:
-        got = auroc_measure(positive, scores)(index, 5)(weights)[0]
-        if len(set(positive[rows])) == 2:
-            assert got == pytest.approx(oracle.roc_auc_score(positive[rows], scores[rows]))
-        else:
-            assert np.isnan(got)
 
 
 def test_width_is_that_of_speakers_not_of_items() -> None:

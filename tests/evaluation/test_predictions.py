@@ -35,17 +35,6 @@ def run_folder(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def rewrite(path: Path, **columns: Any) -> None:
-    """Change columns of a Parquet file; None takes one away."""
-    table = pq.read_table(path)
-    for name, values in columns.items():
-        if name in table.column_names:
-            table = table.drop_columns([name])
-        if values is not None:
-            table = table.append_column(name, pa.array(values))
-    pq.write_table(table, path)
-
-
 def test_what_is_written_comes_back(tmp_path: Path) -> None:
     emotions, conflicts = make_emotions(), make_conflicts()
     audit = audit_scores(
@@ -113,61 +102,42 @@ def test_pandas_writes_a_run_of_another_system(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "name", "values", "message"),
+    ("name", "values", "message"),
     [
-        ("emotions", "clip_id", lambda v: [v[1], *v[1:]], r"row 2: clip_id .* is already in row 1"),
-        ("emotions", "clip_id", lambda v: ["", *v[1:]], r"row 1: clip_id is empty"),
-        ("emotions", "clip_id", None, "column 'clip_id' is missing"),
-        (
-            "emotions",
-            "speaker",
-            lambda v: ["07", *v[1:]],
-            r"row 1: .*'07' must be named as 'cremad",
-        ),
-        ("emotions", "speaker", lambda v: [7] * len(v), r"row 1: speaker = 7 is not a text"),
-        ("emotions", "corpus", lambda v: ["x", *v[1:]], r"row 1: speaker .* named as 'x/NAME'"),
-        ("emotions", "truth_face", lambda v: [*v[:-1], "joy"], r"row 54: .* = 'joy' is not one of"),
-        ("emotions", "face_happy", lambda v: [None, *v[1:]], r"row 1: face_\* = .* no posterior"),
-        ("emotions", "fused_sad", lambda v: [*v[:4], 1.5, *v[5:]], r"row 5: fused_\* = .* no post"),
-        ("emotions", "fused_sad", None, r"column fused_sad is missing, though others of the fused"),
-        ("emotions", "fused_sad", lambda v: ["x"] * len(v), r"row 1: fused_sad = 'x' is not a fin"),
-        ("emotions", "age", lambda v: [300, *v[1:]], r"row 1: age = 300.* is no age; give years"),
-        ("emotions", "truth_intendet", lambda v: [None] * 54, "unknown column 'truth_intendet'"),
-        ("conflicts", "kind", lambda v: ["fake", *v[1:]], "row 1: kind = 'fake' is not one of con"),
-        (
-            "conflicts",
-            "score",
-            lambda v: [None, *v[1:]],
-            "row 1: score is empty; fill it, or leave",
-        ),
-        (
-            "conflicts",
-            "score",
-            lambda v: [7.0, *v[1:]],
-            "from .* to 7, so they are no probabilities",
-        ),
-        ("conflicts", "bin", lambda v: ["easy", *v[1:]], "row 1: bin = 'easy' is not one of"),
-        (
-            "conflicts",
-            "baseline_differs",
-            lambda v: [3] * len(v),
-            "row 1: .* = 3 is not true or fal",
-        ),
-        (
-            "conflicts",
-            "threshold",
-            lambda v: [np.inf] * len(v),
-            "row 1: threshold = inf is not a fin",
-        ),
+        ("clip_id", lambda v: [v[1], *v[1:]], r"row 2: clip_id .* is already in row 1"),
+        ("clip_id", lambda v: ["", *v[1:]], "row 1: clip_id is empty"),
+        ("clip_id", None, "column 'clip_id' is missing"),
+        ("speaker", lambda v: ["07", *v[1:]], "row 1: .*'07' must be named as 'cremad/NAME'"),
+        ("speaker", lambda v: [7] * len(v), "row 1: speaker = 7 is not a text"),
+        ("corpus", lambda v: ["x", *v[1:]], "row 1: speaker .* must be named as 'x/NAME'"),
+        ("truth_face", lambda v: [*v[:-1], "joy"], "row 54: truth_face = 'joy' is not one of"),
+        ("face_happy", lambda v: [None, *v[1:]], r"row 1: face_\* = .* is no posterior"),
+        ("fused_sad", lambda v: [*v[:4], 1.5, *v[5:]], r"row 5: fused_\* = .* is no posterior"),
+        ("fused_sad", None, "column fused_sad is missing, though others of the fused"),
+        ("fused_sad", lambda v: ["x"] * len(v), "row 1: fused_sad = 'x' is not a finite number"),
+        ("age", lambda v: [300, *v[1:]], "row 1: age = 300.* is no age; give years"),
+        ("truth_intendet", lambda v: [None] * 54, "unknown column 'truth_intendet'"),
+        ("kind", lambda v: ["fake", *v[1:]], "row 1: kind = 'fake' is not one of conflict"),
+        ("score", lambda v: [None, *v[1:]], "row 1: score is empty; fill it, or leave"),
+        ("score", lambda v: [7.0, *v[1:]], "scores go from .* to 7, so they are no probabilities"),
+        ("bin", lambda v: ["easy", *v[1:]], "row 1: bin = 'easy' is not one of"),
+        ("baseline_differs", lambda v: [3] * len(v), "row 1: .* = 3 is not true or false"),
+        ("threshold", lambda v: [np.inf] * len(v), "row 1: threshold = inf is not a finite"),
     ],
 )
 def test_what_is_wrong_in_a_table_is_named(
-    run_folder: Path, table: str, name: str, values: Any, message: str
+    run_folder: Path, name: str, values: Any, message: str
 ) -> None:
-    path = run_folder / f"{table}.parquet"
-    names = pq.read_schema(path).names
-    old = pq.read_table(path).column(name).to_pylist() if name in names else [None] * 54
-    rewrite(path, **{name: None if values is None else values(old)})
+    only_pairs = name in CONFLICT_COLUMNS and name not in EMOTION_COLUMNS
+    path = run_folder / f"{'conflicts' if only_pairs else 'emotions'}.parquet"
+    table = pq.read_table(path)
+    old = []
+    if name in table.column_names:
+        old = table.column(name).to_pylist()
+        table = table.drop_columns([name])
+    if values is not None:
+        table = table.append_column(name, pa.array(values(old)))
+    pq.write_table(table, path)
     with pytest.raises(EvaluationError, match=message) as caught:
         read_run(run_folder)
     assert str(run_folder) in str(caught.value)

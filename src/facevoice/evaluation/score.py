@@ -67,10 +67,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class GroupScores:
-    """A group, its figure (UAR or AUROC), and the gap: figure of the group − figure of the rest.
-
-    The rest are all others of whom the attribute is known.
-    """
+    """A group, its figure (UAR or AUROC), and its gap to all others whose attribute is known."""
 
     attribute: str
     group: str
@@ -431,9 +428,7 @@ def conflict_measures(pairs: DataFrame, *, is_probability: bool) -> dict[str, Me
     conflict, score = is_conflict(pairs), pairs["score"].to_numpy()
     measures = {
         "AUROC": bootstrap.auroc_measure(conflict, score),
-        "balanced accuracy": _of_calls(
-            bootstrap.balanced_accuracy_measure, pairs, _threshold_calls
-        ),
+        "balanced accuracy": _of_calls(bootstrap.balanced_accuracy_measure, pairs, _by_threshold),
     }
     if is_probability:
         measures["Brier score"] = bootstrap.mean_measure((score - conflict) ** 2)
@@ -452,6 +447,8 @@ def _score_conflicts(
     untouched = of_kind(rows, PairKind.ORIGINAL, PairKind.CONFLICT)
     conflict, score = is_conflict(pairs), pairs["score"].to_numpy()
     assert info.conflict_target is not None  # noqa: S101 - Run has seen to it
+    calibration = or_refused(_calibration, conflict, score, info.score_is_probability)
+    selective = or_refused(_selective, pairs, info.score_is_probability)
     return ConflictScores(
         target=info.conflict_target,
         corpus=corpus,
@@ -460,11 +457,17 @@ def _score_conflicts(
         num_matches=int((~conflict).sum()),
         num_originals=len(untouched) - int(conflict.sum()),
         num_speakers=rows["speaker"].nunique(),
-        ranking=_ranking(pairs, num_resamples),
+        ranking=Ranking(
+            auroc=_auroc(pairs, num_resamples),
+            average_precision_5=or_refused(_average_precision, conflict, score, 0.05),
+            average_precision_50=or_refused(_average_precision, conflict, score, 0.5),
+            eer=or_refused(lambda: Figure(metrics.eer(conflict, score))),
+            roc=or_refused(_roc, conflict, score),
+        ),
         auroc_originals=_auroc(untouched, num_resamples),
         calls=_calls(pairs, num_resamples),
-        calibration=_calibration(conflict, score, is_probability=info.score_is_probability),
-        selective=_selective(pairs, is_probability=info.score_is_probability),
+        calibration=Calibration(*_each(calibration, 3)),
+        selective=Selective(*_each(selective, 4)),
         bins=tuple(_bins(pairs, num_resamples)),
         clarity=or_refused(_clarity, pairs, num_resamples),
         audit_originals=or_refused(_audit, rows, num_resamples),
@@ -477,35 +480,30 @@ def _score_conflicts(
     )
 
 
+def _each(found: tuple[Any, ...] | Refused, size: int) -> tuple[Any, ...]:
+    """One refusal stands for all that could not be told."""
+    return (found,) * size if isinstance(found, Refused) else found
+
+
 def _auroc(pairs: DataFrame, num_resamples: int) -> Figure | Refused:
     measure = bootstrap.auroc_measure(is_conflict(pairs), pairs["score"].to_numpy())
     return figure(measure, pairs["speaker"].to_numpy(), num_resamples)
 
 
-def _ranking(pairs: DataFrame, num_resamples: int) -> Ranking:
-    conflict, score = is_conflict(pairs), pairs["score"].to_numpy()
+def _average_precision(conflict: BoolArray, score: DoubleArray, prevalence: float) -> Figure:
+    return Figure(metrics.average_precision(conflict, score, prevalence))
 
-    def roc() -> Curve:
-        x, y, _ = metrics.roc_curve(conflict, score)
-        return _curve(x, y, x + y)
 
-    def average_precision(prevalence: float) -> Figure:
-        return Figure(metrics.average_precision(conflict, score, prevalence))
-
-    return Ranking(
-        auroc=_auroc(pairs, num_resamples),
-        average_precision_5=or_refused(average_precision, 0.05),
-        average_precision_50=or_refused(average_precision, 0.5),
-        eer=or_refused(lambda: Figure(metrics.eer(conflict, score))),
-        roc=or_refused(roc),
-    )
+def _roc(conflict: BoolArray, score: DoubleArray) -> Curve:
+    x, y, _ = metrics.roc_curve(conflict, score)
+    return _curve(x, y, x + y)
 
 
 def _calls(pairs: DataFrame, num_resamples: int) -> Calls:
     speakers = pairs["speaker"].to_numpy()
-    soft = _of_calls(bootstrap.balanced_accuracy_measure, pairs, _threshold_calls)
-    labels = _of_calls(bootstrap.balanced_accuracy_measure, pairs, _label_calls)
-    alarms = _of_calls(bootstrap.false_positive_rate_measure, pairs, _threshold_calls)
+    soft = _of_calls(bootstrap.balanced_accuracy_measure, pairs, _by_threshold)
+    labels = _of_calls(bootstrap.balanced_accuracy_measure, pairs, _by_labels)
+    alarms = _of_calls(bootstrap.false_positive_rate_measure, pairs, _by_threshold)
     return Calls(
         balanced_accuracy=figure(soft, speakers, num_resamples),
         false_positive_rate=figure(alarms, speakers, num_resamples),
@@ -527,64 +525,48 @@ def _of_calls(
     return of_calls
 
 
-def _threshold_calls(pairs: DataFrame) -> BoolArray:
+def _by_threshold(pairs: DataFrame) -> BoolArray:
     """(n,) whether the score is at or above the row's threshold."""
-    threshold = pairs["threshold"].to_numpy()
-    num_without = int(np.isnan(threshold).sum())
-    if num_without:
-        raise EvaluationError(
-            f"{num_without} of {len(pairs)} pairs have no threshold; fix one on the validation "
-            "part of each fold and write it to the column"
-        )
-    return np.asarray(pairs["score"].to_numpy() >= threshold, dtype=np.bool_)
+    _check_filled(
+        pairs,
+        "threshold",
+        "have no threshold; fix one on the validation part of each fold and write it to the column",
+    )
+    return np.asarray(pairs["score"].to_numpy() >= pairs["threshold"].to_numpy(), dtype=np.bool_)
 
 
-def _label_calls(pairs: DataFrame) -> BoolArray:
+def _by_labels(pairs: DataFrame) -> BoolArray:
     """(n,) whether the likeliest labels of face and voice differ."""
-    num_without = int(pairs["baseline_differs"].isna().sum())
-    if num_without:
-        raise EvaluationError(
-            f"{num_without} of {len(pairs)} pairs do not say whether the labels differ"
-        )
-    differs: BoolArray = pairs["baseline_differs"].to_numpy(dtype=bool)
-    return differs
+    _check_filled(pairs, "baseline_differs", "do not say whether the labels differ")
+    return np.asarray(pairs["baseline_differs"].to_numpy(dtype=bool))
 
 
-def _calibration(conflict: BoolArray, score: DoubleArray, *, is_probability: bool) -> Calibration:
-    def compute() -> Calibration:
-        if not is_probability:
-            raise EvaluationError("the scores are no probabilities (score_is_probability is false)")
-        metrics.two_classes(conflict, score, "calibration")
-        curve = metrics.reliability(score, conflict)
-        return Calibration(
-            Figure(metrics.ece(curve)), Figure(metrics.brier(conflict, score)), curve
-        )
-
-    found = or_refused(compute)
-    return Calibration(found, found, found) if isinstance(found, Refused) else found
+def _check_filled(pairs: DataFrame, column: str, lack: str) -> None:
+    if num_without := int(pairs[column].isna().sum()):
+        raise EvaluationError(f"{num_without} of {len(pairs)} pairs {lack}")
 
 
-def _selective(pairs: DataFrame, *, is_probability: bool) -> Selective:
+def _calibration(
+    conflict: BoolArray, score: DoubleArray, is_probability: bool
+) -> tuple[Figure, Figure, Reliability]:
+    if not is_probability:
+        raise EvaluationError("the scores are no probabilities (score_is_probability is false)")
+    metrics.two_classes(conflict, score, "calibration")
+    curve = metrics.reliability(score, conflict)
+    return Figure(metrics.ece(curve)), Figure(metrics.brier(conflict, score)), curve
+
+
+def _selective(pairs: DataFrame, is_probability: bool) -> tuple[Figure, Figure, Figure, Curve]:
     """Without a threshold column, a probability is held against 0.5."""
-
-    def compute() -> Selective:
-        known = pairs
-        if is_probability and pairs["threshold"].isna().all():
-            known = pairs.assign(threshold=_EVEN)
-        right = _threshold_calls(known) == is_conflict(known)
-        score = known["score"].to_numpy()
-        metrics.two_classes(is_conflict(known), score, "a risk–coverage curve")
-        margin = np.abs(score - known["threshold"].to_numpy())
-        coverages, risks = metrics.risk_coverage(margin, right)
-        return Selective(
-            aurc=Figure(float(risks.mean())),
-            risk_80=Figure(float(risks[int(np.ceil(COVERAGE * len(right))) - 1])),
-            risk_full=Figure(float(risks[-1])),
-            curve=_curve(coverages, risks, coverages),
-        )
-
-    found = or_refused(compute)
-    return Selective(found, found, found, found) if isinstance(found, Refused) else found
+    if is_probability and pairs["threshold"].isna().all():
+        pairs = pairs.assign(threshold=_EVEN)
+    score, right = pairs["score"].to_numpy(), _by_threshold(pairs) == is_conflict(pairs)
+    metrics.two_classes(is_conflict(pairs), score, "a risk–coverage curve")
+    margin = np.abs(score - pairs["threshold"].to_numpy())
+    coverages, risks = metrics.risk_coverage(margin, right)
+    some = float(risks[int(np.ceil(COVERAGE * len(right))) - 1])
+    curve = _curve(coverages, risks, coverages)
+    return Figure(float(risks.mean())), Figure(some), Figure(float(risks[-1])), curve
 
 
 def _curve(x: DoubleArray, y: DoubleArray, along: DoubleArray) -> Curve:
