@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,19 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from echo import EchoModel
 from facevoice.interpret import interpret, join, judge
-from facevoice.models.heads import Embeddings, Posteriors
 from facevoice.records import (
     EMOTIONS,
     AudioInfo,
     MediaInfo,
-    Modality,
-    ModelId,
     Outcome,
     Perception,
     Reason,
     Status,
-    Thresholds,
     VideoInfo,
     WindowView,
 )
@@ -35,32 +31,6 @@ MEDIA = MediaInfo(
     VideoInfo(640, 360, 25.0, 0.0, 0, "h264"),
     AudioInfo(48_000, 2, 0.0, "aac"),
 )
-
-
-class EchoModel:
-    """Takes embeddings for the posteriors; conflict: how much they differ."""
-
-    name = "echo"
-    heads = ModelId("echo", "e" * 64)
-    backbones = {Modality.VIDEO: "f", Modality.AUDIO: "v"}  # noqa: RUF012
-    thresholds: Thresholds | None = Thresholds(
-        conflict_above=0.7, match_below=0.3, flat_above=0.6, clear_above=0.25
-    )
-
-    def __init__(self, conflict: float | None = None) -> None:
-        self._conflict = conflict
-
-    def predict(self, rows: Sequence[Embeddings]) -> list[Posteriors]:
-        return [self._one(row) for row in rows]
-
-    def _one(self, given: Embeddings) -> Posteriors:
-        face, voice = given.get(Modality.VIDEO), given.get(Modality.AUDIO)
-        if face is None or voice is None:
-            return Posteriors(face, voice, face if voice is None else voice, None)
-        conflict = 1 - float(np.minimum(face, voice).sum())
-        return Posteriors(
-            face, voice, (face + voice) / 2, conflict if self._conflict is None else self._conflict
-        )
 
 
 def probs(**given: float) -> np.ndarray:

@@ -278,7 +278,7 @@ class Store:
     def backbones(self) -> dict[str, dict[str, Any]]:
         """What `remember_backbone` noted, by id."""
         with self._transaction() as db:
-            return {row[0]: json.loads(row[1]) for row in db.execute("SELECT * FROM backbone")}
+            return {row[0]: json.loads(row[1]) for row in db.execute("SELECT * FROM backbone ORDER BY id")}
 
     def write_views(
         self,

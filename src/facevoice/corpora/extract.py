@@ -575,7 +575,9 @@ def _end_s(clip: Clip, limit_s: float | None) -> float | None:
             "(`facevoice data prepare` without --no-probe)"
         )
     if limit_s is None or limit_s >= clip.duration_s - _SAME_LENGTH_S:
-        return None
+        # Two files of one clip need not be of one length; both end with the shorter.
+        has_two = None not in (clip.video_path, clip.audio_path)
+        return clip.duration_s if has_two and clip.video_path != clip.audio_path else None
     if not limit_s > 0:
         raise CorpusError(f"clip {clip.clip_id!r}: limit {limit_s} s is not above 0")
     return limit_s

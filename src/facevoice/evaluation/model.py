@@ -40,7 +40,6 @@ from facevoice.evaluation.score import Scores
 from facevoice.files import file_sha256
 from facevoice.interpret import interpret, join
 from facevoice.models.checkpoint import (
-    INDEX_FILE,
     DataRecord,
     TunedBackbone,
     UsedEmbeddings,
@@ -398,7 +397,7 @@ def _history(backbone: Backbone, used: UsedEmbeddings) -> UsedBackbone:
 
 def _tuned(checkpoint: Path) -> Mapping[Modality, TunedBackbone]:
     folder = find_checkpoint(checkpoint)
-    return {} if is_export(folder) else read_tuned(folder, INDEX_FILE)
+    return {} if is_export(folder) else read_tuned(folder)
 
 
 def _tuned_history(

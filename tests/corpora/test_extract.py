@@ -1,21 +1,21 @@
-"""Features of whole corpora: once, resumable, in parallel, whatever dies in between."""
+"""Perceiving whole corpora: once, resumable, in parallel, whatever dies in between."""
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from conftest import ClipMaker
+from facevoice.analyzer import Analyzer
 from facevoice.backbones.spec import create_backbone
 from facevoice.corpora.extract import (
     ClipFeatures,
@@ -24,17 +24,16 @@ from facevoice.corpora.extract import (
     find_backbone,
     identify,
     read_features,
-    remember_backbones,
+    read_raw,
     stored_backbones,
 )
 from facevoice.corpora.manifest import Clip, write_manifest
 from facevoice.errors import ConfigError, CorpusError, StoreError
-from facevoice.media.open import file_sha256, probe
-from facevoice.people.detect import MtcnnDetector
-from facevoice.perceive import read_windows, window_spans
+from facevoice.media import probe
+from facevoice.perceive import window_spans
 from facevoice.records import Modality
 from facevoice.settings import AnalyzerConfig, SpeechConfig, WindowConfig
-from facevoice.store import FeatureStore, cached_extract, feature_key, window_recipes
+from facevoice.store import Store
 from portraits import make_portrait
 
 # Everything but silence counts as speech: no synthesised sound is any.
@@ -98,28 +97,26 @@ def assert_same_features(clips: list[Clip], first: Path, second: Path) -> None:
                 assert np.array_equal(getattr(features, field), getattr(other, field))
 
 
-def assert_sound(path: Path) -> None:
-    with FeatureStore.open(path, read_only=True) as store:
-        assert store.verify().is_sound
-
-
-def test_features_are_those_of_the_windows(clips: list[Clip], serial: Path) -> None:
+def test_features_are_those_that_analysis_finds(clips: list[Clip], serial: Path) -> None:
     found = read_all(clips, serial)
     assert set(found["compact-face"]) == {f"javanese/{name}" for name in "abe"}
     assert set(found["compact-voice"]) == {f"javanese/{name}" for name in "abcd"}
-    detector = MtcnnDetector(min_face_px=40, min_score=0.9)
+    analyzer = Analyzer(CONFIG, num_threads=1)
+    views = analyzer.perceive(clips[0].video_path or "").windows
     for name, modality in zip(BACKBONES, (Modality.VIDEO, Modality.AUDIO), strict=True):
         features = found[name]["javanese/a"]
-        backbone = create_backbone(name)
-        windows = list(read_windows(probe(clips[0].video_path or ""), detector, CONFIG))
         assert features.modality is modality
-        assert features.backbone == identify(backbone).id
-        assert np.array_equal(features.spans_s, [(w.start_s, w.end_s) for w in windows])
+        assert features.backbone == identify(create_backbone(name)).id
+        assert np.array_equal(features.spans_s, [(v.start_s, v.end_s) for v in views])
         assert features.mask.all()
-        assert np.array_equal(features.embeddings, [backbone.embed([w])[0] for w in windows])
+        assert np.array_equal(features.embeddings, [v.channel(modality) for v in views])
         is_video = modality is Modality.VIDEO
-        coverage = [w.face_coverage if is_video else w.speech_coverage for w in windows]
+        coverage = [v.face_coverage if is_video else v.speech_coverage for v in views]
         assert np.array_equal(features.coverage, np.array(coverage, np.float32))
+    # And what was extracted needs no second pass.
+    path = clips[0].video_path or Path()
+    with Store(serial) as store:
+        assert analyzer.recall(path, store.content_of(path), store) is not None
 
 
 def test_both_channels_of_a_clip_have_the_same_windows(clips: list[Clip], serial: Path) -> None:
@@ -130,22 +127,6 @@ def test_both_channels_of_a_clip_have_the_same_windows(clips: list[Clip], serial
             assert np.array_equal(found[name][clip.clip_id].spans_s, spans_s)
 
 
-def test_analysis_finds_what_was_extracted(clips: list[Clip], serial: Path) -> None:
-    path = clips[0].video_path
-    assert path is not None
-    detector = MtcnnDetector(min_face_px=40, min_score=0.9)
-    backbones = {m: create_backbone(n) for m, n in zip(Modality, BACKBONES, strict=True)}
-    recipes = window_recipes(CONFIG.faces, detector.model)
-    sha256 = file_sha256(path)
-    with FeatureStore.open(serial, read_only=True) as store:
-        for window in read_windows(probe(path), detector, CONFIG):
-            span_s = (window.start_s, window.end_s)
-            keys = [feature_key(sha256, *span_s, b, recipes[m]) for m, b in backbones.items()]
-            assert store.missing(keys) == []
-            features = cached_extract(window, sha256, backbones, store, recipes)
-            assert set(features.embeddings) == set(Modality)
-
-
 def test_what_is_stored_is_not_decoded_again(
     clips: list[Clip], serial: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,7 +134,7 @@ def test_what_is_stored_is_not_decoded_again(
         raise AssertionError("decoded again")
 
     monkeypatch.setattr("facevoice.corpora.extract.probe", refuse)
-    monkeypatch.setattr("facevoice.corpora.extract.file_sha256", refuse)
+    monkeypatch.setattr("facevoice.store.file_sha256", refuse)
     steps: list[ExtractionProgress] = []
     report = extract_clips(clips, serial, config=CONFIG, on_progress=steps.append)
     assert (report.num_clips, report.num_known, report.num_records) == (5, 5, 0)
@@ -197,7 +178,6 @@ def test_a_killed_worker_costs_nothing(clips: list[Clip], serial: Path, tmp_path
     report = extract_clips(clips, path, config=CONFIG, jobs=2, on_progress=kill_one)
     assert killed
     assert report.problems == ()
-    assert_sound(path)
     assert_same_features(clips, path, serial)
 
 
@@ -238,7 +218,6 @@ def test_a_killed_run_keeps_what_it_reported_and_goes_on(
         done, *workers = run.stdout.readline().split()
         run.kill()
     assert len(workers) == 2
-    assert_sound(path)
     has_face = done.removeprefix("javanese/") in "abe"
     name = BACKBONES[0] if has_face else BACKBONES[1]
     assert done in read_features(clips, path, backbone=name, config=CONFIG)
@@ -368,7 +347,7 @@ def test_wrong_calls_are_refused(clips: list[Clip], tmp_path: Path) -> None:
     assert "not above 0" in zero.problems[0].message
     other = tmp_path / "other.db"
     other.write_bytes(b"not a database" * 100)
-    with pytest.raises(StoreError, match="not a feature store"):
+    with pytest.raises(StoreError, match="is not a store"):
         extract_clips(clips, other)
 
 
@@ -378,25 +357,46 @@ def test_a_store_that_takes_nothing_ends_the_run(
     def full(*_: object) -> int:
         raise StoreError(tmp_path / "f.db", "the disk is full.", "Make room")
 
-    monkeypatch.setattr(FeatureStore, "put_many", full)
+    monkeypatch.setattr(Store, "write_views", full)
     with pytest.raises(StoreError, match="the disk is full"):
         extract_clips(clips, tmp_path / "f.db", config=CONFIG)
 
 
 def test_backbones_are_found_by_name_or_revision(tmp_path: Path) -> None:
-    store = tmp_path / "f.db"
     first = replace(identify(create_backbone("compact-voice")), id="compact-voice@1")
     second = replace(first, id="compact-voice@2")
-    remember_backbones(store, [first])
-    remember_backbones(store, [first, second])
-    assert stored_backbones(store) == (first, second)
-    assert find_backbone(store, "compact-voice@2") == second
+    path = tmp_path / "f.db"
+    with Store(path) as store:
+        for backbone in (first, second, first):
+            store.remember_backbone(backbone.key, asdict(backbone))
+    assert stored_backbones(path) == (first, second)
+    assert find_backbone(path, "compact-voice@2") == second
     with pytest.raises(StoreError, match="several revisions"):
-        find_backbone(store, "compact-voice")
-    assert json.loads((tmp_path / "f.db.backbones.json").read_text(encoding="utf-8"))
-    (tmp_path / "f.db.backbones.json").write_text("[{", encoding="utf-8")
-    with pytest.raises(StoreError, match="is damaged"):
-        find_backbone(store, "compact-voice")
+        find_backbone(path, "compact-voice")
+    with pytest.raises(StoreError, match="does not exist"):
+        find_backbone(tmp_path / "none.db", "compact-voice")
+
+
+def test_raw_windows_share_the_store(clips: list[Clip], tmp_path: Path) -> None:
+    path = tmp_path / "f.db"
+    names = ("crops", "samples")
+    report = extract_clips(clips[:3], path, backbones=names, config=CONFIG)
+    assert (report.num_extracted, report.problems) == (3, ())
+    assert extract_clips(clips[:3], path, backbones=names, config=CONFIG).num_known == 3
+    assert stored_backbones(path) == ()
+    with Store(path) as store:
+        seen = read_raw(clips[:1], store, Modality.VIDEO, CONFIG)["javanese/a"].windows()
+        heard = read_raw(clips[:1], store, Modality.AUDIO, CONFIG)["javanese/a"].windows()
+        absent = read_raw(clips[2:3], store, Modality.VIDEO, CONFIG)["javanese/c"]
+        with pytest.raises(CorpusError, match="not in the store"):
+            absent.windows()
+    spans_s = list(window_spans(clips[0].duration_s or 0, CONFIG.windows))
+    assert len(seen) == len(heard) == len(spans_s)
+    assert all(crops.dtype == np.uint8 and crops.shape[1:] == (120, 120, 3) for crops in seen)
+    assert all(
+        len(samples) == pytest.approx(16_000 * (end_s - start_s), abs=800)
+        for samples, (start_s, end_s) in zip(heard, spans_s, strict=True)
+    )
 
 
 def test_pooling_weighs_windows_by_what_they_show() -> None:

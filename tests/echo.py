@@ -1,0 +1,36 @@
+"""A model that repeats what it is given, for the tests of all that asks a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from facevoice.models.heads import Embeddings, Posteriors
+from facevoice.records import Modality, ModelId, Thresholds
+
+
+class EchoModel:
+    """Takes embeddings for the posteriors; conflict: how much they differ."""
+
+    name = "echo"
+    heads = ModelId("echo", "e" * 64)
+    backbones = {Modality.VIDEO: "f", Modality.AUDIO: "v"}  # noqa: RUF012
+    thresholds: Thresholds | None = Thresholds(
+        conflict_above=0.7, match_below=0.3, flat_above=0.6, clear_above=0.25
+    )
+
+    def __init__(self, conflict: float | None = None) -> None:
+        self._conflict = conflict
+
+    def predict(self, rows: Sequence[Embeddings]) -> list[Posteriors]:
+        return [self._one(row) for row in rows]
+
+    def _one(self, given: Embeddings) -> Posteriors:
+        face, voice = given.get(Modality.VIDEO), given.get(Modality.AUDIO)
+        if face is None or voice is None:
+            return Posteriors(face, voice, face if voice is None else voice, None)
+        conflict = 1 - float(np.minimum(face, voice).sum())
+        return Posteriors(
+            face, voice, (face + voice) / 2, conflict if self._conflict is None else self._conflict
+        )
