@@ -17,7 +17,6 @@ from facevoice.records import SAMPLE_RATE_HZ, AudioBlock, FloatArray, ModelId, S
 from facevoice.sessions import load_session, weights_entry
 
 CHUNK_SAMPLES: Final[int] = 512
-CHUNK_S: Final[float] = CHUNK_SAMPLES / SAMPLE_RATE_HZ
 
 _WEIGHTS: Final[str] = "silero_vad"
 # The network hears the end of the last chunk again, and keeps this much memory.
@@ -35,7 +34,7 @@ def vad_model_id() -> ModelId:
     return ModelId(name=entry.name, sha256=entry.sha256)
 
 
-def read_speech(blocks: Iterable[AudioBlock], *, num_threads: int = 1) -> Iterator[SpeechBlock]:
+def read_speech(blocks: Iterable[AudioBlock]) -> Iterator[SpeechBlock]:
     """Voice activity of consecutive blocks of one recording, each sample given once.
 
     The network's memory goes on across blocks. Blocks come out in whole chunks of 512 samples;
@@ -45,7 +44,7 @@ def read_speech(blocks: Iterable[AudioBlock], *, num_threads: int = 1) -> Iterat
     Raises:
         WeightsError: the network is missing or damaged.
     """
-    detector = _VoiceActivity(num_threads)
+    detector = _VoiceActivity()
     rest = np.zeros(0, np.float32)
     start_s = 0.0
     for block in blocks:
@@ -63,17 +62,16 @@ def read_speech(blocks: Iterable[AudioBlock], *, num_threads: int = 1) -> Iterat
 
 
 @functools.cache
-def _network(num_threads: int) -> InferenceSession:
+def _network() -> InferenceSession:
     # Opening it costs as much as half a minute of sound; it keeps no memory between calls.
-    session, _ = load_session(_WEIGHTS, num_threads=num_threads)
+    session, _ = load_session(_WEIGHTS, num_threads=1)
     return session
 
 
 class _VoiceActivity:
     """The network with its memory; feed it one recording in order."""
 
-    def __init__(self, num_threads: int) -> None:
-        self._session = _network(num_threads)
+    def __init__(self) -> None:
         self._state = np.zeros(_STATE_SHAPE, np.float32)
         self._context = np.zeros((1, _CONTEXT_SAMPLES), np.float32)
         self._rate = np.array(SAMPLE_RATE_HZ, np.int64)
@@ -84,7 +82,7 @@ class _VoiceActivity:
         probs = np.empty(len(chunks), np.float32)
         for i, chunk in enumerate(chunks):
             heard = np.concatenate([self._context, chunk], axis=1)
-            prob, self._state = self._session.run(
+            prob, self._state = _network().run(
                 ["output", "stateN"], {"input": heard, "state": self._state, "sr": self._rate}
             )
             self._context = chunk[:, -_CONTEXT_SAMPLES:]

@@ -1,4 +1,9 @@
-"""A person who is followed from frame to frame: how alike a face is to them, and where to look."""
+"""Following faces through a video: who is who from one sampled frame to the next.
+
+Faces are detected a few times a second, and looked for near where they were in between. A face
+keeps its identity while it stays near where it was heading and looks alike; a cut to another shot
+makes both demands stricter. Identities are never given twice.
+"""
 
 from __future__ import annotations
 
@@ -20,121 +25,36 @@ from facevoice.records import (
 )
 from facevoice.settings import FacesConfig
 
-# Looks are the middle of the aligned crop at 4 × 4, hair and background left out; from one sampled
-# frame to the next they differed by less than 12 grey levels in 99 of 100 cases for one person,
-# and by more than 8 in 99 of 100 pairs of people.
-LOOKS_SIDE: Final[int] = 4
-LOOKS_SHARE: Final[float] = 0.7
-MAX_LOOKS_DIFFERENCE: Final[float] = 25.0
-MAX_LOOKS_DIFFERENCE_AT_CUT: Final[float] = 10.0
-MIN_IOU_AT_CUT: Final[float] = 0.3
-# Distance from the expected place in box heights, and ratio of heights, of one person's sightings.
-MAX_DISTANCE: Final[float] = 0.8
-MAX_SIZE_RATIO: Final[float] = 1.8
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sight:
-    """A face as found in one frame, before it is known whose."""
-
-    box: FloatArray
-    score: float
-    crop: ByteArray
-    looks: FloatArray
-
-
-@dataclass(slots=True, eq=False)
-class Track:
-    """A person who is followed.
-
-    box (4,) x0 y0 x1 y1 px; looks (4, 4, 3) grey levels; velocity (2,) px/s of the box's centre.
-    Arrays never change.
-    """
-
-    track_id: int
-    box: FloatArray
-    looks: FloatArray
-    seen_s: float
-    confirmed_s: float
-    velocity: FloatArray
-
-    def expected_box(self, time_s: float) -> FloatArray:
-        """Where steady motion takes the face, at most half its height away."""
-        way = self.velocity * (time_s - self.seen_s)
-        limit = 0.5 * _height(self.box)
-        way *= min(1.0, limit / max(float(np.hypot(*way)), 1e-9))
-        shifted: FloatArray = (self.box + np.tile(way, 2)).astype(np.float32)
-        return shifted
-
-    def cost(self, sight: Sight, time_s: float, *, at_cut: bool) -> float:
-        """How unlike this person a sight is; infinite if it can't be."""
-        expected = self.expected_box(time_s)
-        size = (_height(expected) + _height(sight.box)) / 2
-        distance = float(np.hypot(*(_centre(sight.box) - _centre(expected)))) / size
-        ratio = abs(float(np.log(_height(sight.box) / _height(expected))))
-        looks = float(np.abs(sight.looks - self.looks).mean())
-        if at_cut:
-            overlap = float(iou(sight.box[None], self.box[None])[0, 0])
-            if overlap < MIN_IOU_AT_CUT or looks > MAX_LOOKS_DIFFERENCE_AT_CUT:
-                return np.inf
-        if distance > MAX_DISTANCE or ratio > np.log(MAX_SIZE_RATIO):
-            return np.inf
-        if looks > MAX_LOOKS_DIFFERENCE:
-            return np.inf
-        return distance + ratio + looks / MAX_LOOKS_DIFFERENCE
-
-    def see(self, sight: Sight, time_s: float, *, confirmed: bool) -> None:
-        """Take a sight as this person's."""
-        elapsed = time_s - self.seen_s
-        if elapsed > 0:
-            velocity = (_centre(sight.box) - _centre(self.box)) / elapsed
-            self.velocity = ((self.velocity + velocity) / 2).astype(np.float32)
-        self.box, self.looks, self.seen_s = sight.box, sight.looks, time_s
-        if confirmed:
-            self.confirmed_s = time_s
-
-
-def looks_of(crop: ByteArray) -> FloatArray:
-    """Coarse colours float32 (4, 4, 3) of the middle of an aligned crop."""
-    low, high = (len(crop) * (1 + sign * LOOKS_SHARE) / 2 for sign in (-1, 1))
-    small = Image.fromarray(crop).resize(
-        (LOOKS_SIDE, LOOKS_SIDE), Image.Resampling.BOX, box=(low, low, high, high)
-    )
-    return np.asarray(small, np.float32)
-
-
-def _centre(box: FloatArray) -> FloatArray:
-    return ((box[:2] + box[2:]) / 2).astype(np.float32)
-
-
-def _height(box: FloatArray) -> float:
-    return max(float(box[3] - box[1]), 1.0)
-
-
-# Following faces through a video: detect a few times a second, look again near known faces
-# in between, and keep who is who.
-#
-# A face keeps its identity while it stays near where it was heading and looks alike; a cut to
-# another shot makes both demands stricter. Identities are never given twice.
-
 # A face that is hidden this long comes back as the same person; later it is a new track.
-MAX_GAP_S: Final[float] = 1.0
+_MAX_GAP_S: Final[float] = 1.0
 # After the start, a cut or a loss, every frame is searched for this long while a face is missing:
 # a little longer than a missing face is awaited.
-ALERT_S: Final[float] = 1.5
+_ALERT_S: Final[float] = 1.5
 # A face held only at the lower score for followed faces must be detected again within this time.
-MAX_UNCONFIRMED_S: Final[float] = 2.0
+_MAX_UNCONFIRMED_S: Final[float] = 2.0
 
 # Grey levels, mean over a 16 × 9 thumbnail. Within the sampled shots of talking people it stayed
 # below 9; between two people filmed before the same wall it was above 10 in 95 of 100 pairs.
-CUT_DIFFERENCE: Final[float] = 10.0
-THUMBNAIL_SIZE: Final[tuple[int, int]] = (16, 9)
+_CUT_DIFFERENCE: Final[float] = 10.0
+_THUMBNAIL_SIZE: Final[tuple[int, int]] = (16, 9)
 
 # Overlap with a place, as a share of the smaller box, from which on that place is meant.
-SAME_PLACE: Final[float] = 0.6
-AWAITED_PLACE: Final[float] = 0.3
+_SAME_PLACE: Final[float] = 0.6
+_AWAITED_PLACE: Final[float] = 0.3
 # Overlap of two boxes of one face in one and the same picture.
-SAME_FACE: Final[float] = 0.9
+_SAME_FACE: Final[float] = 0.9
+
+# Looks are the middle of the aligned crop at 4 × 4, hair and background left out; from one sampled
+# frame to the next they differed by less than 12 grey levels in 99 of 100 cases for one person,
+# and by more than 8 in 99 of 100 pairs of people.
+_LOOKS_SIDE: Final[int] = 4
+_LOOKS_SHARE: Final[float] = 0.7
+_MAX_LOOKS_DIFFERENCE: Final[float] = 25.0
+_MAX_LOOKS_DIFFERENCE_AT_CUT: Final[float] = 10.0
+_MIN_IOU_AT_CUT: Final[float] = 0.3
+# Distance from the expected place in box heights, and ratio of heights, of one person's sightings.
+_MAX_DISTANCE: Final[float] = 0.8
+_MAX_SIZE_RATIO: Final[float] = 1.8
 
 
 def track_faces(
@@ -173,7 +93,7 @@ class _Tracker:
         self._detector = detector
         self._config = config
         self._known = known
-        self._tracks: list[Track] = []
+        self._tracks: list[_Track] = []
         self._next_id = next_id
         self._thumbnail: FloatArray | None = None
         self._last_s = -np.inf
@@ -185,18 +105,17 @@ class _Tracker:
     def step(self, frame: Frame) -> FrameFaces:
         """Take the next frame."""
         now_s = frame.timestamp_s
-        thumbnail = _thumbnail(frame.rgb)
-        first = self._thumbnail is None
-        at_cut = not first and _is_cut(self._thumbnail, thumbnail)
-        self._thumbnail = thumbnail
+        before, self._thumbnail = self._thumbnail, _thumbnail(frame.rgb)
+        first = before is None
+        at_cut = before is not None and np.abs(self._thumbnail - before).mean() > _CUT_DIFFERENCE
         if first or at_cut:
-            self._alert_until_s = now_s + ALERT_S
+            self._alert_until_s = now_s + _ALERT_S
         self._forget(now_s)
         seen = None
         if not (at_cut or self._must_detect(now_s)):
             seen = self._follow(frame, self._visible())
             if len(seen) < len(self._visible()):
-                self._alert_until_s = now_s + ALERT_S
+                self._alert_until_s = now_s + _ALERT_S
                 seen = None
         if seen is None:
             seen = self._detect(frame, at_cut=at_cut)
@@ -219,10 +138,10 @@ class _Tracker:
         """Give those that an earlier run knew in this very frame their numbers and motion back."""
         for row in () if self._known is None else self._known:
             for track in self._tracks:
-                if float(iou(row[None, 1:5], track.box[None])[0, 0]) > SAME_FACE:
+                if float(iou(row[None, 1:5], track.box[None])[0, 0]) > _SAME_FACE:
                     track.track_id, track.velocity = int(row[0]), row[5:]
 
-    def _visible(self) -> list[Track]:
+    def _visible(self) -> list[_Track]:
         """Tracks that the last frame showed."""
         return [t for t in self._tracks if t.seen_s == self._last_s]
 
@@ -230,7 +149,7 @@ class _Tracker:
         self._tracks = [
             t
             for t in self._tracks
-            if now_s - t.seen_s <= MAX_GAP_S and now_s - t.confirmed_s <= MAX_UNCONFIRMED_S
+            if now_s - t.seen_s <= _MAX_GAP_S and now_s - t.confirmed_s <= _MAX_UNCONFIRMED_S
         ]
 
     def _must_detect(self, now_s: float) -> bool:
@@ -242,12 +161,13 @@ class _Tracker:
         missing = num_visible == 0 or num_visible < len(self._tracks)
         return missing and now_s < self._alert_until_s
 
-    def _detect(self, frame: Frame, *, at_cut: bool) -> list[tuple[Track, Sight, bool]]:
+    def _detect(self, frame: Frame, *, at_cut: bool) -> list[tuple[_Track, _Sight, bool]]:
         """Full search; faces that it misses are looked for where they were."""
         now_s = frame.timestamp_s
         self._detected_s = now_s
         self._next_detect_s = now_s + 1 / self._config.detect_rate_hz
-        sights = self._sights(frame, self._detector.detect(frame.rgb))
+        found = self._sights(frame, self._detector.detect(frame.rgb))
+        sights = [sight for sight in found if sight is not None]
         pairs = _assign(self._tracks, sights, now_s, at_cut=at_cut)
         seen = [(self._tracks[t], sights[s], True) for t, s in pairs]
         matched = {s for _, s in pairs}
@@ -259,56 +179,116 @@ class _Tracker:
         for place, sight in enumerate(sights):
             # A strange face where a known one is due may be the known one behind a hand, or half
             # a passer-by: it is left out until the known one is back or forgotten.
-            if place not in matched and not _is_taken(sight.box, awaited, AWAITED_PLACE):
+            if place not in matched and not _is_taken(sight.box, awaited, _AWAITED_PLACE):
                 seen.append((self._begin(sight, now_s), sight, True))
         missed = [t for t in unseen if t.seen_s == self._last_s]
         return seen + self._follow(frame, missed, taken=[sight for _, sight, _ in seen])
 
-    def _begin(self, sight: Sight, now_s: float) -> Track:
-        track = Track(self._next_id, sight.box, sight.looks, now_s, now_s, np.zeros(2, np.float32))
+    def _begin(self, sight: _Sight, now_s: float) -> _Track:
+        track = _Track(self._next_id, sight.box, sight.looks, now_s, now_s, np.zeros(2, np.float32))
         self._next_id += 1
         self._tracks.append(track)
         return track
 
     def _follow(
-        self, frame: Frame, tracks: list[Track], taken: Iterable[Sight] = ()
-    ) -> list[tuple[Track, Sight, bool]]:
+        self, frame: Frame, tracks: list[_Track], taken: Iterable[_Sight] = ()
+    ) -> list[tuple[_Track, _Sight, bool]]:
         """Look near where the tracks are heading, best matches first, one track a place."""
         if not tracks:
             return []
         now_s = frame.timestamp_s
         expected = np.stack([t.expected_box(now_s) for t in tracks])
-        found = self._detector.refine(frame.rgb, expected)
-        sights = self._sights(frame, found, keep_lost=True)
+        sights = self._sights(frame, self._detector.refine(frame.rgb, expected))
         costs = [
-            t.cost(s, now_s, at_cut=False) if s.score > 0 else np.inf
+            np.inf if s is None else t.cost(s, now_s, at_cut=False)
             for t, s in zip(tracks, sights, strict=True)
         ]
         occupied = [sight.box for sight in taken]
         seen = []
         for place in np.argsort(costs, kind="stable"):
             sight = sights[place]
-            if np.isfinite(costs[place]) and not _is_taken(sight.box, occupied, SAME_PLACE):
+            if sight is None or np.isinf(costs[place]):
+                continue
+            if not _is_taken(sight.box, occupied, _SAME_PLACE):
                 occupied.append(sight.box)
-                confirmed = sight.score >= self._config.min_score
-                seen.append((tracks[place], sight, confirmed))
+                seen.append((tracks[place], sight, sight.score >= self._config.min_score))
         return seen
 
-    def _sights(self, frame: Frame, found: Detections, *, keep_lost: bool = False) -> list[Sight]:
-        sights = []
-        for box, landmarks, score in zip(
-            found.boxes_xyxy, found.landmarks_px, found.scores.tolist(), strict=True
-        ):
+    def _sights(self, frame: Frame, found: Detections) -> list[_Sight | None]:
+        """A sight for each row, None where no face was found."""
+        sights: list[_Sight | None] = []
+        rows = zip(found.boxes_xyxy, found.landmarks_px, found.scores.tolist(), strict=True)
+        for box, landmarks, score in rows:
+            sights.append(None)
             if score > 0:
                 crop = align_crop(frame.rgb, landmarks, self._config.crop_px)
-                sights.append(Sight(box, score, crop, looks_of(crop)))
-            elif keep_lost:
-                sights.append(Sight(box, 0.0, _NOTHING, _NO_LOOKS))
+                sights[-1] = _Sight(box, score, crop, _looks_of(crop))
         return sights
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sight:
+    """A face as found in one frame, before it is known whose."""
+
+    box: FloatArray
+    score: float
+    crop: ByteArray
+    looks: FloatArray
+
+
+@dataclass(slots=True, eq=False)
+class _Track:
+    """A person who is followed.
+
+    box (4,) x0 y0 x1 y1 px; looks (4, 4, 3) grey levels; velocity (2,) px/s of the box's centre.
+    Arrays never change.
+    """
+
+    track_id: int
+    box: FloatArray
+    looks: FloatArray
+    seen_s: float
+    confirmed_s: float
+    velocity: FloatArray
+
+    def expected_box(self, time_s: float) -> FloatArray:
+        """Where steady motion takes the face, at most half its height away."""
+        way = self.velocity * (time_s - self.seen_s)
+        limit = 0.5 * _height(self.box)
+        way *= min(1.0, limit / max(float(np.hypot(*way)), 1e-9))
+        shifted: FloatArray = (self.box + np.tile(way, 2)).astype(np.float32)
+        return shifted
+
+    def cost(self, sight: _Sight, time_s: float, *, at_cut: bool) -> float:
+        """How unlike this person a sight is; infinite if it can't be."""
+        expected = self.expected_box(time_s)
+        size = (_height(expected) + _height(sight.box)) / 2
+        distance = float(np.hypot(*(_centre(sight.box) - _centre(expected)))) / size
+        ratio = abs(float(np.log(_height(sight.box) / _height(expected))))
+        looks = float(np.abs(sight.looks - self.looks).mean())
+        if at_cut:
+            overlap = float(iou(sight.box[None], self.box[None])[0, 0])
+            if overlap < _MIN_IOU_AT_CUT or looks > _MAX_LOOKS_DIFFERENCE_AT_CUT:
+                return np.inf
+        if distance > _MAX_DISTANCE or ratio > np.log(_MAX_SIZE_RATIO):
+            return np.inf
+        if looks > _MAX_LOOKS_DIFFERENCE:
+            return np.inf
+        return distance + ratio + looks / _MAX_LOOKS_DIFFERENCE
+
+    def see(self, sight: _Sight, time_s: float, *, confirmed: bool) -> None:
+        """Take a sight as this person's."""
+        elapsed = time_s - self.seen_s
+        if elapsed > 0:
+            velocity = (_centre(sight.box) - _centre(self.box)) / elapsed
+            self.velocity = ((self.velocity + velocity) / 2).astype(np.float32)
+        self.box, self.looks, self.seen_s = sight.box, sight.looks, time_s
+        if confirmed:
+            self.confirmed_s = time_s
+
+
 def _assign(
-    tracks: list[Track], sights: list[Sight], now_s: float, *, at_cut: bool
+    tracks: list[_Track], sights: list[_Sight], now_s: float, *, at_cut: bool
 ) -> list[tuple[int, int]]:
     """Pairs (track, sight), cheapest first, each used at most once."""
     costs = [
@@ -324,21 +304,28 @@ def _assign(
 
 
 def _is_taken(box: FloatArray, occupied: list[FloatArray], limit: float) -> bool:
-    if not occupied:
-        return False
-    return float(overlap_of_smaller(box[None], np.stack(occupied)).max()) > limit
-
-
-def _is_cut(before: FloatArray | None, after: FloatArray) -> bool:
-    return before is not None and float(np.abs(after - before).mean()) > CUT_DIFFERENCE
+    return any(overlap_of_smaller(box[None], other[None])[0, 0] > limit for other in occupied)
 
 
 def _thumbnail(rgb: ByteArray) -> FloatArray:
     # Every fourth pixel of every fourth row is enough for an average, and a tenth of the work.
     sparse = np.ascontiguousarray(rgb[::4, ::4]) if min(rgb.shape[:2]) >= 4 * 16 else rgb
-    small = Image.fromarray(sparse).resize(THUMBNAIL_SIZE, Image.Resampling.BOX, reducing_gap=1.0)
+    small = Image.fromarray(sparse).resize(_THUMBNAIL_SIZE, Image.Resampling.BOX, reducing_gap=1.0)
     return np.asarray(small, np.float32)
 
 
-_NOTHING: Final[ByteArray] = np.zeros((1, 1, 3), np.uint8)
-_NO_LOOKS: Final[FloatArray] = np.zeros((LOOKS_SIDE, LOOKS_SIDE, 3), np.float32)
+def _looks_of(crop: ByteArray) -> FloatArray:
+    """Coarse colours float32 (4, 4, 3) of the middle of an aligned crop."""
+    low, high = (len(crop) * (1 + sign * _LOOKS_SHARE) / 2 for sign in (-1, 1))
+    small = Image.fromarray(crop).resize(
+        (_LOOKS_SIDE, _LOOKS_SIDE), Image.Resampling.BOX, box=(low, low, high, high)
+    )
+    return np.asarray(small, np.float32)
+
+
+def _centre(box: FloatArray) -> FloatArray:
+    return ((box[:2] + box[2:]) / 2).astype(np.float32)
+
+
+def _height(box: FloatArray) -> float:
+    return max(float(box[3] - box[1]), 1.0)
