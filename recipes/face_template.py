@@ -6,7 +6,7 @@ detector, so its habits cancel out.
 
     python -m recipes.face_template --fer2013 FOLDER    # holds train/<emotion>/*.jpg
 
-Prints the constant for `facevoice/perception/align.py`; `--out` writes it as JSON too.
+Prints the constant for `facevoice/people/detect.py`; `--out` writes it as JSON too.
 """
 
 from __future__ import annotations
