@@ -135,6 +135,8 @@ RECIPES: dict[str, tuple[str, str, dict[str, str], dict[str, str]]] = {
     "mjpeg-avi": ("mjpeg", ".avi", {}, {}),
     "mjpeg-mp4": ("mjpeg", ".mp4", {}, {}),
     "prores-mov": ("prores_ks", ".mov", {}, {}),
+    "av1-mp4": ("libsvtav1", ".mp4", {"preset": "12", "g": "25"}, {}),
+    "av1-mkv": ("libsvtav1", ".mkv", {"preset": "10", "g": "40", "svtav1-params": "lp=1"}, {}),
     "ffv1-mkv": ("ffv1", ".mkv", {"g": "10"}, {}),
 }
 

@@ -44,7 +44,7 @@ def assert_equal(given, expected, where=""):
 def recorded(monkeypatch):
     """Timestamps of the packets read and of the pictures decoded by `read_frames`."""
     packets, pictures = [], []
-    read, decode = video.read_packets, video.decode_video
+    read, decode = video.read_packets, video.decode
 
     def read_packets(*args):
         for packet in read(*args):
@@ -58,7 +58,7 @@ def recorded(monkeypatch):
         return decoded
 
     monkeypatch.setattr(video, "read_packets", read_packets)
-    monkeypatch.setattr(video, "decode_video", decode_video)
+    monkeypatch.setattr(video, "decode", decode_video)
     return packets, pictures
 
 
@@ -86,14 +86,14 @@ def test_threads_change_nothing(tmp_path, recipe):
 def test_one_thread_unless_more_are_wanted(tmp_path, monkeypatch):
     path = clips.write_clip(tmp_path, "x264-mp4", 1.0)
     counts = []
-    real = video.decode_video
+    real = video.decode
 
     def decode_video(source, *args):
         pictures = real(source, *args)
         counts.append(source.video.codec_context.thread_count)
         return pictures
 
-    monkeypatch.setattr(video, "decode_video", decode_video)
+    monkeypatch.setattr(video, "decode", decode_video)
     list(read_frames(path, [0.5], tolerance_s=0.1))
     assert set(counts) == {1}
     counts.clear()

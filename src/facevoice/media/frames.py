@@ -12,7 +12,7 @@ import math
 from bisect import bisect_right, insort
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -30,7 +30,7 @@ from facevoice.media.open import (
     DamageLog,
     Orientation,
     Source,
-    decode_video,
+    decode,
     display_size_px,
     frame_rate_hz,
     open_source,
@@ -57,15 +57,12 @@ _MIN_LEAP_S: Final = 10.0
 _LEAD_S: Final = 2.0
 # Formats with an index of keyframes and timestamps that count from the file's start.
 _INDEXED_FORMATS: Final = frozenset(["mov", "matroska"])
+_COUNTING_FORMATS: Final = frozenset(["mov"])
 
-# Codecs whose pictures stand for themselves, and whose decoder needs nothing but their packet.
-_INTRA_CODECS: Final = frozenset(
-    ["mjpeg", "prores", "dnxhd", "dvvideo", "v210", "huffyuv", "utvideo", "png"]
-)
 # Codecs whose decoder can leave out pictures to which none refers, without changing the others.
 _SKIPPING_CODECS: Final = frozenset(["h264", "hevc", "mpeg4", "mpeg1video", "mpeg2video"])
 # Codecs that begin anew with every keyframe.
-_RESTARTING_CODECS: Final = _INTRA_CODECS | {"mpeg4", "vp8", "vp9", "av1"}
+_RESTARTING_CODECS: Final = frozenset(["mpeg4", "vp8", "vp9", "av1"])
 # NAL units of pictures with which decoding may not begin, in codecs that have keyframes of both
 # kinds: all but IDR slices; all but random access pictures.
 _DEPENDENT_UNITS: Final = {"h264": "1-4", "hevc": "0-15"}
@@ -95,22 +92,20 @@ def read_frames(
     outside the video, gives nothing. (The first frame also answers for times up to `tolerance_s`
     before it.) `Frame.timestamp_s` is the frame's own timestamp in media time, not the asked one.
 
-    With `exact=False`, a frame of H.264 or HEVC on which no other depends gives way to the one
-    nearest to t (the earlier of equals) on which others do, if that is within `tolerance_s` of t:
-    it must be decoded anyway.
-
     The file is read once up to the last asked time, from its start, or, in MP4, MOV, Matroska and
-    WebM, from a keyframe before the first time if that is late. Frames are decoded if they are
-    asked for, or if others depend on them and no keyframe lies between them and the next one asked
-    for; the pixels are those of a full decode. Damaged packets are skipped; a file that breaks off
-    gives what there is. Damage in parts that are not read or not decoded is not seen.
+    WebM, from a keyframe before the first time if that is late. What is not asked for is decoded
+    only as far as what is depends on it; the pixels are those of a full decode. Damaged packets
+    are skipped; a file that breaks off gives what there is. Damage in parts that are not read or
+    not decoded is not seen.
 
     Args:
         path: a video file.
         timestamps_s: asked media times, not decreasing; may be a generator without end.
         tolerance_s: see above, ≥ 0.
         max_side_px: scale pictures down until the longer side is at most this.
-        exact: see above.
+        exact: if not, a frame of H.264 or HEVC on which no other depends gives way to the one
+            nearest to t (the earlier of equals) on which others do, if that is within
+            `tolerance_s`: it must be decoded anyway.
         num_threads: of the decoder. More than one take less time, but 25 to 40 % more of the CPU.
         on_damage: called with a message once per kind of damage met.
 
@@ -127,7 +122,7 @@ def read_frames(
     path = Path(path)
     asked = _Asked(timestamps_s, tolerance_s)
     damage = DamageLog(path, on_damage)
-    for seeks, leaves_out in ((True, True), (False, True), (False, False)):
+    for seeks in (True, False):
         with open_source(path) as source:
             stream = source.video
             if stream is None:
@@ -139,16 +134,13 @@ def read_frames(
                 packets = _packets_from(source, stream, target_s, traits)
                 if packets is None:
                     continue
-            plan = _Plan(source, traits, asked, tolerance_s, leaves_out=leaves_out)
+            read = read_packets(source, stream, damage, packets)
             decoder = _Decoder(source, stream, damage, num_threads)
-            pictures = plan(read_packets(source, stream, damage, packets))
-            frames = decoder.run(pictures, traits)
+            frames = decoder.run(_Plan(source.origin_s, traits, asked, tolerance_s)(read), traits)
             yield from _answer(frames, asked, _Converter(source, stream, max_side_px))
-            # Not one picture came: was the rest, which was left out, any better?
-            if not decoder.is_fruitless:
-                return
-            if target_s is None and not decoder.has_restarted:
+            if decoder.is_fruitless and packets is None:
                 raise undecodable(source, stream)
+            return
 
 
 class _Asked:
@@ -220,42 +212,38 @@ class _Asked:
 class _Traits:
     """What is known of a stream's compressed pictures without decoding them.
 
-    Where nothing is known, the careful answer is given: a picture is referred to, and decoding may
-    not begin with it.
-
     is_intra_only: each picture stands for itself.
     may_skip: the decoder may be told to leave out pictures to which none refers.
     """
 
     def __init__(self, stream: VideoStream, *, exact: bool) -> None:
         codec = self._codec = stream.codec_context.codec.canonical_name
-        self.is_intra_only = codec in _INTRA_CODECS
+        self.is_intra_only = stream.codec_context.codec.intra_only
         # FFmpeg's HEVC decoder also leaves out pictures to which those of higher layers refer.
         self.may_skip = codec in _SKIPPING_CODECS and (codec != "hevc" or _num_layers(stream) == 1)
         units = _DEPENDENT_UNITS.get(codec)
         self._dependents = _unit_filter(stream, f"pass_types={units}") if units else None
-        is_readable = units is not None and self.may_skip and not exact
-        self._references = _unit_filter(stream, "discard=nonref") if is_readable else None
+        is_told = units is not None and self.may_skip and not exact
+        self._references = _unit_filter(stream, "discard=nonref") if is_told else None
         # AVI counts packets; it has no timestamps by which pictures sent out of order are told.
         has_clock = "avi" not in stream.container.format.name.split(",")
         self._has_entries = has_clock or self.is_intra_only
 
     def is_reference(self, packet: Packet[VideoStream]) -> bool:
         """Whether other pictures refer to this one; True if that's not known."""
-        return self._references is None or _passes(self._references, packet, if_broken=True)
+        return self._references is None or _passes(self._references, packet)
 
     def is_entry(self, packet: Packet[VideoStream]) -> bool:
         """Whether a decoder that begins here gives this and all pictures shown later to the bit."""
-        if not (self._has_entries and packet.is_keyframe):
-            return False
-        if packet.is_corrupt or packet.is_discard:
+        is_key = packet.is_keyframe and not (packet.is_corrupt or packet.is_discard)
+        if not (is_key and self._has_entries):
             return False
         if self._dependents is not None:
-            return not _passes(self._dependents, packet, if_broken=True)
+            return not _passes(self._dependents, packet)
         if self._codec in ("mpeg1video", "mpeg2video"):
             # The header resets the matrices, which may have been changed since the last one.
             return _MPEG_SEQUENCE_HEADER in bytes(packet)
-        return self._codec in _RESTARTING_CODECS
+        return self.is_intra_only or self._codec in _RESTARTING_CODECS
 
 
 def _unit_filter(stream: VideoStream, options: str) -> BitStreamFilterContext | None:
@@ -265,12 +253,12 @@ def _unit_filter(stream: VideoStream, options: str) -> BitStreamFilterContext | 
         return None
 
 
-def _passes(units: BitStreamFilterContext, packet: Packet[VideoStream], *, if_broken: bool) -> bool:
+def _passes(units: BitStreamFilterContext, packet: Packet[VideoStream]) -> bool:
     try:
         return bool(units.filter(Packet(bytes(packet))))  # A filter empties what it is given.
     except av.FFmpegError:
         units.flush()
-        return if_broken
+        return True  # The careful answer, whatever the question.
 
 
 def _num_layers(stream: VideoStream) -> int:
@@ -288,11 +276,10 @@ def _seek_target_s(
 ) -> float | None:
     """Media time before which a keyframe is sought, None if it's better to begin at the start."""
     duration = source.container.duration
-    formats = source.container.format.name.split(",")
-    if time_s is None or duration is None or stream.start_time is None:
+    if time_s is None or duration is None or not source.is_of(_INDEXED_FORMATS):
         return None
     # A fragmented MP4 states no number of frames; its index is only found piece by piece.
-    if _INDEXED_FORMATS.isdisjoint(formats) or ("mov" in formats and not stream.frames):
+    if stream.start_time is None or (source.is_of(_COUNTING_FORMATS) and not stream.frames):
         return None
     target_s = min(time_s - _LEAD_S - tolerance_s, duration / av.time_base)
     is_far = math.isfinite(target_s) and target_s + _LEAD_S > source.start_s(stream) + _MIN_LEAP_S
@@ -303,10 +290,8 @@ def _packets_from(
     source: Source, stream: VideoStream, target_s: float, traits: _Traits
 ) -> _VideoPackets | None:
     """Packets from a keyframe at or before `target_s` on; None if it can't be relied upon."""
-    if stream.time_base is None:
-        return None
     try:
-        ticks = math.floor((target_s + source.origin_s) / stream.time_base)
+        ticks = math.floor((target_s + source.origin_s) / (stream.time_base or 1))
         source.container.seek(ticks, stream=stream)
         packets = source.demux(stream)
         seen = list(itertools.islice((p for p in packets if p.size > 0), 2 * _MAX_REORDER))
@@ -316,9 +301,8 @@ def _packets_from(
     if not seen or any(packet.pts is None for packet in seen) or not traits.is_entry(seen[0]):
         return None
     start_s = ticks_to_s(seen[0].pts, stream.time_base)
-    if start_s is None or start_s - source.origin_s > target_s:
-        return None
-    return itertools.chain(seen, packets)
+    is_before = start_s is not None and start_s - source.origin_s <= target_s
+    return itertools.chain(seen, packets) if is_before else None
 
 
 @dataclass(slots=True, eq=False)
@@ -336,42 +320,34 @@ class _Picture:
     restarts: bool = False
 
 
+@dataclass(slots=True, eq=False)
 class _Plan:
     """Marks the pictures that are wanted, and leaves out those on which no wanted one depends."""
 
-    def __init__(
-        self,
-        source: Source,
-        traits: _Traits,
-        asked: _Asked,
-        reach_s: float,
-        *,
-        leaves_out: bool,
-    ) -> None:
-        self._source = source
-        self._traits = traits
-        self._asked = asked
-        self._reach_s = reach_s
-        self._leaves_out = leaves_out
-        self._ahead: deque[_Picture] = deque()
-        self._shown: list[tuple[float, bool]] = []  # start and whether others refer to it, sorted
-        self._first_s: float | None = None
-        self._passed_s = -math.inf  # latest start of all that have passed
-        # A picture without a timestamp is taken to follow the one decoded before it.
-        self._all_timed = True
+    origin_s: float
+    traits: _Traits
+    asked: _Asked
+    reach_s: float
+    ahead: deque[_Picture] = field(default_factory=deque)
+    # Of each picture known, its start and whether others refer to it; sorted.
+    shown: list[tuple[float, bool]] = field(default_factory=list)
+    first_s: float | None = None
+    passed_s: float = -math.inf  # latest start of all that have passed
+    # A picture without a timestamp is taken to follow the one decoded before it.
+    all_timed: bool = True
 
     def __call__(self, packets: Iterable[Packet[VideoStream] | None]) -> Iterator[_Picture]:
         """What to decode of `packets`, which end with None, in the file's order."""
         held: list[_Picture] = []
         num_bytes = 0
         for picture in self._marked(packets):
-            if self._leaves_out and held and picture.is_entry:
+            if held and picture.is_entry:
                 held, num_bytes = [], 0
                 picture.restarts = True
             held.append(picture)
             num_bytes += 0 if picture.packet is None else picture.packet.size
             # Behind the last time, the picture that follows tells that the last answer is complete.
-            is_behind = picture.start_s is not None and not self._asked.has_from(
+            is_behind = picture.start_s is not None and not self.asked.has_from(
                 picture.start_s - _ROUNDING_S
             )
             if picture.is_wanted or is_behind or num_bytes > _MAX_HELD_BYTES:
@@ -381,60 +357,60 @@ class _Plan:
     def _marked(self, packets: Iterable[Packet[VideoStream] | None]) -> Iterator[_Picture]:
         for packet in packets:
             start_s = None if packet is None else ticks_to_s(packet.pts, packet.time_base)
-            self._all_timed = self._all_timed and (packet is None or start_s is not None)
+            self.all_timed = self.all_timed and (packet is None or start_s is not None)
             if packet is not None and start_s is not None:
-                start_s -= self._source.origin_s
-                insort(self._shown, (start_s, self._traits.is_reference(packet)))
-                del self._shown[: -2 * _NUM_AHEAD]
-            self._ahead.append(_Picture(packet, start_s))
-            if len(self._ahead) > _NUM_AHEAD:
+                start_s -= self.origin_s
+                insort(self.shown, (start_s, self.traits.is_reference(packet)))
+                del self.shown[: -2 * _NUM_AHEAD]
+            self.ahead.append(_Picture(packet, start_s))
+            if len(self.ahead) > _NUM_AHEAD:
                 yield self._pass_oldest()
-        while self._ahead:
+        while self.ahead:
             yield self._pass_oldest()
 
     def _pass_oldest(self) -> _Picture:
-        if self._first_s is None:
-            self._first_s = self._shown[0][0] if self._shown else -math.inf
-        if self._ahead[-1].packet is None and self._shown:
-            self._asked.settle(self._shown[-1][0] + self._reach_s, self._choose)
-        elif len(self._shown) > 2 * _MAX_REORDER:
-            self._asked.settle(self._shown[-2 * _MAX_REORDER - 1][0], self._choose)
-        oldest = self._ahead.popleft()
+        if self.first_s is None:
+            self.first_s = self.shown[0][0] if self.shown else -math.inf
+        if self.ahead[-1].packet is None and self.shown:
+            self.asked.settle(self.shown[-1][0] + self.reach_s, self._choose)
+        elif len(self.shown) > 2 * _MAX_REORDER:
+            self.asked.settle(self.shown[-2 * _MAX_REORDER - 1][0], self._choose)
+        oldest = self.ahead.popleft()
         oldest.is_wanted = self._is_wanted(oldest.start_s)
         if oldest.start_s is None or oldest.packet is None:
             return oldest
-        if oldest.start_s > self._passed_s and self._all_timed:
+        if oldest.start_s > self.passed_s and self.all_timed:
             # Pictures sent after this one and shown before it depend on what is to be left out.
-            oldest.is_entry = self._traits.is_entry(oldest.packet) and not any(
+            oldest.is_entry = self.traits.is_entry(oldest.packet) and not any(
                 later.start_s is not None
                 and later.start_s < oldest.start_s
                 and self._is_wanted(later.start_s)
-                for later in self._ahead
+                for later in self.ahead
             )
-        self._passed_s = max(self._passed_s, oldest.start_s)
+        self.passed_s = max(self.passed_s, oldest.start_s)
         return oldest
 
     def _is_wanted(self, start_s: float | None) -> bool:
         """Whether the picture that starts then is on display at any target."""
         if start_s is None:
             return True
-        following = bisect_right(self._shown, (start_s, True))
-        if following == len(self._shown):
+        following = bisect_right(self.shown, (start_s, True))
+        if following == len(self.shown):
             return True
-        end_s = self._shown[following][0] - _ROUNDING_S
-        self._asked.settle(end_s, self._choose)
+        end_s = self.shown[following][0] - _ROUNDING_S
+        self.asked.settle(end_s, self._choose)
         # The first picture may answer for times before it.
-        is_first = self._first_s is not None and start_s <= self._first_s
-        return self._asked.has_between(-math.inf if is_first else start_s - _ROUNDING_S, end_s)
+        is_first = self.first_s is not None and start_s <= self.first_s
+        return self.asked.has_between(-math.inf if is_first else start_s - _ROUNDING_S, end_s)
 
     def _choose(self, t: float) -> float:
         """The target of time t: of a picture on which no other depends, a neighbour's start."""
-        on_display = bisect_right(self._shown, (t + _ROUNDING_S, True)) - 1
-        if on_display < 0 or self._shown[on_display][1]:
+        on_display = bisect_right(self.shown, (t + _ROUNDING_S, True)) - 1
+        if on_display < 0 or self.shown[on_display][1]:
             return t
-        others_s = (s for s, is_reference in self._shown if is_reference and s > self._passed_s)
+        others_s = (s for s, is_reference in self.shown if is_reference and s > self.passed_s)
         nearest_s = min(others_s, key=lambda s: abs(s - t), default=math.inf)
-        return nearest_s if abs(nearest_s - t) <= self._reach_s else t
+        return nearest_s if abs(nearest_s - t) <= self.reach_s else t
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -442,14 +418,12 @@ class _TimedFrame:
     picture: VideoFrame
     start_s: float
     duration_s: float
-    orientation: Orientation
 
 
 class _Decoder:
     """Decodes what is planned.
 
-    is_fruitless: all was decoded, there was data, and no picture came out.
-    has_restarted: some packets before the last one were left out.
+    is_fruitless: there was data, all that was needed of it was decoded, and no picture came out.
     """
 
     def __init__(
@@ -460,9 +434,7 @@ class _Decoder:
         self._damage = damage
         self._step_s = 1.0 / frame_rate_hz(stream)
         self._previous_s: float | None = None
-        self._orientation: Orientation | None = None
         self.is_fruitless = False
-        self.has_restarted = False
         stream.thread_type = "AUTO" if num_threads > 1 else "NONE"
         stream.codec_context.thread_count = num_threads
 
@@ -472,12 +444,10 @@ class _Decoder:
         first_pts: int | None = None
         for picture in pictures:
             has_data = has_data or picture.packet is not None
-            if picture.restarts and picture.packet is not None:
-                self.has_restarted = True
-                if not traits.is_intra_only:
-                    yield from self._decode(None, first_pts)
-                    self._stream.codec_context.flush_buffers()
-                    first_pts = picture.packet.pts
+            if picture.restarts and picture.packet is not None and not traits.is_intra_only:
+                yield from self._decode(None, first_pts)
+                self._stream.codec_context.flush_buffers()
+                first_pts = picture.packet.pts
             # The decoder, in all its threads, heeds this for the packet that follows.
             skips = traits.may_skip and not picture.is_wanted
             self._stream.codec_context.skip_frame = "NONREF" if skips else "DEFAULT"
@@ -488,7 +458,7 @@ class _Decoder:
         self, packet: Packet[VideoStream] | None, first_pts: int | None
     ) -> Iterator[_TimedFrame]:
         """Pictures with their times, without those shown before `first_pts`, which are broken."""
-        for picture in decode_video(self._source, packet, self._damage):
+        for picture in decode(self._source, self._stream, packet, self._damage):
             if first_pts is not None and picture.pts is not None and picture.pts < first_pts:
                 continue
             previous_s = self._previous_s
@@ -503,12 +473,7 @@ class _Decoder:
                 continue
             self._previous_s = start_s
             duration_s = ticks_to_s(picture.duration, self._stream.time_base) or self._step_s
-            if self._orientation is None:
-                # Of the first picture only, which is that of the container, as in `probe`. PyAV
-                # ties a frame whose side data is read into a cycle, so its pixels stay in memory
-                # until Python's collector comes round to it, which may be never.
-                self._orientation = read_orientation(picture)
-            yield _TimedFrame(picture, start_s, duration_s, self._orientation)
+            yield _TimedFrame(picture, start_s, duration_s)
 
 
 def _answer(
@@ -534,6 +499,7 @@ class _Converter:
         self._stream = stream
         self._max_side_px = max_side_px
         self._reformatter = VideoReformatter()
+        self._orientation: Orientation | None = None
 
     def __call__(self, shown: _TimedFrame) -> Frame:
         picture = shown.picture
@@ -551,4 +517,9 @@ class _Converter:
                 f"its pictures ({picture.format.name}) can't be converted to RGB.",
                 "Convert it to MP4 (H.264 and AAC) first.",
             ) from error
-        return Frame(shown.start_s, shown.orientation.apply(np.asarray(rgb, np.uint8)))
+        if self._orientation is None:
+            # Of the first picture only, which is that of the container, as in `probe`. PyAV ties
+            # a frame whose side data is read into a cycle, so its pixels stay in memory until
+            # Python's collector comes round to it, which may be never.
+            self._orientation = read_orientation(picture)
+        return Frame(shown.start_s, self._orientation.apply(np.asarray(rgb, np.uint8)))

@@ -13,7 +13,6 @@ from typing import Any, Final, TypeVar
 
 import av
 import numpy as np
-from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
@@ -150,49 +149,45 @@ class _JoinedClock:
 
     # A stream that leaps back by more than this, or ahead by an hour, restarts.
     _MAX_STEP_S: Final = 0.5
-    # At a restart, the two streams begin and end no further apart than this.
-    _MAX_SPREAD_S: Final = 10.0
+    # At a restart, one stream is behind or ahead of the other by no more than this.
+    _SPREAD_S: Final = (-1.0, 10.0)
 
     def __init__(self, joins_s: list[float]) -> None:
         self._joins_s = joins_s
         self._shifts_s = [0.0]
-        self._shift_s: dict[int, float] = {}  # by stream: the one that holds
-        self._next_s: dict[int, float] = {}  # by stream: where decoding goes on
+        self._streams: dict[int, tuple[float, float]] = {}  # the shift that holds, the next stamp
         self._end_s = 0.0  # of all that has been shown
 
     def count_on(self, packet: Packet[Any]) -> None:
         """Shift the timestamps of the next packet of the file."""
-        index, base = packet.stream_index, packet.time_base
-        stamp_s = ticks_to_s(packet.pts if packet.dts is None else packet.dts, base)
-        if stamp_s is not None:
-            start_s = ticks_to_s(packet.pts, base)
-            self._shift_s[index] = self._choose_shift_s(
-                index, stamp_s, stamp_s if start_s is None else start_s
-            )
-        shift = round(self._shift_s.get(index, 0.0) / base)
-        if shift and packet.pts is not None:
-            packet.pts += shift
-        if shift and packet.dts is not None:
-            packet.dts += shift
-        end_s = packet_end_s(packet)
-        if stamp_s is not None and end_s is not None:
-            duration_s = ticks_to_s(packet.duration, base) or 0.0
-            self._next_s[index] = stamp_s + self._shift_s[index] + duration_s
-            self._end_s = max(self._end_s, end_s)
+        base = packet.time_base
+        stamp = packet.pts if packet.dts is None else packet.dts
+        if stamp is None:
+            return
+        stamp_s = float(stamp * base)
+        shift_s, next_s = self._streams.get(packet.stream_index, (self._shifts_s[-1], stamp_s))
+        shift_s = self._choose_shift_s(
+            shift_s, stamp_s - next_s, float((packet.pts or stamp) * base)
+        )
+        shift = round(shift_s / base)
+        packet.dts = None if packet.dts is None else packet.dts + shift
+        packet.pts = None if packet.pts is None else packet.pts + shift
+        next_s = stamp_s + float((packet.duration or 0) * base)
+        self._streams[packet.stream_index] = shift_s, next_s
+        self._end_s = max(self._end_s, packet_end_s(packet) or 0.0)
 
-    def _choose_shift_s(self, index: int, stamp_s: float, start_s: float) -> float:
-        shift_s = self._shift_s.get(index, self._shifts_s[-1])
-        lead_s = stamp_s + shift_s - self._next_s.get(index, stamp_s + shift_s)
-        if abs(lead_s) <= self._MAX_STEP_S:
+    def _choose_shift_s(self, shift_s: float, leap_s: float, start_s: float) -> float:
+        """The shift from here on of a stream whose own clock leaps by `leap_s`."""
+        if abs(leap_s) <= self._MAX_STEP_S:
             return shift_s
-        leads_s = {other_s: lead_s - shift_s + other_s for other_s in self._shifts_s}
+        leads_s = {other_s: leap_s + other_s - shift_s for other_s in self._shifts_s}
         nearest_s = min(leads_s, key=lambda other_s: abs(leads_s[other_s]))
         if abs(leads_s[nearest_s]) <= self._MAX_STEP_S:
-            return nearest_s  # a single damaged timestamp lies behind, or the other stream led
-        if -self._MAX_STEP_S <= lead_s <= MAX_PAUSE_S:
+            return nearest_s  # the other stream led, or a damaged timestamp lies behind
+        if 0 < leap_s <= MAX_PAUSE_S:
             return shift_s
         for other_s in reversed(self._shifts_s):
-            if other_s != shift_s and -1.0 <= leads_s[other_s] <= self._MAX_SPREAD_S:
+            if other_s != shift_s and self._SPREAD_S[0] <= leads_s[other_s] <= self._SPREAD_S[1]:
                 return other_s
         self._joins_s.append(self._end_s)
         self._shifts_s.append(self._end_s - start_s)
@@ -322,7 +317,11 @@ def display_size_px(stream: VideoStream, width_px: int, height_px: int) -> tuple
 
 @dataclass(frozen=True, slots=True)
 class Orientation:
-    """One of the eight ways to lay a picture: transpose first, then mirror rows or columns."""
+    """One of the eight ways to lay a picture: transpose first, then mirror rows or columns.
+
+    `rotation_deg` is the counter-clockwise turn that makes the picture upright; a mirrored picture
+    (rare) is described without its left-right mirroring.
+    """
 
     transposed: bool = False
     flip_rows: bool = False
@@ -330,22 +329,14 @@ class Orientation:
 
     @property
     def rotation_deg(self) -> int:
-        """Counter-clockwise turn that makes the picture upright, 0, 90, 180 or 270.
-
-        A mirrored picture (rare) is described without its left-right mirroring.
-        """
-        if self.transposed:
-            return 90 if self.flip_rows else 270
-        return 180 if self.flip_rows else 0
+        """0, 90, 180 or 270."""
+        return (90 if self.flip_rows else 270) if self.transposed else 180 * self.flip_rows
 
     def apply(self, rgb: ByteArray) -> ByteArray:
         """The upright picture of a stored one, (H, W, 3) → (H, W, 3) or (W, H, 3)."""
-        if self == Orientation():
-            return rgb
-        if self.transposed:
-            rgb = rgb.transpose(1, 0, 2)
-        rgb = rgb[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
-        return np.ascontiguousarray(rgb)
+        upright = rgb.transpose(1, 0, 2) if self.transposed else rgb
+        upright = upright[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
+        return np.ascontiguousarray(upright)
 
 
 def read_orientation(frame: VideoFrame) -> Orientation:
@@ -404,25 +395,14 @@ def _note_broken(source: Source, broken: list[tuple[float, str]], damage: Damage
     broken.clear()
 
 
-def decode_video(
-    source: Source, packet: Packet[VideoStream] | None, damage: DamageLog
-) -> list[VideoFrame]:
-    """Pictures that come out when `packet` goes in; none for a damaged one."""
+def decode(
+    source: Source, stream: StreamT, packet: Packet[StreamT] | None, damage: DamageLog
+) -> list[Any]:
+    """Pictures or sound that come out when `packet` goes in; none for a damaged one."""
     try:
-        return source.video.decode(packet) if source.video is not None else []
+        return stream.decode(packet)
     except av.FFmpegError:
-        damage.note("packets", f"damaged video data at {_place(source, packet)}")
-        return []
-
-
-def decode_audio(
-    source: Source, packet: Packet[AudioStream] | None, damage: DamageLog
-) -> list[AudioFrame]:
-    """Sound that comes out when `packet` goes in; none for a damaged one."""
-    try:
-        return source.audio.decode(packet) if source.audio is not None else []
-    except av.FFmpegError:
-        damage.note("packets", f"damaged audio data at {_place(source, packet)}")
+        damage.note("packets", f"damaged {stream.type} data at {_place(source, packet)}")
         return []
 
 
@@ -458,9 +438,18 @@ def probe(path: str | Path, *, on_damage: DamageCallback | None = None) -> Media
         NoStreamError: no video or audio inside.
     """
     with open_source(path) as source:
-        video, audio = _video_info(source), _audio_info(source)
+        video = None if source.video is None else _video_info(source, source.video)
+        audio = None
+        if source.audio is not None:
+            context = source.audio.codec_context
+            audio = AudioInfo(
+                sample_rate_hz=context.sample_rate,
+                num_channels=context.channels,
+                start_s=source.start_s(source.audio),
+                codec=context.codec.canonical_name,
+            )
         stated_s = _stated_end_s(source)
-        end_s = None if stated_s is None else _tail_end_s(source, stated_s)
+        end_s = None if stated_s is None else _last_end_s(source, max(0.0, stated_s - _TAIL_S))
     if stated_s is not None and end_s is not None and abs(end_s - stated_s) <= _AGREEMENT_S:
         # Packets overshoot by the codec's padding, so the header is the finer of the two.
         end_s = stated_s
@@ -473,10 +462,7 @@ def probe(path: str | Path, *, on_damage: DamageCallback | None = None) -> Media
     return MediaInfo(path=source.path, duration_s=end_s, video=video, audio=audio)
 
 
-def _video_info(source: Source) -> VideoInfo | None:
-    stream = source.video
-    if stream is None:
-        return None
+def _video_info(source: Source, stream: VideoStream) -> VideoInfo:
     orientation = _first_orientation(source, stream)
     width_px, height_px = display_size_px(stream, stream.width, stream.height)
     if orientation.transposed:
@@ -487,18 +473,6 @@ def _video_info(source: Source) -> VideoInfo | None:
         frame_rate_hz=frame_rate_hz(stream),
         start_s=source.start_s(stream),
         rotation_deg=orientation.rotation_deg,
-        codec=stream.codec_context.codec.canonical_name,
-    )
-
-
-def _audio_info(source: Source) -> AudioInfo | None:
-    stream = source.audio
-    if stream is None:
-        return None
-    return AudioInfo(
-        sample_rate_hz=stream.codec_context.sample_rate,
-        num_channels=stream.codec_context.channels,
-        start_s=source.start_s(stream),
         codec=stream.codec_context.codec.canonical_name,
     )
 
@@ -532,30 +506,24 @@ def _stated_end_s(source: Source) -> float | None:
     return container.duration / av.time_base - source.origin_s
 
 
-def _tail_end_s(source: Source, stated_s: float) -> float | None:
-    target_s = max(0.0, stated_s - _TAIL_S)
-    try:
-        source.container.seek(int((target_s + source.origin_s) * av.time_base))
-    except av.FFmpegError:
-        return None
-    return _last_end_s(source, target_s)
-
-
-def _last_end_s(source: Source, from_s: float = 0.0) -> float:
-    """Media time at which the last packet from here on ends; 0 if there is none."""
+def _last_end_s(source: Source, from_s: float | None = None) -> float:
+    """Media time at which the last packet, sought from `from_s` on, ends; 0 if there is none."""
     end_s = 0.0
-    untimed = dict.fromkeys((s.index for s in source.streams), 0)
+    near_s = from_s or 0.0
+    num_untimed = 0  # pictures
     try:
+        if from_s is not None:
+            source.container.seek(int((from_s + source.origin_s) * av.time_base))
         for packet in source.demux(*source.streams):
             if packet.size == 0 or packet.is_corrupt or packet.is_discard:
                 continue
             stamp_s = packet_end_s(packet)
             if stamp_s is None:
-                untimed[packet.stream_index] += 1
-            elif stamp_s - source.origin_s < max(end_s, from_s) + MAX_PAUSE_S:
+                num_untimed += packet.stream is source.video
+            elif stamp_s - source.origin_s < max(end_s, near_s) + MAX_PAUSE_S:
                 end_s = max(end_s, stamp_s - source.origin_s)
     except av.FFmpegError:
         pass  # Nothing behind this point can be reached, by the readers neither.
     if source.video is not None:
-        end_s = max(end_s, untimed[source.video.index] / frame_rate_hz(source.video))
+        end_s = max(end_s, num_untimed / frame_rate_hz(source.video))
     return end_s

@@ -7,8 +7,10 @@ queries, so messages and reports name `public_address` only.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
+import shutil
 import tempfile
 import time
 from collections.abc import Collection, Iterator
@@ -62,7 +64,7 @@ def list_media(url: str, extensions: Collection[str]) -> list[str]:
     """
     if urlsplit(url).scheme.lower() in ("http", "https"):
         return [url]
-    try:
+    with _explained(url):
         system, root = _open_system(url)
         if any(sign in root for sign in "*?["):
             found = system.glob(root)
@@ -70,13 +72,8 @@ def list_media(url: str, extensions: Collection[str]) -> list[str]:
             found = system.find(root)
         else:
             return [url]
-    except Exception as error:
-        raise _explain(url, error) from error
-    return sorted(
-        system.unstrip_protocol(path)
-        for path in found
-        if PurePosixPath(path).suffix.lower() in extensions
-    )
+        is_media = [PurePosixPath(path).suffix.lower() in extensions for path in found]
+        return sorted(map(system.unstrip_protocol, itertools.compress(found, is_media)))
 
 
 def identify(url: str) -> str | None:
@@ -86,20 +83,9 @@ def identify(url: str) -> str | None:
         MissingExtraError: see `list_media`.
         MediaError: there is no such file, or it can't be read.
     """
-    try:
+    with _explained(url):
         system, root = _open_system(url)
-        info = system.info(root)
-    except Exception as error:
-        raise _explain(url, error) from error
-    return _mark(info)
-
-
-def _mark(info: dict[str, Any]) -> str | None:
-    for name in _MARKS:
-        if info.get(name):
-            return f"{name}={info[name]}"
-    changed = next((info[name] for name in _TIMES if info.get(name)), None)
-    return None if changed is None else f"size={info.get('size')} changed={changed}"
+        return _mark(system.info(root))
 
 
 @contextmanager
@@ -107,8 +93,8 @@ def fetched(url: str, folder: Path | None = None) -> Iterator[Path]:
     """The file as a temporary copy in `folder` (None: the system's), which is gone afterwards.
 
     It is fetched in pieces. A connection that drops is taken up again a few times, where it broke
-    off if the server allows. A file that changes meanwhile is begun anew: parts of
-    both would make one that never was.
+    off if the server allows. A file that changes meanwhile is begun anew: parts of both would make
+    one that never was.
 
     Raises:
         MissingExtraError: see `list_media`.
@@ -120,12 +106,12 @@ def fetched(url: str, folder: Path | None = None) -> Iterator[Path]:
         copy = _Copy(target)
         for pause_s in (*_PAUSES_S, None):
             try:
-                _fetch(url, copy)
+                with _explained(url):
+                    copy.complete(*_open_system(url))
                 break
-            except Exception as error:
-                reason = _explain(url, error)
-                if pause_s is None or not _may_pass(reason):
-                    raise reason from error
+            except _BrokenOffError as reason:
+                if pause_s is None:
+                    raise
                 _LOG.debug("%s; once more in %g s", reason, pause_s)
                 time.sleep(pause_s)
         yield target
@@ -133,81 +119,56 @@ def fetched(url: str, folder: Path | None = None) -> Iterator[Path]:
 
 @dataclass(slots=True)
 class _Copy:
-    """What has come so far, and the mark of the content that it is a part of."""
+    """What has come so far of a file, and the mark of the content that it is a part of."""
 
     path: Path
     mark: str | None = None
 
-
-def _fetch(url: str, copy: _Copy) -> None:
-    """Fetch what is lacking of a file."""
-    system, root = _open_system(url)
-    info = system.info(root)
-    size, mark = info.get("size"), _mark(info)
-    if mark is None or mark != copy.mark:
-        copy.path.unlink(missing_ok=True)
-        copy.mark = mark
-    done = copy.path.stat().st_size if copy.path.exists() else 0
-    with system.open(root, "rb") as source, copy.path.open("ab") as target:
-        if done:
-            try:
-                source.seek(done)
-            except (ValueError, OSError):
-                target.truncate(0)  # this server sends whole files only
-        while piece := source.read(_PIECE_BYTES):
-            target.write(piece)
-    got = copy.path.stat().st_size
-    if size is not None and got != size:
-        raise _IncompleteError(f"{got} of {size} bytes came")
-    # Pieces are asked for one by one, so that even without a break they may be of two files.
-    if mark != _mark(system.info(root)):
-        raise _IncompleteError("it changed meanwhile")
+    def complete(self, system: Any, root: str) -> None:
+        """Fetch what is lacking."""
+        info = system.info(root)
+        size, mark = info.get("size"), _mark(info)
+        if mark is None or mark != self.mark:
+            self.path.unlink(missing_ok=True)
+            self.mark = mark
+        done = self.path.stat().st_size if self.path.exists() else 0
+        with system.open(root, "rb") as source, self.path.open("ab") as target:
+            if done:
+                try:
+                    source.seek(done)
+                except (ValueError, OSError):
+                    target.truncate(0)  # this server sends whole files only
+            shutil.copyfileobj(source, target, _PIECE_BYTES)
+        got = self.path.stat().st_size
+        if size is not None and got != size:
+            raise _IncompleteError(f"{got} of {size} bytes came")
+        # Pieces are asked for one by one, so that even without a break they may be of two files.
+        if mark != _mark(system.info(root)):
+            raise _IncompleteError("it changed meanwhile")
 
 
-class _IncompleteError(Exception):
-    """What came is not the file: too few bytes, too many, or of two files."""
+def _mark(info: dict[str, Any]) -> str | None:
+    for name in _MARKS:
+        if info.get(name):
+            return f"{name}={info[name]}"
+    changed = next((info[name] for name in _TIMES if info.get(name)), None)
+    return None if changed is None else f"size={info.get('size')} changed={changed}"
 
 
 def _open_system(url: str) -> tuple[Any, str]:
-    scheme = urlsplit(url).scheme
     try:
         import fsspec
 
         # Listings and sizes are asked for anew: files come and change while a batch runs.
         system, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
     except ImportError as error:
-        raise MissingExtraError(
-            f"Reading {scheme}:// addresses (beside fsspec's own part for them)", "remote"
-        ) from error
+        addresses = f"Reading {urlsplit(url).scheme}:// addresses (beside fsspec's part for them)"
+        raise MissingExtraError(addresses, "remote") from error
     return system, root
 
 
-def _explain(url: str, error: Exception) -> MediaError | MissingExtraError:
-    """The typed error for whatever a file system raised; each kind has errors of its own."""
-    if isinstance(error, MediaError | MissingExtraError):
-        return error
-    shown = public_address(url)
-    cause = error.__cause__
-    if isinstance(cause, Exception) and type(cause).__module__.startswith("aiohttp"):
-        # fsspec says "not found" of whatever a web server answers, and of servers that don't.
-        error = cause
-    if isinstance(error, FileNotFoundError) or getattr(error, "status", None) in (404, 410):
-        return MediaNotFoundError(shown, "no such file.", "Check the address.")
-    if isinstance(error, ValueError) and "rotocol not known" in str(error):
-        scheme = urlsplit(url).scheme
-        return UnreadableMediaError(
-            shown, f"no part of fsspec reads {scheme}:// addresses.", "Check the address."
-        )
-    if isinstance(error, PermissionError) or getattr(error, "status", None) in (401, 403):
-        return UnreadableMediaError(shown, "may not be read.", "Check address and credentials.")
-    reason = _SECRETS.sub("", str(error).replace(url, shown))
-    if not isinstance(error, _IncompleteError):
-        reason = f"{type(error).__name__}: {reason}"
-    return _BrokenOffError(
-        shown,
-        f"could not be fetched ({reason}).",
-        "Check address, credentials and network, and try again.",
-    )
+class _IncompleteError(Exception):
+    """What came is not the file: too few bytes, too many, or of two files."""
 
 
 class _BrokenOffError(UnreadableMediaError):
@@ -219,5 +180,33 @@ class _BrokenOffError(UnreadableMediaError):
         return "fetch_failed"
 
 
-def _may_pass(error: Exception) -> bool:
-    return isinstance(error, _BrokenOffError)
+@contextmanager
+def _explained(url: str) -> Iterator[None]:
+    """Typed errors for whatever file systems raise; each kind of them has errors of its own."""
+    try:
+        yield
+    except MissingExtraError:
+        raise
+    except Exception as error:
+        raise _explain(url, error) from error
+
+
+def _explain(url: str, error: Exception) -> MediaError:
+    shown = public_address(url)
+    cause = error.__cause__
+    if isinstance(cause, Exception) and type(cause).__module__.startswith("aiohttp"):
+        # fsspec says "not found" of whatever a web server answers, and of servers that don't.
+        error = cause
+    status = getattr(error, "status", None)
+    if isinstance(error, FileNotFoundError) or status in (404, 410):
+        return MediaNotFoundError(shown, "no such file.", "Check the address.")
+    if isinstance(error, ValueError) and "rotocol not known" in str(error):
+        problem = f"no part of fsspec reads {urlsplit(url).scheme}:// addresses."
+        return UnreadableMediaError(shown, problem, "Check the address.")
+    if isinstance(error, PermissionError) or status in (401, 403):
+        return UnreadableMediaError(shown, "may not be read.", "Check address and credentials.")
+    reason = _SECRETS.sub("", str(error).replace(url, shown))
+    if not isinstance(error, _IncompleteError):
+        reason = f"{type(error).__name__}: {reason}"
+    remedy = "Check address, credentials and network, and try again."
+    return _BrokenOffError(shown, f"could not be fetched ({reason}).", remedy)

@@ -18,7 +18,7 @@ from facevoice.media.open import (
     DamageCallback,
     DamageLog,
     Source,
-    decode_audio,
+    decode,
     open_source,
     read_packets,
     ticks_to_s,
@@ -28,17 +28,11 @@ from facevoice.records import SAMPLE_RATE_HZ, AudioBlock, FloatArray
 
 # Containers round timestamps, so smaller steps than this are no gaps or overlaps.
 _JITTER_S: Final = 0.05
-# All sample formats that FFmpeg's decoders give, by the name of the packed one.
-_SAMPLE_DTYPES: Final = {
-    "u8": np.uint8,
-    "s16": np.int16,
-    "s32": np.int32,
-    "s64": np.int64,
-    "flt": np.float32,
-    "dbl": np.float64,
-}
 # A silence is filled in pieces, so that a long one takes no more memory than a short one.
 _FILL_S: Final = 1.0
+# Loudness is that of moments of this length.
+_MOMENT_S: Final = 0.02
+_NOTHING: Final = np.zeros(0, np.float32)
 
 
 def read_audio(
@@ -68,39 +62,31 @@ def read_audio(
     with open_source(path) as source:
         if source.audio is None:
             raise NoStreamError(source.path, "holds no sound.", "Read its video only.")
-        damage = DamageLog(source.path, on_damage)
-        pending: list[FloatArray] = []
-        num_pending = num_given = 0
-        for piece in _resampled(source, source.audio, damage):
-            pending.append(piece)
-            num_pending += len(piece)
-            if num_pending < block_size:
-                continue
-            joined = np.concatenate(pending)
-            for start in range(0, num_pending - block_size + 1, block_size):
-                block = joined[start : start + block_size].copy()
-                yield AudioBlock(num_given / SAMPLE_RATE_HZ, block)
-                num_given += block_size
-            pending = [joined[num_pending - num_pending % block_size :]]
-            num_pending = len(pending[0])
-        if num_pending:
-            yield AudioBlock(num_given / SAMPLE_RATE_HZ, np.concatenate(pending))
+        rest = _NOTHING
+        num_given = 0
+        for piece in _resampled(source, source.audio, DamageLog(source.path, on_damage)):
+            rest = np.concatenate([rest, piece])
+            while len(rest) >= block_size:
+                yield AudioBlock(num_given / SAMPLE_RATE_HZ, rest[:block_size].copy())
+                num_given, rest = num_given + block_size, rest[block_size:]
+        if len(rest):
+            yield AudioBlock(num_given / SAMPLE_RATE_HZ, rest)
 
 
 def to_mono(frame: AudioFrame) -> FloatArray:
     """Mean of a frame's channels as float32 (n,), integers scaled so that full scale is ±1."""
-    dtype = np.dtype(_SAMPLE_DTYPES[frame.format.packed.name])
+    packed = frame.format.packed
+    kind = {"u": "u", "s": "i", "f": "f", "d": "f"}[packed.name[0]]
+    dtype = np.dtype(f"{kind}{packed.bytes}")
     num_channels = frame.layout.nb_channels
-    count = frame.samples * (1 if frame.format.is_planar else num_channels)
     # With more than eight planar channels, PyAV lists planes that don't exist behind the real ones.
-    num_planes = num_channels if frame.format.is_planar else 1
+    num_planes, width = (num_channels, 1) if frame.format.is_planar else (1, num_channels)
+    count = frame.samples * width
     planes = [np.frombuffer(bytes(p), dtype, count) for p in frame.planes[:num_planes]]
-    by_channel = (
-        np.stack(planes) if frame.format.is_planar else planes[0].reshape(-1, num_channels).T
-    )
-    full_scale = 1.0 if dtype.kind == "f" else 2.0 ** (8 * dtype.itemsize - 1)
-    zero = full_scale if dtype.kind == "u" else 0.0
-    mean = by_channel.mean(axis=0, dtype=np.float64)
+    full_scale = 1.0 if kind == "f" else 2.0 ** (8 * dtype.itemsize - 1)
+    zero = full_scale if kind == "u" else 0.0
+    # Channels lie one after the other, or side by side in one plane.
+    mean = np.stack(planes).reshape(num_planes, -1, width).mean(axis=(0, 2), dtype=np.float64)
     return np.asarray((mean - zero) / full_scale, np.float32)
 
 
@@ -110,22 +96,13 @@ def _resampled(source: Source, stream: AudioStream, damage: DamageLog) -> Iterat
     for samples, samples_rate_hz in _on_clock(source, stream, damage):
         if samples_rate_hz != rate_hz:
             if resampler is not None:
-                yield _resample(resampler, np.zeros(0, np.float32), last=True)
+                yield resampler.resample_chunk(_NOTHING, last=True)
             rate_hz = samples_rate_hz
-            resampler = (
-                soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1)
-                if rate_hz != SAMPLE_RATE_HZ
-                else None
-            )
-        yield samples if resampler is None else _resample(resampler, samples)
+            is_wanted = rate_hz == SAMPLE_RATE_HZ
+            resampler = None if is_wanted else soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1)
+        yield samples if resampler is None else resampler.resample_chunk(samples)
     if resampler is not None:
-        yield _resample(resampler, np.zeros(0, np.float32), last=True)
-
-
-def _resample(
-    resampler: soxr.ResampleStream, samples: FloatArray, last: bool = False
-) -> FloatArray:
-    return np.asarray(resampler.resample_chunk(samples, last), np.float32)
+        yield resampler.resample_chunk(_NOTHING, last=True)
 
 
 def _on_clock(
@@ -156,7 +133,7 @@ def _timed_frames(
     has_data = has_sound = False
     for packet in read_packets(source, stream, damage):
         has_data = has_data or packet is not None
-        for frame in decode_audio(source, packet, damage):
+        for frame in decode(source, stream, packet, damage):
             has_sound = True
             start_s = ticks_to_s(frame.pts, stream.time_base)
             yield frame, None if start_s is None else start_s - source.origin_s
@@ -172,7 +149,7 @@ def read_sound(path: Path, start_s: float = 0.0, length_s: float = math.inf) -> 
     """
     start = round(start_s * SAMPLE_RATE_HZ)
     end = math.inf if length_s == math.inf else start + round(length_s * SAMPLE_RATE_HZ)
-    pieces: list[FloatArray] = [np.zeros(0, np.float32)]
+    pieces = [_NOTHING]
     position = 0
     for block in read_audio(path):
         last = max(0, int(min(end - position, len(block.samples))))
@@ -181,9 +158,6 @@ def read_sound(path: Path, start_s: float = 0.0, length_s: float = math.inf) -> 
         if position >= end:
             break
     return np.concatenate(pieces)
-
-
-_MOMENT_S: Final = 0.02
 
 
 def sounding_span_s(
