@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
@@ -29,7 +30,6 @@ from facevoice.evaluation.score import (
     COVERAGE,
     FORMAT,
     ConflictScores,
-    Curve,
     EmotionFigures,
     EmotionScores,
     GroupScores,
@@ -101,21 +101,19 @@ def _write(folder: Path, name: str, plain: dict[str, Any], page: Page) -> None:
 # What a page is made of
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """How a figure is printed: `scale` times the value, with `digits` and a sign behind it."""
+class Unit(StrEnum):
+    """How a figure is printed; the value is what stands behind it."""
 
-    scale: float
-    digits: int
-    sign: str
+    PERCENT = " %"
+    RATIO = ""
 
     def show(self, value: float, *, plus: bool = False) -> str:
         """The number, without its sign behind it."""
-        return f"{self.scale * value:{'+' if plus else ''}.{self.digits}f}".replace("-", "−")
+        scaled, digits = (100 * value, 1) if self is Unit.PERCENT else (value, 3)
+        return f"{scaled:{'+' if plus else ''}.{digits}f}".replace("-", "−")
 
 
-PERCENT: Final = Unit(100, 1, " %")
-RATIO: Final = Unit(1, 3, "")
+PERCENT, RATIO = Unit.PERCENT, Unit.RATIO
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +153,7 @@ class Table:
         """A figure with its interval, or "refused" with the reason as a note."""
         if isinstance(value, Refused):
             return Cell("refused", self._note(value.reason), "refused")
-        kind, shown = VOID if self.void else "", f"{unit.show(value.value)}{unit.sign}"
+        kind, shown = VOID if self.void else "", f"{unit.show(value.value)}{unit}"
         if value.low is None or value.high is None:
             return Cell(shown, self._note(f"no interval: {value.note}") if value.note else 0, kind)
         detail = f"{unit.show(value.low)}–{unit.show(value.high)}"
@@ -187,16 +185,12 @@ class Chart:
 
     title: str
     alt: str
-    curve: Curve
+    points: tuple[tuple[float, float], ...]
     xlabel: str
     ylabel: str
     top: float = 1.0
     dots: tuple[tuple[float, float, float], ...] = ()
     note: str = ""
-
-    def points(self) -> Iterator[tuple[float, float]]:
-        """(x, y) along the curve."""
-        return zip(self.curve.x, self.curve.y, strict=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +206,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Everything on a results page. alerts are loud, hints are not; headlines may have no rows."""
+    """Everything on a results page: alerts are loud, hints are not; headlines may be none."""
 
     title: str
     subtitle: str
@@ -382,7 +376,7 @@ def _emotion_sections(scores: Scores) -> Iterator[Section]:
             words = (cell.channel.value, cell.target.in_words)
             table.add(*words, *figures, cell.num_clips, cell.num_speakers, missing)
             if cell.target is target and not isinstance(found, Refused):
-                about = f"{cell.channel}, {cell.target.in_words}, {corpus}"
+                about = f"{cell.channel}, {cell.target.in_words}, {corpus}" + f" ({VOID})" * void
                 tables.append(_confusion(about, found))
                 axes = ("probability of the answer", "share that is right")
                 charts.append(_reliability(f"Reliability; {about}", found.reliability, *axes))
@@ -425,7 +419,7 @@ def _reliability(title: str, points: Reliability, xlabel: str, ylabel: str) -> C
     return Chart(
         title,
         f"{title}. {xlabel} → {ylabel} (items): {said}.",
-        Curve(points.confidences, points.accuracies),
+        tuple((confidence, accuracy) for confidence, accuracy, _ in bins),
         xlabel,
         ylabel,
         dots=tuple((c, a, 3 + 6 * (n / max(points.counts)) ** 0.5) for c, a, n in bins),
@@ -522,7 +516,12 @@ def _conflict_charts(cell: ConflictScores, about: str) -> Iterator[Chart]:
             for rate in (0.05, 0.2, 0.5)
         )
         axes = ("matches called conflict", "conflicts found")
-        yield Chart(f"ROC, {about}", f"ROC curve, {about}: {found}.", roc, *axes)
+        yield Chart(
+            f"ROC, {about}",
+            f"ROC curve, {about}: {found}.",
+            (*zip(roc.x, roc.y, strict=True),),
+            *axes,
+        )
     if not isinstance(reliability, Refused):
         axes = ("probability of a conflict", "share that are conflicts")
         yield _reliability(f"Reliability, {about}", reliability, *axes)
@@ -534,7 +533,7 @@ def _conflict_charts(cell: ConflictScores, about: str) -> Iterator[Chart]:
         yield Chart(
             f"Risk and coverage, {about}",
             f"Share of wrong calls by share of pairs answered, {about}: {said}.",
-            risks,
+            (*zip(risks.x, risks.y, strict=True),),
             "share of pairs answered, surest first",
             "share of wrong calls",
             top=np.ceil(10 * max(*risks.y, 0.05)) / 10,
@@ -621,7 +620,9 @@ def _compared_section(cell: ComparedCell, names: Sequence[str]) -> Section:
                 table.void = bool(cell.contaminated[place] or cell.contaminated[0])
                 gap = table.gap(each.differences[place - 1], unit, each.adjusted_p[place - 1])
             table.add(title, name, value, gap)
-    title = f"{cell.target.in_words} on {cell.corpus}" + (f": {cell.channel}" * bool(cell.channel))
+    title = f"{cell.target.in_words} on {cell.corpus}" + (
+        f": {cell.channel}" if cell.channel else ""
+    )
     had = ", ".join(f"{name} {count}" for name, count in zip(names, cell.num_items, strict=True))
     counts = f"{cell.num_common} {'clips' if cell.channel else 'pairs'} of {cell.num_speakers}"
     return Section(
