@@ -75,16 +75,12 @@ def write(folder: Path, files: dict[str, bytes]) -> str:
 
 
 def batched(backbone: Backbone, **options: Any) -> Backbone:
-    if isinstance(backbone, Wav2Vec2):
-        options = {"takes_mask": backbone.takes_mask, **options}
     return type(backbone)(
         backbone.network,
-        backbone.input,  # type: ignore[arg-type]
+        backbone.input,
         backbone.spec,
         backbone.model,
-        device="cpu",
-        batch_size=4,
-        **options,
+        **{"takes_mask": backbone.takes_mask, "device": "cpu", "batch_size": 4, **options},
     )
 
 
@@ -100,6 +96,10 @@ def test_the_table_is_complete_and_the_defaults_are_honest() -> None:
     contaminated = [s.hub_id for s in PRETRAINED.values() if "ravdess" in s.training_corpora]
     assert contaminated == ["ehcalabres/wav2vec2-lg-xlsr-en-speech-emotion-recognition"]
     assert {*PRETRAINED, "compact-face", "compact-voice"} == {*backbone_names()}
+    page = (Path(__file__).parents[2] / "docs" / "full-model.md").read_text("utf-8")
+    told = page[page.index("Unverified beyond") :].split("None of", maxsplit=1)[0]
+    unverified = [name for name, spec in PRETRAINED.items() if spec.weights_sha256 is None]
+    assert sorted(re.findall("`([^`]+)`", told)) == sorted(unverified)
     with pytest.raises(ConfigError, match="registered already"):
         register_backbone("videomae-base", lambda _threads: create_backbone("compact-face"))
 

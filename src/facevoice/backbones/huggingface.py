@@ -18,7 +18,7 @@ from contextvars import ContextVar
 from dataclasses import asdict, dataclass, replace
 from importlib import import_module, resources
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import numpy as np
 from PIL import Image
@@ -143,9 +143,70 @@ def load_checkpoint(
             )
     network = _load_network(files, family)
     _LOG.info("backbone %s is %s (%s)", spec.name, files.origin, files.sha256)
-    kind = VideoMae if family.modality is Modality.VIDEO else Wav2Vec2
-    loaded = replace(spec, revision=files.commit)
-    return kind.from_checkpoint(files, network, loaded, num_threads=num_threads, device=device)
+    kind, read = (
+        (VideoMae, _read_face_input)
+        if family.modality is Modality.VIDEO
+        else (Wav2Vec2, _read_voice_input)
+    )
+    values = files.read_json("preprocessor_config.json")
+    try:
+        given, token_form, takes_mask = read(values, network.config)
+    except (KeyError, ValueError, TypeError, IndexError) as error:
+        path = files.folder / "preprocessor_config.json"
+        raise WeightsError(f"{path}: not usable here ({error!r}).") from error
+    loaded = replace(
+        spec,
+        revision=files.commit,
+        preprocessing=given.version,
+        input_form=given.description,
+        token_form=token_form,
+    )
+    return kind(
+        network,
+        given,
+        loaded,
+        ModelId(files.origin, files.sha256),
+        takes_mask=takes_mask,
+        num_threads=num_threads,
+        device=device,
+    )
+
+
+def _read_face_input(values: Mapping[str, Any], config: Any) -> tuple[FaceInput, str, bool]:
+    given = FaceInput.from_config(values, config.num_frames)
+    if given.side_px != config.image_size:
+        raise ValueError(
+            f"it makes {given.side_px} px, config.json wants {config.image_size} px; take both "
+            "from one revision"
+        )
+    token_form = (
+        f"{config.num_frames // config.tubelet_size} a window, each the mean over the patches "
+        f"of one tubelet step ({config.tubelet_size} frames)"
+    )
+    return given, token_form, False
+
+
+def _read_voice_input(values: Mapping[str, Any], config: Any) -> tuple[VoiceInput, str, bool]:
+    if getattr(config, "add_adapter", False):
+        raise ValueError(
+            "config.json puts an adapter behind the encoder (add_adapter), which is no backbone "
+            "here; take the checkpoint that it was made from"
+        )
+    min_samples = 1
+    for kernel, stride in zip(
+        reversed(config.conv_kernel), reversed(config.conv_stride), strict=True
+    ):
+        min_samples = (min_samples - 1) * stride + kernel
+    given = VoiceInput.from_config(values, min_samples)
+    num_frames = _frames_per_token(config)
+    step_ms = 1000 * num_frames * int(np.prod(config.conv_stride)) // SAMPLE_RATE_HZ
+    token_form = f"one every {step_ms} ms, each the mean over {num_frames} frames"
+    has_mask = bool(values.get("return_attention_mask", False))
+    return given, token_form, has_mask and config.feat_extract_norm == "layer"
+
+
+def _frames_per_token(config: Any) -> int:
+    return max(1, round(SAMPLE_RATE_HZ / int(np.prod(config.conv_stride)) / 10))
 
 
 def _parse_hub_name(name: str) -> tuple[str, str]:
@@ -243,17 +304,15 @@ def fetch(
     endpoint: str | None = None,
     cache_dir: Path | None = None,
 ) -> CheckpointFiles:
-    """Fetch a checkpoint from the hub, or take it from the cache.
+    """Fetch a commit, branch, tag or `refs/pr/N` of `owner/name` from the hub, or from the cache.
 
     A commit that is cached whole is not asked for again; a branch is asked for its commit, and
     the cached one serves where the hub can't be reached (`HF_HUB_OFFLINE=1` forbids to try).
 
     Args:
-        hub_id: `owner/name`.
-        revision: commit, branch, tag, or `refs/pr/N`.
+        hub_id, revision: see above.
         weights_sha256: that the weights must have.
-        endpoint: address of the hub; by default `HF_ENDPOINT`.
-        cache_dir: by default the cache of `huggingface_hub` (`HF_HOME`).
+        endpoint, cache_dir: in place of `HF_ENDPOINT` and `HF_HOME`.
 
     Raises:
         WeightsError: not found, no access, not reachable and not cached, no safetensors, or the
@@ -704,7 +763,9 @@ class _TorchBackbone:
 
     Args:
         network: an encoder of transformers in evaluation mode.
+        given: how windows become its input.
         spec, model: what is said of it.
+        takes_mask: whether sound of different length may run together.
         num_threads: on the CPU.
         device: "auto", "cpu", "cuda", ….
         batch_size: windows run at once; by default 1 on the CPU, where more gains nothing.
@@ -718,15 +779,19 @@ class _TorchBackbone:
     def __init__(
         self,
         network: Any,
+        given: FaceInput | VoiceInput,
         spec: BackboneSpec,
         model: ModelId,
         *,
+        takes_mask: bool = False,
         num_threads: int = 1,
         device: str = "auto",
         batch_size: int | None = None,
     ) -> None:
+        self.input = given
         self.spec = spec
         self.model = model
+        self.takes_mask = takes_mask
         self._device = _choose_device(device)
         self._num_threads = num_threads
         self._batch_size = batch_size or (1 if self._device.type == "cpu" else 8)
@@ -782,44 +847,12 @@ class VideoMae(_TorchBackbone):
     mean over the patches of one tubelet step (two frames).
     """
 
-    def __init__(
-        self,
-        network: Any,
-        face_input: FaceInput,
-        spec: BackboneSpec,
-        model: ModelId,
-        **options: Any,
-    ) -> None:
-        super().__init__(network, spec, model, **options)
-        self.input: FaceInput = face_input
-        self.num_tokens: int = face_input.num_frames // network.config.tubelet_size
+    input: FaceInput
 
-    @classmethod
-    def from_checkpoint(
-        cls, files: CheckpointFiles, network: Any, spec: BackboneSpec, **options: Any
-    ) -> VideoMae:
-        """Put a loaded encoder to work; options as in `VideoMae`.
-
-        Raises:
-            WeightsError: its own settings do not fit each other.
-        """
-        config = network.config
-        values = files.read_json("preprocessor_config.json")
-        try:
-            given = FaceInput.from_config(values, config.num_frames)
-        except (KeyError, ValueError, TypeError, IndexError) as error:
-            _refuse_input(files, error)
-        if given.side_px != config.image_size:
-            raise WeightsError(
-                f"{files.origin}: preprocessor_config.json makes {given.side_px} px, config.json "
-                f"wants {config.image_size} px. Take both from one revision."
-            )
-        token_form = (
-            f"{config.num_frames // config.tubelet_size} a window, each the mean over the patches "
-            f"of one tubelet step ({config.tubelet_size} frames)"
-        )
-        model = ModelId(files.origin, files.sha256)
-        return cls(network, given, _with_forms(spec, given, token_form), model, **options)
+    @property
+    def num_tokens(self) -> int:
+        """Rows of `embed_tokens`."""
+        return int(self.input.num_frames // self.network.config.tubelet_size)
 
     def embed_tokens(self, window: Window) -> FloatArray:
         """Means over the patches of each tubelet step: float32 (num_frames / tubelet, D)."""
@@ -837,64 +870,17 @@ class Wav2Vec2(_TorchBackbone):
     """Wav2Vec2, XLS-R, WavLM and HuBERT on sound: tokens (ten a second, D), layers (L, D).
 
     Sound of different length is run together only by networks that were trained with an attention
-    mask (`return_attention_mask` of their preprocessor): `takes_mask`. The others normalise over
-    time inside the network, where padding would leak into every frame: they get equal lengths only.
+    mask (`return_attention_mask` of their preprocessor). The others normalise over time inside the
+    network, where padding would leak into every frame: they get equal lengths only.
     """
 
+    input: VoiceInput
     num_tokens: Final = None  # they grow with the window's length
 
-    def __init__(
-        self,
-        network: Any,
-        voice_input: VoiceInput,
-        spec: BackboneSpec,
-        model: ModelId,
-        *,
-        takes_mask: bool,
-        **options: Any,
-    ) -> None:
-        super().__init__(network, spec, model, **options)
-        self.input: VoiceInput = voice_input
-        self.takes_mask = takes_mask
-        self.frames_per_token = _frames_per_token(network.config.conv_stride)
-
-    @classmethod
-    def from_checkpoint(
-        cls, files: CheckpointFiles, network: Any, spec: BackboneSpec, **options: Any
-    ) -> Wav2Vec2:
-        """Put a loaded encoder to work; options as in `Wav2Vec2`.
-
-        Raises:
-            WeightsError: its settings are not usable here.
-        """
-        config = network.config
-        if getattr(config, "add_adapter", False):
-            raise WeightsError(
-                f"{files.origin}: has an adapter behind its encoder (add_adapter), which is no "
-                "backbone here. Take the checkpoint that it was made from."
-            )
-        values = files.read_json("preprocessor_config.json")
-        min_samples = 1
-        for kernel, stride in zip(
-            reversed(config.conv_kernel), reversed(config.conv_stride), strict=True
-        ):
-            min_samples = (min_samples - 1) * stride + kernel
-        try:
-            given = VoiceInput.from_config(values, min_samples)
-        except ValueError as error:
-            _refuse_input(files, error)
-        num_frames = _frames_per_token(config.conv_stride)
-        step_ms = 1000 * num_frames * int(np.prod(config.conv_stride)) // SAMPLE_RATE_HZ
-        token_form = f"one every {step_ms} ms, each the mean over {num_frames} frames"
-        return cls(
-            network,
-            given,
-            _with_forms(spec, given, token_form),
-            ModelId(files.origin, files.sha256),
-            takes_mask=bool(values.get("return_attention_mask", False))
-            and config.feat_extract_norm == "layer",
-            **options,
-        )
+    @property
+    def frames_per_token(self) -> int:
+        """Frames that make up one token of a tenth of a second."""
+        return _frames_per_token(self.network.config)
 
     def embed_tokens(self, window: Window) -> FloatArray:
         """Means over consecutive frames of the last layer: float32 (about ten a second, D)."""
@@ -934,22 +920,6 @@ def count_frames(num_samples: int, kernels: Sequence[int], strides: Sequence[int
     for kernel, stride in zip(kernels, strides, strict=True):
         num_samples = (num_samples - kernel) // stride + 1
     return num_samples
-
-
-def _frames_per_token(strides: Sequence[int]) -> int:
-    """Frames that make up one token of a tenth of a second."""
-    return max(1, round(SAMPLE_RATE_HZ / int(np.prod(strides)) / 10))
-
-
-def _with_forms(spec: BackboneSpec, given: FaceInput | VoiceInput, token_form: str) -> BackboneSpec:
-    return replace(
-        spec, preprocessing=given.version, input_form=given.description, token_form=token_form
-    )
-
-
-def _refuse_input(files: CheckpointFiles, error: Exception) -> NoReturn:
-    path = files.folder / "preprocessor_config.json"
-    raise WeightsError(f"{path}: not usable here ({error!r}).") from error
 
 
 def _mean_row(rows: Any) -> FloatArray:
