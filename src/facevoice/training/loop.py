@@ -12,7 +12,7 @@ import logging
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -80,37 +80,26 @@ def _same_everywhere(accelerator: Any, value: float) -> float:
 # The network at its start, fitted to what the training clips look like, and its inputs.
 
 
-def suit_inputs(config: TrainConfig, data: TrainingData) -> TrainConfig:
-    """Standardised inputs instead of whitened ones where the training clips are too few.
+def build_network(config: TrainConfig, data: TrainingData) -> tuple[TrainConfig, FusionNetwork]:
+    """The network at its start: weights by the seed, inputs by the training clips' statistics.
 
-    With fewer rows than twice the inputs, the smallest variances are chance, and whitening makes
-    them as large as the others.
+    Where training clips are too few to whiten inputs, they are standardised, which the returned
+    settings say: with fewer rows than twice the inputs, the smallest variances are chance, and
+    whitening makes them as large as the others.
     """
-    if config.network.input_norm != "whiten":
-        return config
-    for modality in config.network.modalities:
-        dim = config.network.dim(modality)
-        num_rows = int(data.table.arrays[modality].lengths[data.rows("train")].sum())
-        if num_rows < MIN_ROWS_PER_INPUT * dim:
-            _LOG.warning(
-                "%d training rows are too few to whiten %d inputs (%s): they are standardised",
-                num_rows,
-                dim,
-                modality,
-            )
-            return replace(config, network=replace(config.network, input_norm="standardize"))
-    return config
-
-
-def build_network(config: TrainConfig, data: TrainingData) -> FusionNetwork:
-    """The network at its start: weights by the seed, inputs by the training clips' statistics."""
+    shape, rows = config.network, data.rows("train")
+    parts = {m: data.table.arrays[m].take(rows) for m in shape.modalities}
+    for modality, part in parts.items():
+        num_rows, dim = int(part.lengths.sum()), shape.dim(modality)
+        if shape.input_norm == "whiten" and num_rows < MIN_ROWS_PER_INPUT * dim:
+            told = "%d training rows are too few to whiten %d inputs (%s): they are standardised"
+            _LOG.warning(told, num_rows, dim, modality)
+            shape = replace(shape, input_norm="standardize")
     torch.manual_seed(config.run.seed)
-    network = FusionNetwork(config.network)
-    rows = data.rows("train")
-    for modality in config.network.modalities:
-        part = data.table.arrays[modality].take(rows)
+    network = FusionNetwork(shape)
+    for modality, part in parts.items():
         network.fit_inputs(modality, torch.from_numpy(part.tokens[part.mask].astype(np.float32)))
-    return network
+    return replace(config, network=shape), network
 
 
 class FeatureInputs:
@@ -222,36 +211,19 @@ def put_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
         raise WeightsError(f"training state: missing {missing}, unexpected {unexpected}")
 
 
-class _Average:
-    """Moving average of the trained weights, a ← d a + (1 − d) w, d = min(decay, (1+t) / (10+t)).
+@torch.no_grad()
+def _update_average(
+    average: Mapping[str, Tensor], network: nn.Module, decay: float, step: int
+) -> None:
+    """a ← d a + (1 − d) w, d = min(decay, (1+t) / (10+t)), after a step t (counted from 0).
 
     Polyak & Juditsky (1992); the shorter memory at first as in Tan & Le (2019), EfficientNet.
     """
-
-    def __init__(self, network: nn.Module, decay: float) -> None:
-        self.decay = decay
-        self.weights: dict[str, Tensor] = {}
-        if decay:
-            self.weights = {name: p.detach().clone() for name, p in _trained(network)}
-
-    @torch.no_grad()
-    def update(self, network: nn.Module, step: int) -> None:
-        """Take in the weights after a step (counted from 0)."""
-        if self.decay:
-            decay = min(self.decay, (1 + step) / (10 + step))
-            named = _trained(network)
-            averages = [self.weights[name] for name, _ in named]
-            torch._foreach_lerp_(averages, [p.detach() for _, p in named], 1 - decay)
-
-    @contextmanager
-    def in_place_of(self, network: nn.Module) -> Iterator[None]:
-        """Put the averages into the network for a while."""
-        own = _kept_weights(network)
-        network.load_state_dict(self.weights, strict=False)
-        try:
-            yield
-        finally:
-            network.load_state_dict(own, strict=False)
+    decay = min(decay, (1 + step) / (10 + step))
+    weights = dict(_trained(network))
+    trained = [weights[name].detach() for name in average]
+    if average:
+        torch._foreach_lerp_(list(average.values()), trained, 1 - decay)
 
 
 # The training state on disk: one safetensors file, whole or not at all. Accelerate's own saving
@@ -279,33 +251,31 @@ class Progress:
     history: list[dict[str, float]] = field(default_factory=list)
 
 
+def _flatten(tree: Mapping[Any, Any]) -> Iterator[tuple[str, Tensor]]:
+    for name, node in tree.items():
+        if isinstance(node, Tensor):
+            yield str(name), node.detach().cpu().contiguous().clone()
+        else:
+            yield from ((f"{name}/{rest}", tensor) for rest, tensor in _flatten(node))
+
+
 def _save_state(
-    path: Path,
-    groups: Mapping[str, Mapping[str, Tensor]],
-    progress: Progress,
-    identity: Mapping[str, str],
+    path: Path, tree: Mapping[str, Any], progress: Progress, identity: Mapping[str, str]
 ) -> None:
     """Write everything that the next step depends on; `identity` names what it belongs to."""
-    tensors = {
-        f"{group}/{name}": tensor.detach().cpu().contiguous().clone()
-        for group, named in groups.items()
-        for name, tensor in named.items()
-    }
     metadata = {
         "format": _FORMAT,
         "identity": json.dumps(dict(identity), sort_keys=True),
         "progress": json.dumps(asdict(progress)),
     }
     part = path.with_name(f"{path.name}.part")
-    save_file(tensors, part, metadata=metadata)
+    save_file(dict(_flatten(tree)), part, metadata=metadata)
     with part.open("rb") as file:
         os.fsync(file.fileno())
     part.replace(path)
 
 
-def _load_state(
-    path: Path, identity: Mapping[str, str]
-) -> tuple[dict[str, dict[str, Tensor]], Progress]:
+def _load_state(path: Path, identity: Mapping[str, str]) -> tuple[dict[str, Any], Progress]:
     """Read what `_save_state` wrote.
 
     Raises:
@@ -329,28 +299,14 @@ def _load_state(
             f"{path}: belongs to another run ({', '.join(differing)} differ); name another "
             "folder, or start over with --fresh"
         )
-    groups: dict[str, dict[str, Tensor]] = {}
+    tree: dict[str, Any] = {"optimizer": {}, "average": {}, "best": {}}
     for name, tensor in tensors.items():
-        group, _, rest = name.partition("/")
-        groups.setdefault(group, {})[rest] = tensor
-    return groups, progress
-
-
-def _moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """AdamW's moments by parameter number and name; nothing before the first step."""
-    state = optimizer.state_dict()["state"]
-    return {
-        f"{n}/{name}": tensor for n, moments in state.items() for name, tensor in moments.items()
-    }
-
-
-def _put_moments(optimizer: torch.optim.Optimizer, moments: Mapping[str, Tensor]) -> None:
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in moments.items():
-        number, _, moment = name.partition("/")
-        state.setdefault(int(number), {})[moment] = tensor
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
+        *parents, leaf = name.split("/")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[leaf] = tensor
+    return tree, progress
 
 
 # What each step of each epoch presents: a pure function of settings, seed, epoch and step.
@@ -471,7 +427,8 @@ def _validate(
     """
     judged = pairs if len(pairs) else clips
     logits = compute_logits(network, inputs, clips)
-    logits = logits._replace(conflict=compute_logits(network, inputs, judged).conflict)
+    if len(pairs):
+        logits = logits._replace(conflict=compute_logits(network, inputs, pairs).conflict)
     targets = {**table.gather(clips), "conflict": table.gather(judged)["conflict"]}
     loss = total_loss(head_losses(logits, targets, 0.0), weight_sums(targets), settings)
     rows, values = clips.face_rows, {"loss": [float(loss)]}
@@ -528,12 +485,8 @@ def fit(
     if fresh and accelerator.is_main_process:
         trainer.path.unlink(missing_ok=True)
     accelerator.wait_for_everyone()
-    _LOG.info(
-        "process %d of %d, on %s",
-        accelerator.process_index + 1,
-        accelerator.num_processes,
-        accelerator.device,
-    )
+    place = (accelerator.process_index + 1, accelerator.num_processes, accelerator.device)
+    _LOG.info("process %d of %d, on %s", *place)
     trainer.restore()
     if config.run.trackers:
         # What a killed run logged beyond its last saved step is dropped.
@@ -563,7 +516,9 @@ class _Trainer:
         self.accelerator, self.path, self.identity = accelerator, path, identity
         self.optimizer = _build_optimizer(network, config.train)
         self.model, self.prepared = accelerator.prepare(network, self.optimizer)
-        self.average = _Average(network, config.train.ema)
+        self.average: dict[str, Tensor] = {}
+        if config.train.ema:
+            self.average = {name: p.detach().clone() for name, p in _trained(network)}
         self.best: dict[str, Tensor] = {}
         self.progress = Progress()
         self.originals = data.originals("train")
@@ -580,13 +535,14 @@ class _Trainer:
         """Go on from the saved state, if there is one."""
         if not self.path.exists():
             return
-        groups, self.progress = _load_state(self.path, self.identity)
-        put_weights(self.network, groups["weights"])
-        _put_moments(self.optimizer, groups.get("optimizer", {}))
+        tree, self.progress = _load_state(self.path, self.identity)
+        put_weights(self.network, tree["weights"])
+        moments = {int(number): named for number, named in tree["optimizer"].items()}
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         device = self.accelerator.device
-        average = groups.get("average", {})
-        self.average.weights = {name: tensor.to(device) for name, tensor in average.items()}
-        self.best = groups.get("best", {})
+        self.average = {name: tensor.to(device) for name, tensor in tree["average"].items()}
+        self.best = tree["best"]
         if self.accelerator.scaler is not None and self.progress.scaler:
             self.accelerator.scaler.load_state_dict(self.progress.scaler)
         _LOG.info("going on at epoch %d, step %d", self.progress.epoch, self.progress.step)
@@ -597,13 +553,13 @@ class _Trainer:
             return
         if self.accelerator.scaler is not None:
             self.progress.scaler = self.accelerator.scaler.state_dict()
-        groups = {
+        tree = {
             "weights": _kept_weights(self.network),
-            "optimizer": _moments(self.optimizer),
-            "average": self.average.weights,
+            "optimizer": self.optimizer.state_dict()["state"],
+            "average": self.average,
             "best": self.best,
         }
-        _save_state(self.path, groups, self.progress, self.identity)
+        _save_state(self.path, tree, self.progress, self.identity)
 
     def epoch(self) -> None:
         """The steps of an epoch that are left, then validation."""
@@ -619,11 +575,13 @@ class _Trainer:
                 self.accelerator.log({"train/loss": float(loss)}, step=progress.total_steps)
             if progress.total_steps % settings.run.save_every_steps == 0:
                 self.save()
-        with self.average.in_place_of(self.network):
-            scores = _validate(
-                self.network, self.inputs, self.held, self.held_pairs, self.table, settings.loss
-            )
-            self.keep_best(scores)
+        own = _kept_weights(self.network)
+        self.network.load_state_dict(self.average, strict=False)
+        scores = _validate(
+            self.network, self.inputs, self.held, self.held_pairs, self.table, settings.loss
+        )
+        self.keep_best(scores)
+        self.network.load_state_dict(own, strict=False)
         progress.epoch, progress.step = progress.epoch + 1, 0
         progress.is_done |= progress.epoch >= settings.train.num_epochs
         self.save()
@@ -662,7 +620,7 @@ class _Trainer:
             accelerator.clip_grad_norm_(self.model.parameters(), settings.max_gradient_norm)
         self.prepared.step()
         self.prepared.zero_grad()
-        self.average.update(self.network, progress.total_steps)
+        _update_average(self.average, self.network, settings.ema, progress.total_steps)
         return total
 
     def part(self, items: Items, part: int) -> Tensor:

@@ -84,7 +84,6 @@ from facevoice.training.loop import (
     emotion_uars,
     fit,
     put_weights,
-    suit_inputs,
 )
 from facevoice.training.losses import HeadTargets, TargetTable, conflict_loss, emotion_loss
 
@@ -158,8 +157,7 @@ def train(
         _LOG.warning(SMALL_WARNING)
         config = small(config, keep)
     data = prepare_data(table, config, votes=votes, split=split)
-    config = suit_inputs(config, data)
-    fusion = build_network(config, data)
+    config, fusion = build_network(config, data)
     network: FusionNetwork | FinetuneNetwork = fusion
     inputs: FeatureInputs
     if config.finetune.is_on:
