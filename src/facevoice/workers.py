@@ -1,4 +1,9 @@
-"""How much of the machine there is for us."""
+"""How work is shared out: steps of one file over threads, tasks over processes or a Ray cluster.
+
+`run_tasks` and `run_ray_tasks` keep one contract: any process or machine may die without costing
+more than its time. Every machine of a cluster needs facevoice, the same version, and can reach what
+the tasks name.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +17,35 @@ import socket
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from queue import Empty, Full, Queue
+from queue import Full, Queue
 from threading import Event, Thread
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from facevoice.errors import ConfigError, MissingExtraError
 
+_LOG = logging.getLogger(__name__)
+
 _QUOTA_FILE: Final = Path("/sys/fs/cgroup/cpu.max")
+# How soon a thread notices that nobody wants its items any more.
+_POLL_S: Final = 0.1
+# Forked children would inherit threads and locks of the networks' runtimes in any state.
+_SPAWN: Final = multiprocessing.get_context("spawn")
+_TRIES: Final = 2
+_JOIN_S: Final = 5.0
+_RAY_TRIES: Final = 3
+# Tasks handed to Ray for each that can run, so that no processor waits for the next.
+_IN_FLIGHT: Final = 2
+# How long to wait for a result before looking whether machines have come or gone.
+_LOOK_EVERY_S: Final = 10.0
+_REACH_S: Final = 10.0
+
+S = TypeVar("S")
+T = TypeVar("T")
+R = TypeVar("R")
+E = TypeVar("E")
 
 
 def num_cpus() -> int:
@@ -44,24 +67,6 @@ def _quota(file: Path) -> int | None:
         return None
 
 
-# Steps of one file side by side: each draws from the one before in a thread of its own.
-
-T = TypeVar("T")
-
-# How soon a thread notices that nobody wants its items any more.
-_POLL_S: Final = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class _Item(Generic[T]):
-    value: T
-
-
-@dataclass(frozen=True, slots=True)
-class _End:
-    error: BaseException | None
-
-
 def draw_ahead(items: Iterator[T], depth: int) -> Generator[T, None, None]:
     """The same items, drawn by a thread up to `depth` ahead of their use.
 
@@ -70,36 +75,37 @@ def draw_ahead(items: Iterator[T], depth: int) -> Generator[T, None, None]:
     What `items` does must release the interpreter's lock (decoders and networks do), or nothing
     is won.
     """
-    queue: Queue[_Item[T] | _End] = Queue(depth)
+    queue: Queue[tuple[T] | BaseException | None] = Queue(depth)
     unwanted = Event()
     thread = Thread(target=_draw, args=(items, queue, unwanted), daemon=True)
     thread.start()
     try:
-        while isinstance(entry := queue.get(), _Item):
-            yield entry.value
-        if entry.error is not None:
-            raise entry.error
+        while isinstance(entry := queue.get(), tuple):
+            yield entry[0]
+        if entry is not None:
+            raise entry
     finally:
         unwanted.set()
-        _empty(queue)
         thread.join()
 
 
-def _draw(items: Iterator[T], queue: Queue[_Item[T] | _End], unwanted: Event) -> None:
-    end = _End(None)
+def _draw(
+    items: Iterator[T], queue: Queue[tuple[T] | BaseException | None], unwanted: Event
+) -> None:
+    end: BaseException | None = None
     try:
         for value in items:
-            if not _hand_over(queue, _Item(value), unwanted):
+            if not _hand_over(queue, (value,), unwanted):
                 break
     except BaseException as error:  # noqa: BLE001 - raised where the items are used
-        end = _End(error)
+        end = error
     finally:
         if isinstance(items, Generator):
             items.close()
         _hand_over(queue, end, unwanted)
 
 
-def _hand_over(queue: Queue[_Item[T] | _End], entry: _Item[T] | _End, unwanted: Event) -> bool:
+def _hand_over(queue: Queue[E], entry: E, unwanted: Event) -> bool:
     while not unwanted.is_set():
         try:
             queue.put(entry, timeout=_POLL_S)
@@ -107,27 +113,6 @@ def _hand_over(queue: Queue[_Item[T] | _End], entry: _Item[T] | _End, unwanted: 
             continue
         return True
     return False
-
-
-def _empty(queue: Queue[_Item[T] | _End]) -> None:
-    try:
-        while True:
-            queue.get_nowait()
-    except Empty:
-        pass
-
-
-# Tasks in parallel processes, any of which may be killed without losing more than its time.
-
-_LOG = logging.getLogger(__name__)
-
-# Forked children would inherit threads and locks of the networks' runtimes in any state.
-_SPAWN: Final = multiprocessing.get_context("spawn")
-_TRIES: Final = 2
-_JOIN_S: Final = 5.0
-
-S = TypeVar("S")
-R = TypeVar("R")
 
 
 def run_tasks(
@@ -269,20 +254,6 @@ def _serve(
             return
 
 
-# Tasks over a Ray cluster, any machine of which may go without losing more than its time.
-#
-# The same contract as `facevoice.workers.run_tasks`. Every machine needs facevoice, the same version,
-# and can reach what the tasks name.
-
-
-_TRIES_RAY_WORKERS: Final = 3
-# Tasks handed to Ray for each that can run, so that no processor waits for the next.
-_IN_FLIGHT: Final = 2
-# How long to wait for a result before looking whether machines have come or gone.
-_LOOK_EVERY_S: Final = 10.0
-_REACH_S: Final = 10.0
-
-
 def run_ray_tasks(
     tasks: Sequence[T],
     build: Callable[[S], Callable[[T], R]],
@@ -316,7 +287,7 @@ def run_ray_tasks(
     with _connected(address) as ray:
         blob = pickle.dumps((build, setup))
         work = ray.remote(_work).options(
-            num_cpus=num_cpus, max_retries=_TRIES_RAY_WORKERS - 1, retry_exceptions=False
+            num_cpus=num_cpus, max_retries=_RAY_TRIES - 1, retry_exceptions=False
         )
         running: dict[Any, T] = {}
         waiting = iter(tasks)
