@@ -11,7 +11,6 @@ import os
 import shutil
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path, PurePath
-from types import TracebackType
 from typing import Any, Final, Self
 
 from filelock import FileLock
@@ -92,12 +91,7 @@ class ReportFolder:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if not self._formats & {"csv", "parquet"}:
             return
         with self._lock:

@@ -57,7 +57,7 @@ CHANNEL_WORDS: Final[dict[str, str]] = {"face": "Face", "voice": "Voice", "fused
 INK: Final = "#1F2933"
 SOFT_INK: Final = "#55616B"
 
-REASON_WORDS: Final[dict[Reason, str]] = {
+_REASON_WORDS: Final[dict[Reason, str]] = {
     Reason.NO_VIDEO_STREAM: "the file has no picture",
     Reason.NO_AUDIO_STREAM: "the file has no sound",
     Reason.NO_FACE: "no face was seen",
@@ -129,7 +129,7 @@ def vocabulary(counts: Mapping[Outcome, int] | None = None) -> dict[str, Any]:
             for outcome, look in _LOOKS.items()
         ],
         "reasons": [
-            {"name": r.value, "words": REASON_WORDS[r], "about": _about(r)} for r in Reason
+            {"name": r.value, "words": _REASON_WORDS[r], "about": _about(r)} for r in Reason
         ],
         "channels": [{"key": key, "label": label} for key, label in CHANNEL_WORDS.items()],
         "statuses": {status.value: words for status, words in _STATUS_WORDS.items()},
@@ -248,7 +248,7 @@ def _sureness(prediction: Prediction) -> str:
 
 
 def _causes(prediction: Prediction) -> str:
-    named = [REASON_WORDS[reason] for reason in prediction.reasons if reason not in _NOT_A_CAUSE]
+    named = [_REASON_WORDS[reason] for reason in prediction.reasons if reason not in _NOT_A_CAUSE]
     if named:
         *others, last = named
         return f"{', '.join(others)} and {last}" if others else last
