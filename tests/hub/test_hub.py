@@ -159,7 +159,7 @@ def test_names_are_checked_first(model: Path, name: str) -> None:
 def test_what_is_no_sound_checkpoint_is_not_planned(own_model: Path) -> None:
     index = json.loads((own_model / "checkpoint.json").read_text())
     damage(own_model / WEIGHTS)
-    with pytest.raises(WeightsError, match=r"model\.safetensors: is not the file that was written"):
+    with pytest.raises(WeightsError, match=r"model\.safetensors: SHA-256 is"):
         plan_push(own_model, NAME)
     # A pickle under another name, with the hash that belongs to it.
     (own_model / WEIGHTS).write_bytes(PICKLE)
@@ -442,7 +442,7 @@ def test_damage_in_the_cache_is_mended_and_damage_at_the_source_told(
 
     content = hub.head(NAME)[WEIGHTS]
     hub.broken[WEIGHTS] = content[:-1] + bytes([content[-1] ^ 1])
-    with pytest.raises(WeightsError, match=r"model\.safetensors: is not the file that was written"):
+    with pytest.raises(WeightsError, match=r"model\.safetensors: SHA-256 is"):
         pull(hub, tmp_path / "other", out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -575,5 +575,5 @@ def test_without_the_library_the_extra_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     for call in (lambda: plan_push(model, NAME), lambda: pull_checkpoint(NAME)):
-        with pytest.raises(MissingExtraError, match=r"facevoice\[full\]"):
+        with pytest.raises(MissingExtraError, match=r"\[full\]"):
             call()

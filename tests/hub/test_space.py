@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import runpy
 import shutil
 import socket
 import subprocess
@@ -126,7 +127,7 @@ def test_a_checkpoint_comes_along(model: Path, tmp_path: Path) -> None:
     content[-1] ^= 1
     shutil.copytree(model, tmp_path / "damaged")
     (tmp_path / "damaged" / "model.safetensors").write_bytes(content)
-    with pytest.raises(WeightsError, match="is not the file that was written"):
+    with pytest.raises(WeightsError, match=r"damaged/model\.safetensors: SHA-256 is"):
         write_space(tmp_path / "other", SpaceOptions(checkpoint=tmp_path / "damaged"))
     assert not (tmp_path / "other").exists()
 
@@ -217,16 +218,20 @@ def test_the_command(tmp_path: Path) -> None:
     assert "write OWNER/NAME" in run("space", out, "--push", "demo", code=2)
 
 
-@pytest.mark.parametrize("with_checkpoint", [False, True], ids=["compact", "checkpoint"])
-def test_the_app_answers_over_http(
-    folder: Path, model: Path, tmp_path: Path, with_checkpoint: bool
-) -> None:
+def test_the_app_loads_what_lies_in_its_folder(folder: Path, model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("gradio", reason="needs the extra web")
+    write_space(tmp_path / "space", SpaceOptions(checkpoint=model))
+    app = runpy.run_path(str(tmp_path / "space" / "app.py"))
+    assert app["load_analyzer"]().config.model == "space"  # its folder
+    assert app["choose_options"]().samples is None
+    app = runpy.run_path(str(folder / "app.py"))
+    assert app["choose_options"]().samples == folder / "samples"
+
+
+def test_the_app_answers_over_http(folder: Path, tmp_path: Path) -> None:
     """As the hub runs it: `python app.py` in the folder, then a call of its function."""
     pytest.importorskip("gradio", reason="needs the extra web")
     client = pytest.importorskip("gradio_client")
-    if with_checkpoint:
-        folder = tmp_path / "space"
-        write_space(folder, SpaceOptions(checkpoint=model))
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no film" * 99)
     with socket.socket() as free:

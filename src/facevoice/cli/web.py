@@ -62,10 +62,10 @@ def web(
         ),
     ] = 60.0,
     at_once: Annotated[
-        int, typer.Option("--at-once", min=1, help="Clips analysed at the same time.")
+        int, typer.Option("--at-once", min=1, help="Clips, videos, live windows at work together.")
     ] = 1,
     waiting: Annotated[
-        int, typer.Option("--waiting", min=1, help="Users who may wait for their turn.")
+        int, typer.Option("--waiting", min=1, help="Clips and videos that may wait for their turn.")
     ] = 20,
     live: Annotated[
         int,

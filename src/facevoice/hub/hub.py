@@ -268,7 +268,6 @@ def pull_checkpoint(
             for name in CHECKPOINT_FILES:
                 if (folder / name).is_file():
                     shutil.copyfile(folder / name, part / name)
-            info = check_checkpoint(part)  # what was checked is what is there
             origin = {"repository": hub_id, "commit": commit}
             (part / ORIGIN_FILE).write_bytes(json_bytes(origin))
     return PulledCheckpoint(out or folder, commit, info)

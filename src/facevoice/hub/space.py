@@ -179,16 +179,16 @@ def _place_model(part: Path, options: SpaceOptions) -> _Model:
         return _Model()
     names: Iterable[str] = CHECKPOINT_FILES
     if is_export(source):
-        names = (EXPORT_INDEX, CARD_FILE, *read_export(source)[0].sha256s)
+        index, info = read_export(source)
+        names = (EXPORT_INDEX, CARD_FILE, *index.sha256s)
+    else:
+        info = check_checkpoint(source)
     target = part / _CHECKPOINT_FOLDER
     for name in names:
         if (source / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source / name, target / name)
-    # The copy is checked, so that what was checked is what is there.
-    if is_export(target):
-        return _Model(_CHECKPOINT_FOLDER, None, read_export(target)[1])
-    return _Model(_CHECKPOINT_FOLDER, None, check_checkpoint(target), needs_torch=True)
+    return _Model(_CHECKPOINT_FOLDER, None, info, needs_torch=not is_export(source))
 
 
 def _app(model: _Model) -> str:

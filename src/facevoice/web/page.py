@@ -197,7 +197,8 @@ class ClipTab:
             (self.draw, self.make_film, None),
         ):
             begun = button.click(self.begin, None, busy, **at_once)
-            done = begun.then(work, given, shown, **run)
+            # Not "analyze": that name is the programs'.
+            done = begun.then(work, given, shown, api_name=f"page_{work.__name__}", **run)
             done.failure(lambda: self._idle(_problem(_SERVER_FAILED)), None, busy, **at_once)
         self.stop.click(self.end, None, [self.stop], **at_once)
         self.again.click(self.start_anew, None, [self.clip, *shown], **at_once)
