@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections import Counter
 from dataclasses import replace
@@ -34,7 +33,7 @@ from facevoice.corpora.pairs import (
     spoken_lengths,
     write_pairs,
 )
-from facevoice.corpora.splits import leave_one_speaker_out, sentence_disjoint, speaker_folds
+from facevoice.corpora.splits import sentence_disjoint, speaker_folds
 from facevoice.errors import ConfigError, CorpusError
 from facevoice.evaluation.metrics import auroc
 from facevoice.records import EMOTIONS, Emotion
@@ -118,7 +117,7 @@ any_plan = st.builds(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(clips=any_clips, plan=any_plan, seed=st.integers(0, 99))
 def test_one_rule_for_both_classes_whatever_the_corpus(
     clips: list[Clip], plan: PairPlan, seed: int
@@ -130,44 +129,23 @@ def test_one_rule_for_both_classes_whatever_the_corpus(
         return
     assert len({pair.pair_id for pair in pairs}) == len(pairs)
     check_pairs(pairs, clips, plan)
-
-
-@settings(max_examples=40, deadline=None)
-@given(clips=any_clips, plan=any_plan, noise=st.integers(0, 99))
-def test_whatever_looks_at_one_channel_or_at_how_cells_meet_is_blind(
-    clips: list[Clip], plan: PairPlan, noise: int
-) -> None:
-    try:
-        pairs = make_pairs(clips, plan)
-    except CorpusError:
-        return
+    # Whatever looks at one channel alone, or at how cells meet, is blind.
     by_id = {clip.clip_id: clip for clip in clips}
-    rng = np.random.default_rng(noise)
+    rng = np.random.default_rng(seed)
     value = dict(zip(by_id, rng.normal(size=len(by_id)), strict=True))
     conflict = [pair.is_conflict for pair in pairs]
     assert auroc(conflict, [value[pair.face_clip_id] for pair in pairs]) == pytest.approx(0.5)
     assert auroc(conflict, [value[pair.voice_clip_id] for pair in pairs]) == pytest.approx(0.5)
 
-    def meeting(pair: Pair) -> tuple[object, ...]:
-        face, voice = by_id[pair.face_clip_id], by_id[pair.voice_clip_id]
-        cells = [(clip.sentence, clip.take, clip.intensity) for clip in (face, voice)]
-        return (pair.speaker, *cells)
+    def meetings(kind: PairKind) -> Counter[object]:
+        met = [(by_id[p.face_clip_id], by_id[p.voice_clip_id]) for p in pairs if p.kind is kind]
+        return Counter(
+            (f.speaker, f.sentence, f.take, f.intensity, v.sentence, v.take, v.intensity)
+            for f, v in met
+        )
 
-    meetings = {
-        kind: Counter(meeting(pair) for pair in pairs if pair.kind is kind)
-        for kind in (PairKind.MATCH, PairKind.CONFLICT)
-    }
-    assert meetings[PairKind.MATCH] == meetings[PairKind.CONFLICT]
-
-
-@settings(max_examples=30, deadline=None)
-@given(clips=any_clips, seed=st.integers(0, 9))
-def test_pairs_do_not_hang_on_order_or_on_other_speakers(clips: list[Clip], seed: int) -> None:
-    plan = PairPlan()
-    try:
-        pairs = make_pairs(clips, plan, seed)
-    except CorpusError:
-        return
+    assert meetings(PairKind.MATCH) == meetings(PairKind.CONFLICT)
+    # Pairs don't hang on the order of clips, or on other speakers.
     assert make_pairs(list(reversed(clips)), plan, seed) == pairs
     speaker = pairs[0].speaker
     alone = make_pairs([clip for clip in clips if clip.speaker_key == speaker], plan, seed)
@@ -211,34 +189,16 @@ def test_a_full_corpus_gives_all_it_can() -> None:
 
 
 def test_originals_are_the_faces_with_their_own_sound() -> None:
-    clips = make_javanese()
-    originals = original_pairs(clips, PAIR_PLANS["javanese"])
+    clips, plan = make_javanese(), PAIR_PLANS["javanese"]
+    originals = original_pairs(clips, plan)
     assert len(originals) == 36
-    assert all(pair.face_clip_id == pair.voice_clip_id for pair in originals)
     assert {pair.kind for pair in originals} == {PairKind.ORIGINAL}
-    assert not any(pair.is_conflict for pair in originals)
-    check_pairs(originals, clips, PAIR_PLANS["javanese"])
+    check_pairs(originals, clips, plan)
     with pytest.raises(CorpusError, match="both picture and sound"):
-        original_pairs([replace(c, audio_path=None) for c in clips], PAIR_PLANS["javanese"])
+        original_pairs([replace(c, audio_path=None) for c in clips], plan)
 
 
-def test_pairs_stay_inside_the_parts_of_a_split() -> None:
-    clips = make_javanese(num_speakers=4, num_sentences=4)
-    plan = PAIR_PLANS["javanese"]
-    for fold in leave_one_speaker_out(clips):
-        split = sentence_disjoint(fold, clips, {"00", "01"})
-        found = pair_clips(clips, plan, split)
-        for name, ids in split.parts().items():
-            pairs = [pair for pair, part in found if part == name]
-            used = {key for pair in pairs for key in (pair.face_clip_id, pair.voice_clip_id)}
-            assert used
-            assert used <= set(ids)
-        tested = [c for c in clips if c.clip_id in split.test]
-        expected = (*make_pairs(tested, plan), *original_pairs(tested, plan))
-        assert tuple(pair for pair, part in found if part == "test") == expected
-
-
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     clips=st.builds(
         make_holes,
@@ -263,23 +223,16 @@ def test_no_speaker_take_or_pair_leaks(
         try:
             narrow = sentences and plan.same_sentence
             split = sentence_disjoint(fold, clips, {"01"}) if narrow else fold
+            found = pair_clips(clips, plan, split, seed)
         except CorpusError:
-            continue  # a part that would come out empty is refused
-        parts = split.parts()
-        owners = {name: {index[key].speaker_key for key in ids} for name, ids in parts.items()}
-        for one, other in itertools.combinations(parts, 2):
-            assert not set(parts[one]) & set(parts[other])
-            assert not owners[one] & owners[other]
-        try:
-            pairs = pair_clips(clips, plan, split, seed)
-        except CorpusError:
-            continue  # a part without any pair is refused, not filled up from another
-        for pair, part in pairs:
-            face, voice = index[pair.face_clip_id], index[pair.voice_clip_id]
-            assert {face.clip_id, voice.clip_id} <= set(parts[str(part)])
-            assert face.speaker == voice.speaker
-            assert face == voice or (face.sentence, face.take) != (voice.sentence, voice.take)
-            assert pair.is_conflict == (face.labels.intended != voice.labels.intended)
+            continue  # a part without clips or pairs is refused, not filled up from another
+        for name, ids in split.parts().items():
+            pairs = [pair for pair, part in found if part == name]
+            assert {key for p in pairs for key in (p.face_clip_id, p.voice_clip_id)} <= set(ids)
+            members = [index[key] for key in ids]
+            check_pairs(pairs, members, plan)
+            made = tuple(pair for pair in pairs if pair.kind is not PairKind.ORIGINAL)
+            assert made == (make_pairs(members, plan, seed) if members else ())
     assert sorted(tested) == sorted(index)
 
 
