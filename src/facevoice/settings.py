@@ -1,20 +1,31 @@
-"""Settings as frozen dataclasses, from TOML tables and back; names and types are checked."""
+"""Settings as frozen dataclasses, from plain values (TOML, JSON) and back; all of them checked."""
 
 from __future__ import annotations
 
 import dataclasses
+import re
 import tomllib
-import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
+
+import msgspec
+import tomli_w
 
 from facevoice.errors import ConfigError
 
 Settings = TypeVar("Settings")
+
+_WORDS: Final = {
+    "array": "a list",
+    "bool": "true or false",
+    "float": "a number",
+    "int": "a whole number",
+    "object": "a table of settings",
+    "str": "text",
+}
 
 
 def require(condition: bool, name: str, value: object, allowed: str) -> None:
@@ -41,37 +52,29 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: is not valid TOML ({error})") from error
 
 
+def format_toml(values: Mapping[str, Any]) -> str:
+    """Plain values, and tables of them to any depth, as TOML."""
+    return tomli_w.dumps(values)
+
+
 def build_settings(kind: type[Settings], values: object, where: str = "settings") -> Settings:
     """A settings dataclass from nested plain values; what is left out keeps its default.
 
-    Fields may be bool, int, float, str, a str enumeration, a tuple of these, or settings again.
-
     Raises:
-        ConfigError: a name is unknown, a value has the wrong type or is out of range.
+        ConfigError: a name is unknown, a value has the wrong type or is out of range; begins with
+            `where` and names the section.
     """
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"{where}: expected a table of settings, got {values!r}")
-    hints = typing.get_type_hints(kind)
-    unknown = [name for name in values if name not in hints]
-    if unknown:
-        raise ConfigError(f"{where}: unknown setting {unknown[0]!r}; known: {', '.join(hints)}")
-    arguments = {
-        name: _convert(hints[name], value, f"{where}.{name}") for name, value in values.items()
-    }
-    return kind(**arguments)
+    _check_names(kind, values, where, "")
+    try:
+        return msgspec.convert(values, kind)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{where}: {_explain(str(error), kind, values)}") from error
 
 
 def plain_settings(settings: Any) -> dict[str, Any]:
     """As nested plain dictionaries, for TOML and JSON; unset optional values are left out."""
-    plain = {
-        field.name: _plain(getattr(settings, field.name)) for field in dataclasses.fields(settings)
-    }
-    return {name: value for name, value in plain.items() if value is not None}
-
-
-def format_toml(values: Mapping[str, Any]) -> str:
-    """Plain values, and tables of them to any depth, as TOML; single values come first."""
-    return "\n".join(_table_lines(values, ())).strip() + "\n"
+    plain: dict[str, Any] = _plain(msgspec.to_builtins(settings))
+    return plain
 
 
 def set_value(values: dict[str, Any], assignment: str) -> None:
@@ -89,167 +92,126 @@ def set_value(values: dict[str, Any], assignment: str) -> None:
         table = table.setdefault(key, {})
         if not isinstance(table, dict):
             raise ConfigError(f"--set {assignment!r}: {key} is no section")
-    table[keys[-1]] = _read_value(text.strip())
-
-
-def _read_value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        table[keys[-1]] = tomllib.loads(f"value = {text.strip()}")["value"]
     except tomllib.TOMLDecodeError:
-        return text
+        table[keys[-1]] = text.strip()
 
 
-def _convert(wanted: Any, value: Any, where: str) -> Any:
-    if typing.get_origin(wanted) in (types.UnionType, typing.Union):
-        wanted = next(kind for kind in typing.get_args(wanted) if kind is not type(None))
-    if typing.get_origin(wanted) is tuple:
-        if isinstance(value, str) or not isinstance(value, Sequence):
-            raise ConfigError(f"{where} = {value!r} is not a list")
-        return tuple(_convert(typing.get_args(wanted)[0], item, where) for item in value)
-    if dataclasses.is_dataclass(wanted) and isinstance(wanted, type):
-        return build_settings(wanted, value, where)
-    if issubclass(wanted, Enum):
-        try:
-            return wanted(value)
-        except ValueError as error:
-            known = ", ".join(str(member.value) for member in wanted)
-            raise ConfigError(f"{where} = {value!r} is not known: {known}") from error
-    return _scalar(wanted, value, where)
+def _check_names(kind: Any, values: Any, where: str, section: str) -> None:
+    """Look for names that no dataclass in `kind` has; wrong types are left to msgspec."""
+    found = next((k for k in (kind, *typing.get_args(kind)) if dataclasses.is_dataclass(k)), None)
+    for table in values if isinstance(values, list | tuple) else (values,):
+        if found is None or not isinstance(table, Mapping):
+            continue
+        hints = typing.get_type_hints(found)
+        for name, value in table.items():
+            if name not in hints:
+                known = ", ".join(hints)
+                raise ConfigError(f"{where}: unknown setting '{section}{name}'; known: {known}")
+            _check_names(hints[name], value, where, f"{section}{name}.")
 
 
-def _scalar(wanted: type, value: Any, where: str) -> Any:
-    words = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
-    is_bool = isinstance(value, bool)
-    if wanted is float and isinstance(value, int | float) and not is_bool:
-        return float(value)
-    if isinstance(value, wanted) and is_bool == (wanted is bool):
-        return value
-    raise ConfigError(f"{where} = {value!r} is not {words.get(wanted, wanted.__name__)}")
+def _explain(message: str, kind: Any, value: Any) -> str:
+    """Say msgspec's "Expected `float`, got `str` - at `$.faces.crop_px`" in words of settings."""
+    problem, _, place = message.removesuffix("`").partition(" - at `$")
+    for name, index in re.findall(r"\.(\w+)|\[(\d+)\]", place):
+        value = value[name or int(index)]
+        kind = typing.get_type_hints(kind)[name] if name else typing.get_args(kind)[0]
+        if type(None) in typing.get_args(kind):
+            kind = typing.get_args(kind)[0]
+    setting = f"{place.lstrip('.')} = {value!r}".removeprefix(" = ")
+    expected = re.match(r"Expected `(\w+)", problem)
+    if expected:
+        return f"{setting} is not {_WORDS.get(expected[1], expected[1])}"
+    if problem.startswith("Invalid enum value"):
+        return f"{setting} is not known: {', '.join(str(word.value) for word in kind)}"
+    return f"{place.lstrip('.')}: {problem}".removeprefix(": ")
 
 
 def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        return plain_settings(value)
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return value.value if isinstance(value, Enum) else value
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items() if part is not None}
+    return [_plain(part) for part in value] if isinstance(value, list | tuple) else value
 
 
-def _table_lines(values: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
-    lines = [f"[{'.'.join(path)}]"] if path else []
-    tables = {name: value for name, value in values.items() if isinstance(value, Mapping)}
-    lines += [f"{name} = {_text(value)}" for name, value in values.items() if name not in tables]
-    lines.append("")
-    for name, table in tables.items():
-        lines += _table_lines(table, (*path, name))
-    return lines
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        return f'"{escaped}"'
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_text(item) for item in value) + "]"
-    return repr(value)
-
-
-# All settings, checked when they are built, readable from and writable to TOML.
-
-
-def _require(condition: bool, name: str, value: object, allowed: str) -> None:
-    if not condition:
-        raise ConfigError(f"setting {name} = {value!r} is not allowed: {allowed}")
+def require_range(settings: object, section: str, low: float, high: float, *names: str) -> None:
+    """Check that settings lie within `low` to `high`; raises like `require`."""
+    for name in names:
+        value = getattr(settings, name)
+        require(low <= value <= high, f"{section}.{name}", value, f"{low:g} to {high:.12g}")
 
 
 @dataclass(frozen=True, slots=True)
 class FacesConfig:
     """How faces are sampled, found, followed and cropped."""
 
-    detector: str = "mtcnn"
-    """Name in the detector registry."""
-    sample_rate_hz: float = 5.0
-    """Frames per second of media time in which faces are followed and cropped."""
+    detector: str = "mtcnn"  # name in the detector registry
+    sample_rate_hz: float = 5.0  # frames per second of media in which faces are followed, cropped
+    # Take the very frame on display at each sampled time. Otherwise one at most half a sampling
+    # period away will do, if the decoder can then leave out a frame on which no other depends.
     exact_frames: bool = False
-    """Take the very frame on display at each sampled time. Otherwise one at most half a sampling
-    period away will do, if the decoder can then leave out a frame on which no other depends."""
+    # Full detections per second; in the sampled frames between, known faces are followed.
     detect_rate_hz: float = 0.625
-    """Full detections per second; in the sampled frames between, known faces are followed."""
-    max_side_px: int = 640
-    """Frames are scaled down until their longer side is at most this."""
-    min_face_px: int = 40
-    """Smallest face looked for, in pixels of the scaled frame."""
-    min_score: float = 0.9
-    """Detections below this are dropped."""
-    crop_px: int = 120
-    """Side of the aligned square crops handed to backbones."""
+    max_side_px: int = 640  # frames are scaled down until their longer side is at most this
+    min_face_px: int = 40  # smallest face looked for, in pixels of the scaled frame
+    min_score: float = 0.9  # detections below this are dropped
+    crop_px: int = 120  # side of the aligned square crops handed to backbones
 
     def __post_init__(self) -> None:
-        _require(0.2 <= self.sample_rate_hz <= 60, "sample_rate_hz", self.sample_rate_hz, "0.2–60")
-        _require(
-            0 < self.detect_rate_hz <= self.sample_rate_hz,
-            "detect_rate_hz",
-            self.detect_rate_hz,
-            "above 0, at most sample_rate_hz",
-        )
-        _require(64 <= self.max_side_px <= 8192, "max_side_px", self.max_side_px, "64–8192")
-        _require(12 <= self.min_face_px <= 1024, "min_face_px", self.min_face_px, "12–1024")
-        _require(0 < self.min_score < 1, "min_score", self.min_score, "between 0 and 1")
-        _require(32 <= self.crop_px <= 512, "crop_px", self.crop_px, "32–512")
+        require_range(self, "faces", 0.2, 60, "sample_rate_hz")
+        rate_hz, allowed = self.detect_rate_hz, "above 0, at most faces.sample_rate_hz"
+        require(0 < rate_hz <= self.sample_rate_hz, "faces.detect_rate_hz", rate_hz, allowed)
+        require_range(self, "faces", 64, 8192, "max_side_px")
+        require_range(self, "faces", 12, 1024, "min_face_px")
+        require(0 < self.min_score < 1, "faces.min_score", self.min_score, "between 0 and 1")
+        require_range(self, "faces", 32, 512, "crop_px")
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechConfig:
     """How speech is told from other sound."""
 
-    threshold: float = 0.5
-    """A 32-ms chunk counts as speech from this voice-activity probability on."""
+    threshold: float = 0.5  # voice-activity probability from which on a 32-ms chunk is speech
 
     def __post_init__(self) -> None:
-        _require(0 < self.threshold < 1, "threshold", self.threshold, "between 0 and 1")
+        require(0 < self.threshold < 1, "speech.threshold", self.threshold, "between 0 and 1")
 
 
 @dataclass(frozen=True, slots=True)
 class WindowConfig:
     """How a file is cut into windows."""
 
-    length_s: float = 4.0
-    """Length of a window; a shorter file is one window."""
-    hop_s: float = 2.0
-    """Distance between the starts of neighbouring windows."""
+    length_s: float = 4.0  # length of a window; a shorter file is one window
+    hop_s: float = 2.0  # distance between the starts of neighbouring windows
 
     def __post_init__(self) -> None:
-        _require(0.5 <= self.length_s <= 10, "length_s", self.length_s, "0.5–10 seconds")
-        _require(0.1 <= self.hop_s <= self.length_s, "hop_s", self.hop_s, "0.1 s to length_s")
+        require_range(self, "windows", 0.5, 10, "length_s")
+        fits = 0.1 <= self.hop_s <= self.length_s
+        require(fits, "windows.hop_s", self.hop_s, "0.1 to windows.length_s")
 
 
 @dataclass(frozen=True, slots=True)
 class DecisionConfig:
     """How much evidence a channel must give before it is scored."""
 
-    min_face_coverage: float = 0.25
-    """Share of the sampled frames that must show the leading face."""
-    min_speech_s: float = 0.4
-    """Seconds of speech that a window must hold."""
-    min_window_s: float = 0.4
-    """Windows shorter than this are not scored."""
+    min_face_coverage: float = 0.25  # share of the sampled frames that must show the leading face
+    min_speech_s: float = 0.4  # seconds of speech that a window must hold
+    min_window_s: float = 0.4  # windows shorter than this are not scored
 
     def __post_init__(self) -> None:
-        _require(
-            0 < self.min_face_coverage <= 1, "min_face_coverage", self.min_face_coverage, "0–1"
-        )
-        _require(self.min_speech_s > 0, "min_speech_s", self.min_speech_s, "above 0")
-        _require(self.min_window_s > 0, "min_window_s", self.min_window_s, "above 0")
+        share = self.min_face_coverage
+        require(0 < share <= 1, "decision.min_face_coverage", share, "above 0, at most 1")
+        for name in ("min_speech_s", "min_window_s"):
+            value = getattr(self, name)
+            require(value > 0, f"decision.{name}", value, "above 0")
 
 
 @dataclass(frozen=True, slots=True)
 class AnalyzerConfig:
     """Everything that changes what an analysis says; written into every report."""
 
-    model: str = "compact"
-    """Model: compact, or in a report the name of the checkpoint that was used."""
+    model: str = "compact"  # or in a report the name of the checkpoint that was used
     faces: FacesConfig = field(default_factory=FacesConfig)
     speech: SpeechConfig = field(default_factory=SpeechConfig)
     windows: WindowConfig = field(default_factory=WindowConfig)
@@ -257,64 +219,14 @@ class AnalyzerConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """As nested plain dictionaries, for TOML and JSON."""
-        return dataclasses.asdict(self)
+        return plain_settings(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> AnalyzerConfig:
-        """Build from nested dictionaries.
-
-        Raises:
-            ConfigError: a name is unknown or a value out of range.
-        """
-        sections = {
-            "faces": FacesConfig,
-            "speech": SpeechConfig,
-            "windows": WindowConfig,
-            "decision": DecisionConfig,
-        }
-        arguments: dict[str, Any] = {}
-        for name, value in values.items():
-            if name in sections:
-                arguments[name] = _build(sections[name], value, f"[{name}]")
-            else:
-                arguments[name] = value
-        config = _build(cls, arguments, "settings")
-        if not isinstance(config, cls):
-            raise ConfigError("settings do not form an AnalyzerConfig")
-        return config
+    def from_dict(cls, values: object, where: str = "settings") -> AnalyzerConfig:
+        """Build from nested dictionaries; see `build_settings` for what is raised."""
+        return build_settings(cls, values, where)
 
     @classmethod
     def from_toml(cls, path: Path) -> AnalyzerConfig:
-        """Read a TOML file; see `configs/` for one with every setting.
-
-        Raises:
-            ConfigError: the file is absent, not TOML, or holds an unknown or wrong setting.
-        """
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(f"{path}: can't be read ({error.strerror})") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: is not valid TOML ({error})") from error
-        return cls.from_dict(values)
-
-
-def _build(kind: type[Any], values: object, where: str) -> Any:
-    if not isinstance(values, dict):
-        raise ConfigError(f"{where}: expected a table of settings, got {values!r}")
-    known = {f.name: f for f in dataclasses.fields(kind)}
-    for name, value in values.items():
-        if name not in known:
-            raise ConfigError(f"{where}: unknown setting {name!r}; known: {', '.join(known)}")
-        wanted = known[name].type
-        if wanted in ("float", "int") and (
-            isinstance(value, bool) or not isinstance(value, int | float)
-        ):
-            raise ConfigError(f"{where}: {name} = {value!r} is not a number")
-        if wanted == "int" and not isinstance(value, int):
-            raise ConfigError(f"{where}: {name} = {value!r} is not a whole number")
-        if wanted == "bool" and not isinstance(value, bool):
-            raise ConfigError(f"{where}: {name} = {value!r} is neither true nor false")
-        if wanted == "str" and not isinstance(value, str):
-            raise ConfigError(f"{where}: {name} = {value!r} is not text")
-    return kind(**values)
+        """Read a TOML file such as those in `configs/`; raises as its two halves do."""
+        return build_settings(cls, read_toml(path), str(path))
