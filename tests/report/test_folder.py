@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 import subprocess
 import sys
@@ -14,8 +15,11 @@ import duckdb
 import pandas as pd
 import pytest
 from pyarrow import dataset
+from typer.testing import CliRunner
 
 from builders import make_failed_report, make_prediction, make_report
+from conftest import ClipMaker
+from facevoice.cli import app as cli
 from facevoice.errors import MissingExtraError
 from facevoice.files import write_atomically
 from facevoice.records import EMOTIONS, Emotion, Outcome, Reason, Report
@@ -220,3 +224,17 @@ def test_large_tables_are_cut_into_parts(tmp_path: Path, monkeypatch: pytest.Mon
     assert [path.name for path in parts] == [f"part-{k}.parquet" for k in range(3)]
     starts_s = pd.read_parquet(tmp_path / "dataset" / "windows")["start_s"]
     assert sorted(starts_s) == list(range(25))
+
+
+def test_a_full_disk_is_told_by_the_command(
+    make_clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(folder, "_gather_csv", fail)
+    clip = make_clip(duration_s=0.5)
+    result = CliRunner().invoke(cli.app, ["analyze", str(clip), "--out", str(tmp_path / "out")])
+    assert (result.exit_code, type(result.exception)) == (1, SystemExit)
+    assert "No space left on device" in " ".join(result.stderr.split())
+    assert {"clip.json", "clip.csv"} <= names(tmp_path / "out")

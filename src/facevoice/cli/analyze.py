@@ -260,29 +260,33 @@ def _run(paths: Sequence[str], plan: BatchPlan, output: _Output) -> int:
     screen, out = output.screen, output.out
     files = find_files(paths)
     tally = Tally()
-    with ExitStack() as stack:
-        try:
-            folder = None if out is None else stack.enter_context(ReportFolder(out, output.formats))
-        except OSError as error:
-            _stop_usage(f"--out {out}: can't be written ({error.strerror})")
-        try:
+    try:
+        with ExitStack() as stack:
+            folder = None if out is None else stack.enter_context(_open(out, output.formats))
             for file, result in _results(files, plan, output, stack):
                 _deliver(file, result, output, folder, tally, num_files=len(files))
-        except KeyboardInterrupt:
-            screen.complain(_interruption(tally, len(files), plan.store))
-            return EXIT_INTERRUPTED
-        except BrokenPipeError:
-            # The reader of standard output has seen enough; spare it the complaint at exit too.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return EXIT_SOME_FAILED
-        except OSError as error:
-            screen.complain(f"Results can't be written: {error}")
-            return EXIT_SOME_FAILED
+    except KeyboardInterrupt:
+        screen.complain(_interruption(tally, len(files), plan.store))
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of standard output has seen enough; spare it the complaint at exit too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_SOME_FAILED
+    except OSError as error:
+        screen.complain(f"Results can't be written: {error}")
+        return EXIT_SOME_FAILED
     if tally.num_files > 1:
         screen.show_tally(tally)
     if out is not None:
         screen.say(f"Written to {out}")
     return EXIT_SOME_FAILED if tally.num_failed else EXIT_DONE
+
+
+def _open(out: Path, formats: tuple[str, ...]) -> ReportFolder:
+    try:
+        return ReportFolder(out, formats)
+    except OSError as error:
+        _stop_usage(f"--out {out}: can't be written ({error.strerror})")
 
 
 def _results(
