@@ -56,7 +56,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
         ("train.learning_rate=-1", r"learning_rate = -1\.0 is not allowed"),
         ("train.learning_rate=fast", "is not a number"),
         ("train.num_epochs=2.5", "is not a whole number"),
-        ("train.epochs=2", "unknown setting 'epochs'; known: num_epochs"),
+        ("train.epochs=2", "unknown setting 'train.epochs'; known: num_epochs"),
         ("trian.num_epochs=2", "unknown setting 'trian'"),
         ("network.modalities='video'", "is not a list"),
         ("network.modalities=['smell']", "known: video, audio"),
