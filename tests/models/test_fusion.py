@@ -9,16 +9,8 @@ torch = pytest.importorskip("torch")
 
 from facevoice.errors import ConfigError  # noqa: E402
 from facevoice.models.checkpoint import FUSIONS, NetworkConfig  # noqa: E402
-from facevoice.models.fusion import (  # noqa: E402  # noqa: E402  # noqa: E402
-    FusionNetwork,
-    LateFusion,
-    LayerMix,
-    Logits,
-    Standardize,
-    count_parameters,
-)
-from facevoice.models.heads import LateFusion as CompactLate  # noqa: E402
-from facevoice.models.heads import conflict_evidence, softmax  # noqa: E402
+from facevoice.models.fusion import FusionNetwork, Logits, count_parameters  # noqa: E402
+from facevoice.models.heads import LateFusion, conflict_evidence, softmax  # noqa: E402
 from facevoice.records import Modality  # noqa: E402
 
 VIDEO_DIM, AUDIO_DIM = 6, 10
@@ -74,13 +66,19 @@ def test_what_is_masked_does_not_count_whatever_it_is(fusion: str) -> None:
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
-def test_padding_changes_nothing(fusion: str) -> None:
+def test_padding_and_the_other_items_change_nothing(fusion: str) -> None:
     network, batch = make_network(fusion), make_batch()
+    batch["audio_mask"][1] = False
     padded = {
         name: torch.nn.functional.pad(x, (0, 0, 0, 4) if x.dtype != torch.bool else (0, 4))
         for name, x in batch.items()
     }
-    assert_close(network(**padded), network(**batch))
+    together = network(**batch)
+    assert_close(network(**padded), together)
+    alone = network(**{name: x[2:3] for name, x in batch.items()})
+    for one, many in zip(alone, together, strict=True):
+        assert one is not None and many is not None
+        assert torch.allclose(one, many[2:3], atol=1e-5)
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
@@ -90,17 +88,6 @@ def test_an_absent_channel_is_not_an_embedding_of_zeros(fusion: str) -> None:
     zeros = network(**batch).emotion
     batch["audio_mask"][:] = False
     assert not torch.allclose(network(**batch).emotion, zeros, atol=1e-3)
-
-
-@pytest.mark.parametrize("fusion", FUSIONS)
-def test_items_do_not_see_each_other(fusion: str) -> None:
-    network, batch = make_network(fusion), make_batch()
-    batch["audio_mask"][1] = False
-    alone = network(**{name: x[2:3] for name, x in batch.items()})
-    together = network(**batch)
-    for one, many in zip(alone, together, strict=True):
-        assert one is not None and many is not None
-        assert torch.allclose(one, many[2:3], atol=1e-5)
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
@@ -169,22 +156,15 @@ def test_a_gate_gives_no_weight_to_an_absent_channel() -> None:
 
 
 def test_late_fusion_is_the_product_of_experts_of_the_compact_family() -> None:
-    fusion = LateFusion(NetworkConfig(), 8)
+    network = make_network("late")
     with torch.no_grad():
-        fusion.log_weights["video"].fill_(np.log(0.7))
-        fusion.log_weights["audio"].fill_(np.log(1.3))
-        fusion.bias.copy_(torch.linspace(-1, 1, 8))
-    rng = np.random.default_rng(0)
-    face, voice = rng.normal(size=(2, 4, 8))
-    logits = {
-        Modality.VIDEO: torch.tensor(face).float(),
-        Modality.AUDIO: torch.tensor(voice).float(),
-    }
-    present = dict.fromkeys(Modality, torch.ones(4, 1, dtype=torch.bool))
-    compact = CompactLate(0.7, 1.3, np.linspace(-1, 1, 8))
-    expected = compact(softmax(face), softmax(voice))
-    found = fusion(logits, present).softmax(dim=1).detach().numpy()
-    assert np.allclose(found, expected, atol=1e-5)
+        network.fusion.log_weights["video"].fill_(np.log(0.7))
+        network.fusion.log_weights["audio"].fill_(np.log(1.3))
+        network.fusion.bias.copy_(torch.linspace(-1, 1, 8))
+        said = network(**make_batch())
+    compact = LateFusion(0.7, 1.3, np.linspace(-1, 1, 8))
+    expected = compact(softmax(said.face.double().numpy()), softmax(said.voice.double().numpy()))
+    assert np.allclose(said.emotion.softmax(dim=1).numpy(), expected, atol=1e-5)
 
 
 def test_agreement_is_that_of_the_compact_family() -> None:
@@ -200,26 +180,27 @@ def test_agreement_is_that_of_the_compact_family() -> None:
 
 def test_whitening_makes_all_directions_alike_and_kills_those_that_never_vary() -> None:
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(500, 4, generator=generator) @ torch.diag(torch.tensor([9.0, 3.0, 0.1, 0.01]))
-    x = torch.cat([x @ torch.randn(4, 4, generator=generator), torch.full((500, 1), 7.0)], dim=1)
-    standardize = Standardize(5, whiten=True)
-    standardize.fit(x, 1e-9)
-    white = standardize(x)
-    covariance = white.T @ white / len(white)
-    assert torch.allclose(covariance.diagonal().sort().values[1:], torch.ones(4), atol=0.02)
-    assert torch.allclose(
-        covariance - torch.diag(covariance.diagonal()), torch.zeros(5, 5), atol=0.02
-    )
-    assert torch.isfinite(standardize(torch.full((1, 5), 1e4))).all()
-    plain = Standardize(5, whiten=False)
-    plain.fit(x, 1.0)
-    assert torch.allclose(plain(x).std(dim=0, unbiased=False)[:4], torch.ones(4), atol=1e-3)
+    x = torch.randn(500, 5, generator=generator) * torch.tensor([9.0, 3.0, 1.0, 0.1, 0.01])
+    x = torch.cat([x @ torch.randn(5, 5, generator=generator), torch.full((500, 1), 7.0)], dim=1)
+    white = make_network(video_shrinkage=1e-9)
+    white.fit_inputs(Modality.VIDEO, x)
+    found = white.standardized_tokens(Modality.VIDEO, x)
+    covariance = found.T @ found / len(found)
+    assert torch.allclose(covariance.diagonal().sort().values[1:], torch.ones(5), atol=0.02)
+    off = covariance - torch.diag(covariance.diagonal())
+    assert torch.allclose(off, torch.zeros(6, 6), atol=0.02)
+    far = white.standardized_tokens(Modality.VIDEO, torch.full((1, 6), 1e4))
+    assert torch.isfinite(far).all()
+    plain = make_network(input_norm="standardize")
+    plain.fit_inputs(Modality.VIDEO, x)
+    spread = plain.standardized_tokens(Modality.VIDEO, x).std(dim=0, unbiased=False)
+    assert torch.allclose(spread[:5], torch.ones(5), atol=1e-3)
 
 
 def test_a_mix_of_layers_starts_as_their_mean() -> None:
     network = make_network(audio_layers=3)
     batch = make_batch()
-    assert isinstance(network.layer_mix, LayerMix)
+    assert network.layer_mix is not None
     mean = {**batch, "audio": batch["audio"].mean(dim=1, keepdim=True).expand(-1, 3, -1)}
     assert_close(network(**mean), network(**batch))
     with torch.no_grad():
@@ -249,6 +230,8 @@ def test_settings_that_make_no_network_are_refused() -> None:
         {"dropout": 1.0},
         {"fusion": "late", "conflict_head": "plain"},
         {"input_norm": "none"},
+        {"video_shrinkage": 0.0},
+        {"audio_layers": 101},
     ):
         with pytest.raises(ConfigError):
             NetworkConfig(**wrong)  # type: ignore[arg-type]

@@ -67,53 +67,38 @@ _AGAIN: Final = "Get the checkpoint again."
 class NetworkConfig:
     """The network on top of the backbones: input widths, fusion, heads."""
 
+    # What the network looks at: both, or one for a baseline without fusion and conflict.
     modalities: tuple[Modality, ...] = (Modality.VIDEO, Modality.AUDIO)
-    """What the network looks at: both, or one for a baseline without fusion and conflict."""
+    # concat: MLP on both embeddings; gated: a gate weighs the channels, dimension by dimension;
+    # attention: tokens of each channel attend to each other and to the other channel's;
+    # late: weighted product of the channels' posteriors.
     fusion: str = "concat"
-    """concat: MLP on both embeddings; gated: a gate weighs the channels, dimension by dimension;
-    attention: tokens of each channel attend to each other and to the other channel's;
-    late: weighted product of the channels' posteriors."""
-    video_dim: int = 768
-    """Width of the video backbone's embeddings."""
-    audio_dim: int = 1024
-    """Width of the audio backbone's embeddings."""
+    video_dim: int = 768  # width of the video backbone's embeddings
+    audio_dim: int = 1024  # width of the audio backbone's embeddings
+    # standardize: each input to mean 0 and variance 1 over the training set; whiten: all inputs of
+    # a channel to unit covariance too, where the training rows are at least twice as many.
     input_norm: str = "whiten"
-    """standardize: each input to mean 0 and variance 1 over the training set; whiten: all inputs of
-    a channel to unit covariance too, where the training rows are at least twice as many."""
+    # Added to the variances when embeddings are whitened: directions that vary less are left small.
     video_shrinkage: float = 0.05
-    """Added to the variances when video embeddings are whitened: directions that vary less are
-    left small."""
     audio_shrinkage: float = 3.0
-    """The same for audio embeddings."""
-    fused_dim: int = 512
-    """Width of the fused embedding."""
-    head_dim: int = 256
-    """Hidden width of the fused emotion head and of the plain conflict head."""
-    channel_dim: int = 256
-    """Hidden width of the face and voice heads; 0 makes them linear."""
+    fused_dim: int = 512  # width of the fused embedding
+    head_dim: int = 256  # hidden width of the fused emotion head and of the plain conflict head
+    channel_dim: int = 256  # hidden width of the face and voice heads; 0 makes them linear
+    # plain: looks at the fused embedding; agreement: at how well the channels' posteriors agree.
     conflict_head: str = "agreement"
-    """plain: looks at the fused embedding; agreement: at how well the channels' posteriors agree.
-    """
-    agreement_dim: int = 64
-    """Hidden width of the agreement head."""
+    agreement_dim: int = 64  # hidden width of the agreement head
+    # If above 0, the agreement head also looks at products and differences of the channels,
+    # projected to this width.
     interaction_dim: int = 0
-    """If above 0, the agreement head also looks at products and differences of the channels,
-    projected to this width."""
-    dropout: float = 0.6
-    """Share of hidden units dropped in training."""
-    input_dropout: float = 0.3
-    """Share of inputs dropped in training."""
-    layer_norm: bool = True
-    """Normalise the hidden layers of the fusion."""
-    attention_dim: int = 256
-    """Width of the tokens in attention."""
+    dropout: float = 0.6  # share of hidden units dropped in training
+    input_dropout: float = 0.3  # share of inputs dropped in training
+    layer_norm: bool = True  # normalise the hidden layers of the fusion
+    attention_dim: int = 256  # width of the tokens in attention
     attention_heads: int = 4
-    """Heads of the attention."""
-    attention_layers: int = 1
-    """Layers of self-attention in each channel, before the channels meet."""
+    attention_layers: int = 1  # of self-attention in each channel, before the channels meet
+    # If above 0, the audio rows of a clip are this many backbone layers, not moments; their mix is
+    # learnt.
     audio_layers: int = 0
-    """If above 0, the audio rows of a clip are this many backbone layers, not moments; their mix
-    is learnt."""
 
     def __post_init__(self) -> None:
         known = bool(self.modalities) and len(set(self.modalities)) == len(self.modalities)

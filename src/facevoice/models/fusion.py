@@ -19,7 +19,7 @@ from facevoice.records import EMOTIONS, NUM_EMOTIONS, Modality
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Channel:
+class _Channel:
     """Tokens (B, T, D) of one modality and which of them are there, bool (B, T)."""
 
     tokens: Tensor
@@ -36,7 +36,7 @@ class Channel:
         return (self.tokens * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1.0)
 
 
-def hidden_layer(in_dim: int, out_dim: int, config: NetworkConfig) -> nn.Sequential:
+def _hidden_layer(in_dim: int, out_dim: int, config: NetworkConfig) -> nn.Sequential:
     """Linear, normalisation if wanted, GELU, dropout."""
     norm = nn.LayerNorm(out_dim) if config.layer_norm else nn.Identity()
     return nn.Sequential(nn.Linear(in_dim, out_dim), norm, nn.GELU(), nn.Dropout(config.dropout))
@@ -55,7 +55,7 @@ class _AbsentVectors(nn.Module):
         return torch.where(present, x, self.vectors[modality.value].to(x.dtype))
 
 
-class ConcatFusion(nn.Module):
+class _ConcatFusion(nn.Module):
     """MLP on the concatenated means of the channels."""
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -63,18 +63,17 @@ class ConcatFusion(nn.Module):
         dims = {modality: config.dim(modality) for modality in config.modalities}
         self.absent = _AbsentVectors(dims)
         self.mlp = nn.Sequential(
-            hidden_layer(sum(dims.values()), config.fused_dim, config),
-            hidden_layer(config.fused_dim, config.fused_dim, config),
+            _hidden_layer(sum(dims.values()), config.fused_dim, config),
+            _hidden_layer(config.fused_dim, config.fused_dim, config),
         )
 
-    def forward(self, channels: Mapping[Modality, Channel]) -> Tensor:
-        """Fused embedding (B, fused_dim)."""
+    def forward(self, channels: Mapping[Modality, _Channel]) -> Tensor:
         parts = [self.absent(m, c.present, c.mean()) for m, c in channels.items()]
         fused: Tensor = self.mlp(torch.cat(parts, dim=1))
         return fused
 
 
-class GatedFusion(nn.Module):
+class _GatedFusion(nn.Module):
     """Gated multimodal unit: z = Σ_m g_m ∘ tanh(W_m x_m), the gates sum to 1 in each dimension.
 
     Arevalo et al. (2017), Gated multimodal units for information fusion; softmax over the channels
@@ -89,11 +88,10 @@ class GatedFusion(nn.Module):
             {m.value: nn.Linear(dim, config.fused_dim) for m, dim in dims.items()}
         )
         self.gate = nn.Linear(config.fused_dim * len(dims), config.fused_dim * len(dims))
-        self.out = hidden_layer(config.fused_dim, config.fused_dim, config)
+        self.out = _hidden_layer(config.fused_dim, config.fused_dim, config)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, channels: Mapping[Modality, Channel]) -> Tensor:
-        """Fused embedding (B, fused_dim)."""
+    def forward(self, channels: Mapping[Modality, _Channel]) -> Tensor:
         hidden, present = [], []
         for modality, channel in channels.items():
             hidden.append(torch.tanh(self.project[modality.value](channel.mean())))
@@ -159,7 +157,7 @@ class _SelfAttention(nn.Module):
         return tokens
 
 
-class AttentionFusion(nn.Module):
+class _AttentionFusion(nn.Module):
     """Tokens of each channel attend to each other in time, then to the other channel's.
 
     A channel that is not there is one token, which is learnt. Means of the tokens are projected to
@@ -179,10 +177,9 @@ class AttentionFusion(nn.Module):
             {name: _AttentionBlock(config) for name in names if config.is_multimodal}
         )
         self.norm = nn.LayerNorm(dim * len(names))
-        self.out = hidden_layer(dim * len(names), config.fused_dim, config)
+        self.out = _hidden_layer(dim * len(names), config.fused_dim, config)
 
-    def forward(self, channels: Mapping[Modality, Channel]) -> Tensor:
-        """Fused embedding (B, fused_dim)."""
+    def forward(self, channels: Mapping[Modality, _Channel]) -> Tensor:
         inner = {modality: self._within(modality, c) for modality, c in channels.items()}
         means = []
         for modality, channel in inner.items():
@@ -190,17 +187,17 @@ class AttentionFusion(nn.Module):
             for other, keys in inner.items():
                 if other is not modality:
                     tokens = self.across[modality.value](tokens, keys.tokens, keys.mask)
-            means.append(Channel(tokens, channel.mask).mean())
+            means.append(_Channel(tokens, channel.mask).mean())
         fused: Tensor = self.out(self.norm(torch.cat(means, dim=1)))
         return fused
 
-    def _within(self, modality: Modality, channel: Channel) -> Channel:
+    def _within(self, modality: Modality, channel: _Channel) -> _Channel:
         tokens = self.project[modality.value](channel.tokens)
         tokens = tokens + _times(tokens.shape[1], tokens.shape[2]).to(tokens)
         tokens = self.absent(modality, channel.present.unsqueeze(-1), tokens)
         first = torch.arange(tokens.shape[1], device=tokens.device).unsqueeze(0) == 0
         mask = channel.mask | (first & ~channel.present)
-        return Channel(self.within[modality.value](tokens, mask), mask)
+        return _Channel(self.within[modality.value](tokens, mask), mask)
 
 
 def _times(num_tokens: int, dim: int) -> Tensor:
@@ -210,7 +207,7 @@ def _times(num_tokens: int, dim: int) -> Tensor:
     return torch.cat([torch.sin(places * rates), torch.cos(places * rates)], dim=1)
 
 
-class LateFusion(nn.Module):
+class _LateFusion(nn.Module):
     """Product of experts: Σ_m w_m log p_m + b over the channels that are there, w_m > 0.
 
     Hinton (2002), Training products of experts by minimizing contrastive divergence.
@@ -243,7 +240,7 @@ _EVIDENCE_CENTRE = [-1.8, -2.5, 0.12, 0.25, 0.25]
 _EVIDENCE_SPREAD = [1.0, 1.0, 0.2, 0.5, 0.5]
 
 
-class Standardize(nn.Module):
+class _Standardize(nn.Module):
     """(x − mean) / scale with the training set's statistics, kept with the weights.
 
     With whitening, the result is also turned and scaled to unit covariance, (x' U) / √(λ + s): U, λ
@@ -263,7 +260,6 @@ class Standardize(nn.Module):
         self.register_buffer("turn", torch.eye(dim) if whiten else None)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (..., D)."""
         centred = (x - self.mean) / self.scale
         return centred if self.turn is None else centred @ self.turn
 
@@ -284,7 +280,7 @@ class Standardize(nn.Module):
             self.turn.copy_(directions * gains)
 
 
-class LayerMix(nn.Module):
+class _LayerMix(nn.Module):
     """Learnt weighted mean of backbone layers, (B, L, D) → (B, 1, D).
 
     Peters et al. (2018), Deep contextualized word representations.
@@ -295,29 +291,27 @@ class LayerMix(nn.Module):
         self.scores = nn.Parameter(torch.zeros(num_layers))
 
     def forward(self, layers: Tensor) -> Tensor:
-        """The mix."""
         return (layers * self.scores.softmax(dim=0)[:, None]).sum(dim=1, keepdim=True)
 
 
-class ChannelHead(nn.Module):
+class _ChannelHead(nn.Module):
     """Emotion from one channel alone, (B, D) → (B, 8)."""
 
     def __init__(self, dim: int, config: NetworkConfig) -> None:
         super().__init__()
         self.hidden = (
-            hidden_layer(dim, config.channel_dim, config)
+            _hidden_layer(dim, config.channel_dim, config)
             if config.channel_dim
             else nn.Dropout(config.dropout)
         )
         self.out = nn.Linear(config.channel_dim or dim, NUM_EMOTIONS)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits."""
         logits: Tensor = self.out(self.hidden(x))
         return logits
 
 
-class ConflictHead(nn.Module):
+class _ConflictHead(nn.Module):
     """Match or conflict, (B, 2).
 
     plain: an MLP on the fused embedding, which must find agreement by itself. agreement: a linear
@@ -346,7 +340,7 @@ class ConflictHead(nn.Module):
             )
             self.norm = nn.LayerNorm(2 * config.interaction_dim)
             dim += 2 * config.interaction_dim
-        self.mlp = nn.Sequential(hidden_layer(dim, hidden_dim, config), nn.Linear(hidden_dim, 2))
+        self.mlp = nn.Sequential(_hidden_layer(dim, hidden_dim, config), nn.Linear(hidden_dim, 2))
         # Neutral and calm count as one class, as in `conflict_evidence`.
         clear = [emotion for emotion in EMOTIONS if not emotion.is_flat]
         merge = [[float(e.is_flat), *(float(e is other) for other in clear)] for e in EMOTIONS]
@@ -416,27 +410,27 @@ class FusionNetwork(nn.Module):
         dims = {modality: config.dim(modality) for modality in config.modalities}
         whiten = config.input_norm == "whiten"
         self.standardize = nn.ModuleDict(
-            {m.value: Standardize(dim, whiten=whiten) for m, dim in dims.items()}
+            {m.value: _Standardize(dim, whiten=whiten) for m, dim in dims.items()}
         )
         self.input_dropout = nn.Dropout(config.input_dropout)
         mixed = config.audio_layers and Modality.AUDIO in dims
-        self.layer_mix = LayerMix(config.audio_layers) if mixed else None
+        self.layer_mix = _LayerMix(config.audio_layers) if mixed else None
         self.channel_heads = nn.ModuleDict(
-            {m.value: ChannelHead(d, config) for m, d in dims.items()}
+            {m.value: _ChannelHead(d, config) for m, d in dims.items()}
         )
         self.fusion: nn.Module
         self.emotion_head: nn.Module
         if config.fusion == "late":
-            self.fusion = LateFusion(config, NUM_EMOTIONS)
+            self.fusion = _LateFusion(config, NUM_EMOTIONS)
             self.emotion_head = nn.Identity()
         else:
-            kinds = {"concat": ConcatFusion, "gated": GatedFusion, "attention": AttentionFusion}
+            kinds = {"concat": _ConcatFusion, "gated": _GatedFusion, "attention": _AttentionFusion}
             self.fusion = kinds[config.fusion](config)
             self.emotion_head = nn.Sequential(
-                hidden_layer(config.fused_dim, config.head_dim, config),
+                _hidden_layer(config.fused_dim, config.head_dim, config),
                 nn.Linear(config.head_dim, NUM_EMOTIONS),
             )
-        self.conflict_head = ConflictHead(config) if config.is_multimodal else None
+        self.conflict_head = _ConflictHead(config) if config.is_multimodal else None
 
     def forward(
         self,
@@ -482,7 +476,7 @@ class FusionNetwork(nn.Module):
     def fit_inputs(self, modality: Modality, embeddings: Tensor) -> None:
         """Take a channel's statistics from the training set's embeddings (n, D)."""
         standardize = self.standardize[modality.value]
-        if isinstance(standardize, Standardize):
+        if isinstance(standardize, _Standardize):
             standardize.fit(embeddings, self.config.shrinkage(modality))
 
     def standardized_tokens(self, modality: Modality, tokens: Tensor) -> Tensor:
@@ -496,7 +490,7 @@ class FusionNetwork(nn.Module):
         tokens: Tensor | None,
         mask: Tensor | None,
         standardized: bool,
-    ) -> Channel:
+    ) -> _Channel:
         if tokens is None or mask is None:
             raise ValueError(f"the network looks at {modality}, but no such tokens were given")
         if not standardized:
@@ -505,10 +499,10 @@ class FusionNetwork(nn.Module):
             tokens, mask = self.layer_mix(tokens), mask.any(dim=1, keepdim=True)
         # Padding and absent channels may hold anything, also what is not finite.
         tokens = torch.where(mask.unsqueeze(-1), tokens, torch.zeros_like(tokens))
-        return Channel(self.input_dropout(tokens), mask)
+        return _Channel(self.input_dropout(tokens), mask)
 
     @staticmethod
-    def _silenced(logits: Tensor, channel: Channel) -> Tensor:
+    def _silenced(logits: Tensor, channel: _Channel) -> Tensor:
         """An absent channel's posterior is uniform: it says nothing."""
         return torch.where(channel.present, logits, torch.zeros_like(logits))
 
