@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from facevoice.corpora.pairs import PairKind
 from facevoice.errors import EvaluationError
@@ -13,7 +13,6 @@ from facevoice.evaluation.bootstrap import (
     Gap,
     Measure,
     Refused,
-    Speakers,
     Statistic,
     figure,
     paired_gap,
@@ -40,6 +39,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 COMPARISON_FORMAT: Final = "facevoice-comparison/1"
+_Key = tuple[str, Target, Channel | None]
+"""Corpus, target, and the channel of emotions (None for pairs)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +103,22 @@ def compare_runs(runs: Sequence[Run], *, num_resamples: int = 2000) -> Compariso
                 f"{name} differs ({said}): these are different questions, so their figures can't "
                 "be set against each other"
             )
-    infos = tuple(run.info for run in runs)
-    cells = (*_emotion_cells(runs, num_resamples), *_conflict_cells(runs, num_resamples))
+    tables = [_tables(run) for run in runs]
+    headline = runs[0].info.emotion_target
+    # A stable sort: emotions first, by corpus, the headline target leading; else as scores have it.
+    keys = sorted(tables[0], key=lambda key: (key[2] is None, key[0], key[1] is not headline))
+    found_cells = [
+        _compare_cell(key, [each[key] for each in tables], runs, num_resamples)
+        for key in keys
+        if all(key in each for each in tables)
+    ]
+    cells = tuple(cell for cell in found_cells if cell is not None)
     if not cells:
         raise EvaluationError(
             "the runs have nothing in common: no corpus, target and channel (or pairs) of which "
-            f"all of {', '.join(info.name for info in infos)} have the same items"
+            f"all of {', '.join(run.info.name for run in runs)} have the same items"
         )
-    return Comparison(infos, num_resamples, cells)
+    return Comparison(tuple(run.info for run in runs), num_resamples, cells)
 
 
 def adjust_holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
@@ -126,37 +135,68 @@ def adjust_holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
     return tuple(adjusted)
 
 
-def _emotion_cells(runs: Sequence[Run], num_resamples: int) -> Iterator[ComparedCell]:
-    tables = [run.emotions for run in runs if run.emotions is not None]
-    if len(tables) < len(runs):
-        return
-    headline = runs[0].info.emotion_target
-    shared = set.intersection(*(set(emotion_cells(table)) for table in tables))
-    ordered = [cell for cell in emotion_cells(tables[0]) if cell in shared]
-    # A stable sort: within a corpus the headline target first, all else in the order of scores.
-    ordered.sort(key=lambda cell: (cell[2], cell[1] is not headline))
-    for channel, target, corpus in ordered:
-        parts = [rows_with_truth(table, target, corpus) for table in tables]
-        parts = [part[has_answer(part, channel)] for part in parts]
-        joined = _join(parts, "clip_id", TRUTH_COLUMNS[target], runs)
-        if len(joined[0]):
-            measures = [_emotion_measures(table, channel, target) for table in joined]
-            yield _cell(runs, corpus, target, channel, parts, joined, measures, num_resamples)
+def _tables(run: Run) -> dict[_Key, DataFrame]:
+    """What can be scored of a run: clips with truth and answer, and pairs but for the originals."""
+    tables: dict[_Key, DataFrame] = {}
+    if run.emotions is not None:
+        for channel, target, corpus in emotion_cells(run.emotions):
+            rows = rows_with_truth(run.emotions, target, corpus)
+            tables[corpus, target, channel] = rows[has_answer(rows, channel)]
+    if run.conflicts is not None and run.info.conflict_target is not None:
+        pairs = of_kind(run.conflicts, PairKind.MATCH, PairKind.CONFLICT)
+        for corpus, rows in pairs.groupby("corpus"):
+            tables[str(corpus), run.info.conflict_target, None] = rows
+    return tables
 
 
-def _conflict_cells(runs: Sequence[Run], num_resamples: int) -> Iterator[ComparedCell]:
-    tables = [run.conflicts for run in runs if run.conflicts is not None]
-    target = runs[0].info.conflict_target
-    if len(tables) < len(runs) or target is None:
-        return
-    pairs = [of_kind(table, PairKind.MATCH, PairKind.CONFLICT) for table in tables]
-    probable = all(run.info.score_is_probability for run in runs)
-    for corpus in sorted(set.intersection(*(set(table["corpus"]) for table in pairs))):
-        parts = [table[table["corpus"] == corpus] for table in pairs]
-        joined = _join(parts, "item_id", "kind", runs)
-        if len(joined[0]):
-            measures = [conflict_measures(table, is_probability=probable) for table in joined]
-            yield _cell(runs, corpus, target, None, parts, joined, measures, num_resamples)
+def _compare_cell(
+    key: _Key, parts: Sequence[DataFrame], runs: Sequence[Run], num_resamples: int
+) -> ComparedCell | None:
+    corpus, target, channel = key
+    joined = _join(parts, key, runs)
+    if not len(joined[0]):
+        return None
+    if channel is None:
+        probable = all(run.info.score_is_probability for run in runs)
+        measures = [conflict_measures(table, is_probability=probable) for table in joined]
+    else:
+        measures = [_emotion_measures(table, channel, target) for table in joined]
+    speakers = joined[0]["speaker"]
+    return ComparedCell(
+        corpus=corpus,
+        target=target,
+        channel=channel,
+        num_common=len(speakers),
+        num_items=tuple(len(part) for part in parts),
+        num_speakers=speakers.nunique(),
+        contaminated=tuple(run.info.seen_by(corpus) for run in runs),
+        figures=tuple(
+            _compare_figure(name, [each[name] for each in measures], speakers, num_resamples)
+            for name in measures[0]
+        ),
+    )
+
+
+def _join(parts: Sequence[DataFrame], key: _Key, runs: Sequence[Run]) -> list[DataFrame]:
+    """The rows that all runs have, in one order.
+
+    Raises:
+        EvaluationError: runs contradict each other on the speaker or the truth of a row.
+    """
+    is_pairs = key[2] is None
+    name, truth = ("item_id", "kind") if is_pairs else ("clip_id", TRUTH_COLUMNS[key[1]])
+    common = sorted(set.intersection(*(set(part[name]) for part in parts)))
+    joined = [part.set_index(name).loc[common].reset_index() for part in parts]
+    for run, table in zip(runs, joined, strict=True):
+        for word, column in (("speaker", "speaker"), ("truth", truth)):
+            differs = table[column].to_numpy() != joined[0][column].to_numpy()
+            if differs.any():
+                raise EvaluationError(
+                    f"{runs[0].info.name} and {run.info.name} contradict each other: the {word} of "
+                    f"{common[int(differs.argmax())]!r} (and of {int(differs.sum()) - 1} others) "
+                    "is not the same; predict both from one manifest"
+                )
+    return joined
 
 
 def _emotion_measures(table: DataFrame, channel: Channel, target: Target) -> dict[str, Measure]:
@@ -173,64 +213,15 @@ def _emotion_measures(table: DataFrame, channel: Channel, target: Target) -> dic
     return emotion_measures(answers.truth, answers.said)
 
 
-def _join(parts: Sequence[DataFrame], key: str, truth: str, runs: Sequence[Run]) -> list[DataFrame]:
-    """The rows that all runs have, in one order.
-
-    Raises:
-        EvaluationError: runs contradict each other on the speaker or the truth of a row.
-    """
-    common = sorted(set.intersection(*(set(part[key]) for part in parts)))
-    joined = [part.set_index(key).loc[common].reset_index() for part in parts]
-    for run, table in zip(runs, joined, strict=True):
-        for name, column in (("speaker", "speaker"), ("truth", truth)):
-            mine, first = table[column].to_numpy(), joined[0][column].to_numpy()
-            differs = mine != first
-            if differs.any():
-                raise EvaluationError(
-                    f"{runs[0].info.name} and {run.info.name} contradict each other: the {name} of "
-                    f"{common[int(differs.argmax())]!r} (and of {int(differs.sum()) - 1} others) "
-                    "is not the same; predict both from one manifest"
-                )
-    return joined
-
-
-def _cell(
-    runs: Sequence[Run],
-    corpus: str,
-    target: Target,
-    channel: Channel | None,
-    parts: Sequence[DataFrame],
-    joined: Sequence[DataFrame],
-    measures: Sequence[dict[str, Measure]],
-    num_resamples: int,
-) -> ComparedCell:
-    speakers = joined[0]["speaker"]
-    return ComparedCell(
-        corpus=corpus,
-        target=target,
-        channel=channel,
-        num_common=len(joined[0]),
-        num_items=tuple(len(part) for part in parts),
-        num_speakers=speakers.nunique(),
-        contaminated=tuple(run.info.seen_by(corpus) for run in runs),
-        figures=tuple(
-            _compare(name, [each[name] for each in measures], speakers.to_numpy(), num_resamples)
-            for name in measures[0]
-        ),
-    )
-
-
-def _compare(
-    name: str, measures: Sequence[Measure], speakers: Speakers, num_resamples: int
+def _compare_figure(
+    name: str, measures: Sequence[Measure], speakers: Any, num_resamples: int
 ) -> ComparedFigure:
-    differences = tuple(
-        paired_gap(each, measures[0], speakers, num_resamples) for each in measures[1:]
-    )
-    found = [each.p_value if isinstance(each, Gap) else None for each in differences]
+    names = speakers.to_numpy()
+    gaps = tuple(paired_gap(each, measures[0], names, num_resamples) for each in measures[1:])
     return ComparedFigure(
         name=name,
         higher_is_better=name != "Brier score",
-        values=tuple(figure(each, speakers, num_resamples) for each in measures),
-        differences=differences,
-        adjusted_p=adjust_holm(found),
+        values=tuple(figure(each, names, num_resamples) for each in measures),
+        differences=gaps,
+        adjusted_p=adjust_holm([gap.p_value if isinstance(gap, Gap) else None for gap in gaps]),
     )

@@ -9,6 +9,7 @@ no items, unequal lengths, NaN, or, for a figure of scores, items of one class o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -34,15 +35,16 @@ def uar(truth: npt.ArrayLike, said: npt.ArrayLike) -> float:
 
     Schuller et al. (2009), The Interspeech 2009 emotion challenge.
     """
-    true, answer = _classes(truth, said)
+    true, answer = _pairs(truth, said, "a figure over classes")
+    if "f" in true.dtype.kind + answer.dtype.kind:
+        raise EvaluationError("classes must be whole numbers")
     recall = _sklearn().recall_score
     return float(recall(true, answer, labels=np.unique(true), average="macro"))
 
 
-def weighted_f1(truth: npt.ArrayLike, said: npt.ArrayLike) -> float:
+def weighted_f1(truth: IntArray, said: IntArray) -> float:
     """F1 of each class, weighted by how often it is true."""
-    true, answer = _classes(truth, said)
-    return float(_sklearn().f1_score(true, answer, average="weighted"))
+    return float(_sklearn().f1_score(truth, said, average="weighted"))
 
 
 def confusion_matrix(truth: IntArray, said: IntArray, num_classes: int) -> IntArray:
@@ -170,13 +172,6 @@ def two_classes(
     return positive, score.astype(np.float64)
 
 
-def _classes(truth: npt.ArrayLike, said: npt.ArrayLike) -> tuple[IntArray, IntArray]:
-    true, answer = _pairs(truth, said, "a figure over classes")
-    if "f" in true.dtype.kind + answer.dtype.kind or min(true.min(), answer.min()) < 0:
-        raise EvaluationError("classes must be whole numbers from 0")
-    return true.astype(np.int64), answer.astype(np.int64)
-
-
 def _pairs(first: npt.ArrayLike, second: npt.ArrayLike, what: str) -> tuple[Any, Any]:
     a, b = np.asarray(first), np.asarray(second)
     if a.ndim != 1 or a.shape != b.shape:
@@ -189,9 +184,17 @@ def _pairs(first: npt.ArrayLike, second: npt.ArrayLike, what: str) -> tuple[Any,
     return a, b
 
 
-def _sklearn() -> Any:
+def import_extra(name: str) -> Any:
+    """A module of the optional part that evaluation needs.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
     try:
-        from sklearn import metrics
+        return import_module(name)
     except ImportError as error:
-        raise MissingExtraError("computing figures of merit", "data") from error
-    return metrics
+        raise MissingExtraError("evaluation", "data") from error
+
+
+def _sklearn() -> Any:
+    return import_extra("sklearn.metrics")

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from facevoice.errors import EvaluationError, MissingExtraError
+from facevoice.errors import EvaluationError
 from facevoice.evaluation.audits import AuditResult
 from facevoice.evaluation.bootstrap import Figure, Gap, Refused
 from facevoice.evaluation.compare import (
@@ -24,7 +24,7 @@ from facevoice.evaluation.compare import (
     Comparison,
     compare_runs,
 )
-from facevoice.evaluation.metrics import Reliability
+from facevoice.evaluation.metrics import Reliability, import_extra
 from facevoice.evaluation.predictions import Channel, RunInfo, Target, read_run
 from facevoice.evaluation.score import (
     COVERAGE,
@@ -219,10 +219,7 @@ class Page:
 
 
 def _render(template: str, page: Page) -> str:
-    try:
-        import jinja2
-    except ImportError as error:
-        raise MissingExtraError("writing a results page", "data") from error
+    jinja2 = import_extra("jinja2")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("facevoice.evaluation"),
         autoescape=template.endswith(".html.j2"),
@@ -232,7 +229,8 @@ def _render(template: str, page: Page) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["md"] = _markdown_text
-    return environment.get_template(template).render(page=page, void=VOID)
+    text: str = environment.get_template(template).render(page=page, void=VOID)
+    return text
 
 
 def _markdown_text(text: str) -> str:

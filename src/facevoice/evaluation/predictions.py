@@ -28,8 +28,9 @@ import numpy.typing as npt
 from facevoice.backbones.spec import UNKNOWN_CORPORA
 from facevoice.corpora.manifest import Clip
 from facevoice.corpora.pairs import Pair, PairBin, PairKind
-from facevoice.errors import EvaluationError, MissingExtraError
+from facevoice.errors import EvaluationError
 from facevoice.evaluation.audits import AuditResult
+from facevoice.evaluation.metrics import import_extra
 from facevoice.files import whole_folder
 from facevoice.records import EMOTIONS, NUM_EMOTIONS, VERSION, BoolArray, DoubleArray
 
@@ -494,9 +495,8 @@ def _groups(clips: Sequence[Clip]) -> dict[str, list[Any]]:
 
 
 def _read_table(path: Path, known: Mapping[str, str]) -> DataFrame:
-    _, parquet = _import_parquet()
     try:
-        table = parquet.read_table(path)
+        table = import_extra("pyarrow.parquet").read_table(path)
     except (OSError, ValueError) as error:
         raise EvaluationError(f"is no readable Parquet file ({error}); write it again") from error
     names = table.column_names
@@ -527,11 +527,11 @@ def _read_table(path: Path, known: Mapping[str, str]) -> DataFrame:
 
 
 def _write_table(table: DataFrame, columns: Mapping[str, str], path: Path) -> None:
-    arrow, parquet = _import_parquet()
+    arrow = import_extra("pyarrow")
     types = {"number": arrow.float64(), "years": arrow.float64(), "flag": arrow.bool_()}
     schema = arrow.schema([(n, types.get(kind, arrow.string())) for n, kind in columns.items()])
     made = arrow.Table.from_pandas(table, schema=schema, preserve_index=False)
-    parquet.write_table(made, path, compression="zstd")
+    import_extra("pyarrow.parquet").write_table(made, path, compression="zstd")
 
 
 def _table(values: Mapping[str, Any], columns: Mapping[str, str]) -> DataFrame:
@@ -540,10 +540,7 @@ def _table(values: Mapping[str, Any], columns: Mapping[str, str]) -> DataFrame:
     Raises:
         EvaluationError: a value is wrong; names column and row (counted from 1), and the remedy.
     """
-    try:
-        import pandas as pd
-    except ImportError as error:
-        raise MissingExtraError("tables of predictions", "data") from error
+    pd = import_extra("pandas")
     key = next(iter(columns))
     dtypes = {"number": "float64", "years": "float64", "flag": "boolean"}
     parts = {}
@@ -555,7 +552,7 @@ def _table(values: Mapping[str, Any], columns: Mapping[str, str]) -> DataFrame:
                 f"column {name} has {len(cells)} rows, column {key} has {len(values[key])}"
             )
         parts[name] = pd.Series(cells, dtype=dtypes.get(kind, object))
-    table = pd.DataFrame(parts)
+    table: DataFrame = pd.DataFrame(parts)
     _check_keys(key, table)
     if key == "clip_id":
         _check_emotions(table)
@@ -618,12 +615,3 @@ def _check_emotions(table: DataFrame) -> None:
                 "eight numbers of at least 0 that sum to 1 (0 for an emotion that the model does "
                 "not know), or all empty where the channel is missing"
             )
-
-
-def _import_parquet() -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise MissingExtraError("reading and writing predictions", "data") from error
-    return pyarrow, pyarrow.parquet
