@@ -37,20 +37,7 @@ RECIPES: dict[str, tuple[str, str, dict[str, str], dict[str, str]]] = {
     "x264-mp4": ("libx264", ".mp4", {"preset": "medium", "g": "250"}, {}),
     "x264-short-gop-mp4": ("libx264", ".mp4", {"preset": "fast", "g": "12"}, {}),
     "x264-gop30-mkv": ("libx264", ".mkv", {"preset": "fast", "g": "30", "bf": "2"}, {}),
-    "x264-no-b-mov": ("libx264", ".mov", {"preset": "fast", "g": "25", "bf": "0"}, {}),
     "x264-bf8-mp4": ("libx264", ".mp4", {**X264_BF8, "g": "50"}, {}),
-    "x264-bf8-flat-mkv": (
-        "libx264",
-        ".mkv",
-        {"preset": "slow", "bf": "8", "g": "60", "x264-params": f"b-adapt=0:b-pyramid=none:{X264}"},
-        {},
-    ),
-    "x264-open-gop-mp4": (
-        "libx264",
-        ".mp4",
-        {"preset": "medium", "g": "20", "bf": "3", "x264-params": f"open-gop=1:b-adapt=0:{X264}"},
-        {},
-    ),
     "x264-open-gop-mkv": (
         "libx264",
         ".mkv",
@@ -84,22 +71,10 @@ RECIPES: dict[str, tuple[str, str, dict[str, str], dict[str, str]]] = {
         {"preset": "fast", "g": "25"},
         {"movflags": "frag_keyframe+empty_moov+default_base_moof"},
     ),
-    "x264-live-mkv": (
-        "libx264",
-        ".mkv",
-        {"preset": "fast", "g": "25"},
-        {"live": "1"},
-    ),
     "x265-open-gop-mp4": (
         "libx265",
         ".mp4",
         {"preset": "superfast", "x265-params": f"keyint=20:open-gop=1:bframes=4:{X265}"},
-        {},
-    ),
-    "x265-closed-mkv": (
-        "libx265",
-        ".mkv",
-        {"preset": "superfast", "x265-params": f"keyint=25:open-gop=0:bframes=3:{X265}"},
         {},
     ),
     "x265-ts": (
@@ -127,16 +102,12 @@ RECIPES: dict[str, tuple[str, str, dict[str, str], dict[str, str]]] = {
     "vp8-webm": ("libvpx", ".webm", {"cpu-used": "8", "g": "25", "deadline": "realtime"}, {}),
     "mpeg4-mp4": ("mpeg4", ".mp4", {"bf": "2", "g": "12"}, {}),
     "mpeg4-avi": ("mpeg4", ".avi", {"bf": "2", "g": "12"}, {}),
-    "mpeg4-no-b-mkv": ("mpeg4", ".mkv", {"g": "12"}, {}),
     "mpeg2-ts": ("mpeg2video", ".ts", {"bf": "2", "g": "12"}, {}),
-    "mpeg2-mkv": ("mpeg2video", ".mkv", {"bf": "2", "g": "15"}, {}),
-    "mpeg2-mp4": ("mpeg2video", ".mp4", {"bf": "2", "g": "12"}, {}),
     "mpeg1-mkv": ("mpeg1video", ".mkv", {"bf": "2", "g": "12"}, {}),
     "mjpeg-avi": ("mjpeg", ".avi", {}, {}),
     "mjpeg-mp4": ("mjpeg", ".mp4", {}, {}),
     "prores-mov": ("prores_ks", ".mov", {}, {}),
     "av1-mp4": ("libsvtav1", ".mp4", {"preset": "12", "g": "25"}, {}),
-    "av1-mkv": ("libsvtav1", ".mkv", {"preset": "10", "g": "40", "svtav1-params": "lp=1"}, {}),
     "ffv1-mkv": ("ffv1", ".mkv", {"g": "10"}, {}),
 }
 

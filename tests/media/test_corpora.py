@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from facevoice.media import probe
-from facevoice.media import read_audio, read_frames, regular_times
+from facevoice.media import probe, read_audio, read_frames, regular_times
 
 pytestmark = pytest.mark.corpora
 
