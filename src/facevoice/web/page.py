@@ -411,7 +411,7 @@ def _intro() -> str:
     """What the page is for, and what it is not for."""
     return (
         '<header class="fvw-intro"><h1>facevoice</h1>'
-        "<p>Which emotion does the face show, which one is in the voice, and do the two match?</p>"
+        "<p>What does the face show, how does the voice sound, and do the two match?</p>"
         f'<p class="fvw-notice"><strong>Intended use.</strong> {escape(NOTICE)}</p></header>'
     )
 

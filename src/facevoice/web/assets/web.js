@@ -65,6 +65,7 @@
     if (line) say("Waiting: " + line[0].toLowerCase() + ".");
     else if (place.textContent.indexOf("Drawing") >= 0) say("Drawing the video.");
     else if (place.textContent.indexOf("Waiting") < 0) say("The clip is being read.");
+    else place.scrollIntoView({ block: "nearest" }); // it begins: on a phone this lies far below
   }
 
   function each(node, selector, act) {
