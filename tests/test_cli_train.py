@@ -1,4 +1,4 @@
-"""facevoice train and predict, from a feature file to figures."""
+"""facevoice train and predict, from a feature file to figures; unseen speakers only."""
 
 from __future__ import annotations
 
@@ -50,18 +50,10 @@ def test_a_feature_file_becomes_a_checkpoint_and_a_run(features: Path, tmp_path:
     assert set(written.emotions.speaker) == set(info.data.test.speakers)
     assert written.conflicts is not None
     assert written.info.backbones[0].training_corpora is None
-    scored = run("evaluate", out / "predictions", "--resamples", "100", "--quiet")
-    assert scored.exit_code == 0, scored.output
-
-
-def test_a_trained_network_tests_unseen_speakers_only(features: Path, tmp_path: Path) -> None:
-    out = tmp_path / "model"
-    assert run("train", "--features", features, "--out", out, "-q", *QUICK).exit_code == 0
     others = write_feature_file(tmp_path / "more.npz", make_table(ravdess_ids(6), seed=2))
     done = run("predict", out / "checkpoint", "--features", others, "--out", tmp_path / "run")
     assert done.exit_code == 0, done.output
     tested = set(read_run(tmp_path / "run").emotions.speaker)
-    info = read_info(out / "checkpoint")
     assert tested.isdisjoint({*info.data.train.speakers, *info.data.validation.speakers})
     assert {"ravdess/05", "ravdess/06"} <= tested
 
@@ -101,7 +93,7 @@ def test_the_same_command_goes_on_and_other_settings_do_not(features: Path, tmp_
         ([], 2, "either a table"),
         (["nothing.jsonl"], 2, "no such table"),
         (["--features", "nothing.npz"], 1, "no feature file"),
-        (["--features", "{features}", "--set", "train.speed=9"], 2, "unknown setting 'speed'"),
+        (["--features", "{features}", "--set", "train.speed=9"], 2, "train.speed"),
         (["--features", "{features}", "--config", "nothing.toml"], 2, "can't be read"),
         (["--features", "{features}", "--model-type", "smell"], 2, "choose one of multimodal"),
         (["--features", "{features}", "--set", "targets.face=perceived"], 1, "perceived face"),

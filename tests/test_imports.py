@@ -50,28 +50,8 @@ print(json.dumps({"before": before, "after": state(), "modules": sorted(sys.modu
 
 # These import torch at the top; whoever needs them imports them inside a function.
 WITH_TORCH = {
-    "facevoice.training.data",
-    "facevoice.backbones.differentiable",
     "facevoice.models.fusion",
-    *(
-        f"facevoice.training.{name}"
-        for name in (
-            "build",
-            "calibrate",
-            "devices",
-            "epochs",
-            "finetune",
-            "loop",
-            "losses",
-            "optimizer",
-            "outcome",
-            "predict",
-            "resume",
-            "run",
-            "tuned_backbone",
-            "validation",
-        )
-    ),
+    *(f"facevoice.training.{name}" for name in ("finetune", "loop", "losses", "run")),
 }
 
 # The page's own modules; `facevoice.web` imports them when a page is built.

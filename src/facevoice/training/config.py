@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Final
 
 from facevoice.models.checkpoint import NetworkConfig
+from facevoice.records import Modality
 from facevoice.settings import (
     build_settings,
     format_toml,
     plain_settings,
     read_toml,
     require,
+    require_range,
     set_value,
 )
 
@@ -32,12 +34,6 @@ SMALL_WARNING: Final = (
     "that everything runs; the figures it gives are worth nothing. Train on a GPU, or with "
     "run.size=full, for a model to use."
 )
-
-
-def _check_range(settings: object, section: str, low: float, high: float, *names: str) -> None:
-    for name in names:
-        value = getattr(settings, name)
-        require(low <= value <= high, f"{section}.{name}", value, f"{low:g} to {high:.12g}")
 
 
 def _check_share(settings: object, section: str, *names: str) -> None:
@@ -70,8 +66,8 @@ class RunSettings:
     def __post_init__(self) -> None:
         _check_word(self, "run", SIZES, "size")
         _check_word(self, "run", PRECISIONS, "precision")
-        _check_range(self, "run", 0, _MOST, "seed")
-        _check_range(self, "run", 1, _MOST, "save_every_steps", "log_every_steps")
+        require_range(self, "run", 0, _MOST, "seed")
+        require_range(self, "run", 1, _MOST, "save_every_steps", "log_every_steps")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +97,16 @@ class OptimizerSettings:
     monitor: str = "score"
 
     def __post_init__(self) -> None:
-        _check_range(self, "train", 1, 100_000, "num_epochs")
-        _check_range(self, "train", 1, 65_536, "batch_size")
+        require_range(self, "train", 1, 100_000, "num_epochs")
+        require_range(self, "train", 1, 65_536, "batch_size")
         fits = 1 <= self.accumulate <= self.batch_size
         require(fits, "train.accumulate", self.accumulate, "1 to train.batch_size")
         for name in ("learning_rate", "backbone_learning_rate", "epsilon"):
             value = getattr(self, name)
             require(0 < value <= 1, f"train.{name}", value, "above 0, at most 1")
         _check_share(self, "train", "final_rate", "warmup", "ema")
-        _check_range(self, "train", 0, 10, "weight_decay")
-        _check_range(self, "train", 0, _MOST, "max_gradient_norm", "patience")
+        require_range(self, "train", 0, 10, "weight_decay")
+        require_range(self, "train", 0, _MOST, "max_gradient_norm", "patience")
         _check_word(self, "train", MONITORS, "monitor")
 
 
@@ -146,9 +142,9 @@ class LossSettings:
     modality_dropout: float = 0.1  # share of items that lose one of their two channels in training
 
     def __post_init__(self) -> None:
-        _check_range(self, "loss", 0, 100, "emotion", "face", "voice", "conflict")
+        require_range(self, "loss", 0, 100, "emotion", "face", "voice", "conflict")
         _check_word(self, "loss", WEIGHTINGS, "class_weights")
-        _check_range(self, "loss", 0, 1, "corpus_power")
+        require_range(self, "loss", 0, 1, "corpus_power")
         _check_share(self, "loss", "label_smoothing", "modality_dropout")
 
 
@@ -162,9 +158,9 @@ class SplitSettings:
     seed: int = 0  # deals the speakers into folds
 
     def __post_init__(self) -> None:
-        _check_range(self, "split", 3, 100, "num_folds")
-        _check_range(self, "split", -1, self.num_folds - 1, "fold")
-        _check_range(self, "split", 0, _MOST, "seed")
+        require_range(self, "split", 3, 100, "num_folds")
+        require_range(self, "split", -1, self.num_folds - 1, "fold")
+        require_range(self, "split", 0, _MOST, "seed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +172,8 @@ class PairSettings:
     seed: int = 0  # chooses who meets whom
 
     def __post_init__(self) -> None:
-        _check_range(self, "pairs", 0, 100, "ratio")
-        _check_range(self, "pairs", 0, _MOST, "seed")
+        require_range(self, "pairs", 0, 100, "ratio")
+        require_range(self, "pairs", 0, _MOST, "seed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,10 +187,15 @@ class FinetuneSettings:
     lora_alpha: float = 16.0  # scale of the adapters: they count alpha / rank
 
     def __post_init__(self) -> None:
-        _check_range(self, "finetune", 0, 1024, "video_layers", "audio_layers", "lora_rank")
+        require_range(self, "finetune", 0, 1024, "video_layers", "audio_layers", "lora_rank")
         either = not (self.lora_rank and (self.video_layers or self.audio_layers))
         require(either, "finetune.lora_rank", self.lora_rank, "0 where layers are trained")
         require(self.lora_alpha > 0, "finetune.lora_alpha", self.lora_alpha, "above 0")
+
+    @property
+    def num_layers(self) -> dict[Modality, int]:
+        """Last layers to train, by channel."""
+        return {Modality.VIDEO: self.video_layers, Modality.AUDIO: self.audio_layers}
 
     @property
     def is_on(self) -> bool:
@@ -206,15 +207,15 @@ class FinetuneSettings:
 class TrainConfig:
     """Everything that a training run depends on, besides its data."""
 
-    network: NetworkConfig = field(default_factory=NetworkConfig)  # shape of the network
-    train: OptimizerSettings = field(default_factory=OptimizerSettings)  # fitting of the weights
-    loss: LossSettings = field(default_factory=LossSettings)  # weights of the tasks
-    targets: TargetSettings = field(default_factory=TargetSettings)  # what each head learns
-    split: SplitSettings = field(default_factory=SplitSettings)  # speakers of each part
-    pairs: PairSettings = field(default_factory=PairSettings)  # conflict pairs
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    train: OptimizerSettings = field(default_factory=OptimizerSettings)
+    loss: LossSettings = field(default_factory=LossSettings)
+    targets: TargetSettings = field(default_factory=TargetSettings)
+    split: SplitSettings = field(default_factory=SplitSettings)
+    pairs: PairSettings = field(default_factory=PairSettings)
     # Training of the backbones.
     finetune: FinetuneSettings = field(default_factory=FinetuneSettings)
-    run: RunSettings = field(default_factory=RunSettings)  # device, seed, saving
+    run: RunSettings = field(default_factory=RunSettings)
 
     def to_toml(self) -> str:
         """As TOML with every setting."""

@@ -52,10 +52,7 @@ if TYPE_CHECKING:
 UNKNOWN: Final = -1.0
 """A conflict target that nobody knows."""
 PARTS: Final = ("train", "validation", "test")
-FILE_COLUMNS: Final[Mapping[Modality, str]] = {
-    Modality.VIDEO: "video_768",
-    Modality.AUDIO: "audio_1024",
-}
+_COLUMNS: Final = {Modality.VIDEO: "video_768", Modality.AUDIO: "audio_1024"}
 FOLDER: Final = "folder:"
 _STORED: Final = re.compile(r"@[0-9a-f]{12}$")
 _SMALL_SPEAKERS: Final = 2
@@ -173,7 +170,7 @@ def stack_tokens(
 # Reading a table: from a feature file, or from the store.
 
 
-def read_feature_file(path: Path, columns: Mapping[Modality, str] = FILE_COLUMNS) -> FeatureTable:
+def read_feature_file(path: Path) -> FeatureTable:
     """Read an npz of `clip_id` (n,) and one array (n, D) or (n, T, D) a modality.
 
     Ids are file names of corpora that are known here, with or without the corpus in front
@@ -187,12 +184,12 @@ def read_feature_file(path: Path, columns: Mapping[Modality, str] = FILE_COLUMNS
     try:
         with np.load(path, allow_pickle=False) as file:
             ids = [str(key) for key in file["clip_id"]]
-            found = {m: file[name] for m, name in columns.items() if name in file.files}
+            found = {m: file[name] for m, name in _COLUMNS.items() if name in file.files}
             names = file.files
     except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise CorpusError(f"{path}: is no feature file with clip_id ({error})") from error
     if not found:
-        wanted = " or ".join(columns.values())
+        wanted = " or ".join(_COLUMNS.values())
         raise CorpusError(f"{path}: has no column {wanted}; there are {', '.join(names)}")
     parsed = [parse_clip_id(key) for key in ids]
     clips = {row: clip for row, clip in enumerate(parsed) if isinstance(clip, Clip)}
@@ -202,7 +199,7 @@ def read_feature_file(path: Path, columns: Mapping[Modality, str] = FILE_COLUMNS
         if isinstance(why, str):
             _LOG.warning("%s is left out: %s", key, why)
     rows = np.array(list(clips), dtype=np.int64)
-    arrays = {m: _file_array(path, columns[m], a, ids, rows) for m, a in found.items()}
+    arrays = {m: _file_array(path, _COLUMNS[m], a, ids, rows) for m, a in found.items()}
     return FeatureTable(tuple(clips.values()), arrays)
 
 
@@ -250,15 +247,8 @@ def read_table(
 ) -> FeatureTable:
     """Clips of a manifest with what was extracted of them; channels not extracted are masked.
 
-    Embeddings are means over a clip's windows; tokens of its windows follow one another; layers are
-    averaged over its windows, layer by layer.
-
-    Args:
-        manifest: the clips.
-        store: what `extract_clips` filled.
-        network: whose modalities are read.
-        names: backbones, by name, name@revision or folder, at most one a channel; where none is
-            named, the only one of that channel that the store has.
+    `names` are backbones, by name, name@revision or folder, at most one a channel of the network;
+    where none is named, the only one of that channel that the store has.
 
     Raises:
         CorpusError: the manifest is damaged, or durations are not known.
@@ -297,19 +287,19 @@ def stored_name(name: str) -> str:
 
 def _only_backbone(store: Path, modality: Modality) -> BackboneId:
     known = [backbone for backbone in stored_backbones(store) if backbone.modality is modality]
-    if len(known) != 1:
-        choices = ", ".join(backbone.id for backbone in known) or "none"
-        raise StoreError(
-            store,
-            f"holds embeddings of {len(known)} {modality} backbones ({choices}).",
-            "Name one with --backbone" if known else "Extract some first: facevoice data extract",
-        )
-    return known[0]
+    if len(known) == 1:
+        return known[0]
+    choices = ", ".join(backbone.id for backbone in known) or "none"
+    remedy = "Name one with --backbone" if known else "Extract some first: facevoice data extract"
+    problem = f"holds embeddings of {len(known)} {modality} backbones ({choices})."
+    raise StoreError(store, problem, remedy)
 
 
 def _stored_array(
     clips: Sequence[Clip], found: Mapping[str, ClipFeatures], backbone: BackboneId, row_dim: int
 ) -> TokenArray:
+    from facevoice.backbones.huggingface import PRETRAINED
+
     plain, rows = split_name(backbone.name)
     dim = backbone.dim if rows is None else row_dim
     if backbone.dim % dim:
@@ -319,31 +309,26 @@ def _stored_array(
             "Set network.video_dim or network.audio_dim to the width of one row",
         )
     embeddings = [
-        clip_rows(found[clip.clip_id], rows, dim) if clip.clip_id in found else None
+        _clip_rows(found[clip.clip_id], rows, dim) if clip.clip_id in found else None
         for clip in clips
     ]
-    array = stack_tokens(embeddings, dim, backbone.id)
-    return replace(array, training_corpora=_training_corpora(plain))
+    known = PRETRAINED[plain].training_corpora if plain in PRETRAINED else UNKNOWN_CORPORA
+    return replace(
+        stack_tokens(embeddings, dim, backbone.id),
+        training_corpora=None if known == UNKNOWN_CORPORA else known,
+    )
 
 
-def clip_rows(features: ClipFeatures, rows: str | None, dim: int) -> FloatArray | None:
+def _clip_rows(features: ClipFeatures, rows: str | None, dim: int) -> FloatArray | None:
     """What the network takes of a clip, (T, D); None where no window shows the channel.
 
-    rows: "tokens" follow one another, "layers" and plain embeddings (None) are averaged.
+    "tokens" of its windows follow one another; "layers", and embeddings (None), are averaged.
     """
     if rows == "tokens":
         tokens = features.embeddings[features.mask].reshape(-1, dim)
         return tokens if len(tokens) else None
     pooled = features.pooled()
     return None if pooled is None else pooled.reshape(-1, dim)
-
-
-def _training_corpora(name: str) -> tuple[str, ...] | None:
-    """The corpora that a published backbone saw; None where that is not known."""
-    from facevoice.backbones.huggingface import PRETRAINED
-
-    known = PRETRAINED[name].training_corpora if name in PRETRAINED else UNKNOWN_CORPORA
-    return None if known == UNKNOWN_CORPORA else known
 
 
 # What each head is to say of each clip, and the items that are presented.

@@ -166,17 +166,13 @@ def _tuned_modalities(config: TrainConfig) -> tuple[Modality, ...]:
     """The channels whose backbone is trained; the others' stored embeddings are taken."""
     if config.finetune.lora_rank:
         return config.network.modalities
-    layers = {m: _num_layers(config.finetune, m) for m in Modality}
+    layers = config.finetune.num_layers
     for modality, number in layers.items():
         if number and modality not in config.network.modalities:
             raise ConfigError(
                 f"finetune.{modality}_layers is {number}, but network.modalities has no {modality}"
             )
     return tuple(m for m in config.network.modalities if layers[m])
-
-
-def _num_layers(settings: FinetuneSettings, modality: Modality) -> int:
-    return settings.video_layers if modality is Modality.VIDEO else settings.audio_layers
 
 
 # The inputs: batches of what the backbones take, gathered by row.
@@ -202,17 +198,17 @@ class WindowInputs(FeatureInputs):
     """Windows of the tuned channels and stored embeddings of the others, by row."""
 
     def __init__(
-        self,
-        table: FeatureTable,
-        modalities: Sequence[Modality],
-        prepare: Mapping[Modality, Callable[[Window], FloatArray]],
-        readers: Mapping[Modality, WindowReader],
-        device: torch.device,
-        chunk: int,
+        self, table: FeatureTable, network: FinetuneNetwork, tuning: Tuning, device: torch.device
     ) -> None:
-        super().__init__(table, [m for m in modalities if m not in prepare], device)
-        self.prepare, self.readers, self.chunk, self.clips = prepare, readers, chunk, table.clips
-        self.present = {modality: table.present(modality) for modality in prepare}
+        stored = [m for m in network.fusion.config.modalities if m not in network.tuned]
+        super().__init__(table, stored, device)
+        self.clips = table.clips
+        self.prepare = {m: backbone.input.prepare for m, backbone in network.tuned.items()}
+        self.present = {modality: table.present(modality) for modality in network.tuned}
+        self._read = {
+            modality: tuning.open_windows(modality, [self.clips[n] for n in np.flatnonzero(there)])
+            for modality, there in self.present.items()
+        }
 
     def read(self, row: int, modality: Modality) -> Sequence[Window]:
         """The windows of a clip's channel, at least one.
@@ -220,7 +216,7 @@ class WindowInputs(FeatureInputs):
         Raises:
             CorpusError: there are none.
         """
-        windows = self.readers[modality](self.clips[row])
+        windows = self._read[modality](self.clips[row])
         if not windows:
             raise CorpusError(
                 f"clip {self.clips[row].clip_id!r} has {modality} features but no window that "
@@ -304,7 +300,7 @@ class FinetuneNetwork(nn.Module):
             if config.finetune.lora_rank:
                 _add_adapters(backbone, config.finetune)
             else:
-                _free_layers(backbone, _num_layers(config.finetune, modality))
+                _free_layers(backbone, config.finetune.num_layers[modality])
             for layer in _encoder_layers(backbone.network) if checkpointing else ():
                 # Chen et al. (2016), Training deep nets with sublinear memory cost. That of
                 # transformers works in training mode only.
@@ -407,14 +403,8 @@ def start_finetune(
                 f"be trained is {found}; name the right one by --backbone"
             )
     network = FinetuneNetwork(fusion, backbones, rows, config, checkpointing=tuning.checkpointing)
-    readers = {}
-    for modality in network.tuned:
-        there = np.flatnonzero(data.table.present(modality))
-        readers[modality] = tuning.open_windows(modality, [data.table.clips[n] for n in there])
-    prepare = {m: backbone.input.prepare for m, backbone in network.tuned.items()}
-    inputs = WindowInputs(
-        data.table, config.network.modalities, prepare, readers, device, config.train.batch_size
-    )
+    inputs = WindowInputs(data.table, network, tuning, device)
+    inputs.chunk = config.train.batch_size
     return network, inputs
 
 

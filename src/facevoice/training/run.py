@@ -131,15 +131,10 @@ def train(
     """Train on a feature table and write everything to `out`; run again, it goes on.
 
     Args:
-        config: all settings.
-        table: clips, and what the backbones said of them.
-        out: folder to write.
-        source: of the table, for the checkpoint.
-        votes: for targets that people perceived.
-        split: in place of one by the settings.
+        config, table, out: settings, features and the folder to write; source: of the table.
+        votes: for targets that people perceived; split: in place of one by the settings.
         tuning: backbones and windows, where [finetune] trains the backbones themselves.
-        cpu: compute on the CPU even if there is a GPU.
-        fresh: don't go on from a saved state.
+        cpu: compute on the CPU even if there is a GPU; fresh: don't go on from a saved state.
         keep: settings that small mode leaves as they are, such as train.batch_size.
 
     Returns:
@@ -201,11 +196,11 @@ def _finish(
     command: str,
 ) -> CheckpointInfo:
     """From fitted weights to checkpoint and predictions."""
-    network.cpu()
     if isinstance(network, FinetuneNetwork):
         fusion, data = network.fusion, replace(data, table=network.finish(data, inputs))
     else:
         fusion = network
+    fusion.cpu()
     calibration, thresholds = calibrate(fusion, data, config)
     info = replace(info, calibration=calibration, thresholds=thresholds)
     model = CheckpointModel(out.name, Checkpoint(fusion.eval(), info, ""))
