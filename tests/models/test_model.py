@@ -36,7 +36,7 @@ def test_the_compact_family_is_the_model_without_a_checkpoint() -> None:
     parts = assemble()
     assert parts.model.name == "compact"
     assert parts.modalities == frozenset(Modality)
-    assert parts.tells_conflict
+    assert parts.model.thresholds is not None
     assert parts.info is None
     with pytest.raises(ConfigError, match="for a checkpoint only"):
         assemble(None, ["compact-face"])
@@ -56,7 +56,10 @@ def test_tokens_are_stacked_as_in_training(model: FullModel) -> None:
     parts = assemble(model.checkpoint, model.names)
     assert parts.backbones[Modality.VIDEO].spec.num_rows == 8
     assert parts.sources[Modality.VIDEO] == f"{model.folders[Modality.VIDEO]}+tokens"
-    assert create_backbone(parts.sources[Modality.VIDEO]).model == parts.models["face"]
+    assert (
+        create_backbone(parts.sources[Modality.VIDEO]).model
+        == parts.backbones[Modality.VIDEO].model
+    )
     with pytest.raises(ConfigError, match="was not trained on the layers"):
         assemble(model.checkpoint, [f"{model.folders[Modality.VIDEO]}+layers"])
 

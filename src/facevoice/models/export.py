@@ -16,12 +16,11 @@ from typing import Any, Final
 import numpy as np
 
 from facevoice.backbones.export import export_backbone
-from facevoice.backbones.onnx import FP32_FILE, INT8_FILE
+from facevoice.backbones.onnx import FP32_FILE, INT8_FILE, ExportRecord
 from facevoice.backbones.spec import (
     Backbone,
     BackboneSpec,
     StackedBackbone,
-    create_backbone,
     split_name,
 )
 from facevoice.errors import ConfigError, MissingExtraError, WeightsError
@@ -40,9 +39,7 @@ from facevoice.models.model import (
     EXPORT_FORMAT,
     EXPORT_INDEX,
     FUSION_FILE,
-    Assembly,
     CheckpointModel,
-    ExportedModel,
     ExportIndex,
     Model,
     Parity,
@@ -74,7 +71,6 @@ NUM_WINDOWS: Final = 4
 MAX_DIFFERENCE: Final = 1e-3
 """An fp32 export whose probabilities differ from torch's by more is refused."""
 
-_FILES: Final = {"fp32": FP32_FILE, "int8": INT8_FILE}
 _OPSET: Final = 17
 
 
@@ -148,34 +144,41 @@ def export_model(
     check_target(out, is_export(out), "an export", overwrite)
     model = CheckpointModel.load(folder, num_threads=num_threads)
     tell = on_step or (lambda _step: None)
-    precisions = ("fp32", "int8") if int8 else ("fp32",)
     with whole_folder(out) as part:
         built = build_backbones(folder, model.info, backbones, num_threads=num_threads)
         if int8 and not any(backbone.spec.family for _, backbone in built.values()):
             raise ConfigError(
                 f"{folder}: its backbones come with facevoice, as they are; leave --int8 out"
             )
-        channels = {
-            m: _export_channel(part / m, *built.pop(m), samples, precisions, tell)
-            for m in tuple(built)
-        }
+        rows: dict[Modality, FloatArray] = {}
+        named: dict[Modality, str] = {}
+        for modality in tuple(built):  # one after the other, so that both are never in memory
+            source, backbone = built.pop(modality)
+            tell(f"{source}: torch")
+            rows[modality] = _embed(samples, backbone)
+            named[modality] = split_name(source)[0]
+            if backbone.spec.family:  # else it comes with facevoice
+                tell(f"{source}: exporting")
+                base = backbone.base if isinstance(backbone, StackedBackbone) else backbone
+                export_backbone(base, part / modality, int8=int8)
+                named[modality] = f"{modality}/{FP32_FILE}"
         tell("fusion and heads")
         export_fusion(model.checkpoint, part / FUSION_FILE)
-        fusion = ExportedModel(
-            part / FUSION_FILE, file_sha256(part / FUSION_FILE), model.info, num_threads
-        )
-        views = {
-            runtime: _views(samples, {m: made.rows[runtime] for m, made in channels.items()})
-            for runtime in ("torch", *precisions)
-        }
-        parity = tuple(
-            _compare(part, model, views["torch"], fusion, views[precision], precision, samples)
-            for precision in precisions
-        )
-        named = {
-            m: made.name if made.is_builtin else f"{m}/{made.name}" for m, made in channels.items()
-        }
-        return _finish(part, model, named, parity)
+        for name, content in format_info(model.info).items():
+            (part / name).write_bytes(content)
+        expected = _judged(samples, model, rows)
+        _write_index(part, model, named, ())
+        tell("ONNX fp32")
+        parity: tuple[Parity, ...] = (_measure(part, "fp32", expected, samples, num_threads),)
+        if int8:
+            tell("ONNX int8")
+            named = _keep_int8(part, named)
+            _write_index(part, model, named, parity)
+            parity += (_measure(part, "int8", expected, samples, num_threads),)
+        index = _write_index(part, model, named, parity)
+        card = f"{describe(model.info)}\n{_card_section(index)}"
+        (part / CARD_FILE).write_text(card, encoding="utf-8")
+        return index
 
 
 def check_export(
@@ -202,32 +205,22 @@ def check_export(
             f"{exported}: was exported from {index.checkpoint} ({index.checkpoint_sha256[:12]}), "
             f"not from {folder} ({sha256[:12]})"
         )
-    expected, model = _embed_all(samples, theirs), theirs.model
+    rows = {m: _embed(samples, backbone) for m, backbone in theirs.backbones.items()}
+    expected = _judged(samples, theirs.model, rows)
     del theirs  # before the others are loaded
-    ours = assemble(exported, num_threads=num_threads)
-    found = _embed_all(samples, ours)
-    return _compare(exported, model, expected, ours.model, found, index.precision, samples)
+    return _measure(exported, index.precision, expected, samples, num_threads)
 
 
 def export_fusion(checkpoint: Checkpoint, path: Path) -> tuple[str, ...]:
-    """Write the network of a checkpoint to `path` as ONNX, fp32.
+    """Write the network of a checkpoint to `path` as ONNX, fp32; gives the names of its outputs.
 
     Inputs are `video` and `audio`, float32 (batch, tokens, D), and `video_mask`, `audio_mask`, bool
     (batch, tokens), those of the network's modalities. Outputs are the logits `emotion`, `face`,
     `voice` (batch, 8) and `conflict` (batch, 2), those that it has; temperatures stay in
     calibration.json.
-
-    Returns:
-        The names of the outputs, in order.
-
-    Raises:
-        MissingExtraError: torch or onnx is not installed.
     """
-    try:
-        import onnx
-        import torch
-    except ImportError as error:
-        raise MissingExtraError("exporting to ONNX", "train") from error
+    import onnx
+    import torch
 
     config = checkpoint.info.network
     inputs: dict[str, Any] = {}
@@ -281,69 +274,40 @@ def _heads_of(network: Any, inputs: tuple[str, ...], outputs: tuple[str, ...]) -
     return HeadsOf().eval()
 
 
-@dataclass(frozen=True, slots=True)
-class _Channel:
-    """A channel of the export: what is kept, and embeddings of the windows by runtime.
-
-    name: of the ONNX file, or of the backbone that the package brings.
-    """
-
-    name: str
-    is_builtin: bool
-    rows: Mapping[str, FloatArray]
-
-
-def _export_channel(
-    folder: Path,
-    source: str,
-    backbone: Backbone,
-    samples: Samples,
-    precisions: Sequence[str],
-    tell: StepCallback,
-) -> _Channel:
-    """Embed the windows in torch, export the backbone, and embed them again without torch."""
-    tell(f"{source}: torch")
-    plain, stacked = split_name(source)
-    rows = {"torch": _embed(samples, backbone)}
-    if not backbone.spec.family:  # it comes with facevoice
-        return _Channel(plain, True, {**rows, **dict.fromkeys(precisions, rows["torch"])})
-    tell(f"{source}: exporting")
-    base = backbone.base if isinstance(backbone, StackedBackbone) else backbone
-    record = export_backbone(base, folder, int8="int8" in precisions)
-    for precision in precisions:
-        tell(f"{source}: ONNX {precision}")
-        name = str(folder / _FILES[precision])
-        exported = create_backbone(name if stacked is None else f"{name}+{stacked}")
-        rows[precision] = _embed(samples, exported)
-    kept = _FILES[precisions[-1]]
-    if kept != FP32_FILE:  # the float32 network was for measuring
-        (folder / FP32_FILE).unlink()
-        replace(record, files={kept: record.files[kept]}).write(folder)
-    return _Channel(kept, False, rows)
+def _keep_int8(part: Path, named: Mapping[Modality, str]) -> dict[Modality, str]:
+    """Leave the float32 networks, which were for measuring, out of the folder."""
+    kept = dict(named)
+    for modality, name in named.items():
+        folder = (part / name).parent
+        if folder != part:
+            record = ExportRecord.read(folder)
+            replace(record, files={INT8_FILE: record.files[INT8_FILE]}).write(folder)
+            (folder / FP32_FILE).unlink()
+            kept[modality] = f"{modality}/{INT8_FILE}"
+    return kept
 
 
-def _finish(
+def _write_index(
     part: Path, model: CheckpointModel, named: Mapping[Modality, str], parity: tuple[Parity, ...]
 ) -> ExportIndex:
-    """What stands beside the networks; the index last."""
-    for name, content in format_info(model.info).items():
-        (part / name).write_bytes(content)
-    sums = {
-        path.relative_to(part).as_posix(): file_sha256(path)
-        for path in sorted(part.rglob("*"))
-        if path.is_file()
-    }
+    """Write `export.json`, with the sums of all files but networks that it does not name."""
+    known = {FUSION_FILE, *named.values()}
+    files = {path.relative_to(part).as_posix(): path for path in part.rglob("*") if path.is_file()}
+    files.pop(EXPORT_INDEX, None)
+    is_int8 = any(name.endswith(INT8_FILE) for name in named.values())
     index = ExportIndex(
-        precision=parity[-1].precision,
+        precision="int8" if is_int8 else "fp32",
         checkpoint=model.name,
         checkpoint_sha256=model.heads.sha256,
         facevoice_version=VERSION,
         backbones=named,
         parity=parity,
-        sha256s=sums,
+        sha256s={
+            name: file_sha256(path)
+            for name, path in sorted(files.items())
+            if path.suffix != ".onnx" or name in known
+        },
     )
-    card = f"{describe(model.info)}\n{_card_section(index)}"
-    (part / CARD_FILE).write_text(card, encoding="utf-8")
     document = {"format": EXPORT_FORMAT, **asdict(index)}
     document["sha256"] = document.pop("sha256s")
     (part / EXPORT_INDEX).write_bytes(json_bytes(document))
@@ -371,24 +335,21 @@ def _card_section(index: ExportIndex) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _compare(
-    where: Path,
-    their_model: Model,
-    theirs: Sequence[WindowView],
-    our_model: Model,
-    ours: Sequence[WindowView],
+def _measure(
+    exported: Path,
     precision: str,
+    expected: Sequence[Prediction],
     samples: Samples,
+    num_threads: int,
 ) -> Parity:
-    """Differences over all probabilities of all windows; theirs is torch's, ours the export's.
+    """How far an exported folder is from what torch says, over all probabilities of all windows.
 
     Raises:
         WeightsError: fp32 differs by more than `MAX_DIFFERENCE`, or is not finite.
     """
-    decision = AnalyzerConfig().decision
-    expected = judge(theirs, None, their_model, decision)
-    found = judge(ours, None, our_model, decision)
-    pairs = list(zip(expected, found, strict=True))
+    ours = assemble(exported, num_threads=num_threads)
+    rows = {m: _embed(samples, backbone) for m, backbone in ours.backbones.items()}
+    pairs = list(zip(expected, _judged(samples, ours.model, rows), strict=True))
     gaps = np.concatenate([np.abs(_numbers(a) - _numbers(b)) for a, b in pairs])
     parity = Parity(
         precision=precision,
@@ -400,7 +361,7 @@ def _compare(
     )
     if precision == "fp32" and not parity.max_difference <= MAX_DIFFERENCE:
         raise WeightsError(
-            f"{where}: probabilities of the fp32 export differ from torch's by up to "
+            f"{exported}: probabilities of the fp32 export differ from torch's by up to "
             f"{parity.max_difference:.1e} ({parity.windows}), more than {MAX_DIFFERENCE:g}; it is "
             "refused. Versions of torch, onnx and onnxruntime may not suit each other"
         )
@@ -421,13 +382,12 @@ def _embed(samples: Samples, backbone: Backbone) -> FloatArray:
     return np.concatenate([backbone.embed([window]) for window in samples.windows])
 
 
-def _embed_all(samples: Samples, parts: Assembly) -> list[WindowView]:
-    return _views(samples, {m: _embed(samples, b) for m, b in parts.backbones.items()})
-
-
-def _views(samples: Samples, rows: Mapping[Modality, FloatArray]) -> list[WindowView]:
+def _judged(
+    samples: Samples, model: Model, rows: Mapping[Modality, FloatArray]
+) -> list[Prediction]:
+    """What a model says of the windows, as an analysis says it."""
     face, voice = rows.get(Modality.VIDEO), rows.get(Modality.AUDIO)
-    return [
+    views = [
         WindowView(
             window.start_s,
             window.end_s,
@@ -438,16 +398,17 @@ def _views(samples: Samples, rows: Mapping[Modality, FloatArray]) -> list[Window
         )
         for place, window in enumerate(samples.windows)
     ]
+    return judge(views, None, model, AnalyzerConfig().decision)
 
 
 class _Keeper:
     """A backbone that only keeps what it is shown."""
 
     model = ModelId("kept", "0" * 64)
+    last: Window | None = None
 
     def __init__(self, modality: Modality) -> None:
         self.spec = BackboneSpec("kept", modality, 1, "", ())
-        self.last: Window | None = None
 
     def embed(self, windows: Sequence[Window]) -> FloatArray:
         self.last = windows[-1]

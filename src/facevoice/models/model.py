@@ -163,13 +163,7 @@ class _TrainedModel:
 
 
 class CheckpointModel(_TrainedModel):
-    """A checkpoint, run by torch.
-
-    Args:
-        name: short.
-        checkpoint: a loaded one.
-        num_threads: that one run may use.
-    """
+    """A loaded checkpoint, run by torch with so many threads."""
 
     def __init__(self, name: str, checkpoint: Checkpoint, *, num_threads: int = 1) -> None:
         super().__init__(name, checkpoint.sha256, checkpoint.info)
@@ -178,12 +172,7 @@ class CheckpointModel(_TrainedModel):
 
     @classmethod
     def load(cls, folder: Path, *, num_threads: int = 1) -> CheckpointModel:
-        """Load a checkpoint.
-
-        Raises:
-            WeightsError: see `load_checkpoint`.
-            MissingExtraError: torch is not installed; says what runs without it.
-        """
+        """Load a checkpoint; see `load_checkpoint` for what is raised."""
         try:
             return cls(_name(folder), load_checkpoint(folder), num_threads=num_threads)
         except MissingExtraError as error:
@@ -381,20 +370,6 @@ class Assembly:
         """Channels that the model reads."""
         return frozenset(self.backbones)
 
-    @property
-    def tells_conflict(self) -> bool:
-        """Whether the model compares face and voice."""
-        return self.model.thresholds is not None
-
-    @property
-    def models(self) -> dict[str, ModelId]:
-        """Everything with weights, by its role in a report."""
-        roles = {Modality.VIDEO: "face", Modality.AUDIO: "voice"}
-        return {
-            **{roles[m]: backbone.model for m, backbone in self.backbones.items()},
-            "heads": self.model.heads,
-        }
-
 
 def assemble(
     checkpoint: Path | None = None,
@@ -464,17 +439,7 @@ def read_model_info(folder: Path) -> CheckpointInfo:
 def build_backbones(
     folder: Path, info: CheckpointInfo, names: Sequence[str] = (), *, num_threads: int = 1
 ) -> dict[Modality, tuple[str, Backbone]]:
-    """By channel, the backbone that a checkpoint was trained on, and the name it was built by.
-
-    Args:
-        folder: of the checkpoint.
-        info: what it says of itself.
-        names: see `assemble`.
-        num_threads: threads that each network may use.
-
-    Raises:
-        WeightsError, ConfigError, MissingExtraError: see `assemble`.
-    """
+    """By channel, the name and the backbone that a checkpoint was trained on; see `assemble`."""
     built: dict[Modality, tuple[str, Backbone]] = {}
     for name in names:
         plain, rows = split_name(name)
@@ -566,10 +531,9 @@ def _checked_backbone(
 
 
 def _check_shape(folder: Path, network: NetworkConfig, spec: BackboneSpec) -> None:
-    wanted, problem = network.dim(spec.modality), None
-    if spec.row_dim != wanted:
-        problem = f"rows of {spec.row_dim} numbers, the network wants {wanted}"
-    elif spec.modality is Modality.AUDIO and network.audio_layers not in (0, spec.num_rows):
-        problem = f"{spec.num_rows} layers, the network mixes {network.audio_layers}"
-    if problem is not None:
-        raise WeightsError(f"{folder}: backbone {spec.name} gives {problem}")
+    mixed = network.audio_layers if spec.modality is Modality.AUDIO else 0
+    if spec.row_dim != network.dim(spec.modality) or mixed not in (0, spec.num_rows):
+        raise WeightsError(
+            f"{folder}: backbone {spec.name} gives {spec.num_rows} rows of {spec.row_dim} numbers, "
+            f"the network wants {mixed or 'any number'} of {network.dim(spec.modality)}"
+        )
