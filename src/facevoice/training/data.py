@@ -73,15 +73,13 @@ class TokenArray:
     training_corpora: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        shape = self.tokens.shape
-        fits = len(shape) == 3 and self.lengths.shape == shape[:1] and shape[1] > 0
-        if not fits or self.tokens.dtype not in (np.float16, np.float32):
+        shape, lengths = self.tokens.shape, self.lengths
+        fits = len(shape) == 3 and lengths.shape == shape[:1] and shape[1] > 0
+        if not fits or not ((lengths >= 0) & (lengths <= shape[1])).all():
             raise CorpusError(
-                f"{self.backbone}: tokens must be float16 or float32 (n, T, D) with lengths (n,), "
-                f"got {self.tokens.dtype} {shape} and {self.lengths.shape}"
+                f"{self.backbone}: tokens must be (n, T, D) with lengths (n,) of 0 to T, got "
+                f"{shape} and {lengths.shape}"
             )
-        if len(self.lengths) and not 0 <= self.lengths.min() <= self.lengths.max() <= shape[1]:
-            raise CorpusError(f"{self.backbone}: lengths must be 0 to {shape[1]}")
 
     @property
     def dim(self) -> int:

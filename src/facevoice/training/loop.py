@@ -315,33 +315,22 @@ def _load_state(path: Path, identity: Mapping[str, str]) -> tuple[dict[str, Any]
 def plan_epoch(originals: Items, pairs: Sequence[Items], config: TrainConfig, epoch: int) -> Items:
     """All originals and, of each corpus' pairs, `pairs.ratio` times as many as it has originals.
 
-    Each epoch draws other pairs, going through all before any comes twice; their number is shared
-    out by the corpora's numbers of pairs. `loss.modality_dropout` of the items lose one channel,
-    where the network looks at two.
+    Each epoch draws other pairs; their number is shared out by the corpora's numbers of pairs.
+    `loss.modality_dropout` of the items lose one channel, where the network looks at two.
     """
     seed, items = config.run.seed, originals
     total = sum(len(part) for part in pairs)
     wanted = min(round(config.pairs.ratio * len(originals)), total)
     for place, part in enumerate(pairs):
         count = round(wanted * len(part) / total)
-        items += part.take(_rotate(len(part), count, (seed, _PAIRS, place), epoch))
+        draw = np.random.default_rng([seed, _PAIRS, place, epoch])
+        items += part.take(draw.permutation(len(part))[:count])
     order = np.random.default_rng([seed, _ORDER, epoch]).permutation(len(items))
     draws = np.random.default_rng([seed, _DROPS, epoch]).random(len(items))
     share = config.loss.modality_dropout if config.network.is_multimodal else 0.0
     return replace(
         items.take(order), hides_face=draws < share / 2, hides_voice=draws > 1 - share / 2
     )
-
-
-def _rotate(size: int, count: int, seed: tuple[int, ...], epoch: int) -> IntArray:
-    """`count` of `size` places: the next ones of an endless row of permutations."""
-    if count == 0:
-        return np.zeros(0, dtype=np.int64)
-    first = epoch * count
-    rounds = range(first // size, (first + count - 1) // size + 1)
-    row = np.concatenate([np.random.default_rng([*seed, r]).permutation(size) for r in rounds])
-    start = first - rounds[0] * size
-    return np.asarray(row[start : start + count], dtype=np.int64)
 
 
 def _some(items: Items, count: int) -> Items:
