@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.base import BaseEstimator
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
@@ -26,35 +26,42 @@ from sklearn.svm import SVC
 CLASSES = ("neutral", "sad", "happy", "surprise", "fear", "angry")
 # fer rounds to hundredths.
 _LEAST = 0.01
-
-Floats = npt.NDArray[np.float64]
+SVM = make_pipeline(StandardScaler(), SVC())
+LOGISTIC = make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PeerOutput:
-    """Of n clips: truth (n,), speakers (n,), face (n, 6; NaN without a face), sound (n, figures).
+    """Of n clips: truth, speakers (n,), face (n, 6; NaN without a face), sound (n, figures)."""
 
-    face_share: frames with a face, of all.
-    """
-
-    truth: npt.NDArray[np.int64]
-    speakers: npt.NDArray[np.str_]
-    face: Floats
-    sound: Floats
+    truth: np.ndarray
+    speakers: np.ndarray
+    face: np.ndarray
+    sound: np.ndarray
 
     @property
-    def has_face(self) -> npt.NDArray[np.bool_]:
+    def has_face(self) -> np.ndarray:
         return ~np.isnan(self.face[:, 0])
 
+    @property
+    def face_logs(self) -> np.ndarray:
+        """Log probabilities (n, 6); a clip without a face shows all emotions alike."""
+        filled = np.where(self.has_face[:, None], self.face, 1 / len(CLASSES))
+        return np.log(np.maximum(filled, _LEAST))
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Answer:
+    def crossed(self, model: BaseEstimator, features: np.ndarray, method: str) -> np.ndarray:
+        """What the model, fitted to the other speakers, gives for each clip."""
+        others = {"groups": self.speakers, "cv": LeaveOneGroupOut()}
+        return cross_val_predict(model, features, self.truth, method=method, **others)
+
+
+class Answer(NamedTuple):
     """Classes (n,) that a method says of a channel; `known`: clips (n,) for which it says one."""
 
     channel: str
     method: str
-    said: npt.NDArray[np.int64]
-    known: npt.NDArray[np.bool_]
+    said: np.ndarray
+    known: np.ndarray
 
 
 def read_output(files: Sequence[Path]) -> PeerOutput:
@@ -72,67 +79,35 @@ def read_output(files: Sequence[Path]) -> PeerOutput:
     )
 
 
-def _clip_face(emotions: npt.NDArray[np.float32], labels: npt.NDArray[np.str_]) -> Floats:
+def _clip_face(emotions: np.ndarray, labels: np.ndarray) -> np.ndarray:
     if not len(emotions):
         return np.full(len(CLASSES), np.nan)
     columns = [list(labels).index(name) for name in CLASSES]
     mean = emotions.mean(axis=0, dtype=np.float64)[columns]
-    return np.asarray(mean / mean.sum())
+    return mean / mean.sum()
 
 
 def voice_answers(output: PeerOutput) -> Iterator[Answer]:
     """From the soundtrack alone."""
-    for method, model in (("SVM (RBF)", _svm()), ("logistic regression", _logistic())):
-        said = _crossed(model, output.sound, output, "predict")
-        yield Answer("voice", method, said.astype(np.int64), np.ones(len(said), bool))
+    known = np.ones(len(output.truth), bool)
+    for method, model in (("SVM (RBF)", SVM), ("logistic regression", LOGISTIC)):
+        yield Answer("voice", method, output.crossed(model, output.sound, "predict"), known)
 
 
 def face_answers(output: PeerOutput) -> Iterator[Answer]:
     """From the pictures alone, without the clips in which no face was found."""
-    logs, known = _face_logs(output), output.has_face
+    logs, known = output.face_logs, output.has_face
     yield Answer("face", "as it is", logs.argmax(axis=1), known)
-    said = _crossed(_logistic(), logs, output, "predict")
-    yield Answer("face", "logistic regression", said.astype(np.int64), known)
+    yield Answer("face", "logistic regression", output.crossed(LOGISTIC, logs, "predict"), known)
 
 
 def fused_answers(output: PeerOutput) -> Iterator[Answer]:
     """From both; a clip without a face counts as one that shows all emotions alike."""
-    logs, known = _face_logs(output), np.ones(len(output.truth), bool)
-    calibrated = CalibratedClassifierCV(_svm(), ensemble=False)
-    voice = np.log(_crossed(calibrated, output.sound, output, "predict_proba"))
+    logs, known = output.face_logs, np.ones(len(output.truth), bool)
+    calibrated = CalibratedClassifierCV(SVM, ensemble=False)
+    voice = np.log(output.crossed(calibrated, output.sound, "predict_proba"))
     yield Answer("both", "mean log p: face as it is, SVM", (logs + voice).argmax(axis=1), known)
-    pair = [
-        np.log(_crossed(_logistic(), features, output, "predict_proba"))
-        for features in (logs, output.sound)
-    ]
-    yield Answer("both", "mean log p: two regressions", (pair[0] + pair[1]).argmax(axis=1), known)
+    pair = [np.log(output.crossed(LOGISTIC, x, "predict_proba")) for x in (logs, output.sound)]
+    yield Answer("both", "mean log p: two regressions", sum(pair).argmax(axis=1), known)
     joined = np.concatenate([logs, output.sound], axis=1)
-    said = _crossed(_svm(), joined, output, "predict").astype(np.int64)
-    yield Answer("both", "SVM on all features", said, known)
-
-
-def _face_logs(output: PeerOutput) -> Floats:
-    even = np.full(len(CLASSES), 1 / len(CLASSES))
-    filled = np.where(output.has_face[:, None], output.face, even)
-    return np.asarray(np.log(np.maximum(filled, _LEAST)))
-
-
-def _crossed(model: BaseEstimator, features: Floats, output: PeerOutput, method: str) -> Floats:
-    """What the model, fitted to the other speakers, gives for each clip."""
-    given = cross_val_predict(
-        model,
-        features,
-        output.truth,
-        groups=output.speakers,
-        cv=LeaveOneGroupOut(),
-        method=method,
-    )
-    return np.asarray(given)
-
-
-def _svm() -> Pipeline:
-    return make_pipeline(StandardScaler(), SVC())
-
-
-def _logistic() -> Pipeline:
-    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000))
+    yield Answer("both", "SVM on all features", output.crossed(SVM, joined, "predict"), known)

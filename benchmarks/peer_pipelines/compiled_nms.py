@@ -13,8 +13,6 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-_SCHEMA = "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-_SCHEMA_QUANTISED = "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 _KEEP_ALIVE: list[Any] = []
 
 
@@ -26,8 +24,8 @@ def ensure_nms() -> str:
     if _compiled_part_loads(torch):
         return "torchvision"
     library = torch.library.Library("torchvision", "DEF")
-    library.define(_SCHEMA)
-    library.define(_SCHEMA_QUANTISED)
+    for name in ("nms", "qnms"):
+        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     library.impl("nms", _nms, "CPU")
     _KEEP_ALIVE.append(library)
     extension: Any = importlib.import_module("torchvision.extension")
