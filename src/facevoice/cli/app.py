@@ -1,46 +1,84 @@
-"""The command line: one function behind each command."""
+"""The command line: one function behind each command, and what each is for."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from importlib import resources
-from typing import Annotated
+import shlex
+from pathlib import Path
+from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
-from rich.text import Text
+from typer.core import TyperGroup
 
-from facevoice.cli.analyze import EXIT_DONE, EXIT_SOME_FAILED, add_analyze_command
-from facevoice.cli.data import add_corpus_commands, data_app
-from facevoice.cli.evaluate import add_evaluation_commands
-from facevoice.cli.export import add_export_command
-from facevoice.cli.hub import add_hub_commands
-from facevoice.cli.render import add_render_command
-from facevoice.cli.report import add_picture_commands
-from facevoice.cli.train import add_training_commands
-from facevoice.cli.web import add_web_command
+from facevoice.batch import MEDIA_EXTENSIONS
+from facevoice.cli.analyze import analyze
+from facevoice.cli.data import describe, download, extract, pairs, prepare, split
+from facevoice.cli.evaluate import compare, evaluate
+from facevoice.cli.export import export
+from facevoice.cli.hub import pull, push, space
+from facevoice.cli.models import models
+from facevoice.cli.render import render
+from facevoice.cli.report import report
+from facevoice.cli.train import predict, train
+from facevoice.cli.web import web
+from facevoice.media.remote import is_remote
 from facevoice.records import VERSION
 
-app = typer.Typer(
-    name="facevoice",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+_CORPORA: Final = "Corpora and evaluation"
+_COMMANDS: Final = {
+    "Use": (analyze, web, models),
+    "Look": (report, render),
+    _CORPORA: (evaluate, compare),
+    "Train and publish": (train, predict, export, push, pull, space),
+}
 
-add_analyze_command(app)
-add_picture_commands(app)
-add_corpus_commands(data_app)
-app.add_typer(data_app, name="data")
-add_evaluation_commands(app)
-add_training_commands(app)
-add_export_command(app)
-add_hub_commands(app)
-add_render_command(app)
-add_web_command(app)
+
+class _Commands(TyperGroup):
+    """Lists commands by what they are for, and guesses what a file without a command is for."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {name: [] for name in _COMMANDS}
+        width = max(map(len, self.commands))
+        for name, command in self.commands.items():
+            told = command.get_short_help_str(formatter.width - 6 - width)
+            panel = getattr(command, "rich_help_panel", None)
+            sections.setdefault(str(panel or "Commands"), []).append((name.ljust(width), told))
+        for section, rows in sections.items():
+            if rows:
+                with formatter.section(section):
+                    formatter.write_dl(rows)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] not in self.commands and _is_input(args[0]):
+            command = "report" if args[0].endswith(".json") else "analyze"
+            meant = shlex.join(["facevoice", command, *args])
+            ctx.fail(f"{args[0]} is no command; did you mean: {meant}")
+        return super().resolve_command(ctx, args)
+
+
+def _is_input(word: str) -> bool:
+    path = Path(word)
+    return is_remote(word) or path.suffix.lower() in MEDIA_EXTENSIONS or path.exists()
+
+
+def _group(**options: Any) -> typer.Typer:
+    return typer.Typer(
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        **options,
+    )
+
+
+app = _group(name="facevoice", cls=_Commands)
+_data = _group(name="data", help="Get corpora and make them ready.")
+for _command in (download, prepare, describe, split, pairs, extract):
+    _data.command()(_command)
+app.add_typer(_data, rich_help_panel=_CORPORA)
+for _section, _functions in _COMMANDS.items():
+    for _command in _functions:
+        app.command(rich_help_panel=_section)(_command)
 
 
 def main() -> None:
@@ -64,22 +102,3 @@ def root(
     ] = False,
 ) -> None:
     """Which emotion a face shows, which the voice carries, and whether they match or conflict."""
-
-
-@app.command()
-def models() -> None:
-    """List the weights that come with the package: licence, SHA-256, size, whether intact."""
-    console = Console(highlight=False)
-    folder = resources.files("facevoice") / "weights"
-    index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-    all_intact = True
-    for name, entry in sorted(index.items()):
-        path = folder / entry["file"]
-        content = path.read_bytes() if path.is_file() else None
-        intact = content is not None and hashlib.sha256(content).hexdigest() == entry["sha256"]
-        all_intact = all_intact and intact
-        size = "missing" if content is None else f"{len(content) / 1e6:.2f} MB"
-        state = "intact" if intact else "NOT INTACT: reinstall facevoice"
-        console.print(Text(f"{name}  {entry['license']}, {size}, {state}", overflow="fold"))
-        console.print(Text(f"  sha256 {entry['sha256']}", style="dim"))
-    raise typer.Exit(EXIT_DONE if all_intact else EXIT_SOME_FAILED)

@@ -1,32 +1,18 @@
-"""The command that makes a checkpoint run without torch: export."""
+"""`facevoice export`: a checkpoint as a folder that runs without torch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from facevoice.cli.options import BackbonesOption, complain
-from facevoice.errors import ConfigError, FacevoiceError, MissingExtraError
-
-if TYPE_CHECKING:
-    from facevoice.models.model import Parity
+from facevoice.cli.options import Backbones, Overwrite, Quiet, tells_errors
+from facevoice.cli.screen import Screen
 
 
-EXIT_FAILED: Final = 1
-EXIT_USAGE: Final = 2
-
-
-def add_export_command(app: typer.Typer) -> None:
-    """Register `export`."""
-    app.command()(export)
-
-
+@tells_errors("export")
 def export(
     checkpoint: Annotated[
         Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint folder made by `train`.")
@@ -48,20 +34,18 @@ def export(
             "Default: synthesised windows.",
         ),
     ] = None,
-    backbones: BackbonesOption = None,
+    backbones: Backbones = None,
     check: Annotated[
         bool,
         typer.Option(
             "--check", help="Write nothing: hold the export in --out against the checkpoint."
         ),
     ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an export that lies in --out.")
-    ] = False,
+    overwrite: Overwrite = False,
     threads: Annotated[
         int, typer.Option(metavar="N", min=1, help="Threads that each network may use.")
     ] = 1,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Export a checkpoint with its backbones as one folder of ONNX files that needs no torch.
 
@@ -70,51 +54,37 @@ def export(
 
     Exit codes: 0 done, 1 failed or refused, 2 wrong usage.
     """
-    console = Console(highlight=False, quiet=quiet)
-    try:
-        from facevoice.models.export import check_export, export_model, make_samples, read_samples
+    from facevoice.models.export import check_export, export_model, make_samples, read_samples
 
-        samples = read_samples(clips) if clips else make_samples()
-        if check:
-            parity: tuple[Parity, ...] = (
-                check_export(
-                    checkpoint, out, samples, backbones=backbones or (), num_threads=threads
-                ),
-            )
-        else:
-            parity = export_model(
-                checkpoint,
-                out,
-                samples,
-                backbones=backbones or (),
-                int8=int8,
-                overwrite=overwrite,
-                num_threads=threads,
-                on_step=lambda step: console.print(Text(step, style="dim", overflow="fold")),
-            ).parity
-    except (ConfigError, MissingExtraError) as error:
-        complain(f"Error: {error}")
-        raise typer.Exit(EXIT_USAGE) from error
-    except FacevoiceError as error:
-        complain(str(error))
-        raise typer.Exit(EXIT_FAILED) from error
-    console.print(_parity_table(parity))
-    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    done = "Checked" if check else "Written"
-    console.print(Text(f"{done}: {out}, {size / 1e6:.1f} MB", overflow="fold"))
-
-
-def _parity_table(parities: Sequence[Parity]) -> Table:
-    """Differences to torch, by precision."""
+    screen = Screen(quiet=quiet)
+    samples = read_samples(clips) if clips else make_samples()
+    if check:
+        parity = [
+            check_export(checkpoint, out, samples, backbones=backbones or (), num_threads=threads)
+        ]
+    else:
+        exported = export_model(
+            checkpoint,
+            out,
+            samples,
+            backbones=backbones or (),
+            int8=int8,
+            overwrite=overwrite,
+            num_threads=threads,
+            on_step=lambda step: screen.say(step, style="dim"),
+        )
+        parity = list(exported.parity)
     table = Table(box=None, pad_edge=False)
     for name in ("against torch", "windows", "largest difference", "mean", "other outcomes"):
         table.add_column(name, overflow="fold")
-    for parity in parities:
+    for one in parity:
         table.add_row(
-            parity.precision,
-            f"{parity.num_windows} ({parity.windows})",
-            f"{parity.max_difference:.1e}",
-            f"{parity.mean_difference:.1e}",
-            str(parity.num_outcomes_changed),
+            one.precision,
+            f"{one.num_windows} ({one.windows})",
+            f"{one.max_difference:.1e}",
+            f"{one.mean_difference:.1e}",
+            str(one.num_outcomes_changed),
         )
-    return table
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    done = "Checked" if check else "Written"
+    screen.say(table, f"{done}: {out}, {size / 1e6:.1f} MB")

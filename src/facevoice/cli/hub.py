@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from facevoice.cli.options import Quiet, complain, say, told_errors
+from facevoice.cli.options import Overwrite, Quiet, tells_errors
+from facevoice.cli.screen import Screen
 from facevoice.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -39,12 +38,7 @@ _DryRun = Annotated[
 ]
 
 
-def add_hub_commands(app: typer.Typer) -> None:
-    """Register `push`, `pull` and `space`."""
-    for command in (push, pull, space):
-        app.command()(command)
-
-
+@tells_errors("push", _RETRY)
 def push(
     checkpoint: Annotated[
         Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint folder made by `train`.")
@@ -80,20 +74,23 @@ def push(
     """
     from facevoice.hub import plan_push
 
-    with told_errors(_RETRY):
-        plan = plan_push(
-            checkpoint,
-            hub_id,
-            revision=revision,
-            private=private,
-            create_pr=create_pr,
-            license=license,
+    screen = Screen(quiet=quiet)
+    plan = plan_push(
+        checkpoint,
+        hub_id,
+        revision=revision,
+        private=private,
+        create_pr=create_pr,
+        license=license,
+    )
+    if plan.license is None:
+        screen.complain(
+            "No licence is named, so nobody may use it; name one with --license, as mit."
         )
-        if plan.license is None:
-            complain("No licence is named, so nobody may use it; name one with --license, as mit.")
-        _send(plan, message, token_env, dry_run=dry_run, quiet=quiet)
+    _send(screen, plan, message, token_env, dry_run=dry_run)
 
 
+@tells_errors("pull", _RETRY)
 def pull(
     hub_id: _HubId,
     revision: Annotated[
@@ -103,9 +100,7 @@ def pull(
         Path | None,
         typer.Option(metavar="DIR", help="Write the checkpoint there. Default: the hub's cache."),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a checkpoint that lies in --out.")
-    ] = False,
+    overwrite: Overwrite = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Show only the folder on standard output.")
     ] = False,
@@ -119,18 +114,19 @@ def pull(
     """
     from facevoice.hub import pull_checkpoint
 
-    console = Console(highlight=False)
-    with told_errors(_RETRY):
-        _set_bars(quiet)
-        pulled = pull_checkpoint(hub_id, revision=revision, out=out, overwrite=overwrite)
+    screen = Screen(quiet=quiet)
+    _set_bars(quiet)
+    pulled = pull_checkpoint(hub_id, revision=revision, out=out, overwrite=overwrite)
     typer.echo(pulled.folder)
-    if not quiet:
-        data, network = pulled.info.data, pulled.info.network
-        channels = " and ".join(network.modalities)
-        say(console, f"{hub_id}@{pulled.commit}: {network.fusion} fusion of {channels}")
-        say(console, f"Trained on {', '.join(data.corpora)}; its README.md has terms and figures.")
+    data, network = pulled.info.data, pulled.info.network
+    channels = " and ".join(network.modalities)
+    screen.say(
+        f"{hub_id}@{pulled.commit}: {network.fusion} fusion of {channels}",
+        f"Trained on {', '.join(data.corpora)}; its README.md has terms and figures.",
+    )
 
 
+@tells_errors("space", _RETRY)
 def space(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The Space's folder.")],
     checkpoint: Annotated[
@@ -189,48 +185,39 @@ def space(
     """
     from facevoice.hub.space import DEFAULT_TITLE, SpaceOptions, is_space, plan_space, write_space
 
-    console = Console(highlight=False)
-    with told_errors(_RETRY):
-        if push is None and (private or message or dry_run):
-            raise ConfigError("--private, --message and --dry-run go with --push OWNER/NAME")
-        _set_bars(quiet)
-        asked = (checkpoint, hub_id, samples, title, requirement)
-        if not (push and is_space(folder) and asked == (None,) * len(asked) and not overwrite):
-            options = SpaceOptions(
-                checkpoint, hub_id, revision, samples, requirement, title or DEFAULT_TITLE
-            )
-            write_space(folder, options, overwrite=overwrite)
-            if not quiet:
-                say(console, f"Written to {folder}")
-        if push is not None:
-            plan = plan_space(folder, push, private=private)
-            _send(plan, message, token_env, dry_run=dry_run, quiet=quiet)
+    screen = Screen(quiet=quiet)
+    if push is None and (private or message or dry_run):
+        raise ConfigError("--private, --message and --dry-run go with --push OWNER/NAME")
+    _set_bars(quiet)
+    asked = (checkpoint, hub_id, samples, title, requirement)
+    if not (push and is_space(folder) and asked == (None,) * len(asked) and not overwrite):
+        options = SpaceOptions(
+            checkpoint, hub_id, revision, samples, requirement, title or DEFAULT_TITLE
+        )
+        write_space(folder, options, overwrite=overwrite)
+        screen.say(f"Written to {folder}")
+    if push is not None:
+        _send(
+            screen, plan_space(folder, push, private=private), message, token_env, dry_run=dry_run
+        )
 
 
 def _send(
-    plan: PushPlan, message: str | None, token_variable: str, *, dry_run: bool, quiet: bool
+    screen: Screen, plan: PushPlan, message: str | None, token_variable: str, *, dry_run: bool
 ) -> None:
-    console = Console(highlight=False)
-    if dry_run:
-        _show_plan(console, plan)
+    if not dry_run:
+        _set_bars(screen.quiet)
+        screen.say(_describe(plan.send(message, token_variable=token_variable), plan.hub_id))
         return
-    _set_bars(quiet)
-    sent = plan.send(message, token_variable=token_variable)
-    if not quiet:
-        say(console, _describe(sent, plan.hub_id))
-
-
-def _show_plan(console: Console, plan: PushPlan) -> None:
     files = plan.files()
     table = Table("file", "bytes", "sha256", box=None, pad_edge=False)
     for name, num_bytes, sha256 in files:
         table.add_row(name, f"{num_bytes:,}", sha256)
-    console.print(table)
-    header = plan.card.split("---\n")[1]
-    console.print(Text(f"\nHeader of the card:\n{header}", overflow="fold"))
     total = sum(num_bytes for _, num_bytes, _ in files)
-    say(
-        console,
+    header = plan.card.split("---\n")[1]
+    Screen().say(
+        table,
+        f"\nHeader of the card:\n{header}",
         f"Nothing was sent. Would go to {plan.hub_id}, branch {plan.revision}: "
         f"{len(files)} files, {total:,} bytes.",
     )

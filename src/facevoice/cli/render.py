@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+from typing import Annotated
 
 import typer
 
-from facevoice.batch import AnalyzerSetup, Progress, ProgressCallback
-from facevoice.cli.analyze import ConfigOption
-from facevoice.cli.options import (
-    BackbonesOption,
-    CheckpointOption,
-    Screen,
-    complain,
-    open_screen,
-    progress_bar,
-)
-from facevoice.errors import ConfigError, FacevoiceError, MissingExtraError, RenderError
-from facevoice.records import MediaInfo, Report, WindowView
+from facevoice.batch import AnalyzerSetup, Progress
+from facevoice.cli.options import Overwrite, Quiet, takes_analyzer, tells_errors
+from facevoice.cli.screen import Screen, media
+from facevoice.errors import ConfigError, RenderError
+from facevoice.records import Report
 from facevoice.report import (
     MIN_HEIGHT_PX,
     check_video_target,
@@ -27,26 +20,13 @@ from facevoice.report import (
     render_video,
     summarize_in_words,
 )
-from facevoice.settings import AnalyzerConfig
-
-if TYPE_CHECKING:
-    from facevoice.analyzer import Analyzer
 
 
-EXIT_FAILED: Final = 1
-EXIT_USAGE: Final = 2
-EXIT_INTERRUPTED: Final = 130
-
-_PHASES: Final = ("reading", "drawing")
-
-
-def add_render_command(app: typer.Typer) -> None:
-    """Register `render`."""
-    app.command()(render)
-
-
+@tells_errors("render", interrupted="The film was not written.")
+@takes_analyzer
 def render(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A video.")],
+    *,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -61,15 +41,9 @@ def render(
             help="Make pictures smaller that have more rows than this. Default: 1080.",
         ),
     ] = None,
-    checkpoint: CheckpointOption = None,
-    backbones: BackbonesOption = None,
-    config: ConfigOption = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the file that is to be written.")
-    ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Show no sentence and no progress, only errors.")
-    ] = False,
+    setup: AnalyzerSetup,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
 ) -> None:
     """Analyse a video and draw on it, moment by moment, what its face and voice express.
 
@@ -79,77 +53,32 @@ def render(
     Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """
     target = Path(f"{file.stem}.facevoice.mp4") if out is None else out
-    screen = open_screen(data_on_stdout=False, progress=True, quiet=quiet, verbose=False)
-    _check_usage(file, target, overwrite)
-    try:
-        info = probe_video(file)
-        settings = AnalyzerConfig() if config is None else AnalyzerConfig.from_toml(config)
-        analyzer = create_analyzer(AnalyzerSetup(settings, checkpoint, tuple(backbones or ())))
-        report = _run(analyzer, info, target, height, screen)
-    except (ConfigError, MissingExtraError) as error:
-        _stop_usage(str(error), error)
-    except FacevoiceError as error:
-        complain(str(error))
-        raise typer.Exit(EXIT_FAILED) from error
-    except KeyboardInterrupt as error:
-        complain(f"Interrupted: {target} was not written.")
-        raise typer.Exit(EXIT_INTERRUPTED) from error
-    screen.say(summarize_in_words(report))
-    screen.say(f"Written to {target}")
-
-
-def create_analyzer(setup: AnalyzerSetup) -> Analyzer:
-    """Build the analyzer."""
-    return setup.build()
-
-
-def _check_usage(file: Path, target: Path, overwrite: bool) -> None:
+    screen = Screen(quiet=quiet)
     try:
         check_video_target(file, target)
-    except (ConfigError, RenderError) as error:
-        _stop_usage(str(error), error)
+    except RenderError as error:
+        raise ConfigError(str(error)) from error
     if target.exists() and not overwrite:
-        _stop_usage(f"{target}: exists already; replace it with --overwrite or name another --out")
+        raise ConfigError(f"{target}: exists; replace it with --overwrite or name another --out")
+    report = _render(setup, file, target, height, screen)
+    screen.say(summarize_in_words(report), f"Written to {target}")
 
 
-def _run(
-    analyzer: Analyzer, info: MediaInfo, target: Path, height: int | None, screen: Screen
+def _render(
+    setup: AnalyzerSetup, file: Path, target: Path, height_px: int | None, screen: Screen
 ) -> Report:
-    with progress_bar(screen.progress) as show:
-        tell = _phase(show, info, 0)
+    info = probe_video(file)
+    analyzer = setup.build()
+    with screen.bar() as show:
+        tell = media(show)
+        now = Progress(f"reading {file.name}", 0, 2, 0.0, info.duration_s, 0.0)
 
-        def on_view(view: WindowView) -> None:
+        def on_progress(done_s: float) -> None:
             if tell is not None:
-                tell(view.end_s)
+                tell(replace(now, done_s=done_s, media_s=now.media_s + done_s))
 
-        perception = analyzer.perceive(info.path, on_view=on_view)
-        report, tell = analyzer.interpret(perception), _phase(show, info, 1)
-        render_video(report, perception.trace, target, on_progress=tell, height_px=height)
+        perception = analyzer.perceive(file, on_view=lambda view: on_progress(view.end_s))
+        now = replace(now, path=f"drawing {file.name}", num_done=1, media_s=info.duration_s)
+        report = analyzer.interpret(perception)
+        render_video(report, perception.trace, target, on_progress=on_progress, height_px=height_px)
     return report
-
-
-def _phase(
-    show: ProgressCallback | None, info: MediaInfo, phase: int
-) -> Callable[[float], None] | None:
-    """Shows the seconds done of one of the two passes over the file."""
-    if show is None:
-        return None
-
-    def on_progress(done_s: float) -> None:
-        show(
-            Progress(
-                path=f"{_PHASES[phase]} {info.path.name}",
-                num_done=phase,
-                num_files=len(_PHASES),
-                done_s=done_s,
-                duration_s=info.duration_s,
-                media_s=phase * info.duration_s + done_s,
-            )
-        )
-
-    return on_progress
-
-
-def _stop_usage(message: str, cause: Exception | None = None) -> NoReturn:
-    complain(f"Error: {message}\nTry 'facevoice render --help'.")
-    raise typer.Exit(EXIT_USAGE) from cause

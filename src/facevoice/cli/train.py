@@ -1,121 +1,28 @@
-"""What the training commands read, and how they tell people of progress and errors."""
+"""`facevoice train` and `predict`: fusion and heads on embeddings that were extracted before."""
 
 from __future__ import annotations
 
 import logging
-import shlex
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from rich.console import Console
-from rich.logging import RichHandler
 from rich.table import Table
-from rich.text import Text
 
-from facevoice.cli.options import complain
-from facevoice.errors import ConfigError, FacevoiceError, MissingExtraError
+from facevoice.cli.options import Quiet, Store, gone, tells_errors, typed_command
+from facevoice.cli.screen import Screen
+from facevoice.errors import ConfigError
 
 if TYPE_CHECKING:
+    from facevoice.corpora.splits import Split
     from facevoice.models.checkpoint import CheckpointInfo
     from facevoice.training.config import TrainConfig
     from facevoice.training.data import FeatureTable
     from facevoice.training.run import Source
 
-
-EXIT_FAILED: Final = 1
-EXIT_USAGE: Final = 2
-EXIT_INTERRUPTED: Final = 130
+_AGAIN: Final = "Run the same command again to go on."
 _CHANNELS: Final = {"multimodal": ["video", "audio"], "video": ["video"], "audio": ["audio"]}
-
-
-def channels_of(model_type: str) -> list[str]:
-    """network.modalities by the name of a kind of model; ends the command on a wrong one."""
-    if model_type not in _CHANNELS:
-        complain(f"--model-type {model_type}: choose one of {', '.join(_CHANNELS)}")
-        raise typer.Exit(EXIT_USAGE)
-    return _CHANNELS[model_type]
-
-
-def read_inputs(
-    manifest: Path | None,
-    features: Path | None,
-    store: Path | None,
-    backbones: list[str] | None,
-    settings: TrainConfig,
-) -> tuple[FeatureTable, Source]:
-    """Embeddings from a feature file, or of a table from its store.
-
-    Raises:
-        ConfigError: neither or both are named, or there is no such table.
-        CorpusError, StoreError: what is named is damaged, or lacks a channel.
-    """
-    from facevoice.training.data import read_feature_file, read_table
-    from facevoice.training.run import Source
-
-    if (manifest is None) == (features is None):
-        raise ConfigError("name either a table (MANIFEST, --data-dir) or --features, not both")
-    command = shlex.join(["facevoice", *sys.argv[1:]])
-    if features is not None:
-        return read_feature_file(features), Source.of(features, command)
-    if manifest is None or not manifest.is_file():
-        raise ConfigError(f"{manifest}: no such table; make one with `facevoice data prepare`")
-    path = store or manifest.with_name("features.db")
-    table = read_table(manifest, path, settings.network, backbones or [])
-    return table, Source.of(manifest, command)
-
-
-def fit_widths(settings: TrainConfig, table: FeatureTable, texts: list[str]) -> TrainConfig:
-    """Take the widths of the embeddings, unless the command says them."""
-    named = {text.partition("=")[0].strip() for text in texts}
-    network = settings.network
-    for modality, array in table.arrays.items():
-        if f"network.{modality}_dim" not in named:
-            network = network.with_dim(modality, array.dim)
-    return replace(settings, network=network)
-
-
-@contextmanager
-def told_errors() -> Iterator[None]:
-    """End the command with a message and an exit code instead of a traceback."""
-    try:
-        yield
-    except (ConfigError, MissingExtraError) as error:
-        complain(str(error))
-        raise typer.Exit(EXIT_USAGE) from error
-    except FacevoiceError as error:
-        complain(str(error))
-        raise typer.Exit(EXIT_FAILED) from error
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in ("torch", "safetensors", "accelerate"):
-            raise
-        complain(str(MissingExtraError("training", "train")))
-        raise typer.Exit(EXIT_USAGE) from error
-    except KeyboardInterrupt as error:
-        complain("Interrupted. Run the same command again to go on.")
-        raise typer.Exit(EXIT_INTERRUPTED) from error
-
-
-@contextmanager
-def told_progress(quiet: bool) -> Iterator[None]:
-    """What the trainer logs, on the screen while the command runs."""
-    logger = logging.getLogger("facevoice")
-    handler = RichHandler(console=Console(stderr=True), show_path=False, markup=False)
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.ERROR if quiet else logging.INFO)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
-
-
-# The commands that train the full model's network and run it over features: train, predict.
 
 _Features = Annotated[
     Path | None,
@@ -123,10 +30,6 @@ _Features = Annotated[
         metavar="FILE",
         help="Embeddings in an npz: clip_id, video_768, audio_1024. In place of a table.",
     ),
-]
-_Store = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Feature store. Default: features.db beside the table."),
 ]
 _Backbones = Annotated[
     list[str] | None,
@@ -137,19 +40,14 @@ _Backbones = Annotated[
         "once a channel. Default: the only one of the channel that is there.",
     ),
 ]
-_Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")]
+_Manifest = Annotated[
+    Path | None, typer.Argument(metavar="MANIFEST", help="A table made by `data prepare`.")
+]
 
 
-def add_training_commands(app: typer.Typer) -> None:
-    """Register `train` and `predict`."""
-    app.command()(train)
-    app.command()(predict)
-
-
+@tells_errors("train", _AGAIN)
 def train(
-    manifest: Annotated[
-        Path | None, typer.Argument(metavar="MANIFEST", help="A table made by `data prepare`.")
-    ] = None,
+    manifest: _Manifest = None,
     features: _Features = None,
     data_dir: Annotated[
         Path | None,
@@ -157,7 +55,7 @@ def train(
             metavar="DIR", help="Folder with manifest.jsonl and features.db, in place of both."
         ),
     ] = None,
-    store: _Store = None,
+    store: Store = None,
     backbones: _Backbones = None,
     out: Annotated[
         Path,
@@ -204,7 +102,9 @@ def train(
         Path | None,
         typer.Option(metavar="FILE", help="Splits by `data split`; split.fold says which."),
     ] = None,
-    windows: Annotated[Path | None, typer.Option(hidden=True)] = None,
+    windows: Annotated[
+        str | None, gone("--windows", "windows are kept in the store (--store FILE); leave it out")
+    ] = None,
     jobs: Annotated[
         int,
         typer.Option(
@@ -227,7 +127,7 @@ def train(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start over; don't go on from a saved state.")
     ] = False,
-    quiet: _Quiet = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train fusion and heads on embeddings that were extracted before; with --set
     finetune.video_layers=2 or finetune.lora_rank=8, part of the backbones too.
@@ -238,62 +138,72 @@ def train(
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """
-    if windows is not None:
-        complain("--windows is gone: windows are kept in the store (--store FILE); leave it out")
-        raise typer.Exit(EXIT_USAGE)
-    given = _given(num_epochs, batch_size, learning_rate, seed, small)
-    if model_type is not None:
-        given["network.modalities"] = channels_of(model_type)
-    with told_errors(), told_progress(quiet):
-        from facevoice.training.config import TrainConfig
+    screen = Screen(quiet=quiet, log_level=logging.INFO)
+    from facevoice.training.config import TrainConfig
 
-        texts = [*(assignments or []), *(f"{name}={value}" for name, value in given.items())]
-        settings = TrainConfig.load(config, texts)
-        if data_dir is not None:
-            manifest, store = data_dir / "manifest.jsonl", store or data_dir / "features.db"
-        table, source = read_inputs(manifest, features, store, backbones, settings)
-        settings = fit_widths(settings, table, texts)
-        tuning = None
-        if settings.finetune.is_on and manifest is not None:
-            from facevoice.training.finetune import open_tuning
+    given = {
+        "train.num_epochs": num_epochs,
+        "train.batch_size": batch_size,
+        "train.learning_rate": learning_rate,
+        "run.seed": seed,
+        "run.size": "small" if small else None,
+        "network.modalities": None if model_type is None else _channels_of(model_type),
+    }
+    texts = [
+        *(assignments or []),
+        *(f"{n}={value}" for n, value in given.items() if value is not None),
+    ]
+    settings = TrainConfig.load(config, texts)
+    if data_dir is not None:
+        manifest, store = data_dir / "manifest.jsonl", store or data_dir / "features.db"
+    table, source = _read_inputs(manifest, features, store, backbones or [], settings)
+    named = tuple(text.partition("=")[0].strip() for text in texts)
+    settings = _fit_widths(settings, table, named)
+    tuning = None
+    if settings.finetune.is_on and manifest is not None:
+        from facevoice.training.finetune import open_tuning
 
-            tuning = open_tuning(
-                settings,
-                table,
-                store or manifest.with_name("features.db"),
-                backbones or [],
-                jobs=jobs,
-                checkpointing=gradient_checkpointing,
-            )
-        info = _train(
+        tuning = open_tuning(
             settings,
             table,
-            source,
-            out,
-            votes=votes,
-            split=split,
-            tuning=tuning,
-            cpu=cpu,
-            fresh=fresh,
-            keep=tuple(text.partition("=")[0].strip() for text in texts),
+            store or manifest.with_name("features.db"),
+            backbones or [],
+            jobs=jobs,
+            checkpointing=gradient_checkpointing,
         )
-    if not quiet:
-        _show(info, out)
+    from facevoice.corpora.cremad import add_votes, read_votes
+    from facevoice.training.run import train as train_run
+
+    counts = None if votes is None else read_votes(votes)
+    if counts is not None:
+        table = replace(table, clips=add_votes(table.clips, counts))
+    info = train_run(
+        settings,
+        table,
+        out,
+        source,
+        votes=counts,
+        split=_read_split(split, settings.split.fold),
+        tuning=tuning,
+        cpu=cpu,
+        fresh=fresh,
+        keep=named,
+    )
+    _show(screen, info, out)
 
 
+@tells_errors("predict", _AGAIN)
 def predict(
     checkpoint: Annotated[
         Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint folder made by `train`.")
     ],
-    manifest: Annotated[
-        Path | None, typer.Argument(metavar="MANIFEST", help="A table made by `data prepare`.")
-    ] = None,
+    manifest: _Manifest = None,
     features: _Features = None,
-    store: _Store = None,
+    store: Store = None,
     out: Annotated[
         Path, typer.Option(metavar="RUN", help="The run folder, for `evaluate`.")
     ] = Path("predictions"),
-    quiet: _Quiet = False,
+    quiet: Quiet = False,
 ) -> None:
     """Run a trained network over embeddings and write its predictions for `evaluate`.
 
@@ -301,76 +211,80 @@ def predict(
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """
-    with told_errors(), told_progress(quiet):
-        from facevoice.models.model import CheckpointModel, find_checkpoint
-        from facevoice.settings import build_settings
-        from facevoice.training.config import TrainConfig
-        from facevoice.training.run import predict_table
+    screen = Screen(quiet=quiet, log_level=logging.INFO)
+    from facevoice.models.model import CheckpointModel, find_checkpoint
+    from facevoice.settings import build_settings
+    from facevoice.training.config import TrainConfig
+    from facevoice.training.run import predict_table
 
-        model = CheckpointModel.load(find_checkpoint(checkpoint))
-        settings = build_settings(TrainConfig, model.info.settings)
-        names = list(model.backbones.values())
-        table, source = read_inputs(manifest, features, store, names, settings)
-        num_clips, num_pairs = predict_table(model, table, out, source)
-    if not quiet:
-        Console(highlight=False).print(
-            Text(f"{num_clips} clips, {num_pairs} pairs: {out}", overflow="fold")
-        )
+    model = CheckpointModel.load(find_checkpoint(checkpoint))
+    settings = build_settings(TrainConfig, model.info.settings)
+    names = list(model.backbones.values())
+    table, source = _read_inputs(manifest, features, store, names, settings)
+    num_clips, num_pairs = predict_table(model, table, out, source)
+    screen.say(f"{num_clips} clips, {num_pairs} pairs: {out}")
 
 
-def _given(
-    num_epochs: int | None,
-    batch_size: int | None,
-    learning_rate: float | None,
-    seed: int | None,
-    small: bool,
-) -> dict[str, Any]:
-    options = {
-        "train.num_epochs": num_epochs,
-        "train.batch_size": batch_size,
-        "train.learning_rate": learning_rate,
-        "run.seed": seed,
-        "run.size": "small" if small else None,
-    }
-    return {name: value for name, value in options.items() if value is not None}
+def _channels_of(model_type: str) -> list[str]:
+    """network.modalities by the name of a kind of model."""
+    if model_type not in _CHANNELS:
+        raise ConfigError(f"--model-type {model_type}: choose one of {', '.join(_CHANNELS)}")
+    return _CHANNELS[model_type]
 
 
-def _train(
+def _read_inputs(
+    manifest: Path | None,
+    features: Path | None,
+    store: Path | None,
+    backbones: list[str],
     settings: TrainConfig,
-    table: FeatureTable,
-    source: Source,
-    out: Path,
-    *,
-    votes: Path | None,
-    split: Path | None,
-    **options: Any,
-) -> CheckpointInfo:
-    from facevoice.corpora.cremad import add_votes, read_votes
+) -> tuple[FeatureTable, Source]:
+    """Embeddings from a feature file, or of a table from its store.
+
+    Raises:
+        ConfigError: neither or both are named, or there is no such table.
+        CorpusError, StoreError: what is named is damaged, or lacks a channel.
+    """
+    from facevoice.training.data import read_feature_file, read_table
+    from facevoice.training.run import Source
+
+    if (manifest is None) == (features is None):
+        raise ConfigError("name either a table (MANIFEST, --data-dir) or --features, not both")
+    if features is not None:
+        return read_feature_file(features), Source.of(features, typed_command())
+    if manifest is None or not manifest.is_file():
+        raise ConfigError(f"{manifest}: no such table; make one with `facevoice data prepare`")
+    path = store or manifest.with_name("features.db")
+    table = read_table(manifest, path, settings.network, backbones)
+    return table, Source.of(manifest, typed_command())
+
+
+def _fit_widths(settings: TrainConfig, table: FeatureTable, named: tuple[str, ...]) -> TrainConfig:
+    """Take the widths of the embeddings, unless the command says them."""
+    network = settings.network
+    for modality, array in table.arrays.items():
+        if f"network.{modality}_dim" not in named:
+            network = network.with_dim(modality, array.dim)
+    return replace(settings, network=network)
+
+
+def _read_split(path: Path | None, fold: int) -> Split | None:
     from facevoice.corpora.splits import read_splits
-    from facevoice.training.run import train as train_run
 
-    counts = None if votes is None else read_votes(votes)
-    if counts is not None:
-        table = replace(table, clips=add_votes(table.clips, counts))
-    chosen = None
-    if split is not None:
-        splits = read_splits(split).splits
-        if not 0 <= settings.split.fold < len(splits):
-            raise ConfigError(f"{split}: has splits 0 to {len(splits) - 1}; set split.fold so")
-        chosen = splits[settings.split.fold]
-    return train_run(settings, table, out, source, votes=counts, split=chosen, **options)
+    if path is None:
+        return None
+    splits = read_splits(path).splits
+    if not 0 <= fold < len(splits):
+        raise ConfigError(f"{path}: has splits 0 to {len(splits) - 1}; set split.fold so")
+    return splits[fold]
 
 
-def _show(info: CheckpointInfo, out: Path) -> None:
-    console = Console(highlight=False)
+def _show(screen: Screen, info: CheckpointInfo, out: Path) -> None:
     table = Table("part", "corpus", "figure", "value", box=None, pad_edge=False)
     for figure in info.training.figures:
         table.add_row(figure.part, figure.corpus, figure.name, f"{figure.value:.3f}")
-    console.print(table)
-    console.print(
-        Text(
-            f"{info.training.num_parameters:,} parameters, {info.training.num_steps} steps, epoch "
-            f"{info.training.best_epoch} kept: {out / 'checkpoint'}",
-            overflow="fold",
-        )
+    screen.say(
+        table,
+        f"{info.training.num_parameters:,} parameters, {info.training.num_steps} steps, epoch "
+        f"{info.training.best_epoch} kept: {out / 'checkpoint'}",
     )

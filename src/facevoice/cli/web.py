@@ -6,23 +6,19 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from facevoice.batch import AnalyzerSetup
-from facevoice.cli.analyze import ConfigOption, ThreadsOption
-from facevoice.cli.options import BackbonesOption, CheckpointOption, complain
-from facevoice.errors import ConfigError, FacevoiceError, MissingExtraError
-from facevoice.settings import AnalyzerConfig
+from facevoice.cli.options import takes_analyzer, tells_errors
+from facevoice.cli.screen import Screen
+from facevoice.errors import ConfigError, FacevoiceError
 
 _LOCAL = "127.0.0.1"
 
 
-def add_web_command(app: typer.Typer) -> None:
-    """Register `web`."""
-    app.command()(web)
-
-
+@tells_errors("web", interrupted="The page is no longer served.")
+@takes_analyzer
 def web(
+    *,
     samples: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of clips to choose from.")
     ] = None,
@@ -43,10 +39,7 @@ def web(
             "the environment variable FACEVOICE_WEB_AUTH, separated by spaces, is safer.",
         ),
     ] = None,
-    checkpoint: CheckpointOption = None,
-    backbones: BackbonesOption = None,
-    config: ConfigOption = None,
-    threads: ThreadsOption = None,
+    setup: AnalyzerSetup,
     max_size: Annotated[
         int, typer.Option("--max-size", metavar="MB", min=1, help="Largest upload.")
     ] = 500,
@@ -79,51 +72,36 @@ def web(
 
     Exit codes: 0 ended, 1 could not start, 2 wrong usage.
     """
+    from facevoice.web import WebOptions, launch_app
+
+    options = WebOptions(
+        samples=samples,
+        max_size_mb=max_size,
+        max_length_s=60 * max_minutes,
+        keep_s=60 * keep_minutes,
+        num_at_once=at_once,
+        max_waiting=waiting,
+        max_live=live,
+    )
+    users = _parse_auth(auth or [])
+    screen = Screen()
+    if host != _LOCAL and not users:
+        screen.complain(
+            f"Anybody who reaches {host}:{port} may use the page; --auth asks for a login."
+        )
+    screen.say("Loading the model…")
+    analyzer = setup.build()
     try:
-        from facevoice.web import WebOptions, launch_app
-
-        options = WebOptions(
-            samples=samples,
-            max_size_mb=max_size,
-            max_length_s=60 * max_minutes,
-            keep_s=60 * keep_minutes,
-            num_at_once=at_once,
-            max_waiting=waiting,
-            max_live=live,
-        )
-        users = parse_auth(auth or [])
-        settings = AnalyzerConfig() if config is None else AnalyzerConfig.from_toml(config)
-        setup = AnalyzerSetup(settings, checkpoint, tuple(backbones or ()), threads)
-        if host != _LOCAL and not users:
-            complain(
-                f"Anybody who reaches {host}:{port} may use the page; --auth asks for a login."
-            )
-        Console(highlight=False).print("Loading the model…")
         launch_app(
-            setup.build(),
-            options,
-            server_name=host,
-            server_port=port,
-            share=share,
-            auth=users or None,
+            analyzer, options, server_name=host, server_port=port, share=share, auth=users or None
         )
-    except (ConfigError, MissingExtraError) as error:
-        complain(f"Error: {error}\nTry 'facevoice web --help'.")
-        raise typer.Exit(2) from error
-    except FacevoiceError as error:
-        complain(str(error))
-        raise typer.Exit(1) from error
     except OSError as error:
-        complain(f"{host}:{port} can't be used: {error}. Choose another with --port.")
-        raise typer.Exit(1) from error
+        message = f"{host}:{port} can't be used: {error}. Choose another with --port."
+        raise FacevoiceError(message) from error
 
 
-def parse_auth(texts: list[str]) -> list[tuple[str, str]]:
-    """Users and passwords.
-
-    Raises:
-        ConfigError: one of them is not USER:PASSWORD; the message does not repeat it.
-    """
+def _parse_auth(texts: list[str]) -> list[tuple[str, str]]:
+    """Users and passwords; errors do not repeat what was typed."""
     users = []
     for text in texts:
         user, colon, password = text.partition(":")
