@@ -29,8 +29,10 @@ _WINDOWS: Final = WindowConfig()
 _EXTRAS: Final = {
     "accelerate": "train",
     "pandas": "data",
+    "peft": "train",
     "pyarrow": "data",
     "safetensors": "train",
+    "scipy": "train",
     "sklearn": "data",
     "torch": "train",
 }
