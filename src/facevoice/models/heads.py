@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import IO, Final
 from zipfile import BadZipFile
 
@@ -41,6 +41,7 @@ _VALENCE: Final = np.array([e.valence for e in EMOTIONS])
 _AROUSAL: Final = np.array([e.arousal for e in EMOTIONS])
 _NEUTRAL: Final = Emotion.NEUTRAL.position
 _CALM: Final = Emotion.CALM.position
+_NUMBERS: Final = ("mean", "scale", "weight", "bias")
 _TINY: Final = 1e-9
 _NEVER: Final = -1e9
 # So few that the linear algebra library wakes no threads, which wait long for a busy core.
@@ -266,25 +267,13 @@ def save_model(model: CompactModel, file: IO[bytes]) -> None:
     arrays: dict[str, object] = {
         "fusion.weights": np.array([model.fusion.face_weight, model.fusion.voice_weight]),
         "fusion.bias": model.fusion.bias,
-        "conflict.mean": model.conflict.mean,
-        "conflict.scale": model.conflict.scale,
-        "conflict.weight": model.conflict.weight,
-        "conflict.bias": np.array(model.conflict.bias),
-        "thresholds": np.array(
-            [
-                model.thresholds.conflict_above,
-                model.thresholds.match_below,
-                model.thresholds.flat_above,
-                model.thresholds.clear_above,
-            ]
-        ),
+        **{f"conflict.{name}": np.array(getattr(model.conflict, name)) for name in _NUMBERS},
+        "thresholds": np.array(astuple(model.thresholds)),
         "emotions": np.array([e.value for e in Emotion]),
     }
     for modality, head in model.heads.items():
-        arrays[f"{modality}.mean"] = head.mean
-        arrays[f"{modality}.scale"] = head.scale
+        arrays |= {f"{modality}.{name}": getattr(head, name) for name in _NUMBERS}
         arrays[f"{modality}.weight"] = head.weight.astype(np.float32)
-        arrays[f"{modality}.bias"] = head.bias
     np.savez(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
 
 
@@ -305,22 +294,13 @@ def _read_model(content: bytes) -> CompactModel:
         if [str(e) for e in arrays["emotions"]] != [e.value for e in Emotion]:
             raise WeightsError("heads: made for another list of emotions")
         heads = {
-            m: LinearHead(
-                arrays[f"{m}.mean"].astype(np.float64),
-                arrays[f"{m}.scale"].astype(np.float64),
-                arrays[f"{m}.weight"].astype(np.float64),
-                arrays[f"{m}.bias"].astype(np.float64),
-            )
+            m: LinearHead(*(arrays[f"{m}.{name}"].astype(np.float64) for name in _NUMBERS))
             for m in Modality
         }
         face_weight, voice_weight = (float(w) for w in arrays["fusion.weights"])
         fusion = LateFusion(face_weight, voice_weight, arrays["fusion.bias"])
-        conflict = ConflictHead(
-            arrays["conflict.mean"],
-            arrays["conflict.scale"],
-            arrays["conflict.weight"],
-            float(arrays["conflict.bias"]),
-        )
+        mean, scale, weight, bias = (arrays[f"conflict.{name}"] for name in _NUMBERS)
+        conflict = ConflictHead(mean, scale, weight, float(bias))
         thresholds = Thresholds(*(float(t) for t in arrays["thresholds"]))
     if fusion.bias.shape != (NUM_EMOTIONS,):
         raise WeightsError(f"heads: fusion bias has shape {fusion.bias.shape}")
