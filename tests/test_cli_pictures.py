@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -14,28 +10,22 @@ from typer.testing import CliRunner
 
 from builders import make_failed_report, make_prediction, make_report
 from conftest import ClipMaker
-from facevoice.batch import AnalyzerSetup, Progress, ProgressCallback
+from facevoice.batch import AnalyzerSetup, Progress
 from facevoice.cli import app as cli
 from facevoice.cli import render as cli_render
-from facevoice.cli import report as cli_report
 from facevoice.errors import WeightsError
 from facevoice.report import is_report_page, to_html, to_json
 from films import read_film
 
-COMMANDS = {"report": cli_report, "render": cli_render}
-
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The current folder, into which outputs go by default; the log is as it was, afterwards."""
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, into which outputs go by default."""
     folder = tmp_path / "here"
     folder.mkdir()
     monkeypatch.chdir(folder)
     monkeypatch.setenv("COLUMNS", "200")
-    log = logging.getLogger("facevoice")
-    before = (log.handlers[:], log.level, log.propagate)
-    yield folder
-    log.handlers[:], log.level, log.propagate = before
+    return folder
 
 
 @pytest.fixture
@@ -54,11 +44,6 @@ def run(*arguments: str | Path, code: int = 0) -> tuple[str, str]:
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
-
-
-def use(monkeypatch: pytest.MonkeyPatch, create: Callable[[AnalyzerSetup], Any]) -> None:
-    for command in COMMANDS.values():
-        monkeypatch.setattr(command, "create_analyzer", create)
 
 
 def test_a_clip_becomes_a_page_with_its_waveform(make_clip: ClipMaker, here: Path) -> None:
@@ -99,11 +84,7 @@ def test_a_video_is_drawn_on_with_its_sound(
 ) -> None:
     seen: list[Progress] = []
 
-    @contextmanager
-    def bar(console: object) -> Iterator[ProgressCallback]:
-        yield seen.append
-
-    monkeypatch.setattr(cli_render, "progress_bar", bar)
+    monkeypatch.setattr(cli_render, "media", lambda show: seen.append)
     clip = make_clip("talk.mp4", duration_s=3.0)
     assert "Written to talk.facevoice.mp4" in run("render", clip)[0]
     assert names(here) == ["talk.facevoice.mp4"]
@@ -134,7 +115,7 @@ def test_options_of_render(make_clip: ClipMaker, here: Path) -> None:
         (["report", "list.json"], 1, "list.json: not a facevoice report"),
         (["report", "talk.mp4", "--out", "no/page.html"], 2, "make it first"),
         (["report", "talk.mp4", "--out", "."], 2, "is a folder"),
-        (["report", "list.json", "--checkpoint", "x"], 2, "--checkpoint is for videos"),
+        (["report", "list.json", "--checkpoint", "x"], 2, "are for videos, not for reports"),
         (["report", "talk.mp4", "--config", "wrong.toml"], 2, "length_s"),
         (["report", "https://user:secret@example.org/a.mp4?key=1"], 2, "fetch the file first"),
         (["render", "gone.mp4"], 1, "gone.mp4: no such file"),
@@ -158,7 +139,7 @@ def test_what_cannot_be_done_is_told_before_any_work(
     def fail(setup: AnalyzerSetup) -> Any:
         raise AssertionError("the analysis began")
 
-    use(monkeypatch, fail)
+    monkeypatch.setattr(AnalyzerSetup, "build", fail)
     for name in ("talk.mp4", "sound.m4a"):
         make_clip(name, duration_s=0.2).rename(here / name)
     files = {"empty.mp4": "", "text.mp4": "no film at all\n" * 99, "list.json": "[1, 2]"}
@@ -171,14 +152,13 @@ def test_what_cannot_be_done_is_told_before_any_work(
     assert {path: path.read_bytes() for path in here.iterdir()} == before
 
 
-@pytest.mark.parametrize(("name", "command"), COMMANDS.items())
+@pytest.mark.parametrize("name", ["report", "render"])
 def test_setup_reaches_the_analyzer_and_failures_write_nothing(
     make_clip: ClipMaker,
     tmp_path: Path,
     here: Path,
     monkeypatch: pytest.MonkeyPatch,
     name: str,
-    command: ModuleType,
 ) -> None:
     setups: list[AnalyzerSetup] = []
 
@@ -192,7 +172,7 @@ def test_setup_reaches_the_analyzer_and_failures_write_nothing(
             raise WeightsError(f"{setup.checkpoint}: no weights")
         return Stopped()
 
-    use(monkeypatch, create)
+    monkeypatch.setattr(AnalyzerSetup, "build", create)
     settings = tmp_path / "s.toml"
     settings.write_text("[windows]\nlength_s = 6.0\nhop_s = 3.0\n")
     options = ["--config", settings, "--checkpoint", "runs/x", "--backbone", "b"]

@@ -172,7 +172,9 @@ class _Bytes:
             if not progress.file and progress.total_bytes is not None:
                 self._total_bytes = progress.total_bytes
             done_bytes = sum(self._done_bytes.values())
-            note = f"{done_bytes / 1e6:.1f}/{(self._total_bytes or 0) / 1e6:.1f} MB {progress.note}"
+            note = f"{done_bytes / 1e6:.1f}/{(self._total_bytes or 0) / 1e6:.1f} MB"
+            if progress.file and progress.note:
+                note = f"{note} ({progress.note})"
             self._show(progress.file or progress.note, done_bytes, self._total_bytes, note)
 
 

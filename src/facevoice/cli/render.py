@@ -59,7 +59,8 @@ def render(
     except RenderError as error:
         raise ConfigError(str(error)) from error
     if target.exists() and not overwrite:
-        raise ConfigError(f"{target}: exists; replace it with --overwrite or name another --out")
+        remedy = "replace it with --overwrite or name another --out"
+        raise ConfigError(f"{target}: exists already; {remedy}")
     report = _render(setup, file, target, height, screen)
     screen.say(summarize_in_words(report), f"Written to {target}")
 
