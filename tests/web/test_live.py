@@ -20,8 +20,8 @@ from facevoice.analyzer import Analyzer
 from facevoice.records import SAMPLE_RATE_HZ
 from facevoice.report.page import WINDOW_FIELDS
 from facevoice.settings import WindowConfig
-from facevoice.web import LiveDesk, WebOptions
-from facevoice.web.live import LIVE_PATH, LiveStream
+from facevoice.web import WebOptions
+from facevoice.web.live import LIVE_PATH, LiveDesk, LiveStream
 from portraits import make_portrait
 
 RATE_HZ = 16_000

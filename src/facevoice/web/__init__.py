@@ -7,30 +7,19 @@ from typing import Any
 
 from facevoice.analyzer import Analyzer
 from facevoice.errors import MissingExtraError
-from facevoice.web.live import LiveDesk
 from facevoice.web.work import WebOptions
 
-__all__ = ["LiveDesk", "WebOptions", "build_app", "launch_app"]
+__all__ = ["WebOptions", "build_app", "launch_app"]
 
 
-def build_app(
-    analyzer: Analyzer, options: WebOptions | None = None, desk: LiveDesk | None = None
-) -> Any:
-    """The page as gradio `Blocks`; see `facevoice.web.page.build_app`.
+def build_app(analyzer: Analyzer, options: WebOptions | None = None) -> Any:
+    """The page as gradio `Blocks`, to mount elsewhere; without live mode, which needs an address.
 
     Raises:
         MissingExtraError: gradio is not installed.
         ConfigError: the folder of samples holds no clip.
     """
-    # Nothing on how the page is used is sent anywhere; gradio reads this when it is imported.
-    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-    try:
-        from facevoice.web import page
-    except ModuleNotFoundError as error:
-        if error.name != "gradio":
-            raise
-        raise MissingExtraError("the web app", "web") from error
-    return page.build_app(analyzer, options, desk)
+    return _load_page().build_app(analyzer, options or WebOptions(), None)
 
 
 def launch_app(
@@ -45,13 +34,19 @@ def launch_app(
         launch: more arguments of gradio's `Blocks.launch`, such as server_name, server_port, auth.
 
     Raises:
-        MissingExtraError: gradio is not installed.
-        ConfigError: the folder of samples holds no clip.
+        MissingExtraError, ConfigError: see `build_app`.
         OSError: the port is taken.
     """
-    options = options or WebOptions()
-    desk = LiveDesk(analyzer, options) if options.max_live > 0 else None
-    app = build_app(analyzer, options, desk)
-    from facevoice.web import page
+    return _load_page().launch_app(analyzer, options or WebOptions(), wait=wait, **launch)
 
-    return page.launch(app, desk, options, wait=wait, **launch)
+
+def _load_page() -> Any:
+    # Nothing on how the page is used is sent anywhere; gradio reads this when it is imported.
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    try:
+        from facevoice.web import page
+    except ModuleNotFoundError as error:
+        if error.name != "gradio":
+            raise
+        raise MissingExtraError("the web app", "web") from error
+    return page

@@ -65,20 +65,8 @@ _Tell = Callable[[str], None]
 """Takes what to show while something goes on, as HTML."""
 
 
-def build_app(
-    analyzer: Analyzer, options: WebOptions | None = None, desk: LiveDesk | None = None
-) -> Any:
-    """The page as gradio `Blocks`, to launch or to mount elsewhere.
-
-    Args:
-        analyzer: reads the clips.
-        options: limits and samples.
-        desk: serves the live mode; None leaves it out. `launch_app` brings its address too.
-
-    Raises:
-        ConfigError: the folder of samples holds no clip.
-    """
-    options = options or WebOptions()
+def build_app(analyzer: Analyzer, options: WebOptions, desk: LiveDesk | None) -> Any:
+    """See `facevoice.web.build_app`; with a desk, the page has a live mode too."""
     samples = find_samples(options.samples)
     turns = Turns(options.num_at_once, options.max_waiting) if desk is None else desk.turns
     sweep = (_SWEEP_S, round(options.keep_s))
@@ -100,10 +88,10 @@ def build_app(
     return app
 
 
-def launch(
-    app: gr.Blocks, desk: LiveDesk | None, options: WebOptions, *, wait: bool, **more: Any
-) -> Any:
-    """Serve a page of `build_app` and its live socket; see `facevoice.web.launch_app`."""
+def launch_app(analyzer: Analyzer, options: WebOptions, *, wait: bool, **more: Any) -> Any:
+    """See `facevoice.web.launch_app`."""
+    desk = LiveDesk(analyzer, options) if options.max_live > 0 else None
+    app = build_app(analyzer, options, desk)
     app.launch(
         prevent_thread_lock=not wait,
         app_kwargs={"routes": [] if desk is None else [WebSocketRoute(LIVE_PATH, desk.serve)]},
