@@ -1,26 +1,30 @@
+"""The command line: what is said where, exit codes, and that nothing is read twice."""
+
 from __future__ import annotations
 
 import csv
 import io
 import json
 import logging
-from collections.abc import Callable, Iterator
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from typer.testing import CliRunner
 
 import facevoice
 from builders import make_prediction, make_report
+from conftest import ClipMaker
+from facevoice.analyzer import Analyzer
 from facevoice.batch import AnalyzerSetup
-from facevoice.cli import analyze as cli_analyze
 from facevoice.cli import app as cli
 from facevoice.errors import UnreadableMediaError, WeightsError
-from facevoice.records import Emotion, ModelId, Outcome, Prediction, Reason, Report
+from facevoice.records import Emotion, ModelId, Outcome, Reason, Report, WindowView
 from facevoice.report import from_json, read_report
-
-runner = CliRunner()
 
 
 class FakeAnalyzer:
@@ -31,24 +35,22 @@ class FakeAnalyzer:
     def __init__(self, setup: AnalyzerSetup) -> None:
         self.config = setup.config
         self.num_threads = setup.num_threads
-        self.analyzed: list[str] = []
 
-    def analyze(
-        self,
-        path: str | Path,
-        *,
-        on_progress: Callable[[float], None] | None = None,
-        on_window: Callable[[Prediction], None] | None = None,
-        **_: object,
-    ) -> Report:
-        self.analyzed.append(Path(path).name)
+    def recall(self, *_: object) -> None:
+        """Nothing is known."""
+
+    def perceive(
+        self, path: str | Path, *, on_view: Callable[[WindowView], None], **_: object
+    ) -> str | Path:
         name = Path(path).name
         if name.startswith("stop"):
             raise KeyboardInterrupt
         if not name.startswith("good"):
             raise UnreadableMediaError(path, "no media file.")
-        if on_progress is not None:
-            on_progress(4.0)
+        on_view(WindowView(0.0, 4.0, None, None, 0.0, 0.0))
+        return path
+
+    def interpret(self, path: str | Path) -> Report:
         conflict = make_prediction(voice=Emotion.SAD, outcome=Outcome.CONFLICT, conflict=0.87)
         no_face = make_prediction(
             None,
@@ -58,18 +60,7 @@ class FakeAnalyzer:
             start_s=2,
             end_s=6,
         )
-        if on_window is not None:
-            on_window(conflict)
-            on_window(no_face)
         return make_report(conflict, no_face, path=str(path))
-
-
-@pytest.fixture(autouse=True)
-def restored_log() -> Iterator[None]:
-    log = logging.getLogger("facevoice")
-    before = (log.handlers[:], log.level, log.propagate)
-    yield
-    log.handlers[:], log.level, log.propagate = before[0], before[1], before[2]
 
 
 @pytest.fixture
@@ -77,12 +68,11 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[FakeAnalyzer]:
     """The analyzers that the command line has built."""
     analyzers: list[FakeAnalyzer] = []
 
-    def create(setup: AnalyzerSetup) -> FakeAnalyzer:
+    def build(setup: AnalyzerSetup) -> FakeAnalyzer:
         analyzers.append(FakeAnalyzer(setup))
         return analyzers[-1]
 
-    monkeypatch.setattr(cli_analyze, "create_analyzer", create)
-    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(AnalyzerSetup, "build", build)
     return analyzers
 
 
@@ -97,9 +87,18 @@ def folder(tmp_path: Path, made: list[FakeAnalyzer]) -> Path:
 
 
 def run(*arguments: str | Path, code: int = 0) -> tuple[str, str]:
-    result = runner.invoke(cli.app, [str(a) for a in arguments])
+    result = CliRunner(env={"COLUMNS": "80"}).invoke(cli.app, [str(a) for a in arguments])
     assert result.exit_code == code, (result.output, result.exception)
     return result.stdout, result.stderr
+
+
+def analyze(*arguments: str | Path, code: int = 0) -> tuple[str, str]:
+    """The same of `facevoice analyze`, in this process."""
+    return run("analyze", *arguments, "--jobs", "1", code=code)
+
+
+def in_a_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def shown(out: Path) -> list[str]:
@@ -108,123 +107,118 @@ def shown(out: Path) -> list[str]:
     return sorted(p.as_posix() for p in files if not p.parts[0].startswith("."))
 
 
-def test_version() -> None:
+def test_version_and_groups_of_commands() -> None:
     assert run("--version")[0] == f"facevoice {facevoice.__version__}\n"
+    told, _ = run("--help")
+    headings = ["Use:", "Look:", "Corpora and evaluation:", "Train and publish:"]
+    assert [line for line in told.splitlines() if line in headings] == headings
+    commands = [line.split()[0] for line in told.splitlines() if line.startswith("  ")]
+    assert {"analyze", "report", "data", "push"} <= set(commands)
 
 
-def test_table_and_sentence_on_standard_output(folder: Path) -> None:
-    stdout, stderr = run("analyze", folder / "good1.mp4")
-    assert stderr == ""
-    assert "0:00.0–0:04.0" in stdout
-    assert "no face" in stdout
-    assert "Face and voice probably conflict" in stdout
-    unwrapped = " ".join(stdout.split())
-    assert "the face reads as happy (91%), the voice reads as sad (55%)" in unwrapped
-    lines = [line for line in stdout.splitlines() if str(folder) not in line]
-    assert max(len(line) for line in lines) <= 80
-    assert "\x1b" not in stdout
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["talk.mp4"], "facevoice analyze talk.mp4"),
+        (["my talk.MOV", "--out", "x"], "facevoice analyze 'my talk.MOV' --out x"),
+        (["https://example.org/a"], "facevoice analyze https://example.org/a"),
+        (["talk.json"], "facevoice report talk.json"),
+        (["analyse", "talk.mp4"], "Did you mean 'analyze'?"),
+    ],
+)
+def test_a_file_in_place_of_a_command(
+    words: list[str], meant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "talk.json").write_text("{}")
+    assert meant in in_a_line(run(*words, code=2)[1])
 
 
-def test_nothing_is_written_without_out(
+def test_table_and_sentence_on_standard_output(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
-    run("analyze", folder / "good1.mp4")
-    assert sorted(tmp_path.rglob("*")) == before
+    stdout, stderr = analyze(folder / "good1.mp4")
+    assert stderr == ""
+    assert "0:00.0–0:04.0" in stdout
+    assert "no face" in stdout
+    assert "Face and voice probably conflict" in stdout
+    lines = [line for line in stdout.splitlines() if str(folder) not in line]
+    assert max(len(line) for line in lines) <= 80
+    assert "\x1b" not in stdout
+    assert sorted(tmp_path.rglob("*")) == before  # Nothing is written without --out.
 
 
 def test_some_failing_gives_exit_1_and_all_the_others(folder: Path) -> None:
-    stdout, stderr = run("analyze", folder, code=1)
+    stdout, stderr = analyze(folder, folder / "gone.mp4", code=1)
     assert stdout.count("probably conflict") == 2
-    assert "3 files: 2 conflict, 1 failed" in stdout
-    assert "no media file" in " ".join(stderr.split())
-
-
-def test_missing_file_gives_exit_1(folder: Path) -> None:
-    _, stderr = run("analyze", folder / "gone.mp4", code=1)
-    assert "Could not be analysed" in stderr
-
-
-def test_out_writes_all_formats_and_mirrors_the_tree(folder: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    run("analyze", folder, "--out", out, code=1)
-    assert set(shown(out)) == {
-        "good1.json",
-        "good1.csv",
-        "bad.json",
-        "bad.csv",
-        "sub/good1.json",
-        "sub/good1.csv",
-        "windows.csv",
-    }
-    assert read_report(out / "bad.json").error.kind == "unreadable_media"
-    rows = list(csv.DictReader((out / "windows.csv").open(encoding="utf-8")))
-    assert len(rows) == 4
-    assert {Path(row["file"]) for row in rows} == {
-        folder / "good1.mp4",
-        folder / "sub" / "good1.mp4",
-    }
-
-
-def test_repeated_runs_write_the_same_bytes(folder: Path, tmp_path: Path) -> None:
-    contents = []
-    for name in ("one", "two"):
-        run("analyze", folder, "--out", tmp_path / name, code=1)
-        files = [tmp_path / name / file for file in shown(tmp_path / name)]
-        contents.append([(p.relative_to(tmp_path / name), p.read_bytes()) for p in files])
-    assert contents[0] == contents[1]
-
-
-def test_out_with_one_format(folder: Path, tmp_path: Path) -> None:
-    run("analyze", folder / "good1.mp4", "--out", tmp_path / "out", "--format", "json")
-    assert shown(tmp_path / "out") == ["good1.json"]
-
-
-def test_json_on_standard_output_is_one_report_a_line(folder: Path) -> None:
-    stdout, stderr = run("analyze", folder, "--format", "json", code=1)
-    reports = [from_json(line) for line in stdout.splitlines()]
-    assert [Path(report.path).name for report in reports] == ["bad.mp4", "good1.mp4", "good1.mp4"]
-    assert "probably conflict" in stderr
-
-
-def test_json_of_one_file_is_one_document(folder: Path) -> None:
-    stdout, stderr = run("analyze", folder / "good1.mp4", "--format", "json", "--quiet")
-    assert json.loads(stdout)["summary"]["outcome"] == "conflict"
-    assert stderr == ""
-
-
-def test_csv_on_standard_output_has_one_header(folder: Path) -> None:
-    stdout, _ = run("analyze", folder, "--format", "csv", code=1)
-    assert len(list(csv.DictReader(io.StringIO(stdout)))) == 4
-    assert stdout.count("start_s") == 1
-
-
-def test_csv_keeps_its_header_where_the_first_file_fails(folder: Path) -> None:
-    stdout, _ = run("analyze", folder / "bad.mp4", folder / "good1.mp4", "--format", "csv", code=1)
-    assert stdout.startswith("file,status,")
-
-
-def test_quiet_shows_only_errors(folder: Path) -> None:
-    stdout, stderr = run("analyze", folder, "--quiet", code=1)
+    assert "4 files: 2 conflict, 2 failed" in stdout
+    assert "no media file" in in_a_line(stderr)
+    stdout, stderr = analyze(folder, "--quiet", code=1)
     assert stdout == ""
     assert stderr.count("Could not be analysed") == 1
 
 
-def test_verbose_shows_all_windows_and_no_more_with_quiet(folder: Path) -> None:
-    run("analyze", folder / "good1.mp4", "--verbose")
-    assert logging.getLogger("facevoice").level == logging.DEBUG
-    _, stderr = run("analyze", folder / "good1.mp4", "-q", "-v", code=2)
-    assert "exclude each other" in stderr
+def test_out_writes_what_was_asked_for_and_mirrors_the_tree(folder: Path, tmp_path: Path) -> None:
+    contents = []
+    for out in (tmp_path / "one", tmp_path / "two"):
+        analyze(folder, "--out", out, code=1)
+        names = ["bad", "good1", "sub/good1"]
+        reports = [f"{name}.{ending}" for name in names for ending in ("csv", "json")]
+        assert shown(out) == [*reports, "windows.csv"]
+        contents.append({name: (out / name).read_bytes() for name in shown(out)})
+    assert contents[0] == contents[1]
+    assert read_report(out / "bad.json").error.kind == "unreadable_media"
+    rows = list(csv.DictReader((out / "windows.csv").open(encoding="utf-8")))
+    assert [Path(row["file"]).parent.name for row in rows] == ["in", "in", "sub", "sub"]
+
+
+@pytest.mark.parametrize(
+    ("words", "endings"),
+    [
+        (["--format", "json"], {"json"}),
+        (["--format", "json", "--format", "html"], {"json", "html"}),
+        (["--format", "json, JSONL"], {"json", "jsonl"}),
+    ],
+)
+def test_formats_may_be_joined_or_repeated(
+    folder: Path, tmp_path: Path, words: list[str], endings: set[str]
+) -> None:
+    analyze(folder / "good1.mp4", "--out", tmp_path / "out", *words)
+    assert shown(tmp_path / "out") == sorted(f"good1.{ending}" for ending in endings)
+
+
+def test_data_on_standard_output_is_only_data(folder: Path) -> None:
+    stdout, stderr = analyze(folder, "--format", "json", code=1)
+    reports = [from_json(line) for line in stdout.splitlines()]
+    assert [Path(report.path).name for report in reports] == ["bad.mp4", "good1.mp4", "good1.mp4"]
+    assert "probably conflict" in stderr
+    stdout, _ = analyze(folder, "--format", "csv", code=1)
+    assert stdout.startswith("file,status,")  # also where the first file fails
+    assert stdout.count("start_s") == 1
+    assert len(list(csv.DictReader(io.StringIO(stdout)))) == 4
+    assert analyze(folder / "good1.mp4", "--format", "json", "-q")[1] == ""
+
+
+def test_many_files_are_shown_in_a_line_each(folder: Path) -> None:
+    for number in range(9):
+        (folder / f"good{number}.mp4").write_text(str(number))
+    stdout, _ = analyze(folder, code=1)
+    assert f"{folder / 'good3.mp4'} conflict, 2 windows" in in_a_line(stdout)
+    assert "0:00.0" not in stdout
+    assert "11 files: 10 conflict, 1 failed" in stdout
+    assert "failed: unreadable_media" in stdout
+    assert "0:00.0" in analyze(folder, "--verbose", code=1)[0]
 
 
 def test_interruption_keeps_what_is_done_and_exits_130(folder: Path, tmp_path: Path) -> None:
-    (folder / "stop.mp4").touch()
-    out = tmp_path / "out"
+    (folder / "stop.mp4").write_text("stop")
     files = [folder / name for name in ("good1.mp4", "stop.mp4", "bad.mp4")]
-    _, stderr = run("analyze", *files, "--out", out, code=130)
-    assert "1 of 3 files" in stderr
-    assert shown(out) == ["good1.csv", "good1.json", "windows.csv"]
+    _, stderr = analyze(*files, "--out", tmp_path / "out", code=130)
+    assert "1 of 3 files are done and kept. Run again to go on." in in_a_line(stderr)
+    assert shown(tmp_path / "out") == ["good1.csv", "good1.json", "windows.csv"]
+    assert "Run again" not in analyze(*files, code=130)[1]
 
 
 def test_settings_come_from_file_then_options(
@@ -233,13 +227,20 @@ def test_settings_come_from_file_then_options(
     settings = tmp_path / "s.toml"
     settings.write_text("[windows]\nlength_s = 3.0\nhop_s = 1.5\n[faces]\nsample_rate_hz = 4.0\n")
     clip = folder / "good1.mp4"
-    run("analyze", clip, "--config", settings, "--hop", "1", "--threads", "2")
-    run("analyze", clip, "--config", settings, "--window", "5")
-    run("analyze", clip)
+    analyze(clip, "--config", settings, "--hop", "1", "--threads", "2")
+    analyze(clip, "--config", settings, "--window", "5")
+    analyze(clip)
     windows = [(m.config.windows.length_s, m.config.windows.hop_s) for m in made]
     assert windows == [(3.0, 1.0), (5.0, 2.5), (4.0, 2.0)]
     assert made[0].config.faces.sample_rate_hz == 4.0
     assert [m.num_threads for m in made] == [2, None, None]
+
+
+@pytest.mark.parametrize("command", ["analyze", "report", "render", "web"])
+def test_every_analysis_takes_the_same_options(command: str) -> None:
+    told, _ = run(command, "--help")
+    options = ("--config", "--window", "--hop", "--checkpoint", "--backbone", "--threads")
+    assert [option for option in options if option not in told] == []
 
 
 @pytest.mark.parametrize(
@@ -247,44 +248,66 @@ def test_settings_come_from_file_then_options(
     [
         ([], ""),
         (["--nonsense"], "nonsense"),
-        (["--window", "99"], "length_s"),
+        (["--window", "99"], "windows.length_s = 99.0 is not allowed"),
         (["--window", "x"], "--window"),
-        (["--hop", "9"], "hop_s"),
+        (["--hop", "9"], "windows.hop_s"),
         (["--threads", "0"], "--threads"),
         (["--format", "xml"], "unknown 'xml'"),
-        (["--format", "json,csv"], "--out DIR"),
-        (["--config", "none.toml"], "none.toml"),
+        (["--format", "json", "--format", "csv"], "several need --out DIR"),
+        (["--format", "parquet"], "--format parquet needs --out DIR"),
+        (["--config", "none.toml"], "none.toml: can't be read"),
         (["--out", __file__], "can't be written"),
+        (["--cache", "x"], "give --store FILE"),
+        (["--backend", "cloud"], "unknown backend 'cloud'; known: local, ray"),
+        (["-q", "-v"], "exclude each other"),
     ],
 )
 def test_wrong_usage_exits_2_and_says_why(folder: Path, arguments: list[str], words: str) -> None:
     paths = [folder / "good1.mp4"] if arguments else []
     stdout, stderr = run("analyze", *paths, *arguments, code=2)
-    assert words in stderr
+    assert words in in_a_line(stderr)
+    assert "analyze --help" in stderr or "analyze -h" in stderr
     assert stdout == ""
 
 
-def test_damaged_weights_are_said_without_traceback(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def create(*_: object) -> FakeAnalyzer:
-        raise WeightsError("face.onnx: wrong SHA-256")
-
-    monkeypatch.setattr(cli_analyze, "create_analyzer", create)
-    _, stderr = run("analyze", folder, code=1)
-    assert "wrong SHA-256" in stderr
-    assert "Traceback" not in stderr
-
-
-def test_full_disk_is_said_without_traceback(
+def test_what_goes_wrong_is_said_without_traceback(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def write(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("facevoice.files.write_atomically", write)
-    _, stderr = run("analyze", folder / "good1.mp4", "--out", tmp_path / "out", code=1)
+    with monkeypatch.context() as patch:
+        patch.setattr("facevoice.files.write_atomically", write)
+        patch.setattr("facevoice.report.folder.write_atomically", write)
+        _, stderr = analyze(folder / "good1.mp4", "--out", tmp_path / "out", code=1)
     assert "No space left on device" in stderr
+    assert "Traceback" not in stderr
+
+    def build(_: AnalyzerSetup) -> Any:
+        raise WeightsError("face.onnx: wrong SHA-256")
+
+    monkeypatch.setattr(AnalyzerSetup, "build", build)
+    _, stderr = analyze(folder, code=1)
+    assert stderr == "face.onnx: wrong SHA-256\n"
+
+
+def test_a_command_leaves_the_log_as_it_was(folder: Path) -> None:
+    log = logging.getLogger("facevoice")
+    before = (log.handlers[:], log.level, log.propagate)
+    analyze(folder / "good1.mp4", "--verbose")
+    assert (log.handlers, log.level, log.propagate) == before
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(make_clip: ClipMaker) -> None:
+    clips = [make_clip(f"{n}.mp4", duration_s=0.5) for n in range(2)]
+    command = [sys.executable, "-m", "facevoice", "analyze", *clips, "--format", "json", "-q"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    found = subprocess.run(
+        [*map(str, command), "--jobs", "1"], stdout=writing, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writing)
+    assert (found.returncode, found.stderr) == (1, b"")
 
 
 def test_models_lists_licence_and_hash_of_every_weights_file() -> None:
@@ -298,70 +321,52 @@ def test_models_lists_licence_and_hash_of_every_weights_file() -> None:
     assert stdout.count("intact") == len(index)
 
 
-def test_what_is_done_is_not_done_again(
-    folder: Path, tmp_path: Path, made: list[FakeAnalyzer]
+def test_no_file_is_read_twice(
+    make_clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = tmp_path / "out"
-    (folder / "stop.mp4").write_text("stop")
-    _, stderr = run("analyze", folder, "--jobs", "1", "--out", out, code=130)
-    assert "2 of 4 files are done and kept. Run again to go on." in " ".join(stderr.split())
-    (folder / "stop.mp4").write_text("changed")
-    (folder / "stop.mp4").rename(folder / "good9.mp4")
-    stdout, _ = run("analyze", folder, "--jobs", "1", "--out", out, code=1)
-    assert "4 files (2 done before): 3 conflict, 1 failed" in stdout
-    assert "unreadable_media" in stdout
-    assert [m.analyzed for m in made] == [
-        ["bad.mp4", "good1.mp4", "stop.mp4"],
-        ["good9.mp4", "good1.mp4"],
-    ]
-    (folder / "sub" / "good1.mp4").rename(folder / "good2.mp4")
-    run("analyze", folder, "--jobs", "1", "--out", out, code=1)
-    assert made[2].analyzed == []  # a file that has moved is known by its content
-    assert json.loads((out / "good2.json").read_text())["file"]["path"] == str(folder / "good2.mp4")
-    run("analyze", folder, "--jobs", "1", "--out", out, "--again", code=1)
-    assert len(made[3].analyzed) == 4
-    run("analyze", folder, "--jobs", "1", "--out", out, "--window", "3", code=1)
-    assert len(made[4].analyzed) == 4  # other settings are other results
+    films, out = tmp_path / "films", tmp_path / "out"
+    films.mkdir()
+    for number in range(2):
+        make_clip(f"{number}.mp4", duration_s=1 + number / 2).rename(films / f"{number}.mp4")
+    (films / "bad.mp4").write_text("no film " * 99)
+    (out / ".facevoice").mkdir(parents=True)  # what earlier versions left there
+    stdout, _ = analyze(films, "--out", out, code=1)
+    assert "3 files: 2 insufficient, 1 failed" in stdout
+    first = read_report(out / "0.json")
+    read: list[str] = []
+    perceive = Analyzer.perceive
+
+    def watched(self: Analyzer, path: Path, **more: Any) -> Any:
+        read.append(Path(path).name)
+        return perceive(self, path, **more)
+
+    monkeypatch.setattr(Analyzer, "perceive", watched)
+    settings = tmp_path / "s.toml"
+    settings.write_text("[decision]\nmin_window_s = 1.2\n")
+    (films / "1.mp4").rename(films / "moved.mp4")  # is known by its content
+    stdout, _ = analyze(films, "--out", out, "--config", settings, code=1)
+    assert "3 files (2 done before): 2 insufficient, 1 failed" in stdout
+    assert read == ["bad.mp4"]
+    assert Reason.TOO_SHORT not in first.windows[0].reasons
+    again = read_report(out / "0.json")
+    assert again.config.decision.min_window_s == 1.2
+    assert Reason.TOO_SHORT in again.windows[0].reasons
+    assert read_report(out / "moved.json").path == str(films / "moved.mp4")
+    for words in (["--again"], ["--window", "3"], ["--store", str(tmp_path / "other.db")]):
+        read.clear()
+        analyze(films, "--out", out, *words, code=1)
+        assert read == ["0.mp4", "bad.mp4", "moved.mp4"]
 
 
-def test_equal_contents_are_analysed_once(
-    folder: Path, tmp_path: Path, made: list[FakeAnalyzer]
+def test_windows_come_as_json_lines_also_from_the_store(
+    make_clip: ClipMaker, tmp_path: Path
 ) -> None:
-    (folder / "good2.mp4").write_text("good1.mp4")
-    run("analyze", folder, "--jobs", "1", "--cache", tmp_path / "cache", code=1)
-    assert made[0].analyzed == ["bad.mp4", "good1.mp4", "good1.mp4"]
-
-
-def test_windows_come_as_json_lines_as_they_are_done(folder: Path) -> None:
-    stdout, _ = run("analyze", folder / "good1.mp4", "--format", "jsonl")
+    words = [make_clip(duration_s=5.0), "--format", "jsonl", "--store", tmp_path / "s.db"]
+    stdout, _ = analyze(*words)
     lines = [json.loads(line) for line in stdout.splitlines()]
-    assert [line["outcome"] for line in lines] == ["conflict", "insufficient"]
-    assert {line["file"] for line in lines} == {str(folder / "good1.mp4")}
-
-
-def test_known_windows_come_as_json_lines_too(folder: Path, tmp_path: Path) -> None:
-    arguments = ["analyze", folder / "good1.mp4", "--format", "jsonl", "--cache", tmp_path / "c"]
-    first, _ = run(*arguments)
-    assert run(*arguments)[0] == first
-
-
-def test_many_files_are_shown_in_a_line_each(folder: Path) -> None:
-    for number in range(9):
-        (folder / f"good{number}.mp4").write_text(str(number))
-    stdout, _ = run("analyze", folder, "--jobs", "1", code=1)
-    assert f"{folder / 'good3.mp4'} conflict, 2 windows" in " ".join(stdout.split())
-    assert "0:00.0" not in stdout
-    assert "11 files: 10 conflict, 1 failed" in stdout
-    assert "failed: unreadable_media" in stdout
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--backend", "cloud"], "unknown backend 'cloud'; known: local, ray"),
-        (["--format", "parquet"], "--format parquet needs --out DIR"),
-    ],
-)
-def test_wrong_batch_settings(folder: Path, arguments: list[str], words: str) -> None:
-    _, stderr = run("analyze", folder, *arguments, code=2)
-    assert words in stderr
+    assert [(line["start_s"], line["outcome"]) for line in lines] == [
+        (0.0, "insufficient"),
+        (2.0, "insufficient"),
+    ]
+    assert {line["file"] for line in lines} == {str(words[0])}
+    assert analyze(*words)[0] == stdout
