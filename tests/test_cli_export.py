@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,8 +16,9 @@ pytest.importorskip("torch")
 
 from facevoice.backbones.compact import CompactVoice
 from facevoice.cli.app import app
-from facevoice.cli.evaluate import ModelRequest, choose_clips, create_scorer
+from facevoice.cli.evaluate import choose_clips
 from facevoice.errors import ConfigError
+from facevoice.evaluation.model import load_tested
 from facevoice.evaluation.predictions import read_run
 from facevoice.models.checkpoint import PartRecord
 from facevoice.models.model import read_model_info
@@ -27,14 +26,6 @@ from full_models import write_compact_model
 
 SAMPLES = Path(__file__).parents[1] / "examples"
 SAMPLE = SAMPLES / "smile_glad_voice.mp4"
-
-
-@pytest.fixture(autouse=True)
-def restored_log() -> Iterator[None]:
-    log = logging.getLogger("facevoice")
-    before = (log.handlers[:], log.level, log.propagate)
-    yield
-    log.handlers[:], log.level, log.propagate = before[0], before[1], before[2]
 
 
 def run(*words: object) -> Result:
@@ -184,23 +175,21 @@ def test_the_fold_that_was_tested_is_fair_and_the_other_is_not(
     splits = table.with_name("splits.json")
     folds = ("--protocol", "leave-one-out", "--no-validation")
     assert run("data", "split", table, *folds, "--out", splits).exit_code == 0
-    asked = ModelRequest(table, None, "multimodal", None, None, splits, 1, checkpoint=checkpoint)
     said = {}
     for fold in (None, 0, 1):
-        request = replace(asked, fold=fold)
-        clips, words = choose_clips(request)
-        scorer, seen = create_scorer(request, clips)
+        clips, words = choose_clips(table, None, splits, fold)
+        tested = load_tested(checkpoint, clips)
         speakers = tuple(sorted({str(clip.speaker) for clip in clips}))
-        said[speakers] = (seen, scorer.trained_on[-1].training_corpora)
+        said[speakers] = (tested.words, tested.trained_on[-1].training_corpora)
         assert fold is None or f"fold {fold}" in words
     void = ("javanese",)
     assert said == {
-        ("01", "02"): ("; javanese: trained or chosen on 1 of 2 tested speakers", void),
-        ("01",): ("; javanese: trained or chosen on 1 of 1 tested speakers", void),
-        ("02",): ("; javanese: speakers held out of training (1 tested)", ()),
+        ("01", "02"): ("javanese: trained or chosen on 1 of 2 tested speakers", void),
+        ("01",): ("javanese: trained or chosen on 1 of 1 tested speakers", void),
+        ("02",): ("javanese: speakers held out of training (1 tested)", ()),
     }
     with pytest.raises(ConfigError, match=r"--fold 2: .* has 0–1"):
-        choose_clips(replace(asked, fold=2))
+        choose_clips(table, None, splits, 2)
 
 
 @pytest.mark.parametrize(
