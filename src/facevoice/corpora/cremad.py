@@ -248,27 +248,35 @@ def add_votes(
     return tuple(map(voted, clips))
 
 
-def add_ratings(clips: tuple[Clip, ...], table: Path) -> tuple[tuple[Clip, ...], str]:
-    """Clips with the labels face, voice, both and congruence, and a sentence on what was joined.
+def complete_cremad(
+    clips: tuple[Clip, ...], roots: Sequence[Path]
+) -> tuple[tuple[Clip, ...], list[str]]:
+    """Clips with the people's labels and demographics that lie in any of `roots`; what was joined.
 
-    Where there are no clips at all, those that the table names are given, without files: their
+    Where there are no clips at all, those that the ratings name are given, without files: their
     labels are worth a table of their own.
 
     Raises:
-        CorpusError: the table is absent or damaged; names the line.
+        CorpusError: a table is damaged; names the line.
     """
-    votes = read_votes(table)
-    source = f"{table.name} ({len(votes)} rated clips)"
-    if not clips:
-        named = (clip_of_stem(stem) for stem in votes.stems)
-        clips = tuple(clip for clip in named if isinstance(clip, Clip))
-        note = f"CREMA-D: no film and no sound; {len(clips)} clips of {source} stand without files."
-    else:
-        rated = {f"cremad/{stem}" for stem in votes.stems}
-        num_rated = sum(clip.clip_id in rated for clip in clips)
-        note = f"CREMA-D: {num_rated} of {len(clips)} clips have ratings in {source}."
-    likeliest = congruence_posterior(votes).argmax(axis=1)
-    return add_votes(clips, votes, [CONGRUENCE[k] for k in likeliest]), note
+    names = ", ".join(sorted(BROKEN_CLIPS))
+    notes = [f"CREMA-D calls these clips broken, so they are left out: {names}."]
+    for table in [root / VOTES_TABLE for root in roots if (root / VOTES_TABLE).is_file()][:1]:
+        votes = read_votes(table)
+        source = f"{table.name} ({len(votes.stems)} rated clips)"
+        if clips:
+            num_rated = len({f"cremad/{s}" for s in votes.stems} & {c.clip_id for c in clips})
+            notes.append(f"CREMA-D: {num_rated} of {len(clips)} clips have ratings in {source}.")
+        else:
+            named = (clip_of_stem(stem) for stem in votes.stems)
+            clips = tuple(clip for clip in named if isinstance(clip, Clip))
+            without = f"{len(clips)} clips of {source} stand without files"
+            notes.append(f"CREMA-D: no film and no sound; {without}.")
+        likeliest = congruence_posterior(votes).argmax(axis=1)
+        clips = add_votes(clips, votes, [CONGRUENCE[k] for k in likeliest])
+    for root in roots:
+        clips = with_demographics(clips, root)
+    return clips, notes
 
 
 def congruence_posterior(

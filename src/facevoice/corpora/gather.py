@@ -10,13 +10,7 @@ from typing import Final
 
 from facevoice.corpora.archive import corpus_root, unpack
 from facevoice.corpora.corpus import Corpus, CorpusScan, SkippedFile, another_copy
-from facevoice.corpora.cremad import (
-    BROKEN_CLIPS,
-    VOTES_TABLE,
-    CremaD,
-    add_ratings,
-    with_demographics,
-)
+from facevoice.corpora.cremad import VOTES_TABLE, CremaD, complete_cremad
 from facevoice.corpora.emodb import EmoDB
 from facevoice.corpora.fer2013 import Fer2013
 from facevoice.corpora.iemocap import Iemocap
@@ -134,7 +128,7 @@ def gather(places: Sequence[CorpusPlace], work: Path) -> Gathering:
     for name in sorted(roots):
         found, left_out = _join_scans([_scan(name, root) for root in roots[name]])
         if name == "cremad":
-            found, ratings_notes = _complete_cremad(found, list(roots[name]))
+            found, ratings_notes = complete_cremad(found, list(roots[name]))
             notes += ratings_notes
         clips += found
         skipped += _count_kinds(name, left_out)
@@ -179,21 +173,6 @@ def _join_clips(first: Clip, second: Clip, skipped: list[SkippedFile]) -> Clip:
         if getattr(first, name) is None
     }
     return replace(first, video_path=film, audio_path=sound, **told)
-
-
-def _complete_cremad(
-    clips: tuple[Clip, ...], roots: Sequence[Path]
-) -> tuple[tuple[Clip, ...], list[str]]:
-    """Ratings and demographics may lie in any of the pieces."""
-    names = ", ".join(sorted(BROKEN_CLIPS))
-    notes = [f"CREMA-D calls these clips broken, so they are left out: {names}."]
-    tables = [root / VOTES_TABLE for root in roots if (root / VOTES_TABLE).is_file()]
-    if tables:
-        clips, note = add_ratings(clips, tables[0])
-        notes.append(note)
-    for root in roots:
-        clips = with_demographics(clips, root)
-    return clips, notes
 
 
 def _count_kinds(corpus: str, skipped: Iterable[SkippedFile]) -> list[SkippedKind]:
