@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 
@@ -41,8 +42,10 @@ from facevoice.records import (
     envelope,
 )
 from facevoice.settings import AnalyzerConfig, FacesConfig, SpeechConfig, WindowConfig
-from facevoice.store import PerceptionKey, Store
 from facevoice.workers import draw_ahead
+
+if TYPE_CHECKING:
+    from facevoice.store import PerceptionKey, Store
 
 T = TypeVar("T")
 
@@ -99,6 +102,9 @@ class Perceiver:
 
     def key(self, sha256: str, end_s: float | None = None) -> PerceptionKey:
         """What names a perception of this content in a store; see `perceive` for `end_s`."""
+        # Here, so that a lone file needs no database.
+        from facevoice.store import PerceptionKey
+
         names = {m: f"{backbone_id(b)}/{b.spec.preprocessing}" for m, b in self.backbones.items()}
         return PerceptionKey.of(sha256, self.settings, self.models, names, end_s)
 
@@ -130,27 +136,48 @@ class Perceiver:
         """
         damage: list[str] = []
         info = probe(path, on_damage=damage.append)
-        if sha256 is None:
-            sha256 = file_sha256(info.path) if store is None else store.content_of(info.path)
-        key = self.key(sha256, end_s)
-        known = None if store is None or again else store.load(key)
-        views = [] if known is None else list(known.windows)
-        if known is not None:
-            damage = list(known.damage)
-        for view in views if on_view is not None else ():
-            on_view(view)  # type: ignore[misc]  # the condition above
-        if known is None or not known.is_complete:
-            writer = nullcontext() if store is None else store.writer(key, info, len(views))
-            with writer as sink:
-                for view in self.views(info, after=views, end_s=end_s, on_damage=damage.append):
+        read = partial(self.views, info, end_s=end_s, on_damage=damage.append)
+        views: list[WindowView] = []
+        if store is None:
+            for view in read():
+                views.append(view)
+                if on_view is not None:
+                    on_view(view)
+            sha256 = sha256 or file_sha256(info.path)
+        else:
+            sha256 = sha256 or store.content_of(info.path)
+            key = self.key(sha256, end_s)
+            # Closed at once whatever happens here, so that all that came is in the store.
+            with closing(self._go_on(info, key, store, read, damage, again=again)) as found:
+                for view in found:
                     views.append(view)
-                    if sink is not None:
-                        sink.add(view, damage)
                     if on_view is not None:
                         on_view(view)
-                if sink is not None:
-                    sink.finish(damage)
         return Perception(info, sha256, self.settings, self.models, tuple(views), _unique(damage))
+
+    def _go_on(
+        self,
+        info: MediaInfo,
+        key: PerceptionKey,
+        store: Store,
+        read: Callable[..., Iterator[WindowView]],
+        damage: list[str],
+        *,
+        again: bool,
+    ) -> Generator[WindowView, None, None]:
+        """The windows that the store holds, and behind them those that it is given now."""
+        known = None if again else store.load(key)
+        if known is not None:
+            damage[:] = known.damage
+            yield from known.windows
+            if known.is_complete:
+                return
+        after = () if known is None else known.windows
+        with store.writer(key, info, len(after)) as writer:
+            for view in read(after=after):
+                writer.add(view, damage)
+                yield view
+            writer.finish(damage)
 
     def recall(
         self, path: str | Path, sha256: str, store: Store, end_s: float | None = None
