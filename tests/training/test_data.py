@@ -123,14 +123,6 @@ def test_what_does_not_fit_the_settings_is_named() -> None:
         prepare_data(table, quick_config())
 
 
-def test_the_digest_follows_every_input() -> None:
-    base = prepare_data(make_table(), quick_config()).digest()
-    assert prepare_data(make_table(), quick_config()).digest() == base
-    assert prepare_data(make_table(seed=1), quick_config()).digest() != base
-    assert prepare_data(make_table(), quick_config("split.fold=1")).digest() != base
-    assert prepare_data(make_table(), quick_config("pairs.seed=1")).digest() != base
-
-
 def test_targets_of_a_corpus_without_calm() -> None:
     targets = make_targets(make_clips(cremad_ids(1) + ravdess_ids(1)), INTENDED)
     cremad = targets.corpora == "cremad"

@@ -258,29 +258,6 @@ def test_adapters_change_alone_and_predictions_come_from_what_is_written(
         assert np.abs(posteriors_of(written, channel)[place] - probs).max() < 1e-5
 
 
-@pytest.mark.parametrize("part", [("finetune.video_layers=2",), ADAPTERS])
-def test_the_backbone_alone_can_learn(part: tuple[str, ...], corpus: Corpus) -> None:
-    """What reads the embeddings stands still: whatever is learnt is learnt by the backbone."""
-    network, inputs = corpus.start(config(*part))
-    rows = np.arange(1, len(IDS))
-    emotions = [corpus.clips[row].labels.intended for row in rows]
-    target = torch.tensor([emotion.position for emotion in emotions if emotion is not None])
-    head = torch.randn(DIM, 8, generator=torch.Generator().manual_seed(0))
-    free = [p for p in network.backbones["video"].parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(free, lr=0.02)
-    given = inputs.gather(items_of(rows, rows))["video"]
-    losses = []
-    for _ in range(30):
-        tokens, _ = network.tokens(Modality.VIDEO, given)
-        loss = torch.nn.functional.cross_entropy(tokens[:, 0] @ head, target)
-        optimizer.zero_grad()
-        loss.backward()
-        assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in free)
-        optimizer.step()
-        losses.append(loss.item())
-    assert losses[-1] < 0.3 * losses[0]
-
-
 class KilledError(Exception):
     """Stands for a kill."""
 
