@@ -122,25 +122,27 @@ def read_frames(
     path = Path(path)
     asked = _Asked(timestamps_s, tolerance_s)
     damage = DamageLog(path, on_damage)
-    for seeks in (True, False):
+    for leaves_out in (True, False):
         with open_source(path) as source:
             stream = source.video
             if stream is None:
                 raise NoStreamError(source.path, "holds no video.", "Read its sound only.")
             traits = _Traits(stream, exact=exact)
-            target_s = _seek_target_s(source, stream, asked.peek(), tolerance_s) if seeks else None
             packets = None
-            if target_s is not None:
+            target_s = _seek_target_s(source, stream, asked.peek(), tolerance_s)
+            if leaves_out and target_s is not None:
                 packets = _packets_from(source, stream, target_s, traits)
                 if packets is None:
                     continue
-            read = read_packets(source, stream, damage, packets)
+            plan = _Plan(source.origin_s, traits, asked, tolerance_s, leaves_out)
             decoder = _Decoder(source, stream, damage, num_threads)
-            frames = decoder.run(_Plan(source.origin_s, traits, asked, tolerance_s)(read), traits)
+            frames = decoder.run(plan(read_packets(source, stream, damage, packets)), traits)
             yield from _answer(frames, asked, _Converter(source, stream, max_side_px))
-            if decoder.is_fruitless and packets is None:
+            # Not one picture came: is the rest, which was left out, any better?
+            if not decoder.is_fruitless:
+                return
+            if not leaves_out:
                 raise undecodable(source, stream)
-            return
 
 
 class _Asked:
@@ -328,6 +330,7 @@ class _Plan:
     traits: _Traits
     asked: _Asked
     reach_s: float
+    leaves_out: bool
     ahead: deque[_Picture] = field(default_factory=deque)
     # Of each picture known, its start and whether others refer to it; sorted.
     shown: list[tuple[float, bool]] = field(default_factory=list)
@@ -341,7 +344,7 @@ class _Plan:
         held: list[_Picture] = []
         num_bytes = 0
         for picture in self._marked(packets):
-            if held and picture.is_entry:
+            if self.leaves_out and held and picture.is_entry:
                 held, num_bytes = [], 0
                 picture.restarts = True
             held.append(picture)
@@ -423,7 +426,7 @@ class _TimedFrame:
 class _Decoder:
     """Decodes what is planned.
 
-    is_fruitless: there was data, all that was needed of it was decoded, and no picture came out.
+    is_fruitless: all was run, there was data, and no picture came out.
     """
 
     def __init__(

@@ -73,7 +73,7 @@ def read_audio(
             yield AudioBlock(num_given / SAMPLE_RATE_HZ, rest)
 
 
-def to_mono(frame: AudioFrame) -> FloatArray:
+def _to_mono(frame: AudioFrame) -> FloatArray:
     """Mean of a frame's channels as float32 (n,), integers scaled so that full scale is ±1."""
     packed = frame.format.packed
     kind = {"u": "u", "s": "i", "f": "f", "d": "f"}[packed.name[0]]
@@ -111,7 +111,7 @@ def _on_clock(
     """Mono samples with their rate, without gap or overlap from media time 0 on."""
     given_s = 0.0
     for frame, start_s in _timed_frames(source, stream, damage):
-        samples, rate_hz = to_mono(frame), frame.sample_rate
+        samples, rate_hz = _to_mono(frame), frame.sample_rate
         lead_s = start_s - given_s if start_s is not None else 0.0
         if lead_s > MAX_PAUSE_S or lead_s < -1.0:
             damage.note("order", f"sound leaps by {lead_s:.1f} s at {given_s:.1f} s")
