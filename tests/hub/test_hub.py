@@ -532,22 +532,21 @@ def test_dry_run_lists_everything_and_asks_nobody(
 
 
 def test_the_commands_obey_the_environment(
-    hub: HubWriteServer, model: Path, tmp_path: Path
+    hub: HubWriteServer, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    environment = {
-        **os.environ,
-        "HF_ENDPOINT": hub.url,
-        "HF_HOME": str(tmp_path / "home"),
-        "HF_HUB_DISABLE_XET": "1",
-        # A busy machine may be slow to answer itself.
-        "HF_HUB_ETAG_TIMEOUT": "60",
-        "HF_HUB_DOWNLOAD_TIMEOUT": "60",
-    }
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
+    pushed = run("push", model, NAME, "--message", "From the shell")
+    commit = hub.repositories[NAME].refs["main"]
+    assert f"{NAME} is at commit {commit}" in pushed
+    assert hub.messages == ["From the shell"]
+    environment = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "HF_TOKEN": ""}
+    # A busy machine may be slow to answer itself.
+    environment |= {"HF_HUB_ETAG_TIMEOUT": "60", "HF_HUB_DOWNLOAD_TIMEOUT": "60"}
 
-    def call(*arguments: str | Path, **more: str) -> str:
+    def pull_apart(*options: str, **more: str) -> str:
         done = subprocess.run(
-            [sys.executable, "-m", "facevoice", *map(str, arguments)],
-            env={**environment, **more},
+            [sys.executable, "-m", "facevoice", "pull", NAME, *options],
+            env={**os.environ, **environment, **more},
             capture_output=True,
             text=True,
             check=False,
@@ -555,14 +554,9 @@ def test_the_commands_obey_the_environment(
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    pushed = call("push", model, NAME, "--message", "From the shell")
-    commit = hub.repositories[NAME].refs["main"]
-    assert f"{NAME} is at commit {commit}" in pushed
-    assert hub.messages == ["From the shell"]
-    pulled = call("pull", NAME, "--quiet", HF_TOKEN="")
-    assert Path(pulled.strip()).name == commit
+    assert Path(pull_apart("--quiet").strip()).name == commit
     hub.asked.clear()
-    assert f"{NAME}@{commit}" in call("pull", NAME, HF_HUB_OFFLINE="1")
+    assert f"{NAME}@{commit}" in pull_apart(HF_HUB_OFFLINE="1")
     assert hub.asked == []
 
 
