@@ -270,11 +270,7 @@ class CheckpointFiles:
     sha256: str
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """Content of a JSON file of the checkpoint.
-
-        Raises:
-            WeightsError: it is absent or no JSON object.
-        """
+        """Content of a JSON file of the checkpoint; WeightsError if it is absent or no object."""
         path = self.folder / name
         if not path.exists():
             raise WeightsError(
@@ -339,11 +335,7 @@ def fetch(
 
 
 def open_folder(folder: Path) -> CheckpointFiles:
-    """Take a checkpoint from a folder, as `save_pretrained` writes it.
-
-    Raises:
-        WeightsError: no safetensors in it, or the weights are not whole.
-    """
+    """Take a checkpoint from a folder, as `save_pretrained` writes it; WeightsError as `fetch`."""
     return _checked_files(folder, None, None)
 
 

@@ -63,15 +63,10 @@ class BackboneSpec:
 class Backbone(Protocol):
     """A frozen network that turns windows into embeddings; threads may share one."""
 
-    @property
-    def spec(self) -> BackboneSpec:
-        """Input, output and origin."""
-        ...
-
-    @property
-    def model(self) -> ModelId:
-        """Name and SHA-256 of the weights."""
-        ...
+    spec: BackboneSpec
+    """Input, output and origin."""
+    model: ModelId
+    """Name and SHA-256 of the weights."""
 
     def embed(self, windows: Sequence[Window]) -> FloatArray:
         """Embed windows that all have this backbone's modality: float32 (B, D).

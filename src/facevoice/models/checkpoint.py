@@ -294,11 +294,7 @@ def format_info(info: CheckpointInfo) -> dict[str, bytes]:
 
 
 def parse_info(contents: Mapping[str, bytes], folder: Path) -> CheckpointInfo:
-    """From what `format_info` gave; `folder` is named in messages.
-
-    Raises:
-        WeightsError: a file has a name too much or too little, or a value out of range.
-    """
+    """From what `format_info` gave; WeightsError, naming `folder`, if a value is not as it must."""
     try:
         settings = tomllib.loads(contents[CONFIG_FILE].decode())
         files = {name: json.loads(contents[name]) for name in INFO_FILES if name != CONFIG_FILE}
@@ -336,10 +332,7 @@ def json_bytes(values: Mapping[str, Any]) -> bytes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
-    """A loaded checkpoint: network in evaluation mode on the CPU, and what it says of itself.
-
-    sha256: of the weights file.
-    """
+    """A loaded checkpoint: network in evaluation mode on the CPU; sha256 of the weights file."""
 
     network: FusionNetwork
     info: CheckpointInfo
@@ -376,20 +369,12 @@ def load_checkpoint(folder: Path) -> Checkpoint:
 
 
 def read_info(folder: Path) -> CheckpointInfo:
-    """What a checkpoint says of itself; needs no torch.
-
-    Raises:
-        WeightsError: as for `load_checkpoint`.
-    """
+    """What a checkpoint says of itself, without torch; WeightsError as for `load_checkpoint`."""
     return parse_info(read_files(folder), folder)
 
 
 def read_files(folder: Path) -> dict[str, bytes]:
-    """All files but the card, their hashes checked; those of tuned backbones are there.
-
-    Raises:
-        WeightsError: a file is absent, changed, or unknown to this version.
-    """
+    """All files but the card; WeightsError if one is absent, changed or unknown."""
     index = _read_index(folder)
     _parse_tuned(folder, index)
     hashes = index["sha256"]
@@ -397,20 +382,12 @@ def read_files(folder: Path) -> dict[str, bytes]:
 
 
 def read_tuned(folder: Path) -> dict[Modality, TunedBackbone]:
-    """What a checkpoint says of backbones that were trained along; empty where there are none.
-
-    Raises:
-        WeightsError: it is damaged, or a file of theirs is not there.
-    """
+    """The backbones that were trained along; WeightsError if a file of theirs is not there."""
     return _parse_tuned(folder, _read_index(folder))
 
 
 def tuned_folder(folder: Path, modality: Modality, record: TunedBackbone) -> Path:
-    """The folder of a tuned backbone, all its hashes checked.
-
-    Raises:
-        WeightsError: a file is not the one that was written.
-    """
+    """The folder of a tuned backbone; WeightsError if a file is not the one that was written."""
     path = _tuned_path(folder, modality)
     try:
         sums = hash_backbone(path)
@@ -423,11 +400,7 @@ def tuned_folder(folder: Path, modality: Modality, record: TunedBackbone) -> Pat
 
 
 def hash_backbone(folder: Path) -> dict[str, str]:
-    """SHA-256 of the files of a backbone's folder.
-
-    Raises:
-        OSError: one can't be read.
-    """
+    """SHA-256 of the files of a backbone's folder; OSError if one can't be read."""
     return {name: file_sha256(folder / name) for name in BACKBONE_FILES}
 
 
@@ -483,12 +456,8 @@ def save_checkpoint(
 ) -> None:
     """Write a checkpoint, whole or not at all; with `overwrite`, one that is there is replaced.
 
-    Args:
-        folder: of the checkpoint.
-        weights: of the fusion network.
-        info: what it says of itself.
-        overwrite: see above.
-        tuned: folders of backbones that were trained along, which are moved into it.
+    weights: of the fusion network; info: what it says of itself; tuned: folders of backbones that
+    were trained along, which are moved into it.
 
     Raises:
         WeightsError: the folder holds something else, the weights don't fit the network, or are
@@ -518,11 +487,7 @@ def save_checkpoint(
 
 
 def check_target(folder: Path, is_one: bool, what: str, overwrite: bool) -> None:
-    """Make sure that a folder may be written; `is_one` says whether it holds such a thing already.
-
-    Raises:
-        WeightsError: it holds something else, or one and `overwrite` is not set.
-    """
+    """WeightsError if a folder holds something else, or `is_one` and must not be overwritten."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not is_one:

@@ -79,25 +79,14 @@ NetworkInputs = Mapping[str, FloatArray | BoolArray]
 class Model(Protocol):
     """From embeddings of windows to posteriors; threads may share one."""
 
-    @property
-    def name(self) -> str:
-        """Short, as it stands in a report's settings."""
-        ...
-
-    @property
-    def heads(self) -> ModelId:
-        """What the trained part is, and the SHA-256 of its weights."""
-        ...
-
-    @property
-    def backbones(self) -> Mapping[Modality, str]:
-        """By channel, what must make the embeddings: a name, or id@revision."""
-        ...
-
-    @property
-    def thresholds(self) -> Thresholds | None:
-        """Where outcomes change; None if the model tells no conflict."""
-        ...
+    name: str
+    """Short, as it stands in a report's settings."""
+    heads: ModelId
+    """What the trained part is, and the SHA-256 of its weights."""
+    backbones: Mapping[Modality, str]
+    """By channel, what must make the embeddings: a name, or id@revision."""
+    thresholds: Thresholds | None
+    """Where outcomes change; None if the model tells no conflict."""
 
     def predict(self, windows: Sequence[Embeddings]) -> list[Posteriors]:
         """Posteriors of each window; a missing channel leaves its own and the conflict None.
@@ -111,11 +100,7 @@ class Model(Protocol):
 
 
 class CompactFamily:
-    """The heads of the package, checked by their SHA-256.
-
-    Raises:
-        WeightsError: missing or damaged.
-    """
+    """The heads of the package; WeightsError if they are missing or damaged."""
 
     name = COMPACT
 
@@ -190,12 +175,7 @@ class CheckpointModel(_TrainedModel):
 
 
 class ExportedModel(_TrainedModel):
-    """Fusion and heads of an exported folder, run by onnxruntime.
-
-    Raises:
-        WeightsError: a file is absent, damaged, not the one that was written, or has no such
-            inputs and outputs.
-    """
+    """Fusion and heads of an exported folder, run by onnxruntime; WeightsError if they are not."""
 
     def __init__(self, path: Path, sha256: str, info: CheckpointInfo, num_threads: int = 1) -> None:
         super().__init__(_name(path.parent), sha256, info)
@@ -410,11 +390,7 @@ def assemble(
 
 
 def find_checkpoint(folder: Path) -> Path:
-    """The folder itself, or the checkpoint in it, if a training run left it.
-
-    Raises:
-        WeightsError: there is none.
-    """
+    """The folder itself, or the checkpoint in it that training left; WeightsError if neither."""
     if not folder.is_dir():
         raise WeightsError(f"{folder}: no such folder; name a checkpoint or an exported folder")
     for place in (folder, folder / "checkpoint"):
@@ -427,11 +403,7 @@ def find_checkpoint(folder: Path) -> Path:
 
 
 def read_model_info(folder: Path) -> CheckpointInfo:
-    """What a checkpoint or an export says of itself; loads no network.
-
-    Raises:
-        WeightsError: it is neither, or damaged.
-    """
+    """What a checkpoint or an export says of itself; WeightsError if it is neither, or damaged."""
     found = find_checkpoint(folder)
     return read_export(found)[1] if is_export(found) else read_info(found)
 
