@@ -40,13 +40,13 @@ def describe_commands() -> str:
 
 def _sections(title: str, command: Any) -> Iterator[str]:
     yield _section(title, command)
-    for name, inner in sorted(getattr(command, "commands", {}).items()):
+    for name, inner in getattr(command, "commands", {}).items():
         yield from _sections(f"{title} {name}", inner)
 
 
 def _section(title: str, command: Any) -> str:
     arguments = [p for p in command.params if p.param_type_name == "argument"]
-    options = [p for p in command.params if p.param_type_name == "option"]
+    options = [p for p in command.params if p.param_type_name == "option" and not p.hidden]
     operands = [f"{_metavar(p)}..." if p.nargs == -1 else _metavar(p) for p in arguments]
     if hasattr(command, "commands"):
         operands = ["COMMAND"]

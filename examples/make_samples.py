@@ -5,7 +5,7 @@ scikit-image), panned, zoomed and given a moving jaw. The voice is flite's "slt"
 high, fast and lively, or low, slow and flat. Nobody said or felt any of it.
 
     apt-get install flite          (Debian, Ubuntu; the speech synthesiser)
-    pip install facevoice scikit-image
+    pip install . scikit-image  # in a clone
     python examples/make_samples.py
 """
 

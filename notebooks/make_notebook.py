@@ -32,7 +32,7 @@ people."""
 
 SETTINGS: Final = """from pathlib import Path
 
-SOURCE = "facevoice"  # what pip installs: a release, a wheel, or the folder of a clone
+SOURCE = "."  # what pip installs: the folder of a clone (put it there first), or a wheel
 FULL = False  # True: the whole corpora
 EPOCHS = 20
 HUB_ID = ""  # "owner/name" publishes the model at the end

@@ -10,7 +10,7 @@ FacevoiceError
 ├── WeightsError              weights are missing, damaged or not the ones named
 ├── MissingExtraError         a feature needs an optional dependency
 ├── CorpusError               a corpus or manifest breaks its own rules
-├── StoreError                a feature store can't be opened, read or written
+├── StoreError                a store of perceptions can't be opened, read or written
 ├── DownloadError             a published file could not be had whole and sound
 │   ├── ChecksumError             all bytes came, but they are not the published ones
 │   ├── DiskSpaceError            too little room for the files, packed and unpacked
@@ -86,7 +86,7 @@ def install_command(*extras: str) -> str:
 
 
 class StoreError(FacevoiceError):
-    """A feature store can't be opened, read or written; nothing half-written is ever kept."""
+    """A store can't be opened, read or written; nothing half-written is ever kept."""
 
     def __init__(self, path: Path | str, problem: str, remedy: str = "") -> None:
         self.path = Path(path)

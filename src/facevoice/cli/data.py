@@ -424,7 +424,7 @@ def extract(
     ] = 1,
     quiet: Quiet = False,
 ) -> None:
-    """Compute embeddings of all windows of a table's clips into a feature store, each once.
+    """Compute embeddings of all windows of a table's clips into a store, each once.
 
     What is stored is not computed again, so a run that was interrupted or killed goes on. One bad
     file never stops the others; all of them are listed at the end.

@@ -155,7 +155,7 @@ def space(
         str | None,
         typer.Option(
             metavar="REQUIREMENT",
-            help="How pip gets facevoice there, such as facevoice==0.1.0. Default: this package is "
+            help="How pip gets facevoice there, such as the address of a wheel. Default: this package is "
             "copied into the folder.",
         ),
     ] = None,
