@@ -32,7 +32,7 @@ from facevoice.records import AudioInfo, ByteArray, MediaInfo, VideoInfo
 StreamT = TypeVar("StreamT", bound=VideoStream | AudioStream)
 DamageCallback = Callable[[str], None]
 
-logger = logging.getLogger(__name__)
+_LOG = logging.getLogger(__name__)
 
 # Only demuxers of real media files. FFmpeg would also "play" text files, still pictures and
 # playlists; a playlist names other files and addresses, which must not be read unasked.
@@ -62,22 +62,22 @@ _NEAR_JOIN_S: Final = 1.0
 _PACKETS_TO_FIRST_FRAME: Final = 100
 
 
+@dataclass(frozen=True, slots=True)
 class DamageLog:
     """Tells the caller once per kind of damage, and the log as well."""
 
-    def __init__(self, path: Path, on_damage: DamageCallback | None) -> None:
-        self._path = path
-        self._on_damage = on_damage
-        self._kinds: set[str] = set()
+    path: Path
+    on_damage: DamageCallback | None
+    kinds: set[str] = field(default_factory=set)
 
     def note(self, kind: str, message: str) -> None:
         """Report `message` unless damage of this `kind` was reported before."""
-        if kind in self._kinds:
+        if kind in self.kinds:
             return
-        self._kinds.add(kind)
-        logger.warning("%s: %s", self._path, message)
-        if self._on_damage is not None:
-            self._on_damage(message)
+        self.kinds.add(kind)
+        _LOG.warning("%s: %s", self.path, message)
+        if self.on_damage is not None:
+            self.on_damage(message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,9 +226,8 @@ def _check_file(path: Path) -> None:
     except FileNotFoundError as error:
         raise MediaNotFoundError(path, "no such file.", "Check the name and folder.") from error
     except OSError as error:
-        raise UnreadableMediaError(
-            path, f"can't be read ({error.strerror}).", "Check its name and permissions."
-        ) from error
+        problem = f"can't be read ({error.strerror})."
+        raise UnreadableMediaError(path, problem, "Check its name and permissions.") from error
     if stat.S_ISDIR(info.st_mode):
         raise UnreadableMediaError(path, "is a folder.", "Name the media files inside it.")
     if not stat.S_ISREG(info.st_mode):
@@ -276,9 +275,8 @@ def _choose_streams(path: Path, container: InputContainer) -> Source:
         )
     chosen: list[Stream] = [s for s in (video, audio) if s is not None]
     starts_s = [ticks_to_s(s.start_time, s.time_base) for s in chosen]
-    return Source(
-        path, container, video, audio, min((s for s in starts_s if s is not None), default=0.0)
-    )
+    origin_s = min((s for s in starts_s if s is not None), default=0.0)
+    return Source(path, container, video, audio, origin_s)
 
 
 def ticks_to_s(ticks: int | None, time_base: Fraction | None) -> float | None:
@@ -497,9 +495,8 @@ def _stated_end_s(source: Source) -> float | None:
     if not source.is_of(_STATING_FORMATS):
         return None
     ends_s = [source.stated_end_s(s) for s in source.streams]
-    known_s = [end_s for end_s in ends_s if end_s is not None]
-    if len(known_s) == len(ends_s):
-        return max(known_s)
+    if all(end_s is not None for end_s in ends_s):
+        return max(end_s for end_s in ends_s if end_s is not None)
     # The container's own length (Matroska, FLV: the stamp of its end) also counts subtitles.
     if container.duration is None or len(container.streams) > len(source.streams):
         return None
