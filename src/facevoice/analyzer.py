@@ -9,7 +9,7 @@ from pathlib import Path
 from facevoice.errors import ConfigError
 from facevoice.interpret import interpret, judge
 from facevoice.media import probe
-from facevoice.models.model import COMPACT, Assembly, assemble
+from facevoice.models.heads import COMPACT, Assembly, load_compact
 from facevoice.perceive import Perceiver, ViewCallback
 from facevoice.records import (
     AudioBlock,
@@ -64,10 +64,16 @@ class Analyzer:
                 f"unknown model {config.model!r}; known: {COMPACT}. A checkpoint is named by its "
                 "folder, with --checkpoint"
             )
-        folder = None if checkpoint is None else Path(checkpoint)
         threads = num_cpus() if num_threads is None else num_threads
-        # The package's networks are too small to gain by threads, and others need the cores.
-        self._assembly = assemble(folder, backbones, num_threads=1 if folder is None else threads)
+        if checkpoint is None and not backbones:
+            # The package's networks are too small to gain by threads, and others need the cores.
+            self._assembly = load_compact()
+        else:
+            # Here, since only those who bring a checkpoint need what reads one.
+            from facevoice.models.model import assemble
+
+            folder = None if checkpoint is None else Path(checkpoint)
+            self._assembly = assemble(folder, backbones, num_threads=threads)
         self.config = replace(config, model=self._assembly.model.name)
         self.perceiver = Perceiver(self.config, self._assembly.backbones, num_threads=threads)
 

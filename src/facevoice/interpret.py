@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from facevoice.models.heads import Embeddings, Posteriors, flatness
-from facevoice.models.model import Model
+from facevoice.models.heads import Embeddings, Model, Posteriors, flatness
 from facevoice.records import (
     EMOTIONS,
     VERSION,

@@ -12,6 +12,7 @@ from scipy.special import softmax as scipy_softmax
 from facevoice.errors import WeightsError
 from facevoice.models.heads import (
     CONFLICT_EVIDENCE,
+    CompactFamily,
     CompactModel,
     ConflictHead,
     LateFusion,
@@ -21,7 +22,6 @@ from facevoice.models.heads import (
     load_model,
     save_model,
 )
-from facevoice.models.model import CompactFamily
 from facevoice.records import EMOTIONS, Emotion, Modality, Thresholds
 
 RNG = np.random.default_rng(0)

@@ -45,7 +45,8 @@ from facevoice.models.checkpoint import (
     UsedEmbeddings,
     read_tuned,
 )
-from facevoice.models.model import Model, assemble, find_checkpoint, is_export
+from facevoice.models.heads import Model
+from facevoice.models.model import assemble, find_checkpoint, is_export
 from facevoice.records import (
     NUM_EMOTIONS,
     ChannelPosterior,

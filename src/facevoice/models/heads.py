@@ -1,4 +1,4 @@
-"""From embeddings or logits to what is said of windows, in numpy; the heads of the compact family.
+"""What a model is, and the compact one: from embeddings to what is said of windows, in numpy.
 
 All numbers of the compact heads come from one file, `heads.npz`. B windows, D width of embeddings.
 """
@@ -8,13 +8,12 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
-from typing import IO, Final
+from typing import IO, TYPE_CHECKING, Final, Protocol
 from zipfile import BadZipFile
 
 import numpy as np
 
 from facevoice.errors import WeightsError
-from facevoice.models.checkpoint import Calibration
 from facevoice.records import (
     EMOTIONS,
     NUM_EMOTIONS,
@@ -23,12 +22,19 @@ from facevoice.records import (
     Emotion,
     FloatArray,
     Modality,
+    ModelId,
     Thresholds,
 )
+from facevoice.sessions import read_weights, weights_entry
+
+if TYPE_CHECKING:
+    from facevoice.backbones.spec import Backbone
+    from facevoice.models.checkpoint import Calibration, CheckpointInfo
 
 Embeddings = Mapping[Modality, FloatArray]
 """Of one window, by channel, those that are there: (D,), or rows of tokens or layers flattened."""
 
+COMPACT: Final = "compact"
 CONFLICT_EVIDENCE: Final = (
     "log_agreement",
     "divergence",
@@ -56,6 +62,48 @@ class Posteriors:
     voice: DoubleArray | None
     fused: DoubleArray | None
     conflict: float | None
+
+
+class Model(Protocol):
+    """From embeddings of windows to posteriors; threads may share one."""
+
+    name: str
+    """Short, as it stands in a report's settings."""
+    heads: ModelId
+    """What the trained part is, and the SHA-256 of its weights."""
+    backbones: Mapping[Modality, str]
+    """By channel, what must make the embeddings: a name, or id@revision."""
+    thresholds: Thresholds | None
+    """Where outcomes change; None if the model tells no conflict."""
+
+    def predict(self, windows: Sequence[Embeddings]) -> list[Posteriors]:
+        """Posteriors of each window; a missing channel leaves its own and the conflict None.
+
+        Any number of windows in one pass. Channels that the model does not read are passed over.
+
+        Raises:
+            WeightsError: an embedding has another width than the model was trained with.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Assembly:
+    """A model and its backbones.
+
+    sources: by channel, what `create_backbone` builds the same backbone from again;
+    info: what the checkpoint says of itself, None for the compact family.
+    """
+
+    model: Model
+    backbones: Mapping[Modality, Backbone]
+    sources: Mapping[Modality, str]
+    info: CheckpointInfo | None = None
+
+    @property
+    def modalities(self) -> frozenset[Modality]:
+        """Channels that the model reads."""
+        return frozenset(self.backbones)
 
 
 def _by_window(
@@ -305,3 +353,39 @@ def _read_model(content: bytes) -> CompactModel:
     if fusion.bias.shape != (NUM_EMOTIONS,):
         raise WeightsError(f"heads: fusion bias has shape {fusion.bias.shape}")
     return CompactModel(heads, fusion, conflict, thresholds)
+
+
+class CompactFamily:
+    """The heads of the package; WeightsError if they are missing or damaged."""
+
+    name = COMPACT
+
+    def __init__(self) -> None:
+        entry = weights_entry("heads")
+        self._model: CompactModel = load_model(read_weights("heads"))
+        self.heads = ModelId(entry.name, entry.sha256)
+        self.backbones: Mapping[Modality, str] = {
+            Modality.VIDEO: "compact-face",
+            Modality.AUDIO: "compact-voice",
+        }
+        self.thresholds: Thresholds | None = self._model.thresholds
+
+    def predict(self, windows: Sequence[Embeddings]) -> list[Posteriors]:
+        """See `Model`."""
+        return self._model.predict(windows)
+
+
+def load_compact(num_threads: int = 1) -> Assembly:
+    """The compact model of the package with its backbones.
+
+    Raises:
+        WeightsError: weights are missing or damaged.
+    """
+    from facevoice.backbones.compact import CompactFace, CompactVoice
+
+    model = CompactFamily()
+    backbones: dict[Modality, Backbone] = {
+        Modality.VIDEO: CompactFace(num_threads=num_threads),
+        Modality.AUDIO: CompactVoice(num_threads=num_threads),
+    }
+    return Assembly(model, backbones, model.backbones)

@@ -19,7 +19,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 
@@ -47,24 +47,21 @@ from facevoice.models.checkpoint import (
     tuned_folder,
 )
 from facevoice.models.heads import (
-    CompactModel,
+    Assembly,
     Embeddings,
     Posteriors,
-    load_model,
+    load_compact,
     tempered_posteriors,
 )
-from facevoice.records import BoolArray, FloatArray, Modality, ModelId, Thresholds
+from facevoice.records import BoolArray, FloatArray, Modality, ModelId
 from facevoice.sessions import (
     frozen_run,
     open_session,
     read_checked,
     read_json,
-    read_weights,
-    weights_entry,
 )
 from facevoice.settings import build_settings
 
-COMPACT: Final = "compact"
 EXPORT_FORMAT: Final = "facevoice-export/1"
 EXPORT_INDEX: Final = "export.json"
 FUSION_FILE: Final = "fusion.onnx"
@@ -74,49 +71,6 @@ _HEADS: Final = ("emotion", "face", "voice", "conflict")
 _REMEDY: Final = "Export the checkpoint again, or get the folder again."
 
 NetworkInputs = Mapping[str, FloatArray | BoolArray]
-
-
-class Model(Protocol):
-    """From embeddings of windows to posteriors; threads may share one."""
-
-    name: str
-    """Short, as it stands in a report's settings."""
-    heads: ModelId
-    """What the trained part is, and the SHA-256 of its weights."""
-    backbones: Mapping[Modality, str]
-    """By channel, what must make the embeddings: a name, or id@revision."""
-    thresholds: Thresholds | None
-    """Where outcomes change; None if the model tells no conflict."""
-
-    def predict(self, windows: Sequence[Embeddings]) -> list[Posteriors]:
-        """Posteriors of each window; a missing channel leaves its own and the conflict None.
-
-        Any number of windows in one pass. Channels that the model does not read are passed over.
-
-        Raises:
-            WeightsError: an embedding has another width than the model was trained with.
-        """
-        ...
-
-
-class CompactFamily:
-    """The heads of the package; WeightsError if they are missing or damaged."""
-
-    name = COMPACT
-
-    def __init__(self) -> None:
-        entry = weights_entry("heads")
-        self._model: CompactModel = load_model(read_weights("heads"))
-        self.heads = ModelId(entry.name, entry.sha256)
-        self.backbones: Mapping[Modality, str] = {
-            Modality.VIDEO: "compact-face",
-            Modality.AUDIO: "compact-voice",
-        }
-        self.thresholds: Thresholds | None = self._model.thresholds
-
-    def predict(self, windows: Sequence[Embeddings]) -> list[Posteriors]:
-        """See `Model`."""
-        return self._model.predict(windows)
 
 
 class _TrainedModel:
@@ -332,25 +286,6 @@ def _read_index(folder: Path) -> ExportIndex:
     return index
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Assembly:
-    """A model and its backbones.
-
-    sources: by channel, what `create_backbone` builds the same backbone from again;
-    info: what the checkpoint says of itself, None for the compact family.
-    """
-
-    model: Model
-    backbones: Mapping[Modality, Backbone]
-    sources: Mapping[Modality, str]
-    info: CheckpointInfo | None = None
-
-    @property
-    def modalities(self) -> frozenset[Modality]:
-        """Channels that the model reads."""
-        return frozenset(self.backbones)
-
-
 def assemble(
     checkpoint: Path | None = None,
     backbones: Sequence[str] = (),
@@ -375,10 +310,7 @@ def assemble(
     if checkpoint is None:
         if backbones:
             raise ConfigError("backbones can be named for a checkpoint only; none was named")
-        compact = CompactFamily()
-        names = compact.backbones
-        built = {m: create_backbone(name, num_threads=num_threads) for m, name in names.items()}
-        return Assembly(compact, built, names)
+        return load_compact(num_threads)
     folder = find_checkpoint(checkpoint)
     if is_export(folder):
         if backbones:

@@ -51,8 +51,8 @@ from facevoice.models.checkpoint import (
     save_checkpoint,
 )
 from facevoice.models.fusion import FusionNetwork, count_parameters
-from facevoice.models.heads import flatness, restrict_logits, temper
-from facevoice.models.model import CheckpointModel, Model
+from facevoice.models.heads import Model, flatness, restrict_logits, temper
+from facevoice.models.model import CheckpointModel
 from facevoice.records import (
     NUM_EMOTIONS,
     VERSION,
