@@ -35,13 +35,13 @@ from facevoice.models.checkpoint import (
     format_info,
     json_bytes,
 )
+from facevoice.models.heads import Model
 from facevoice.models.model import (
     EXPORT_FORMAT,
     EXPORT_INDEX,
     FUSION_FILE,
     CheckpointModel,
     ExportIndex,
-    Model,
     Parity,
     assemble,
     build_backbones,
