@@ -21,7 +21,16 @@ from facevoice.batch import (
     analyze_files,
     find_files,
 )
-from facevoice.cli.options import EXIT_FAILED, gone, takes_analyzer, tells_errors
+from facevoice.cli.options import (
+    EXIT_FAILED,
+    Quiet,
+    argument,
+    flag,
+    gone,
+    option,
+    takes_analyzer,
+    tells_errors,
+)
 from facevoice.cli.screen import Screen, media
 from facevoice.errors import ConfigError
 from facevoice.records import Prediction, Report, Status
@@ -55,78 +64,67 @@ _FILES_ONLY: Final = frozenset(["parquet", "html"])
 def analyze(
     paths: Annotated[
         list[str],
-        typer.Argument(
-            metavar="PATH",
-            help="Video or audio files, folders of them, or addresses (https://…, s3://…).",
+        argument(
+            "PATH", "Video or audio files, folders of them, or addresses (https://…, s3://…)."
         ),
     ],
     *,
     out: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Write NAME.json and NAME.csv per file and windows.csv over all. What is done "
+        option(
+            "DIR",
+            "Write NAME.json and NAME.csv per file and windows.csv over all. What is done "
             "there already is not done again, and what was interrupted goes on.",
         ),
     ] = None,
     formats: Annotated[
         list[str] | None,
-        typer.Option(
-            "--format",
-            metavar="LIST",
-            help="Of json, csv, jsonl, html, parquet, joined by commas or given again. With --out: "
+        option(
+            "LIST",
+            "Of json, csv, jsonl, html, parquet, joined by commas or given again. With --out: "
             "what to write, by default json,csv; html is a page per file, parquet one dataset over "
             "all. Without: print json, csv or jsonl to standard output (json: a report a line; "
             "jsonl: each window as soon as it is done).",
+            "--format",
         ),
     ] = None,
     setup: AnalyzerSetup,
     jobs: Annotated[
         int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="Files worked on at once, each by a process. Default: as many as there are "
+        option(
+            "N",
+            "Files worked on at once, each by a process. Default: as many as there are "
             "processors, or 1 for few files.",
+            min=1,
         ),
     ] = None,
     store: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Keep here what was perceived of each file, by content and settings, and take it "
+        option(
+            "FILE",
+            "Keep here what was perceived of each file, by content and settings, and take it "
             f"from there. Many runs may share it. Default: {STORE_NAME} below --out.",
         ),
     ] = None,
     cache: Annotated[
         str | None, gone("--cache", "give --store FILE, which keeps everything in one file")
     ] = None,
-    again: Annotated[
-        bool, typer.Option("--again", help="Read files again that are known, from the start.")
-    ] = False,
+    again: Annotated[bool, flag("Read known files again, from the start.", "--again")] = False,
     backend: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="local: this machine; ray: a Ray cluster (needs the extra ray).",
-        ),
+        str, option("NAME", "local: this machine; ray: a Ray cluster (needs the extra ray).")
     ] = BACKENDS[0],
     address: Annotated[
         str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Of the Ray cluster, such as HOST:6379 or ray://HOST:10001. Default: RAY_ADDRESS, "
+        option(
+            "ADDRESS",
+            "Of the Ray cluster, such as HOST:6379 or ray://HOST:10001. Default: RAY_ADDRESS, "
             "or a cluster that runs on this machine, or a new one.",
         ),
     ] = None,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Show no tables and no progress, only errors.")
-    ] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Show all windows and what is going on.")
-    ] = False,
+    quiet: Quiet = False,
+    verbose: Annotated[bool, flag("Show all windows and all messages.", "--verbose", "-v")] = False,
     progress: Annotated[
-        bool, typer.Option("--progress/--no-progress", help="Show a progress bar on a terminal.")
+        bool, flag("Show a progress bar on a terminal.", "--progress/--no-progress")
     ] = True,
 ) -> None:
     """Analyse videos: face, voice, and whether they match.

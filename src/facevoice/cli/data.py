@@ -16,11 +16,14 @@ from facevoice.cli.options import (
     EXIT_FAILED,
     Config,
     Quiet,
+    argument,
+    flag,
     gone,
+    option,
     read_config,
     tells_errors,
 )
-from facevoice.cli.screen import Screen, Show, count, steps
+from facevoice.cli.screen import Screen, Show, steps
 from facevoice.corpora.description import describe as describe_clips
 from facevoice.corpora.description import draw
 from facevoice.corpora.download import Progress, download_corpus
@@ -38,21 +41,19 @@ from facevoice.corpora.splits import (
     write_splits,
 )
 from facevoice.errors import ConfigError
+from facevoice.report import count_noun
 
 if TYPE_CHECKING:
     from facevoice.corpora.prepare import Preparation
 
 _NAME_WIDTH: Final = 60  # folds of many speakers have long names; the file has them whole
 
-Manifest = Annotated[
-    Path, typer.Argument(metavar="MANIFEST", help="A table made by `data prepare`.")
-]
+Manifest = Annotated[Path, argument("MANIFEST", "A table made by `data prepare`.")]
 Corpora = Annotated[
-    list[str] | None,
-    typer.Option("--corpus", metavar="NAME", help="Only this corpus; may be given again."),
+    list[str] | None, option("NAME", "Only this corpus; may be given again.", "--corpus")
 ]
-_Jobs = Annotated[int, typer.Option(metavar="N", min=1, max=256, help="Files worked on at once.")]
-_Seed = Annotated[int, typer.Option(metavar="N", help="Deals speakers, sentences and conflicts.")]
+_Jobs = Annotated[int, option("N", "Files worked on at once.", min=1, max=256)]
+_Seed = Annotated[int, option("N", "Deals speakers, sentences and conflicts.")]
 
 
 def read_table(manifest: Path, corpora: list[str] | None) -> tuple[Clip, ...]:
@@ -77,41 +78,33 @@ def show_problems(screen: Screen, problems: Sequence[ClipProblem], verdict: str)
     for problem in problems:
         screen.complain(f"{problem.clip_id}: {problem.message} [{problem.kind}]")
     if problems:
-        screen.complain(f"{verdict}: {count(len({one.clip_id for one in problems}), 'clip')}.")
+        screen.complain(f"{verdict}: {count_noun(len({one.clip_id for one in problems}), 'clip')}.")
 
 
 @tells_errors("data download", "What came is kept. Run the same command again to go on.")
 def download(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help=f"One of: {', '.join(sorted(SOURCES))}.")
-    ],
-    root: Annotated[Path, typer.Option(metavar="DIR", help="The corpus goes to DIR/NAME.")] = Path(
-        "corpora"
-    ),
+    name: Annotated[str, argument("NAME", f"One of: {', '.join(sorted(SOURCES))}.")],
+    root: Annotated[Path, option("DIR", "The corpus goes to DIR/NAME.")] = Path("corpora"),
     subset: Annotated[
         bool,
-        typer.Option(
-            "--subset", help="The small set for a CPU: 2 speakers of ravdess, 100 clips of cremad."
-        ),
+        flag("The small set for a CPU: 2 speakers of ravdess, 100 clips of cremad.", "--subset"),
     ] = False,
-    songs: Annotated[bool, typer.Option("--songs", help="Sung clips too (ravdess).")] = False,
-    via: Annotated[
-        str | None, typer.Option(metavar="WAY", help="Another way to get it (cremad: kaggle).")
-    ] = None,
-    jobs: Annotated[int, typer.Option(metavar="N", min=1, max=32, help="Files at once.")] = 4,
+    songs: Annotated[bool, flag("Sung clips too (ravdess).", "--songs")] = False,
+    via: Annotated[str | None, option("WAY", "Another way to get it (cremad: kaggle).")] = None,
+    jobs: Annotated[int, option("N", "Files at once.", min=1, max=32)] = 4,
     base_url: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="HOST=URL",
-            help="Take a mirror; may be given again. Hosts: " + ", ".join(HOSTS) + ". "
+        option(
+            "HOST=URL",
+            "Take a mirror; may be given again. Hosts: " + ", ".join(HOSTS) + ". "
             "FACEVOICE_<HOST>_URL in the environment does the same.",
         ),
     ] = None,
     keep_archives: Annotated[
-        bool, typer.Option("--keep-archives", help="Keep archives after unpacking.")
+        bool, flag("Keep archives after unpacking.", "--keep-archives")
     ] = False,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Read and check all that is there once more.")
+        bool, flag("Read and check all that is there once more.", "--verify")
     ] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -119,8 +112,6 @@ def download(
 
     Every file is checked against the published size and checksum before it counts as done. A
     finished download is known by its receipt: running the command again does nothing, also offline.
-
-    Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """
     screen = Screen(quiet=quiet)
     with screen.bar() as show:
@@ -182,37 +173,29 @@ class _Bytes:
 def prepare(
     names: Annotated[
         list[str],
-        typer.Argument(
-            metavar="NAME...",
-            help=f"Corpora: {', '.join(corpus_names())}. NAME=PATH names a folder or zip archive "
+        argument(
+            "NAME...",
+            f"Corpora: {', '.join(corpus_names())}. NAME=PATH names a folder or zip archive "
             "of its own; a NAME may come again for a corpus in several pieces.",
         ),
     ],
-    root: Annotated[
-        Path, typer.Option(metavar="DIR", help="Corpora lie in DIR/NAME, or DIR/NAME.zip.")
-    ] = Path("corpora"),
+    root: Annotated[Path, option("DIR", "Corpora lie in DIR/NAME, or DIR/NAME.zip.")] = Path(
+        "corpora"
+    ),
     out: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="Written as .parquet and .jsonl. Default: DIR/manifest.parquet."
-        ),
+        option("FILE", "Written as .parquet and .jsonl. Default: DIR/manifest.parquet."),
     ] = None,
     work: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Unpack archives here. Default: unpacked, beside FILE."),
+        Path | None, option("DIR", "Unpack archives here. Default: unpacked, beside FILE.")
     ] = None,
     jobs: _Jobs = 4,
-    probe: Annotated[
-        bool, typer.Option("--probe/--no-probe", help="Read the length of every file.")
-    ] = True,
+    probe: Annotated[bool, flag("Read the length of every file.", "--probe/--no-probe")] = True,
     quiet: Quiet = False,
 ) -> None:
     """Make one validated table of one or several corpora.
 
     Clips whose files can't be read are listed and left out of the table.
-
-    Exit codes: 0 done, 1 some files can't be read or nothing was written, 2 wrong usage,
-    130 interrupted.
     """
     from facevoice.corpora.prepare import prepare_manifest
 
@@ -238,14 +221,14 @@ def prepare(
 def _show_preparation(screen: Screen, preparation: Preparation, probe: bool) -> None:
     probed = preparation.probed
     files = " and ".join(str(path) for path in preparation.paths)
-    screen.say(f"{count(len(preparation.clips), 'clip')} in {files}.")
+    screen.say(f"{count_noun(len(preparation.clips), 'clip')} in {files}.")
     if probe:
-        screen.say(f"{count(probed.num_files, 'file')} probed.")
+        screen.say(f"{count_noun(probed.num_files, 'file')} probed.")
     if probed.num_silent:
-        screen.say(f"Without sound, so picture only: {count(probed.num_silent, 'film')}.")
+        screen.say(f"Without sound, so picture only: {count_noun(probed.num_silent, 'film')}.")
     screen.say(*preparation.notes)
     for kind in preparation.skipped:
-        files = count(kind.num_files, "file")
+        files = count_noun(kind.num_files, "file")
         example = kind.example if kind.num_files == 1 else f"for example {kind.example}"
         screen.say(f"Left out of {kind.corpus}: {files} ({kind.reason}): {example}")
 
@@ -254,14 +237,9 @@ def _show_preparation(screen: Screen, preparation: Preparation, probe: bool) -> 
 def describe(
     manifest: Manifest,
     corpora: Corpora = None,
-    output: Annotated[
-        str, typer.Option("--format", metavar="FORMAT", help="table or json.")
-    ] = "table",
+    output: Annotated[str, option("FORMAT", "table or json.", "--format")] = "table",
 ) -> None:
-    """Show what a table holds: clips, durations, labels, balance, splits.
-
-    Exit codes: 0 done, 1 the table can't be read, 2 wrong usage.
-    """
+    """Show what a table holds: clips, durations, labels, balance, splits."""
     if output not in ("table", "json"):
         raise ConfigError(f"--format {output} is not allowed: table or json")
     description = describe_clips(read_table(manifest, corpora))
@@ -276,34 +254,24 @@ def split(
     manifest: Manifest,
     protocol: Annotated[
         str,
-        typer.Option(
-            metavar="PROTOCOL",
-            help="; ".join(f"{name}: {what}" for name, what in PROTOCOLS.items()) + ".",
-        ),
+        option("PROTOCOL", "; ".join(f"{name}: {what}" for name, what in PROTOCOLS.items()) + "."),
     ],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The splits, as JSON.")],
-    folds: Annotated[
-        int, typer.Option(metavar="K", min=2, help="Folds of --protocol speakers.")
-    ] = DEFAULT_FOLDS,
+    out: Annotated[Path, option("FILE", "The splits, as JSON.")],
+    folds: Annotated[int, option("K", "Folds of --protocol speakers.", min=2)] = DEFAULT_FOLDS,
     sentences: Annotated[
         int | None,
-        typer.Option(
-            metavar="K",
-            min=2,
-            help="Also cut the sentences in K groups; those tested are never trained on.",
+        option(
+            "K", "Also cut the sentences in K groups; those tested are never trained on.", min=2
         ),
     ] = None,
     seed: _Seed = 0,
     validation: Annotated[
-        bool, typer.Option("--validation/--no-validation", help="Keep speakers for validation.")
+        bool, flag("Keep speakers for validation.", "--validation/--no-validation")
     ] = True,
     corpora: Corpora = None,
     quiet: Quiet = False,
 ) -> None:
-    """Split a table so that no speaker is both trained and tested on.
-
-    Exit codes: 0 done, 1 the table can't be split so, 2 wrong usage.
-    """
+    """Split a table so that no speaker is both trained and tested on."""
     if protocol not in PROTOCOLS:
         raise ConfigError(f"--protocol {protocol} is not allowed: {', '.join(PROTOCOLS)}")
     splits = make_splits(
@@ -321,29 +289,23 @@ def split(
         is_short = len(one.name) <= _NAME_WIDTH
         name = one.name if is_short else f"{one.name[: _NAME_WIDTH - 1]}…"
         screen.say(f"{name}: {sizes}")
-    screen.say(f"{count(len(splits.splits), 'split')} in {out}; no speaker crosses.")
+    screen.say(f"{count_noun(len(splits.splits), 'split')} in {out}; no speaker crosses.")
 
 
 @tells_errors("data pairs")
 def pairs(
     manifest: Manifest,
-    out: Annotated[
-        Path, typer.Option(metavar="DIR", help="pairs.parquet and pairs.jsonl go there.")
-    ],
+    out: Annotated[Path, option("DIR", "pairs.parquet and pairs.jsonl go there.")],
     plan: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME",
-            help=f"Which faces may meet which voices: {', '.join(PAIR_PLANS)} or default. By "
+        option(
+            "NAME",
+            f"Which faces may meet which voices: {', '.join(PAIR_PLANS)} or default. By "
             "default each corpus' own.",
         ),
     ] = None,
-    split: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Pair within the parts of a split only.")
-    ] = None,
-    fold: Annotated[
-        int | None, typer.Option(metavar="K", min=1, help="Which of the file's splits, from 1.")
-    ] = None,
+    split: Annotated[Path | None, option("FILE", "Pair within the parts of a split only.")] = None,
+    fold: Annotated[int | None, option("K", "Which of the file's splits, from 1.", min=1)] = None,
     clips: Annotated[
         str | None,
         gone("--clips", "`python -m benchmarks.dubbing`, in a clone, makes clips of pairs"),
@@ -356,9 +318,6 @@ def pairs(
     """Pair faces with voices: conflicts, matches (same emotion, another take), and originals.
 
     All pairs are made and cut by one rule, so that nothing but the emotions tells them apart.
-
-    Exit codes: 0 done, 1 no pairs can be made or a file can't be read, 2 wrong usage,
-    130 interrupted.
     """
     screen = Screen(quiet=quiet)
     table = read_table(manifest, corpora)
@@ -398,38 +357,30 @@ def _read_split(path: Path | None, fold: int | None, table: Sequence[Clip]) -> S
 @tells_errors("data extract", "What came is stored. Run the same command again to go on.")
 def extract(
     manifest: Manifest,
-    store: Annotated[
-        Path, typer.Option(metavar="FILE", help="Store of perceptions; made when absent.")
-    ],
+    store: Annotated[Path, option("FILE", "Store of perceptions; made when absent.")],
     backbones: Annotated[
         list[str] | None,
-        typer.Option(
-            "--backbone",
-            metavar="NAME",
-            help="May be given again. Default: compact-face and compact-voice.",
+        option(
+            "NAME", "May be given again. Default: compact-face and compact-voice.", "--backbone"
         ),
     ] = None,
     common_lengths: Annotated[
         bool,
-        typer.Option(
+        flag(
+            "Cut a speaker's clips of one sentence to one length, as `data pairs` does.",
             "--common-lengths",
-            help="Cut a speaker's clips of one sentence to one length, as `data pairs` does.",
         ),
     ] = False,
     corpora: Corpora = None,
     config: Config = None,
-    jobs: Annotated[int, typer.Option(metavar="N", min=1, max=256, help="Processes.")] = 1,
-    threads: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Threads that each network may use.")
-    ] = 1,
+    jobs: Annotated[int, option("N", "Processes.", min=1, max=256)] = 1,
+    threads: Annotated[int, option("N", "Threads that each network may use.", min=1)] = 1,
     quiet: Quiet = False,
 ) -> None:
     """Compute embeddings of all windows of a table's clips into a store, each once.
 
     What is stored is not computed again, so a run that was interrupted or killed goes on. One bad
     file never stops the others; all of them are listed at the end.
-
-    Exit codes: 0 done, 1 some clips failed, 2 wrong usage, 130 interrupted.
     """
     from facevoice.corpora.extract import DEFAULT_BACKBONES, extract_clips
 
@@ -448,8 +399,8 @@ def extract(
             on_progress=lambda at: step(at.num_done, at.num_all, f"{at.stage} {at.name}"),
         )
     screen.say(
-        f"{count(report.num_extracted, 'clip')} extracted, {report.num_known:,} known from an "
-        f"earlier run; {count(report.num_records, 'new record')} in {store}.",
+        f"{count_noun(report.num_extracted, 'clip')} extracted, {report.num_known:,} known from an "
+        f"earlier run; {count_noun(report.num_records, 'new record')} in {store}.",
         f"Backbones: {', '.join(backbone.id for backbone in report.backbones)}",
     )
     show_problems(screen, report.damages, "Damaged, used as far as they go")

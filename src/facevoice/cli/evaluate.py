@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
-import typer
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +16,9 @@ from facevoice.cli.options import (
     Overwrite,
     Quiet,
     Store,
+    argument,
+    flag,
+    option,
     tells_errors,
     typed_command,
 )
@@ -36,61 +38,48 @@ _MODEL_TYPES: Final[dict[str, frozenset[Modality]]] = {
     "video": frozenset({Modality.VIDEO}),
     "audio": frozenset({Modality.AUDIO}),
 }
-_Resamples = Annotated[
-    int, typer.Option(metavar="N", min=100, help="Resamples of speakers for each interval.")
-]
+_Resamples = Annotated[int, option("N", "Resamples of speakers for each interval.", min=100)]
 
 
 @tells_errors("evaluate")
 def evaluate(
     source: Annotated[
         Path,
-        typer.Argument(
-            metavar="RUN|MANIFEST",
-            help="A run folder (run.json with its predictions), or a table made by `data prepare` "
+        argument(
+            "RUN|MANIFEST",
+            "A run folder (run.json with its predictions), or a table made by `data prepare` "
             "on which a model is run first.",
         ),
     ],
     out: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Where the results go. Default: the run's folder; a table needs it.",
-        ),
+        option("DIR", "Where the results go. Default: the run's folder; a table needs it."),
     ] = None,
     model_type: Annotated[
         str,
-        typer.Option(
-            metavar="TYPE",
-            help="Channels that the model may read: multimodal, video, audio. For a table.",
-        ),
+        option("TYPE", "Channels that the model may read: multimodal, video, audio. For a table."),
     ] = "multimodal",
     checkpoint: Checkpoint = None,
     backbones: Backbones = None,
     store: Store = None,
     corpora: Corpora = None,
     split: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Only the test clips of these splits of the table."),
+        Path | None, option("FILE", "Only the test clips of these splits of the table.")
     ] = None,
     fold: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=0, help="Only this one of the splits, as in split.fold."),
+        int | None, option("N", "Only this one of the splits, as in split.fold.", min=0)
     ] = None,
     held_out: Annotated[
         bool,
-        typer.Option(
+        flag(
+            "Only clips of speakers that the checkpoint was neither trained nor chosen on.",
             "--held-out",
-            help="Only clips of speakers that the checkpoint was neither trained nor chosen on.",
         ),
     ] = False,
-    jobs: Annotated[
-        int, typer.Option(metavar="N", min=1, max=256, help="Processes that read the clips.")
-    ] = 1,
+    jobs: Annotated[int, option("N", "Processes that read the clips.", min=1, max=256)] = 1,
     overwrite: Overwrite = False,
     strict: Annotated[
-        bool,
-        typer.Option("--strict", help="Fail if a backbone was trained on a corpus of the run."),
+        bool, flag("Fail if a backbone was trained on a corpus of the run.", "--strict")
     ] = False,
     resamples: _Resamples = 2000,
     quiet: Quiet = False,
@@ -101,9 +90,6 @@ def evaluate(
     and scored from there. Scoring reads files only, never a model. A figure that the data do not
     define is refused, with the reason; figures of a corpus that a backbone was trained on are
     marked as contaminated.
-
-    Exit codes: 0 done, 1 the run can't be read or scored (or is contaminated, with --strict), 2
-    wrong usage.
     """
     from facevoice.evaluation import page as pages
     from facevoice.evaluation.model import EvaluationProtocol, evaluate_model, load_tested
@@ -191,14 +177,9 @@ def _held_out_clips(
 
 @tells_errors("compare")
 def compare(
-    runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN", help="Two or more run folders; the first leads.")
-    ],
+    runs: Annotated[list[Path], argument("RUN", "Two or more run folders; the first leads.")],
     out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Write comparison.json, comparison.md and index.html there."
-        ),
+        Path | None, option("DIR", "Write comparison.json, comparison.md and index.html there.")
     ] = None,
     resamples: _Resamples = 2000,
     quiet: Quiet = False,
@@ -207,8 +188,6 @@ def compare(
 
     Intervals and p-values come from a paired bootstrap over speakers, p-values of several runs
     after Holm's correction. Runs with different targets can't be compared.
-
-    Exit codes: 0 done, 1 the runs can't be read or compared, 2 fewer than two runs.
     """
     from facevoice.evaluation import page as pages
 

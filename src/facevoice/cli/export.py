@@ -5,54 +5,44 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
 from rich.table import Table
 
-from facevoice.cli.options import Backbones, Overwrite, Quiet, tells_errors
+from facevoice.cli.options import Backbones, Overwrite, Quiet, argument, flag, option, tells_errors
 from facevoice.cli.screen import Screen
 
 
 @tells_errors("export")
 def export(
-    checkpoint: Annotated[
-        Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint folder made by `train`.")
-    ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write, or to --check.")],
+    checkpoint: Annotated[Path, argument("CHECKPOINT", "A checkpoint folder made by `train`.")],
+    out: Annotated[Path, option("DIR", "Folder to write, or to --check.")],
     int8: Annotated[
         bool,
-        typer.Option(
-            "--int8/--fp32",
-            help="Weights of the backbones in eight bits: a quarter of the size, faster, a little "
+        flag(
+            "Weights of the backbones in eight bits: a quarter of the size, faster, a little "
             "off. Default: fp32, the same as torch.",
+            "--int8/--fp32",
         ),
     ] = False,
     clips: Annotated[
         list[Path] | None,
-        typer.Option(
-            metavar="PATH",
-            help="A film whose windows torch and the export are compared on; may be given again. "
+        option(
+            "PATH",
+            "A film whose windows torch and the export are compared on; may be given again. "
             "Default: synthesised windows.",
         ),
     ] = None,
     backbones: Backbones = None,
     check: Annotated[
-        bool,
-        typer.Option(
-            "--check", help="Write nothing: hold the export in --out against the checkpoint."
-        ),
+        bool, flag("Write nothing: hold the export in --out against the checkpoint.", "--check")
     ] = False,
     overwrite: Overwrite = False,
-    threads: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Threads that each network may use.")
-    ] = 1,
+    threads: Annotated[int, option("N", "Threads that each network may use.", min=1)] = 1,
     quiet: Quiet = False,
 ) -> None:
     """Export a checkpoint with its backbones as one folder of ONNX files that needs no torch.
 
     `facevoice analyze --checkpoint DIR` runs it. Its probabilities are compared with those of
     torch, and written beside it; an fp32 export that differs by more than 0.001 is refused.
-
-    Exit codes: 0 done, 1 failed or refused, 2 wrong usage.
     """
     from facevoice.models.export import check_export, export_model, make_samples, read_samples
 

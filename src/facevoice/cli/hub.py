@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -9,54 +10,46 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from rich.table import Table
 
-from facevoice.cli.options import Overwrite, Quiet, tells_errors
+from facevoice.cli.options import Overwrite, Quiet, argument, flag, option, tells_errors
 from facevoice.cli.screen import Screen
 from facevoice.errors import ConfigError
 
 if TYPE_CHECKING:
     from facevoice.hub import PushPlan
-    from facevoice.hub.hub import SentCommit
 
 
 _RETRY: Final = "Run the same command again: files that arrived are not sent again."
 
-_HubId = Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Repository on the hub.")]
+_HubId = Annotated[str, argument("OWNER/NAME", "Repository on the hub.")]
 _Private = Annotated[
-    bool, typer.Option("--private", help="Only the owner sees it; fails if it is there and public.")
+    bool, flag("Only the owner sees it; fails if it is there and public.", "--private")
 ]
-_Message = Annotated[str | None, typer.Option(metavar="TEXT", help="Message of the commit.")]
+_Message = Annotated[str | None, option("TEXT", "Message of the commit.")]
 _TokenEnv = Annotated[
     str,
-    typer.Option(
-        metavar="NAME",
-        help="Environment variable with a token that may write. For HF_TOKEN, hf auth login "
-        "does too.",
+    option(
+        "NAME",
+        "Environment variable with a token that may write. For HF_TOKEN, hf auth login does too.",
     ),
 ]
-_DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Check everything and list what would be sent.")
-]
+_DryRun = Annotated[bool, flag("Check everything and list what would be sent.", "--dry-run")]
 
 
 @tells_errors("push", _RETRY)
 def push(
-    checkpoint: Annotated[
-        Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint folder made by `train`.")
-    ],
+    checkpoint: Annotated[Path, argument("CHECKPOINT", "A checkpoint folder made by `train`.")],
     hub_id: _HubId,
     private: _Private = False,
-    revision: Annotated[
-        str, typer.Option(metavar="BRANCH", help="Branch; made if it is not there.")
-    ] = "main",
+    revision: Annotated[str, option("BRANCH", "Branch; made if it is not there.")] = "main",
     create_pr: Annotated[
-        bool, typer.Option("--create-pr", help="Propose it to a repository that is there.")
+        bool, flag("Propose it to a repository that is there.", "--create-pr")
     ] = False,
     message: _Message = None,
     license: Annotated[
         str | None,
-        typer.Option(
-            metavar="ID",
-            help="Licence, as the hub names it. Default: what the data and backbones demand, and "
+        option(
+            "ID",
+            "Licence, as the hub names it. Default: what the data and backbones demand, and "
             "none where they demand nothing.",
         ),
     ] = None,
@@ -69,8 +62,6 @@ def push(
     All hashes are checked before anything is sent. The card is made from the checkpoint's own
     figures and keeps what people wrote into its README.md; a checkpoint that says nothing of its
     data is refused. HF_ENDPOINT names another hub.
-
-    Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """
     from facevoice.hub import plan_push
 
@@ -84,38 +75,31 @@ def push(
         license=license,
     )
     if plan.license is None:
-        screen.complain(
-            "No licence is named, so nobody may use it; name one with --license, as mit."
-        )
+        screen.complain("No licence is named, so nobody may use it; name one: --license mit.")
     _send(screen, plan, message, token_env, dry_run=dry_run)
 
 
 @tells_errors("pull", _RETRY)
 def pull(
     hub_id: _HubId,
-    revision: Annotated[
-        str, typer.Option(metavar="REVISION", help="Commit, branch, tag or refs/pr/N.")
-    ] = "main",
+    revision: Annotated[str, option("REVISION", "Commit, branch, tag or refs/pr/N.")] = "main",
     out: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Write the checkpoint there. Default: the hub's cache."),
+        Path | None, option("DIR", "Write the checkpoint there. Default: the hub's cache.")
     ] = None,
     overwrite: Overwrite = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Show only the folder on standard output.")
+        bool, flag("Show only the folder on standard output.", "--quiet", "-q")
     ] = False,
 ) -> None:
     """Get a published checkpoint, check all of it, and tell its folder and commit.
 
     Only the files of a checkpoint are fetched, and nothing is unpickled. What was fetched once is
     taken from the cache, also offline; name a commit to always get the same.
-
-    Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """
     from facevoice.hub import pull_checkpoint
 
     screen = Screen(quiet=quiet)
-    _set_bars(quiet)
+    _hide_bars(quiet)
     pulled = pull_checkpoint(hub_id, revision=revision, out=out, overwrite=overwrite)
     typer.echo(pulled.folder)
     data, network = pulled.info.data, pulled.info.network
@@ -128,67 +112,53 @@ def pull(
 
 @tells_errors("space", _RETRY)
 def space(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The Space's folder.")],
+    folder: Annotated[Path, argument("DIR", "The Space's folder.")],
     checkpoint: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Put this checkpoint, or folder made by `export`, into the Space.",
-        ),
+        option("DIR", "Put this checkpoint, or folder made by `export`, into the Space."),
     ] = None,
     hub_id: Annotated[
         str | None,
-        typer.Option(
-            metavar="OWNER/NAME",
-            help="Let the Space get this checkpoint, at the commit that it has now. Without "
+        option(
+            "OWNER/NAME",
+            "Let the Space get this checkpoint, at the commit that it has now. Without "
             "--checkpoint and --hub-id: the compact model.",
         ),
     ] = None,
-    revision: Annotated[
-        str, typer.Option(metavar="REVISION", help="Of --hub-id: commit, branch or tag.")
-    ] = "main",
-    samples: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Clips that visitors may choose.")
-    ] = None,
-    title: Annotated[str | None, typer.Option(metavar="TEXT", help="Title of the page.")] = None,
+    revision: Annotated[str, option("REVISION", "Of --hub-id: commit, branch or tag.")] = "main",
+    samples: Annotated[Path | None, option("DIR", "Clips that visitors may choose.")] = None,
+    title: Annotated[str | None, option("TEXT", "Title of the page.")] = None,
     requirement: Annotated[
         str | None,
-        typer.Option(
-            metavar="REQUIREMENT",
-            help="How pip gets facevoice there, such as the address of a wheel. Default: this package is "
+        option(
+            "REQUIREMENT",
+            "How pip gets facevoice there, such as a wheel's address. Default: this package is "
             "copied into the folder.",
         ),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a Space that lies in DIR.")
-    ] = False,
+    overwrite: Annotated[bool, flag("Replace a Space that lies in DIR.", "--overwrite")] = False,
     push: Annotated[
         str | None,
-        typer.Option(
-            metavar="OWNER/NAME",
-            help="Publish it. A Space that lies in DIR already is sent as it is.",
-        ),
+        option("OWNER/NAME", "Publish it. A Space that lies in DIR already is sent as it is."),
     ] = None,
     private: _Private = False,
     message: _Message = None,
     token_env: _TokenEnv = "HF_TOKEN",  # noqa: S107
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="With --push: write the folder and list its files.")
+        bool, flag("With --push: write the folder and list its files.", "--dry-run")
     ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Write a folder that runs as a Space of the hub: a page to upload clips to.
 
     Try it first: pip install -r DIR/requirements.txt, then python DIR/app.py.
-
-    Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """
     from facevoice.hub.space import DEFAULT_TITLE, SpaceOptions, is_space, plan_space, write_space
 
     screen = Screen(quiet=quiet)
     if push is None and (private or message or dry_run):
         raise ConfigError("--private, --message and --dry-run go with --push OWNER/NAME")
-    _set_bars(quiet)
+    _hide_bars(quiet)
     asked = (checkpoint, hub_id, samples, title, requirement)
     if not (push and is_space(folder) and asked == (None,) * len(asked) and not overwrite):
         options = SpaceOptions(
@@ -197,17 +167,22 @@ def space(
         write_space(folder, options, overwrite=overwrite)
         screen.say(f"Written to {folder}")
     if push is not None:
-        _send(
-            screen, plan_space(folder, push, private=private), message, token_env, dry_run=dry_run
-        )
+        plan = plan_space(folder, push, private=private)
+        _send(screen, plan, message, token_env, dry_run=dry_run)
 
 
 def _send(
     screen: Screen, plan: PushPlan, message: str | None, token_variable: str, *, dry_run: bool
 ) -> None:
     if not dry_run:
-        _set_bars(screen.quiet)
-        screen.say(_describe(plan.send(message, token_variable=token_variable), plan.hub_id))
+        _hide_bars(screen.quiet)
+        sent = plan.send(message, token_variable=token_variable)
+        if sent.pull_request is not None:
+            screen.say(f"Proposed: {sent.pull_request}")
+        elif sent.is_new:
+            screen.say(f"{plan.hub_id} is at commit {sent.commit}: {sent.url}")
+        else:
+            screen.say(f"{plan.hub_id} holds these files already, at commit {sent.commit}.")
         return
     files = plan.files()
     table = Table("file", "bytes", "sha256", box=None, pad_edge=False)
@@ -223,22 +198,7 @@ def _send(
     )
 
 
-def _describe(sent: SentCommit, hub_id: str) -> str:
-    if sent.pull_request is not None:
-        return f"Proposed: {sent.pull_request}"
-    if sent.is_new:
-        return f"{hub_id} is at commit {sent.commit}: {sent.url}"
-    return f"{hub_id} holds these files already, at commit {sent.commit}."
-
-
-def _set_bars(quiet: bool) -> None:
+def _hide_bars(quiet: bool) -> None:
     """Progress bars are the hub library's own; it would write them into files and pipes too."""
-    if sys.stderr.isatty() and not quiet:
-        return
-    try:
-        from huggingface_hub.utils import (  # type: ignore[attr-defined,unused-ignore]
-            disable_progress_bars,
-        )
-    except ImportError:
-        return  # what needs it will say so
-    disable_progress_bars()
+    if quiet or not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

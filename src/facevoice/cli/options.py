@@ -37,34 +37,45 @@ _EXTRAS: Final = {
     "torch": "train",
 }
 
-Config = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Settings as TOML; see configs/default.toml.")
-]
+
+def option(metavar: str, told: str, *names: str, **more: Any) -> Any:
+    """An option with a value, and what is told of it."""
+    return typer.Option(*names, metavar=metavar, help=told, **more)
+
+
+def flag(told: str, *names: str, **more: Any) -> Any:
+    """An option without a value, or with one that speaks for itself."""
+    return typer.Option(*names, help=told, **more)
+
+
+def argument(metavar: str, told: str) -> Any:
+    """An operand, and what is told of it."""
+    return typer.Argument(metavar=metavar, help=told)
+
+
+Config = Annotated[Path | None, option("FILE", "Settings as TOML; see configs/default.toml.")]
 Checkpoint = Annotated[
     Path | None,
-    typer.Option(
-        metavar="DIR",
-        help="A checkpoint made by `train`, or a folder made by `export`, which needs no torch. "
+    option(
+        "DIR",
+        "A checkpoint made by `train`, or a folder made by `export`, which needs no torch. "
         "Default: the compact model of the package.",
     ),
 ]
 Backbones = Annotated[
     list[str] | None,
-    typer.Option(
-        "--backbone",
-        metavar="NAME",
-        help="In place of a backbone that the checkpoint names, such as a folder with the same "
+    option(
+        "NAME",
+        "In place of a backbone that the checkpoint names, such as a folder with the same "
         "weights; once a channel.",
+        "--backbone",
     ),
 ]
 Store = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE", help="Store of perceptions. Default: features.db beside MANIFEST."
-    ),
+    Path | None, option("FILE", "Store of perceptions. Default: features.db beside MANIFEST.")
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what lies in --out.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")]
+Overwrite = Annotated[bool, flag("Replace what lies in --out.", "--overwrite")]
+Quiet = Annotated[bool, flag("Show nothing but errors.", "--quiet", "-q")]
 
 
 def gone(name: str, instead: str) -> Any:
@@ -99,27 +110,23 @@ def takes_analyzer(command: Callable[..., None]) -> Callable[..., None]:
 def _set_up(
     config: Config = None,
     window: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SECONDS", help=f"Length of a window. Default: {_WINDOWS.length_s:g}."
-        ),
+        float | None, option("SECONDS", f"Length of a window. Default: {_WINDOWS.length_s:g}.")
     ] = None,
     hop: Annotated[
         float | None,
-        typer.Option(
-            metavar="SECONDS",
-            help=f"Step between windows. Default: {_WINDOWS.hop_s:g}, or half of --window.",
+        option(
+            "SECONDS", f"Step between windows. Default: {_WINDOWS.hop_s:g}, or half of --window."
         ),
     ] = None,
     checkpoint: Checkpoint = None,
     backbones: Backbones = None,
     threads: Annotated[
         int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="Threads that one file may use. Default: as many as there are processors, shared "
+        option(
+            "N",
+            "Threads that one file may use. Default: as many as there are processors, shared "
             "among files analysed at once; with Ray, one.",
+            min=1,
         ),
     ] = None,
 ) -> AnalyzerSetup:

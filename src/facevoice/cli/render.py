@@ -6,10 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from facevoice.batch import AnalyzerSetup, Progress
-from facevoice.cli.options import Overwrite, Quiet, takes_analyzer, tells_errors
+from facevoice.cli.options import Overwrite, Quiet, argument, option, takes_analyzer, tells_errors
 from facevoice.cli.screen import Screen, media
 from facevoice.errors import ConfigError, RenderError
 from facevoice.records import Report
@@ -25,20 +23,18 @@ from facevoice.report import (
 @tells_errors("render", interrupted="The film was not written.")
 @takes_analyzer
 def render(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A video.")],
+    file: Annotated[Path, argument("FILE", "A video.")],
     *,
     out: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE.mp4", help="What to write. Default: NAME.facevoice.mp4 in this folder."
-        ),
+        option("FILE.mp4", "What to write. Default: NAME.facevoice.mp4 in this folder."),
     ] = None,
     height: Annotated[
         int | None,
-        typer.Option(
-            metavar="PX",
+        option(
+            "PX",
+            "Make pictures smaller that have more rows than this. Default: 1080.",
             min=MIN_HEIGHT_PX,
-            help="Make pictures smaller that have more rows than this. Default: 1080.",
         ),
     ] = None,
     setup: AnalyzerSetup,
@@ -49,8 +45,6 @@ def render(
 
     Writes an MP4 with the sound of the video: a frame around the face, the emotions of face, voice
     and both, and whether they match; below, the outcomes over the whole length.
-
-    Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """
     target = Path(f"{file.stem}.facevoice.mp4") if out is None else out
     screen = Screen(quiet=quiet)

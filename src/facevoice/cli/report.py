@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from facevoice.batch import AnalyzerSetup, Progress
-from facevoice.cli.options import Quiet, takes_analyzer, tells_errors
+from facevoice.cli.options import Quiet, argument, flag, option, takes_analyzer, tells_errors
 from facevoice.cli.screen import Screen, media
 from facevoice.errors import ConfigError
 from facevoice.media import probe
@@ -23,34 +21,25 @@ from facevoice.settings import AnalyzerConfig
 def report(
     file: Annotated[
         str,
-        typer.Argument(
-            metavar="FILE",
-            help="A video or audio file, or a report that `analyze` wrote as JSON (its page has no "
+        argument(
+            "FILE",
+            "A video or audio file, or a report that `analyze` wrote as JSON (its page has no "
             "waveform and no face boxes).",
         ),
     ],
     *,
     out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE.html", help="The page. Default: NAME.html in the current folder."
-        ),
+        Path | None, option("FILE.html", "The page. Default: NAME.html in the current folder.")
     ] = None,
     setup: AnalyzerSetup,
     overwrite: Annotated[
-        bool,
-        typer.Option(
-            "--overwrite", help="Replace --out even if it is no page that facevoice made."
-        ),
+        bool, flag("Replace --out even if it is no page that facevoice made.", "--overwrite")
     ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Show what a video says as one page: timeline, details, and the video to watch along.
 
     The page is one file that opens in any browser and loads nothing from elsewhere.
-
-    Exit codes: 0 done, 1 the file can't be analysed (then nothing is written), 2 wrong usage,
-    130 interrupted.
     """
     if is_remote(file):
         raise ConfigError(f"{public_address(file)}: fetch the file first, then name it")

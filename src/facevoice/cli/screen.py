@@ -99,11 +99,6 @@ def complain(message: str) -> None:
     Console(stderr=True, highlight=False).print(Text(message, style="bold red", overflow="fold"))
 
 
-def count(number: int, noun: str) -> str:
-    """1 clip, 1,200 clips."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def steps(show: Show | None, what: str = "") -> Callable[..., None]:
     """Moves a bar by `(num_done, num_all)`, and by `(num_done, num_all, what)`."""
 

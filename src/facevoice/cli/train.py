@@ -7,16 +7,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
-import typer
 from rich.table import Table
 
-from facevoice.cli.options import Quiet, Store, gone, tells_errors, typed_command
+from facevoice.cli.options import (
+    Quiet,
+    Store,
+    argument,
+    flag,
+    gone,
+    option,
+    tells_errors,
+    typed_command,
+)
 from facevoice.cli.screen import Screen
 from facevoice.errors import ConfigError
 
 if TYPE_CHECKING:
     from facevoice.corpora.splits import Split
-    from facevoice.models.checkpoint import CheckpointInfo
     from facevoice.training.config import TrainConfig
     from facevoice.training.data import FeatureTable
     from facevoice.training.run import Source
@@ -26,23 +33,18 @@ _CHANNELS: Final = {"multimodal": ["video", "audio"], "video": ["video"], "audio
 
 _Features = Annotated[
     Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="Embeddings in an npz: clip_id, video_768, audio_1024. In place of a table.",
-    ),
+    option("FILE", "Embeddings in an npz: clip_id, video_768, audio_1024. In place of a table."),
 ]
 _Backbones = Annotated[
     list[str] | None,
-    typer.Option(
-        "--backbone",
-        metavar="NAME",
-        help="Backbone (or NAME@REVISION, or its folder) whose embeddings to read from the store; "
+    option(
+        "NAME",
+        "Backbone (or NAME@REVISION, or its folder) whose embeddings to read from the store; "
         "once a channel. Default: the only one of the channel that is there.",
+        "--backbone",
     ),
 ]
-_Manifest = Annotated[
-    Path | None, typer.Argument(metavar="MANIFEST", help="A table made by `data prepare`.")
-]
+_Manifest = Annotated[Path | None, argument("MANIFEST", "A table made by `data prepare`.")]
 
 
 @tells_errors("train", _AGAIN)
@@ -50,83 +52,63 @@ def train(
     manifest: _Manifest = None,
     features: _Features = None,
     data_dir: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Folder with manifest.jsonl and features.db, in place of both."
-        ),
+        Path | None, option("DIR", "Folder with manifest.jsonl and features.db, in place of both.")
     ] = None,
     store: Store = None,
     backbones: _Backbones = None,
     out: Annotated[
         Path,
-        typer.Option(
+        option(
+            "DIR",
+            "Takes the checkpoint, the predictions and the state to go on from.",
             "--out",
             "--checkpoint-dir",
-            metavar="DIR",
-            help="Takes the checkpoint, the predictions and the state to go on from.",
         ),
     ] = Path("checkpoints/multimodal"),
     config: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Settings as TOML; see configs/train-concat.toml."),
+        Path | None, option("FILE", "Settings as TOML; see configs/train-concat.toml.")
     ] = None,
     assignments: Annotated[
         list[str] | None,
-        typer.Option(
+        option(
+            "SECTION.NAME=VALUE",
+            "Change one setting, such as train.learning_rate=5e-5; may be given again.",
             "--set",
-            metavar="SECTION.NAME=VALUE",
-            help="Change one setting, such as train.learning_rate=5e-5; may be given again.",
         ),
     ] = None,
     model_type: Annotated[
-        str | None,
-        typer.Option(metavar="TYPE", help="multimodal, video or audio: network.modalities."),
+        str | None, option("TYPE", "multimodal, video or audio: network.modalities.")
     ] = None,
-    num_epochs: Annotated[
-        int | None, typer.Option(metavar="N", help="train.num_epochs.", min=1)
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(metavar="N", help="train.batch_size.", min=1)
-    ] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(metavar="RATE", help="train.learning_rate.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="run.seed.", min=0)] = None,
+    num_epochs: Annotated[int | None, option("N", "train.num_epochs.", min=1)] = None,
+    batch_size: Annotated[int | None, option("N", "train.batch_size.", min=1)] = None,
+    learning_rate: Annotated[float | None, option("RATE", "train.learning_rate.")] = None,
+    seed: Annotated[int | None, option("N", "run.seed.", min=0)] = None,
     votes: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="CREMA-D's tabulatedVotes.csv, for targets that people perceived."
-        ),
+        option("FILE", "CREMA-D's tabulatedVotes.csv, for targets that people perceived."),
     ] = None,
     split: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Splits by `data split`; split.fold says which."),
+        Path | None, option("FILE", "Splits by `data split`; split.fold says which.")
     ] = None,
     windows: Annotated[
         str | None, gone("--windows", "windows are kept in the store (--store FILE); leave it out")
     ] = None,
     jobs: Annotated[
         int,
-        typer.Option(
-            metavar="N",
-            help="Processes that cut the windows that [finetune] trains backbones on.",
-            min=1,
-        ),
+        option("N", "Processes that cut the windows that [finetune] trains backbones on.", min=1),
     ] = 1,
     gradient_checkpointing: Annotated[
         bool,
-        typer.Option(
+        flag(
+            "Compute the backbones' layers twice in [finetune], to save memory.",
             "--gradient-checkpointing",
-            help="Compute the backbones' layers twice in [finetune], to save memory.",
         ),
     ] = False,
-    cpu: Annotated[bool, typer.Option("--cpu", help="Compute on the CPU, GPU or not.")] = False,
+    cpu: Annotated[bool, flag("Compute on the CPU, GPU or not.", "--cpu")] = False,
     small: Annotated[
-        bool, typer.Option("--small", help="A few clips and 2 epochs, to see that it runs.")
+        bool, flag("A few clips and 2 epochs, to see that it runs.", "--small")
     ] = False,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Start over; don't go on from a saved state.")
-    ] = False,
+    fresh: Annotated[bool, flag("Start over; don't go on from a saved state.", "--fresh")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Train fusion and heads on embeddings that were extracted before; with --set
@@ -135,8 +117,6 @@ def train(
     Run the same command again after a kill: it goes on where it stopped, and ends in the same
     weights. With `accelerate launch -m facevoice train ...` it runs on several GPUs or machines,
     with `torchrun --nproc_per_node 2 -m facevoice train ... --cpu` in several processes of a CPU.
-
-    Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """
     screen = Screen(quiet=quiet, log_level=logging.INFO)
     from facevoice.training.config import TrainConfig
@@ -189,27 +169,26 @@ def train(
         fresh=fresh,
         keep=named,
     )
-    _show(screen, info, out)
+    trained = info.training
+    shown = Table("part", "corpus", "figure", "value", box=None, pad_edge=False)
+    for figure in trained.figures:
+        shown.add_row(figure.part, figure.corpus, figure.name, f"{figure.value:.3f}")
+    told = f"{trained.num_parameters:,} parameters, {trained.num_steps} steps, epoch "
+    screen.say(shown, f"{told}{trained.best_epoch} kept: {out / 'checkpoint'}")
 
 
 @tells_errors("predict", _AGAIN)
 def predict(
-    checkpoint: Annotated[
-        Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint folder made by `train`.")
-    ],
+    checkpoint: Annotated[Path, argument("CHECKPOINT", "A checkpoint folder made by `train`.")],
     manifest: _Manifest = None,
     features: _Features = None,
     store: Store = None,
-    out: Annotated[
-        Path, typer.Option(metavar="RUN", help="The run folder, for `evaluate`.")
-    ] = Path("predictions"),
+    out: Annotated[Path, option("RUN", "The run folder, for `evaluate`.")] = Path("predictions"),
     quiet: Quiet = False,
 ) -> None:
     """Run a trained network over embeddings and write its predictions for `evaluate`.
 
     Clips of speakers that it was trained or chosen on are left out.
-
-    Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """
     screen = Screen(quiet=quiet, log_level=logging.INFO)
     from facevoice.models.model import CheckpointModel, find_checkpoint
@@ -277,14 +256,3 @@ def _read_split(path: Path | None, fold: int) -> Split | None:
     if not 0 <= fold < len(splits):
         raise ConfigError(f"{path}: has splits 0 to {len(splits) - 1}; set split.fold so")
     return splits[fold]
-
-
-def _show(screen: Screen, info: CheckpointInfo, out: Path) -> None:
-    table = Table("part", "corpus", "figure", "value", box=None, pad_edge=False)
-    for figure in info.training.figures:
-        table.add_row(figure.part, figure.corpus, figure.name, f"{figure.value:.3f}")
-    screen.say(
-        table,
-        f"{info.training.num_parameters:,} parameters, {info.training.num_steps} steps, epoch "
-        f"{info.training.best_epoch} kept: {out / 'checkpoint'}",
-    )

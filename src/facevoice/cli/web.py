@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from facevoice.batch import AnalyzerSetup
-from facevoice.cli.options import takes_analyzer, tells_errors
+from facevoice.cli.options import flag, option, takes_analyzer, tells_errors
 from facevoice.cli.screen import Screen
 from facevoice.errors import ConfigError, FacevoiceError
 
@@ -19,58 +17,40 @@ _LOCAL = "127.0.0.1"
 @takes_analyzer
 def web(
     *,
-    samples: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of clips to choose from.")
-    ] = None,
-    host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Where to listen; 0.0.0.0 for every network.")
-    ] = _LOCAL,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port.")] = 7860,
+    samples: Annotated[Path | None, option("DIR", "Folder of clips to choose from.")] = None,
+    host: Annotated[str, option("ADDRESS", "Where to listen; 0.0.0.0 for every network.")] = _LOCAL,
+    port: Annotated[int, option("N", "Port; 0 for any that is free.", min=0, max=65535)] = 7860,
     share: Annotated[
-        bool,
-        typer.Option("--share", help="Also a public address for 7 days, through gradio's servers."),
+        bool, flag("Also a public address for 7 days, through gradio's servers.", "--share")
     ] = False,
     auth: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="USER:PASSWORD",
-            envvar="FACEVOICE_WEB_AUTH",
-            help="Who may log in; once a user. Other users of this machine can read command lines: "
+        option(
+            "USER:PASSWORD",
+            "Who may log in; once a user. Other users of this machine can read command lines: "
             "the environment variable FACEVOICE_WEB_AUTH, separated by spaces, is safer.",
+            envvar="FACEVOICE_WEB_AUTH",
         ),
     ] = None,
     setup: AnalyzerSetup,
-    max_size: Annotated[
-        int, typer.Option("--max-size", metavar="MB", min=1, help="Largest upload.")
-    ] = 500,
-    max_minutes: Annotated[
-        float, typer.Option("--max-minutes", min=0.1, help="Longest clip.")
-    ] = 60.0,
+    max_size: Annotated[int, option("MB", "Largest upload.", min=1)] = 500,
+    max_minutes: Annotated[float, option("N", "Longest clip, in minutes.", min=0.1)] = 60.0,
     keep_minutes: Annotated[
         float,
-        typer.Option(
-            "--keep-minutes",
-            min=1.0,
-            help="Uploads and results go when their user leaves, at the latest after this.",
-        ),
+        option("N", "Uploads and results go when their user leaves, at the latest then.", min=1),
     ] = 60.0,
     at_once: Annotated[
-        int, typer.Option("--at-once", min=1, help="Clips, videos, live windows at work together.")
+        int, option("N", "Clips, videos, live windows at work together.", min=1)
     ] = 1,
     waiting: Annotated[
-        int, typer.Option("--waiting", min=1, help="Clips and videos that may wait for their turn.")
+        int, option("N", "Clips and videos that may wait for their turn.", min=1)
     ] = 20,
-    live: Annotated[
-        int,
-        typer.Option("--live", min=0, help="Live sessions at the same time; 0 for none."),
-    ] = 2,
+    live: Annotated[int, option("N", "Live sessions at the same time; 0 for none.", min=0)] = 2,
 ) -> None:
     """Serve a page for uploads, samples, recordings and live video. Ctrl-C ends it.
 
     Everything runs on this machine and nothing is sent elsewhere (but for --share). Uploads are
     deleted after use.
-
-    Exit codes: 0 ended, 1 could not start, 2 wrong usage.
     """
     from facevoice.web import WebOptions, launch_app
 

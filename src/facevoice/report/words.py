@@ -230,8 +230,8 @@ def percent(prob: float) -> str:
 
 
 def count_noun(number: int, noun: str) -> str:
-    """`1 file`, `2 files`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    """`1 file`, `2,000 files`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _reading(posterior: ChannelPosterior, form: str) -> str:
