@@ -30,7 +30,7 @@ import transformers
 from facevoice.backbones.export import export_backbone
 from facevoice.backbones.huggingface import DEFAULT_BACKBONES, PRETRAINED
 from facevoice.backbones.onnx import FP32_FILE, INT8_FILE
-from facevoice.backbones.spec import create_backbone
+from facevoice.backbones.registry import create_backbone
 from facevoice.models.export import read_samples
 from facevoice.records import FloatArray, Modality, Window
 

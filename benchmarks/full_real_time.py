@@ -197,7 +197,8 @@ def write_fusion(folder: Path, backbones: dict[Modality, Path]) -> None:
     """A checkpoint as training leaves it, but for its weights, which are those of the start."""
     import torch  # noqa: PLC0415
 
-    from facevoice.backbones.spec import backbone_id, create_backbone  # noqa: PLC0415
+    from facevoice.backbones.registry import create_backbone  # noqa: PLC0415
+    from facevoice.backbones.spec import backbone_id  # noqa: PLC0415
     from facevoice.models import checkpoint  # noqa: PLC0415
     from facevoice.models.fusion import FusionNetwork  # noqa: PLC0415
 

@@ -16,7 +16,7 @@ from recipes.fitting import Samples
 from recipes.voice_data import ALL, ARCHIVES, NUM_FOLDS, fold_of, make_samples
 
 from facevoice.backbones.compact import CompactVoice
-from facevoice.backbones.spec import backbone_names, create_backbone, register_backbone
+from facevoice.backbones.registry import backbone_names, create_backbone, register_backbone
 from facevoice.corpora.archive import corpus_root
 from facevoice.corpora.extract import ClipFeatures, extract_clips, read_features
 from facevoice.corpora.gather import create_corpus

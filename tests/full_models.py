@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from facevoice.backbones.spec import backbone_id, create_backbone
+from facevoice.backbones.registry import create_backbone
+from facevoice.backbones.spec import backbone_id
 from facevoice.models.checkpoint import Calibration, NetworkConfig, UsedEmbeddings
 from facevoice.records import Modality, Thresholds
 from facevoice.settings import plain_settings

@@ -23,7 +23,8 @@ from conftest import ClipMaker
 from facevoice import Report
 from facevoice.backbones import spec as backbone_module
 from facevoice.backbones.huggingface import load_checkpoint, open_folder
-from facevoice.backbones.spec import BackboneSpec, register_backbone
+from facevoice.backbones.registry import register_backbone
+from facevoice.backbones.spec import BackboneSpec
 from facevoice.cli import app as cli
 from facevoice.corpora.sources import SOURCES
 from facevoice.media import read_audio

@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from facevoice.backbones.spec import backbone_id, create_backbone
+from facevoice.backbones.registry import create_backbone
+from facevoice.backbones.spec import backbone_id
 from facevoice.models.checkpoint import (
     Calibration,
     CheckpointInfo,

@@ -24,7 +24,8 @@ from recipes.crossfit import AV_CORPUS, Channel, Scored, crossfit, fit_joint, me
 from recipes.fitting import power
 from recipes.voice_data import NUM_FOLDS
 
-from facevoice.backbones.spec import backbone_id, create_backbone
+from facevoice.backbones.registry import create_backbone
+from facevoice.backbones.spec import backbone_id
 from facevoice.corpora.pairs import Pair
 from facevoice.evaluation.audits import AuditResult
 from facevoice.evaluation.predictions import (

@@ -25,7 +25,7 @@ from facevoice.backbones.compact import (
     mel_filters,
     voice_mel,
 )
-from facevoice.backbones.spec import create_backbone, register_backbone
+from facevoice.backbones.registry import create_backbone, register_backbone
 from facevoice.errors import ConfigError
 from facevoice.records import SAMPLE_RATE_HZ, DoubleArray, FloatArray, Window
 from facevoice.sessions import read_weights

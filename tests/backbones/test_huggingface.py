@@ -26,16 +26,15 @@ from facevoice.backbones.huggingface import (
     open_folder,
     pool_tokens,
 )
-from facevoice.backbones.spec import (
+from facevoice.backbones.registry import (
     NUM_AUDIO_TOKENS,
-    UNKNOWN_CORPORA,
-    TokenBackbone,
     backbone_names,
     create_backbone,
     register_backbone,
     split_name,
     spread_tokens,
 )
+from facevoice.backbones.spec import UNKNOWN_CORPORA, TokenBackbone
 from facevoice.errors import ConfigError, MissingExtraError, WeightsError
 from facevoice.records import Modality, Window
 from hub_server import HubServer

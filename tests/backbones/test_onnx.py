@@ -14,7 +14,8 @@ import pytest
 
 from facevoice.backbones.export import export_backbone
 from facevoice.backbones.onnx import FP32_FILE, INT8_FILE, SPEC_FILE, OnnxBackbone
-from facevoice.backbones.spec import TokenBackbone, create_backbone
+from facevoice.backbones.registry import create_backbone
+from facevoice.backbones.spec import TokenBackbone
 from facevoice.errors import ConfigError, MissingExtraError, WeightsError
 from tiny_checkpoints import KINDS, window, write_checkpoint
 

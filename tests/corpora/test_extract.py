@@ -16,7 +16,7 @@ import pytest
 
 from conftest import ClipMaker
 from facevoice.analyzer import Analyzer
-from facevoice.backbones.spec import create_backbone
+from facevoice.backbones.registry import create_backbone
 from facevoice.corpora.extract import (
     ClipFeatures,
     ExtractionProgress,

@@ -13,7 +13,7 @@ pytest.importorskip("torch")
 from facevoice import Analyzer, Outcome, Reason, Status
 from facevoice.backbones.compact import FACE_DIM, VOICE_FEATURES
 from facevoice.backbones.export import export_backbone
-from facevoice.backbones.spec import create_backbone
+from facevoice.backbones.registry import create_backbone
 from facevoice.errors import ConfigError, WeightsError
 from facevoice.models.checkpoint import UsedEmbeddings
 from facevoice.models.export import make_samples

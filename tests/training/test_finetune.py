@@ -15,7 +15,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
-from facevoice.backbones.spec import backbone_id, create_backbone
+from facevoice.backbones.registry import create_backbone
+from facevoice.backbones.spec import backbone_id
 from facevoice.corpora.manifest import Clip
 from facevoice.errors import ConfigError, CorpusError, WeightsError
 from facevoice.evaluation.predictions import Channel, posteriors_of, read_run

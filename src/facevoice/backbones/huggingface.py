@@ -23,7 +23,7 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
-from facevoice.backbones.spec import UNKNOWN_CORPORA, Backbone, BackboneSpec, backbone_names
+from facevoice.backbones.spec import UNKNOWN_CORPORA, Backbone, BackboneSpec
 from facevoice.errors import ConfigError, MissingExtraError, WeightsError
 from facevoice.files import file_sha256
 from facevoice.records import SAMPLE_RATE_HZ, ByteArray, FloatArray, Modality, ModelId, Window
@@ -88,7 +88,7 @@ PRETRAINED: Final = _read_table()
 
 
 def load_pretrained(name: str, *, num_threads: int = 1, device: str = "auto") -> Backbone:
-    """Load a backbone of the table, a hub's repository, a folder, or an exported ONNX file.
+    """Load a backbone of the table, a hub's repository, or a folder.
 
     Names are those of `create_backbone`. The commit that was got stands in the backbone's
     `spec.revision` and `model.name`.
@@ -106,16 +106,13 @@ def load_pretrained(name: str, *, num_threads: int = 1, device: str = "auto") ->
         hub_id, revision = _parse_hub_name(name)
         files = fetch(hub_id, revision)
         spec = _found_spec(files, hub_id)
-    elif path.is_dir() and not (path / "spec.json").is_file():
+    elif path.is_dir():
         files = open_folder(path)
         spec = _found_spec(files, None)
-    elif path.is_dir() or (path.suffix == ".onnx" and path.is_file()):
-        from facevoice.backbones.onnx import OnnxBackbone
-
-        return OnnxBackbone(path, num_threads=num_threads)
     else:
         raise ConfigError(
-            f"unknown backbone {name!r}; known: {', '.join(backbone_names())}, "
+            f"unknown backbone {name!r}; known: compact-face, compact-voice, "
+            f"{', '.join(sorted(PRETRAINED))}, "
             "hub:OWNER/NAME@REVISION, or a folder with a checkpoint"
         )
     return load_checkpoint(files, spec, num_threads=num_threads, device=device)

@@ -17,7 +17,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from facevoice.backbones.spec import Backbone, BackboneSpec, backbone_id, create_backbone
+from facevoice.backbones.registry import create_backbone
+from facevoice.backbones.spec import Backbone, BackboneSpec, backbone_id
 from facevoice.corpora.corpus import PICTURE_EXTENSIONS
 from facevoice.corpora.manifest import Clip, clips_by_id
 from facevoice.corpora.prepare import DAMAGED, ClipProblem, describe_problem

@@ -17,12 +17,8 @@ import numpy as np
 
 from facevoice.backbones.export import export_backbone
 from facevoice.backbones.onnx import FP32_FILE, INT8_FILE, ExportRecord
-from facevoice.backbones.spec import (
-    Backbone,
-    BackboneSpec,
-    StackedBackbone,
-    split_name,
-)
+from facevoice.backbones.registry import StackedBackbone, split_name
+from facevoice.backbones.spec import Backbone, BackboneSpec
 from facevoice.errors import ConfigError, MissingExtraError, WeightsError
 from facevoice.files import file_sha256, whole_folder
 from facevoice.interpret import judge

@@ -24,15 +24,8 @@ from typing import Final
 import numpy as np
 
 from facevoice.backbones.onnx import OnnxBackbone
-from facevoice.backbones.spec import (
-    Backbone,
-    BackboneSpec,
-    backbone_id,
-    backbone_names,
-    create_backbone,
-    split_name,
-    stack,
-)
+from facevoice.backbones.registry import backbone_names, create_backbone, split_name, stack
+from facevoice.backbones.spec import Backbone, BackboneSpec, backbone_id
 from facevoice.errors import ConfigError, MissingExtraError, WeightsError
 from facevoice.models.checkpoint import (
     INDEX_FILE,

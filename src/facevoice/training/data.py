@@ -17,7 +17,8 @@ from zipfile import BadZipFile
 import numpy as np
 import numpy.typing as npt
 
-from facevoice.backbones.spec import UNKNOWN_CORPORA, backbone_names, split_name
+from facevoice.backbones.registry import backbone_names, split_name
+from facevoice.backbones.spec import UNKNOWN_CORPORA
 from facevoice.corpora.corpus import StemReader
 from facevoice.corpora.cremad import VOTE_EMOTIONS
 from facevoice.corpora.extract import (

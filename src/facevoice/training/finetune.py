@@ -23,16 +23,14 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 
 from facevoice.backbones.huggingface import FaceInput, VideoMae, Wav2Vec2, pool_tokens
-from facevoice.backbones.spec import (
+from facevoice.backbones.registry import (
     NUM_AUDIO_TOKENS,
-    UNKNOWN_CORPORA,
-    Backbone,
-    backbone_id,
     create_backbone,
     split_name,
     spread_tokens,
     stack,
 )
+from facevoice.backbones.spec import UNKNOWN_CORPORA, Backbone, backbone_id
 from facevoice.corpora.extract import RAW, ClipReader, extract_clips, identify
 from facevoice.corpora.manifest import Clip
 from facevoice.errors import ConfigError, CorpusError, WeightsError
