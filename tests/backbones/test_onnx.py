@@ -83,7 +83,7 @@ import sys
 for heavy in ("torch", "transformers", "huggingface_hub", "safetensors", "onnx"):
     sys.modules[heavy] = None
 import numpy as np
-from facevoice.backbones.spec import create_backbone
+from facevoice.backbones.registry import create_backbone
 from facevoice.records import Window
 faces = np.random.default_rng(0).integers(0, 255, (5, 40, 40, 3), dtype=np.uint8)
 sound = np.sin(np.arange(8000) / 7).astype(np.float32)
