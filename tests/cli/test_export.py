@@ -24,7 +24,7 @@ from facevoice.models.checkpoint import PartRecord
 from facevoice.models.model import read_model_info
 from full_models import write_compact_model
 
-SAMPLES = Path(__file__).parents[1] / "examples"
+SAMPLES = Path(__file__).parents[2] / "examples"
 SAMPLE = SAMPLES / "smile_glad_voice.mp4"
 
 
