@@ -22,7 +22,8 @@ from urllib.request import url2pathname
 
 from facevoice.errors import ConfigError, FacevoiceError, MediaError, MediaNotFoundError
 from facevoice.media import probe
-from facevoice.media.remote import fetched, identify, is_remote, list_media, public_address
+from facevoice.media.open import is_remote
+from facevoice.media.remote import fetched, identify, list_media, public_address
 from facevoice.records import VERSION, FileError, Perception, Prediction, Report, Status, WindowView
 from facevoice.report import WINDOWS_STEM
 from facevoice.settings import AnalyzerConfig

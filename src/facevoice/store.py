@@ -278,7 +278,8 @@ class Store:
     def backbones(self) -> dict[str, dict[str, Any]]:
         """What `remember_backbone` noted, by id."""
         with self._transaction() as db:
-            return {row[0]: json.loads(row[1]) for row in db.execute("SELECT * FROM backbone ORDER BY id")}
+            rows = db.execute("SELECT * FROM backbone ORDER BY id").fetchall()
+        return {name: json.loads(spec) for name, spec in rows}
 
     def write_views(
         self,

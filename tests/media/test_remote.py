@@ -15,7 +15,8 @@ import pytest
 import s3fs
 
 from facevoice.errors import MediaNotFoundError, MissingExtraError, UnreadableMediaError
-from facevoice.media.remote import fetched, identify, is_remote, list_media, public_address
+from facevoice.media.open import is_remote
+from facevoice.media.remote import fetched, identify, list_media, public_address
 from file_server import FileServer
 
 FILM = bytes(range(256)) * 20_000

@@ -20,7 +20,7 @@ from facevoice.cli.render import render
 from facevoice.cli.report import report
 from facevoice.cli.train import predict, train
 from facevoice.cli.web import web
-from facevoice.media.remote import is_remote
+from facevoice.media.open import is_remote
 from facevoice.records import VERSION
 
 _CORPORA: Final = "Corpora and evaluation"

@@ -10,7 +10,8 @@ from facevoice.cli.options import Quiet, argument, flag, option, takes_analyzer,
 from facevoice.cli.screen import Screen, media
 from facevoice.errors import ConfigError
 from facevoice.media import probe
-from facevoice.media.remote import is_remote, public_address
+from facevoice.media.open import is_remote
+from facevoice.media.remote import public_address
 from facevoice.records import Report, Status, WindowView
 from facevoice.report import check_page_target, read_report, summarize_in_words, write_report_page
 from facevoice.settings import AnalyzerConfig

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -60,6 +61,8 @@ _TAIL_S: Final = 1.0
 _AGREEMENT_S: Final = 0.1
 _NEAR_JOIN_S: Final = 1.0
 _PACKETS_TO_FIRST_FRAME: Final = 100
+# Two letters at least: "C:" is a drive.
+_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -524,3 +527,8 @@ def _last_end_s(source: Source, from_s: float | None = None) -> float:
     if source.video is not None:
         end_s = max(end_s, num_untimed / frame_rate_hz(source.video))
     return end_s
+
+
+def is_remote(path: str) -> bool:
+    """Whether this is an address rather than a path."""
+    return _SCHEME.match(path) is not None

@@ -30,8 +30,6 @@ from facevoice.errors import (
 
 _LOG = logging.getLogger(__name__)
 
-# Two letters at least: "C:" is a drive.
-_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 # Users, passwords and queries in others' messages, which may name an address in another spelling or
 # one to which the server led.
 _SECRETS: Final = re.compile(r"(?<=://)[^\s/?#]*@|\?\S+")
@@ -40,11 +38,6 @@ _PAUSES_S: Final = (0.5, 1.0, 2.0)
 # What file systems call a mark that changes with the content, best first.
 _MARKS: Final = ("ETag", "etag", "md5Hash", "content-md5", "Content-MD5", "checksum", "Digest")
 _TIMES: Final = ("LastModified", "Last-Modified", "last_modified", "mtime", "updated", "created")
-
-
-def is_remote(path: str) -> bool:
-    """Whether this is an address rather than a path."""
-    return _SCHEME.match(path) is not None
 
 
 def public_address(url: str) -> str:
