@@ -8,7 +8,8 @@ from typing import Any
 
 from facevoice.backbones.registry import create_backbone
 from facevoice.backbones.spec import backbone_id
-from facevoice.models.checkpoint import Calibration, NetworkConfig, UsedEmbeddings
+from facevoice.models.checkpoint import Calibration, UsedEmbeddings
+from facevoice.models.network import NetworkConfig
 from facevoice.records import Modality, Thresholds
 from facevoice.settings import plain_settings
 from tiny_checkpoints import NUM_LAYERS, write_checkpoint

@@ -11,7 +11,7 @@ from command_lines import problems
 from facevoice.backbones.huggingface import PRETRAINED
 from facevoice.corpora.gather import corpus_names
 from facevoice.hub import SpaceOptions, write_space
-from facevoice.models.checkpoint import FUSIONS
+from facevoice.models.network import FUSIONS
 from facevoice.training.config import TrainConfig
 
 ROOT = Path(__file__).parents[1]

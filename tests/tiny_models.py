@@ -13,12 +13,12 @@ from facevoice.models.checkpoint import (
     CheckpointInfo,
     DataRecord,
     Figure,
-    NetworkConfig,
     PartRecord,
     TrainingRecord,
     UsedEmbeddings,
     save_checkpoint,
 )
+from facevoice.models.network import NetworkConfig
 from facevoice.records import Modality, Thresholds
 from facevoice.settings import plain_settings
 

@@ -354,7 +354,7 @@ class _Worker:
             return result
         except FacevoiceError as error:
             return self._failed(task, FileError(error.kind, str(error)))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - told in the report
             # One file's surprise must not cost the results of all the others. (Of an address, what
             # led to it may hold what is secret.)
             _LOG.error("%s: unexpected error", task.name, exc_info=not is_remote(task.path))

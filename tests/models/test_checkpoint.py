@@ -20,11 +20,9 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 
 from facevoice.errors import WeightsError  # noqa: E402
 from facevoice.models.checkpoint import (  # noqa: E402
-    FUSIONS,
     Calibration,
     Checkpoint,
     CheckpointInfo,
-    NetworkConfig,
     load_checkpoint,
     read_info,
     save_checkpoint,
@@ -32,6 +30,7 @@ from facevoice.models.checkpoint import (  # noqa: E402
 from facevoice.models.fusion import FusionNetwork  # noqa: E402
 from facevoice.models.heads import Embeddings, Posteriors, softmax  # noqa: E402
 from facevoice.models.model import CheckpointModel  # noqa: E402
+from facevoice.models.network import FUSIONS, NetworkConfig  # noqa: E402
 from facevoice.records import Modality  # noqa: E402
 from tiny_models import FACE, VOICE  # noqa: E402
 

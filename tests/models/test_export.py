@@ -18,7 +18,7 @@ from facevoice import Analyzer
 from facevoice.backbones.onnx import INT8_FILE
 from facevoice.errors import ConfigError, MissingExtraError, WeightsError
 from facevoice.files import file_sha256
-from facevoice.models.checkpoint import FUSIONS, load_checkpoint
+from facevoice.models.checkpoint import load_checkpoint
 from facevoice.models.export import (
     Samples,
     check_export,
@@ -34,6 +34,7 @@ from facevoice.models.model import (
     ExportedModel,
     read_export,
 )
+from facevoice.models.network import FUSIONS
 from facevoice.records import Modality, Prediction, Report
 from full_models import FullModel, write_compact_model, write_full_model
 

@@ -8,9 +8,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from facevoice.errors import ConfigError  # noqa: E402
-from facevoice.models.checkpoint import FUSIONS, NetworkConfig  # noqa: E402
 from facevoice.models.fusion import FusionNetwork, Logits, count_parameters  # noqa: E402
 from facevoice.models.heads import LateFusion, conflict_evidence, softmax  # noqa: E402
+from facevoice.models.network import FUSIONS, NetworkConfig  # noqa: E402
 from facevoice.records import Modality  # noqa: E402
 
 VIDEO_DIM, AUDIO_DIM = 6, 10

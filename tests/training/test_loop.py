@@ -19,8 +19,9 @@ from safetensors.torch import load_file
 
 from facevoice.errors import WeightsError
 from facevoice.evaluation.predictions import Channel, posteriors_of, read_run
-from facevoice.models.checkpoint import FUSIONS, CheckpointInfo, load_checkpoint
+from facevoice.models.checkpoint import CheckpointInfo, load_checkpoint
 from facevoice.models.model import CheckpointModel
+from facevoice.models.network import FUSIONS
 from facevoice.records import Modality
 from facevoice.training import loop
 from facevoice.training.config import TrainConfig

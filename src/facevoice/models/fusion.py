@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from facevoice.models.checkpoint import NetworkConfig
+from facevoice.models.network import NetworkConfig
 from facevoice.records import EMOTIONS, NUM_EMOTIONS, Modality
 
 

@@ -32,7 +32,6 @@ from facevoice.models.checkpoint import (
     INFO_FILES,
     Checkpoint,
     CheckpointInfo,
-    NetworkConfig,
     load_checkpoint,
     parse_info,
     read_info,
@@ -46,6 +45,7 @@ from facevoice.models.heads import (
     load_compact,
     tempered_posteriors,
 )
+from facevoice.models.network import NetworkConfig
 from facevoice.records import BoolArray, FloatArray, Modality, ModelId
 from facevoice.sessions import (
     frozen_run,

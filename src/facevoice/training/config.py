@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from facevoice.models.checkpoint import NetworkConfig
+from facevoice.models.network import NetworkConfig
 from facevoice.records import Modality
 from facevoice.settings import (
     build_settings,

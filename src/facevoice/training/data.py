@@ -47,7 +47,7 @@ from facevoice.settings import plain_settings
 
 if TYPE_CHECKING:
     from facevoice.corpora.cremad import Votes
-    from facevoice.models.checkpoint import NetworkConfig
+    from facevoice.models.network import NetworkConfig
     from facevoice.training.config import SplitSettings, TrainConfig
 
 UNKNOWN: Final = -1.0
