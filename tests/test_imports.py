@@ -8,7 +8,10 @@ import sys
 
 import facevoice
 
-HEAVY = "torch tensorflow transformers gradio ray cv2 scipy sklearn pandas matplotlib".split()
+HEAVY = [
+    "torch", "tensorflow", "transformers", "gradio", "ray", "cv2", "scipy", "sklearn", "pandas",
+    "matplotlib",
+]  # fmt: skip
 
 PROBE = """
 import json, locale, logging, os, signal, sys, threading, warnings
