@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from facevoice.errors import ConfigError
-from facevoice.models import checkpoint
+from facevoice.models.network import FUSIONS
 from facevoice.records import Modality
 from facevoice.settings import plain_settings
 from facevoice.training.config import SMALL_BATCH, SMALL_EPOCHS, TrainConfig, small
@@ -32,7 +32,7 @@ def test_the_full_file_holds_every_setting_with_its_default_and_a_comment() -> N
 def test_the_files_are_read(path: Path) -> None:
     config = TrainConfig.load(path)
     name = path.stem.removeprefix("train-")
-    if name in checkpoint.FUSIONS:
+    if name in FUSIONS:
         assert config.network.fusion == name
     if name in ("video", "audio"):
         assert config.network.modalities == (Modality(name),)
