@@ -90,7 +90,8 @@ def kill_stores(trials: int, folder: Path, seed: int = 0) -> Counter[str]:
                         view.face, expected.face
                     )
                     counts["altered"] += not same
-    return counts + Counter({"perceptions done": len(done), "lost": 0})
+    counts["perceptions done"] = len(done)
+    return counts
 
 
 def _start(source: Path, out: Path) -> subprocess.Popen[bytes]:
@@ -131,7 +132,7 @@ def kill_runs(source: Path, trials: int, folder: Path, seed: int = 0) -> Counter
     _start(source, folder / "whole").wait()
     took_s = time.monotonic() - began_s
     whole = _reports(folder / "whole")
-    counts: Counter[str] = Counter({"files": len(whole)})
+    counts: Counter[str] = Counter({"files": len(whole), "killed": 0, "lost": 0, "failed": 0})
     differences: list[float] = []
     for trial in range(trials):
         out = folder / f"trial{trial}"
