@@ -84,7 +84,7 @@ def test_one_channel_gives_no_conflicts(table):
     ("words", "message"),
     [
         ([], "--out DIR is needed"),
-        (["--out", "x", "--model-type", "smell"], "known are multimodal, video, audio"),
+        (["--out", "x", "--model-type", "smell"], "choose one of multimodal, video, audio"),
         (["--out", "x", "--corpus", "savee"], "the table holds javanese"),
     ],
 )

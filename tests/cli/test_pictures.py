@@ -12,7 +12,6 @@ from builders import make_failed_report, make_prediction, make_report
 from conftest import ClipMaker
 from facevoice.batch import AnalyzerSetup, Progress
 from facevoice.cli import app as cli
-from facevoice.cli import render as cli_render
 from facevoice.errors import WeightsError
 from facevoice.report import is_report_page, to_html, to_json
 from films import read_film
@@ -84,7 +83,7 @@ def test_a_video_is_drawn_on_with_its_sound(
 ) -> None:
     seen: list[Progress] = []
 
-    monkeypatch.setattr(cli_render, "media", lambda show: seen.append)
+    monkeypatch.setattr("facevoice.cli.screen.media", lambda show: seen.append)
     clip = make_clip("talk.mp4", duration_s=3.0)
     assert "Written to talk.facevoice.mp4" in run("render", clip)[0]
     assert names(here) == ["talk.facevoice.mp4"]

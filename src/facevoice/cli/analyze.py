@@ -33,7 +33,7 @@ from facevoice.cli.options import (
 )
 from facevoice.cli.screen import Screen, media
 from facevoice.errors import ConfigError
-from facevoice.records import Prediction, Report, Status
+from facevoice.records import Report, Status
 from facevoice.report import (
     DEFAULT_FORMATS,
     FORMATS,
@@ -196,7 +196,10 @@ def _run(files: Sequence[FoundFile], plan: BatchPlan, output: _Output) -> None:
             [file.path for file in files],
             plan,
             on_progress=media(show),
-            on_window=_print_window if output.streams_windows else None,
+            # Each window is printed as soon as it is done.
+            on_window=(lambda path, window: _print(window_to_jsonl(path, window)))
+            if output.out is None and output.formats == ("jsonl",)
+            else None,
         )
         for file, result in zip(files, results, strict=True):
             output.take(file, result)
@@ -213,18 +216,17 @@ class _Output:
     tally: Tally = field(default_factory=Tally)
     folder: ReportFolder | None = None
 
-    @property
-    def streams_windows(self) -> bool:
-        """Whether windows are printed as soon as they are done."""
-        return self.out is None and self.formats == ("jsonl",)
-
     def take(self, file: FoundFile, result: FileResult) -> None:
         """Write, print and count a result."""
         report = result.report
         if self.folder is not None:
             self.folder.write(report, file.name)
+        elif self.formats == ("json",):
+            _print(to_json(report, indent=None) + "\n")
+        elif self.formats == ("csv",):
+            _print(to_csv([report], header=self.tally.num_files == 0))
         elif self.formats and not result.was_streamed:
-            _print(report, self.formats[0], first=self.tally.num_files == 0)
+            _print(to_jsonl(report))
         self.tally.add(report, known=result.known)
         if report.status is Status.FAILED:
             self.screen.complain(summarize_in_words(report))
@@ -250,15 +252,6 @@ class _Output:
             self.screen.say(line)
 
 
-def _print_window(path: str, window: Prediction) -> None:
-    sys.stdout.write(window_to_jsonl(path, window))
-    sys.stdout.flush()
-
-
-def _print(report: Report, name: str, *, first: bool) -> None:
-    if name == "json":
-        text = to_json(report, indent=None) + "\n"
-    else:
-        text = to_jsonl(report) if name == "jsonl" else to_csv([report], header=first)
+def _print(text: str) -> None:
     sys.stdout.write(text)
     sys.stdout.flush()

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import typer
 
@@ -30,7 +30,7 @@ from facevoice.corpora.download import Progress, download_corpus
 from facevoice.corpora.gather import corpus_names, parse_place
 from facevoice.corpora.manifest import Clip, read_manifest
 from facevoice.corpora.pairs import PAIR_PLANS, pair_manifest, spoken_lengths, write_pairs
-from facevoice.corpora.prepare import ClipProblem
+from facevoice.corpora.prepare import ClipProblem, Preparation, prepare_manifest
 from facevoice.corpora.sources import HOSTS, SOURCES
 from facevoice.corpora.splits import (
     DEFAULT_FOLDS,
@@ -43,9 +43,7 @@ from facevoice.corpora.splits import (
 from facevoice.errors import ConfigError
 from facevoice.report import count_noun
 
-if TYPE_CHECKING:
-    from facevoice.corpora.prepare import Preparation
-
+_ROOT: Final = Path("corpora")
 _NAME_WIDTH: Final = 60  # folds of many speakers have long names; the file has them whole
 
 Manifest = Annotated[Path, argument("MANIFEST", "A table made by `data prepare`.")]
@@ -57,12 +55,7 @@ _Seed = Annotated[int, option("N", "Deals speakers, sentences and conflicts.")]
 
 
 def read_table(manifest: Path, corpora: list[str] | None) -> tuple[Clip, ...]:
-    """The clips of a table, perhaps of some corpora only.
-
-    Raises:
-        CorpusError: the table is absent or damaged; names file and line.
-        ConfigError: a corpus is not in the table.
-    """
+    """The clips of a table, perhaps of some corpora only; CorpusError names file and line."""
     clips = read_manifest(manifest)
     if not corpora:
         return clips
@@ -84,7 +77,7 @@ def show_problems(screen: Screen, problems: Sequence[ClipProblem], verdict: str)
 @tells_errors("data download", "What came is kept. Run the same command again to go on.")
 def download(
     name: Annotated[str, argument("NAME", f"One of: {', '.join(sorted(SOURCES))}.")],
-    root: Annotated[Path, option("DIR", "The corpus goes to DIR/NAME.")] = Path("corpora"),
+    root: Annotated[Path, option("DIR", "The corpus goes to DIR/NAME.")] = _ROOT,
     subset: Annotated[
         bool,
         flag("The small set for a CPU: 2 speakers of ravdess, 100 clips of cremad.", "--subset"),
@@ -179,9 +172,7 @@ def prepare(
             "of its own; a NAME may come again for a corpus in several pieces.",
         ),
     ],
-    root: Annotated[Path, option("DIR", "Corpora lie in DIR/NAME, or DIR/NAME.zip.")] = Path(
-        "corpora"
-    ),
+    root: Annotated[Path, option("DIR", "Corpora lie in DIR/NAME or DIR/NAME.zip.")] = _ROOT,
     out: Annotated[
         Path | None,
         option("FILE", "Written as .parquet and .jsonl. Default: DIR/manifest.parquet."),
@@ -197,8 +188,6 @@ def prepare(
 
     Clips whose files can't be read are listed and left out of the table.
     """
-    from facevoice.corpora.prepare import prepare_manifest
-
     screen = Screen(quiet=quiet)
     places = [parse_place(name, root) for name in names]
     with screen.bar() as show:
@@ -410,13 +399,7 @@ def extract(
 
 
 def _limits_s(clips: Sequence[Clip], jobs: int) -> dict[str, float]:
-    """Lengths of each corpus' pairs.
-
-    Raises:
-        ConfigError: there is no plan of pairs for a corpus.
-        CorpusError: a duration is not known.
-        MediaError: a sound can't be read.
-    """
+    """Lengths of each corpus' pairs."""
     limits_s: dict[str, float] = {}
     for corpus in sorted({clip.corpus for clip in clips}):
         if corpus not in PAIR_PLANS:

@@ -17,6 +17,7 @@ from facevoice.cli.options import (
     Quiet,
     Store,
     argument,
+    channels_of,
     flag,
     option,
     tells_errors,
@@ -33,11 +34,6 @@ if TYPE_CHECKING:
     from facevoice.evaluation.page import Table as PageTable
 
 _TABLE_SUFFIXES: Final = (".parquet", ".jsonl")
-_MODEL_TYPES: Final[dict[str, frozenset[Modality]]] = {
-    "multimodal": frozenset(Modality),
-    "video": frozenset({Modality.VIDEO}),
-    "audio": frozenset({Modality.AUDIO}),
-}
 _Resamples = Annotated[int, option("N", "Resamples of speakers for each interval.", min=100)]
 
 
@@ -104,15 +100,14 @@ def evaluate(
         return
     if out is None:
         raise ConfigError("--out DIR is needed for a table: the run is written there")
-    if model_type not in _MODEL_TYPES:
-        raise ConfigError(f"--model-type {model_type!r}: known are {', '.join(_MODEL_TYPES)}")
+    channels = frozenset(map(Modality, channels_of(model_type)))
     if checkpoint is None and backbones:
         raise ConfigError("--backbone is for a --checkpoint")
     if held_out:
         clips, words = _held_out_clips(source, corpora, split, checkpoint)
     else:
         clips, words = choose_clips(source, corpora, split, fold)
-    tested = load_tested(checkpoint, clips, _MODEL_TYPES[model_type], backbones or ())
+    tested = load_tested(checkpoint, clips, channels, backbones or ())
     words += f"; {tested.words}" if tested.words else ""
     with screen.bar() as show:
         step = steps(show)
@@ -136,12 +131,7 @@ def evaluate(
 def choose_clips(
     manifest: Path, corpora: list[str] | None, split: Path | None, fold: int | None
 ) -> tuple[Sequence[Clip], str]:
-    """The clips to run on, and in words how they were chosen.
-
-    Raises:
-        CorpusError: the table or the splits are wrong.
-        ConfigError: a corpus is not in the table, a fold not in the splits, or no clip is left.
-    """
+    """The clips to run on, and in words how they were chosen."""
     clips = read_table(manifest, corpora)
     if split is None:
         if fold is not None:

@@ -138,6 +138,14 @@ def _set_up(
     return AnalyzerSetup(settings, checkpoint, tuple(backbones or ()), threads)
 
 
+def channels_of(model_type: str) -> list[str]:
+    """The channels that a kind of model reads, as `--model-type` names it."""
+    known = {"multimodal": ["video", "audio"], "video": ["video"], "audio": ["audio"]}
+    if model_type not in known:
+        raise ConfigError(f"--model-type {model_type}: choose one of {', '.join(known)}")
+    return known[model_type]
+
+
 def read_config(path: Path | None) -> AnalyzerConfig:
     """The settings that `--config` names; raises as `AnalyzerConfig.from_toml` does."""
     return AnalyzerConfig() if path is None else AnalyzerConfig.from_toml(path)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-from facevoice.batch import AnalyzerSetup, Progress
+from facevoice.batch import AnalyzerSetup
 from facevoice.cli.options import Overwrite, Quiet, argument, option, takes_analyzer, tells_errors
-from facevoice.cli.screen import Screen, media
+from facevoice.cli.screen import Screen, passes
 from facevoice.errors import ConfigError, RenderError
 from facevoice.records import Report
 from facevoice.report import (
@@ -65,15 +64,9 @@ def _render(
     info = probe_video(file)
     analyzer = setup.build()
     with screen.bar() as show:
-        tell = media(show)
-        now = Progress(f"reading {file.name}", 0, 2, 0.0, info.duration_s, 0.0)
-
-        def on_progress(done_s: float) -> None:
-            if tell is not None:
-                tell(replace(now, done_s=done_s, media_s=now.media_s + done_s))
-
-        perception = analyzer.perceive(file, on_view=lambda view: on_progress(view.end_s))
-        now = replace(now, path=f"drawing {file.name}", num_done=1, media_s=info.duration_s)
+        names = (f"reading {file.name}", f"drawing {file.name}")
+        reading, drawing = passes(show, names, info.duration_s)
+        perception = analyzer.perceive(file, on_view=lambda view: reading(view.end_s))
         report = analyzer.interpret(perception)
-        render_video(report, perception.trace, target, on_progress=on_progress, height_px=height_px)
+        render_video(report, perception.trace, target, on_progress=drawing, height_px=height_px)
     return report

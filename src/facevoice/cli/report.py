@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from facevoice.batch import AnalyzerSetup, Progress
+from facevoice.batch import AnalyzerSetup
 from facevoice.cli.options import Quiet, argument, flag, option, takes_analyzer, tells_errors
-from facevoice.cli.screen import Screen, media
+from facevoice.cli.screen import Screen, passes
 from facevoice.errors import ConfigError
 from facevoice.media import probe
 from facevoice.media.open import is_remote
 from facevoice.media.remote import public_address
-from facevoice.records import Report, Status, WindowView
+from facevoice.records import Report, Status
 from facevoice.report import check_page_target, read_report, summarize_in_words, write_report_page
 from facevoice.settings import AnalyzerConfig
 
@@ -66,13 +66,8 @@ def _analyze(
     info = probe(path)  # Says what is wrong before any network is loaded.
     analyzer = setup.build()
     with screen.bar() as show:
-        tell = media(show)
-
-        def on_view(view: WindowView) -> None:
-            if tell is not None:
-                tell(Progress(str(path), 0, 1, view.end_s, info.duration_s, view.end_s))
-
-        perception = analyzer.perceive(path, on_view=on_view)
+        (reading,) = passes(show, (path.name,), info.duration_s)
+        perception = analyzer.perceive(path, on_view=lambda view: reading(view.end_s))
     made = analyzer.interpret(perception)
     write_report_page(made, target, perception.trace, overwrite=overwrite)
     return made

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import PurePath
 from typing import Final
@@ -107,6 +107,21 @@ def steps(show: Show | None, what: str = "") -> Callable[..., None]:
             show(now, num_done, num_all, f"{num_done}/{num_all}")
 
     return step
+
+
+def passes(
+    show: Show | None, names: Sequence[str], duration_s: float
+) -> Iterator[Callable[[float], None]]:
+    """For each pass over one file in turn, what moves a bar by the seconds done."""
+    tell = media(show)
+    for number, name in enumerate(names):
+
+        def on_progress(done_s: float, number: int = number, name: str = name) -> None:
+            if tell is not None:
+                media_s = number * duration_s + done_s
+                tell(Progress(name, number, len(names), done_s, duration_s, media_s))
+
+        yield on_progress
 
 
 def media(show: Show | None) -> ProgressCallback | None:

@@ -13,6 +13,7 @@ from facevoice.cli.options import (
     Quiet,
     Store,
     argument,
+    channels_of,
     flag,
     gone,
     option,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from facevoice.training.run import Source
 
 _AGAIN: Final = "Run the same command again to go on."
-_CHANNELS: Final = {"multimodal": ["video", "audio"], "video": ["video"], "audio": ["audio"]}
 
 _Features = Annotated[
     Path | None,
@@ -127,7 +127,7 @@ def train(
         "train.learning_rate": learning_rate,
         "run.seed": seed,
         "run.size": "small" if small else None,
-        "network.modalities": None if model_type is None else _channels_of(model_type),
+        "network.modalities": None if model_type is None else channels_of(model_type),
     }
     texts = [
         *(assignments or []),
@@ -204,13 +204,6 @@ def predict(
     screen.say(f"{num_clips} clips, {num_pairs} pairs: {out}")
 
 
-def _channels_of(model_type: str) -> list[str]:
-    """network.modalities by the name of a kind of model."""
-    if model_type not in _CHANNELS:
-        raise ConfigError(f"--model-type {model_type}: choose one of {', '.join(_CHANNELS)}")
-    return _CHANNELS[model_type]
-
-
 def _read_inputs(
     manifest: Path | None,
     features: Path | None,
@@ -218,12 +211,7 @@ def _read_inputs(
     backbones: list[str],
     settings: TrainConfig,
 ) -> tuple[FeatureTable, Source]:
-    """Embeddings from a feature file, or of a table from its store.
-
-    Raises:
-        ConfigError: neither or both are named, or there is no such table.
-        CorpusError, StoreError: what is named is damaged, or lacks a channel.
-    """
+    """Embeddings from a feature file, or of a table from its store."""
     from facevoice.training.data import read_feature_file, read_table
     from facevoice.training.run import Source
 
