@@ -18,13 +18,14 @@ from conftest import ClipMaker
 from facevoice.analyzer import Analyzer
 from facevoice.backbones.registry import create_backbone
 from facevoice.corpora.extract import (
+    RAW,
     ClipFeatures,
+    ClipReader,
     ExtractionProgress,
     extract_clips,
     find_backbone,
     identify,
     read_features,
-    read_raw,
     stored_backbones,
 )
 from facevoice.corpora.manifest import Clip, write_manifest
@@ -385,11 +386,10 @@ def test_raw_windows_share_the_store(clips: list[Clip], tmp_path: Path) -> None:
     assert extract_clips(clips[:3], path, backbones=names, config=CONFIG).num_known == 3
     assert stored_backbones(path) == ()
     with Store(path) as store:
-        seen = read_raw(clips[:1], store, Modality.VIDEO, CONFIG)["javanese/a"].windows()
-        heard = read_raw(clips[:1], store, Modality.AUDIO, CONFIG)["javanese/a"].windows()
-        absent = read_raw(clips[2:3], store, Modality.VIDEO, CONFIG)["javanese/c"]
-        with pytest.raises(CorpusError, match="not in the store"):
-            absent.windows()
+        reader = ClipReader(store, [identify(raw) for raw in RAW.values()], CONFIG)
+        views = [reader.channel(clips[0], m).windows for m in Modality]
+        assert reader.channel(clips[2], Modality.VIDEO) is None
+    seen, heard = [v.face for v in views[0]], [v.voice for v in views[1]]
     spans_s = list(window_spans(clips[0].duration_s or 0, CONFIG.windows))
     assert len(seen) == len(heard) == len(spans_s)
     assert all(crops.dtype == np.uint8 and crops.shape[1:] == (120, 120, 3) for crops in seen)

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from facevoice.backbones.registry import create_backbone
 from facevoice.backbones.spec import Backbone, BackboneSpec, backbone_id
@@ -311,37 +310,6 @@ def read_features(
             if found is not None:
                 features[clip.clip_id] = _features(clip.clip_id, known, found.windows)
     return features
-
-
-class RawClip:
-    """What the backbones see of one clip, read when it is asked for."""
-
-    def __init__(self, reader: ClipReader, clip: Clip, modality: Modality) -> None:
-        self._reader = reader
-        self._clip = clip
-        self._modality = modality
-
-    def windows(self) -> list[npt.NDArray[Any] | None]:
-        """Crops uint8 (T, S, S, 3) or samples float32 (N,) of each window; None where it has none.
-
-        Raises:
-            StoreError: the clip's windows are no longer in the store.
-        """
-        found = self._reader.channel(self._clip, self._modality)
-        if found is None:
-            raise CorpusError(f"clip {self._clip.clip_id!r}: its windows are not in the store")
-        return [view.channel(self._modality) for view in found.windows]
-
-
-def read_raw(
-    clips: Sequence[Clip],
-    store: Store,
-    modality: Modality,
-    config: AnalyzerConfig | None = None,
-) -> dict[str, RawClip]:
-    """The raw windows of clips by id, as `extract_clips` stored them as `crops` or `samples`."""
-    reader = ClipReader(store, [identify(RAW[modality])], config)
-    return {clip.clip_id: RawClip(reader, clip, modality) for clip in clips}
 
 
 def stored_backbones(store_path: Path) -> tuple[BackboneId, ...]:
