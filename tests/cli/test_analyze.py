@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -289,6 +290,28 @@ def test_what_goes_wrong_is_said_without_traceback(
     monkeypatch.setattr(AnalyzerSetup, "build", build)
     _, stderr = analyze(folder, code=1)
     assert stderr == "face.onnx: wrong SHA-256\n"
+
+
+@pytest.mark.parametrize(
+    ("package", "words"),
+    [
+        ("torch", "train --features {here}"),
+        ("torch", "export {here} --out x"),
+        ("pyarrow", "data describe {here}/m.parquet"),
+        ("gradio", "web"),
+    ],
+)
+def test_what_is_not_installed_is_named_with_its_extra(
+    package: str, words: str, tmp_path: Path
+) -> None:
+    (tmp_path / "m.parquet").write_bytes(b"PAR1")
+    code = (
+        f"import sys; sys.modules[{package!r}] = None; from facevoice.cli.app import main; main()"
+    )
+    command = [sys.executable, "-c", code, *words.format(here=tmp_path).split()]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode == 2, found.stderr
+    assert re.search(r"pip install '\.\[[a-z]+\]' in a clone", in_a_line(found.stderr))
 
 
 def test_a_command_leaves_the_log_as_it_was(folder: Path) -> None:
