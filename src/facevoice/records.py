@@ -306,16 +306,6 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FeatureSet:
-    """Embeddings of one window: {modality: float32 (D,)}, and logits where a backbone has them."""
-
-    start_s: float
-    end_s: float
-    embeddings: Mapping[Modality, FloatArray]
-    backbones: Mapping[Modality, str]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class ChannelPosterior:
     """Calibrated probabilities over the eight emotions, float64 (8,), in the order of EMOTIONS."""
 
