@@ -37,14 +37,22 @@ def corpus_root(root: Path, name: str, work: Path | None = None) -> Path:
     Raises:
         CorpusError: neither exists, or the archive can't be unpacked (see `unpack`).
     """
+    place = find_place(root, name)
+    return place if place.is_dir() else unpack(place, (work or root) / name)
+
+
+def find_place(root: Path, name: str) -> Path:
+    """The folder `root/name`, or else the archive `root/name.zip`.
+
+    Raises:
+        CorpusError: neither exists.
+    """
     folder, archive = root / name, root / f"{name}.zip"
-    if folder.is_dir():
-        return folder
-    if archive.is_file():
-        return unpack(archive, (work or root) / name)
-    raise CorpusError(
-        f"{root}: holds neither a folder {name} nor {archive.name}; download it first"
-    )
+    if not folder.is_dir() and not archive.is_file():
+        raise CorpusError(
+            f"{root}: holds neither a folder {name} nor {archive.name}; download it first"
+        )
+    return folder if folder.is_dir() else archive
 
 
 def unpack(zip_path: Path, into: Path, *, anew: bool = False) -> Path:

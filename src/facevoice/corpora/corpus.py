@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 import os
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 from facevoice.corpora.manifest import Clip
 from facevoice.errors import CorpusError
 from facevoice.records import Emotion
+
+T = TypeVar("T")
 
 VIDEO_EXTENSIONS: Final = frozenset(
     {".mp4", ".flv", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg"}
@@ -71,11 +75,7 @@ class Corpus(ABC):
         """
 
     def clips(self, root: Path) -> Iterator[Clip]:
-        """The clips under `root`, in order of their id.
-
-        Raises:
-            CorpusError: `root` is no folder, or holds nothing of this corpus.
-        """
+        """The clips of `scan`."""
         yield from self.scan(root).clips
 
     @classmethod
@@ -109,9 +109,17 @@ class StemReader(Corpus):
     extensions: ClassVar[frozenset[str]] = VIDEO_EXTENSIONS | frozenset(AUDIO_EXTENSIONS)
     """Files with other extensions are not looked at."""
 
-    @abstractmethod
+    name: ClassVar[re.Pattern[str]]
+    """What a file is called, its suffix left out."""
+
     def parse(self, path: Path) -> Clip | str:
         """The clip that `path` belongs to, without paths; or the reason to leave it out."""
+        match = self.name.fullmatch(path.stem)
+        return self.read(match, path) if match else f"the name is not like {self.pattern}"
+
+    @abstractmethod
+    def read(self, match: re.Match[str], path: Path) -> Clip | str:
+        """`parse` of a path whose name fits."""
 
     def preference(self, path: Path) -> tuple[int, ...]:
         """Among copies of the same picture or sound, the lowest is read."""
@@ -181,3 +189,23 @@ def media_files(root: Path, extensions: Iterable[str]) -> Iterator[Path]:
         for name in sorted(names):
             if not name.startswith(".") and Path(name).suffix.lower() in extensions:
                 yield Path(folder, name)
+
+
+def read_table(table: Path, build: Callable[[dict[str, str]], T], expected: str) -> Iterator[T]:
+    """What `build` makes of each row of a CSV file; `expected` says in words what a row holds.
+
+    Raises:
+        CorpusError: the file can't be read, or a row is not as expected; names the line.
+    """
+    try:
+        with table.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
+            rows = csv.DictReader(lines)
+            for row in rows:
+                try:
+                    yield build(row)
+                except (KeyError, ValueError, AttributeError, TypeError) as error:
+                    raise CorpusError(
+                        f"{table}:{rows.line_num}: expected {expected}, got {row}"
+                    ) from error
+    except OSError as error:
+        raise CorpusError(f"{table}: can't be read ({error.strerror})") from error

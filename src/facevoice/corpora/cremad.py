@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -12,7 +11,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 import numpy.typing as npt
 
-from facevoice.corpora.corpus import CorpusInfo, CorpusScan, StemReader
+from facevoice.corpora.corpus import CorpusInfo, CorpusScan, StemReader, read_table
 from facevoice.corpora.manifest import FEMALE, MALE, Clip, Labels
 from facevoice.errors import CorpusError
 from facevoice.records import BoolArray, DoubleArray, Emotion, Outcome
@@ -44,12 +43,6 @@ VOTES_TABLE: Final = Path("processedResults", "tabulatedVotes.csv")
 """Where the published repository, and an archive of its tables, keep the votes."""
 _PEOPLE_TABLE: Final = "VideoDemographics.csv"
 
-# 1001_DFA_ANG_XX.flv: speaker, sentence, emotion, level
-_NAME: Final = re.compile(
-    r"(?P<speaker>1\d{3})_(?P<sentence>IEO|TIE|IOM|IWW|TAI|MTI|IWL|ITH|DFA|ITS|TSI|WSI)"
-    r"_(?P<emotion>ANG|DIS|FEA|HAP|NEU|SAD)_(?P<level>XX?|LO|MD|HI)"
-)
-
 
 class CremaD(StemReader):
     """Reader. Film (flv, mp4) and sound (wav, mp3) of one name are one clip.
@@ -70,37 +63,35 @@ class CremaD(StemReader):
     )
     pattern: ClassVar[str] = "1001_DFA_ANG_XX.flv"
 
-    def parse(self, path: Path) -> Clip | str:
-        """See the pattern above; one published name ends in X where XX is meant."""
-        return clip_of_stem(path.stem)
+    name: ClassVar[re.Pattern[str]] = re.compile(
+        r"(?P<speaker>1\d{3})_(?P<sentence>IEO|TIE|IOM|IWW|TAI|MTI|IWL|ITH|DFA|ITS|TSI|WSI)"
+        r"_(?P<emotion>ANG|DIS|FEA|HAP|NEU|SAD)_(?P<level>XX?|LO|MD|HI)"
+    )
+
+    def read(self, match: re.Match[str], path: Path) -> Clip | str:
+        """One published name ends in X where XX is meant."""
+        if path.stem in BROKEN_CLIPS:
+            return "called broken by the corpus itself"
+        intensity, take = _LEVELS[match["level"]]
+        return self.clip(
+            f"{path.stem}X" if match["level"] == "X" else path.stem,
+            speaker=match["speaker"],
+            sentence=match["sentence"],
+            take=take,
+            labels=Labels(intended=EMOTION_CODES[match["emotion"]]),
+            corpus_label=match["emotion"],
+            intensity=intensity,
+        )
 
     def scan(self, root: Path) -> CorpusScan:
-        """Read the names, and the demographics where they lie at the root.
-
-        Raises:
-            CorpusError: `root` holds nothing of this corpus, or the demographics are damaged.
-        """
+        """See `Corpus.scan`; also raises CorpusError where the demographics are damaged."""
         scan = super().scan(root)
         return replace(scan, clips=with_demographics(scan.clips, root))
 
 
 def clip_of_stem(stem: str) -> Clip | str:
     """The clip that a file name stands for (without paths), or the reason to leave it out."""
-    match = _NAME.fullmatch(stem)
-    if match is None:
-        return f"the name is not like {CremaD.pattern}"
-    if stem in BROKEN_CLIPS:
-        return "called broken by the corpus itself"
-    intensity, take = _LEVELS[match["level"]]
-    return CremaD.clip(
-        f"{stem}X" if match["level"] == "X" else stem,
-        speaker=match["speaker"],
-        sentence=match["sentence"],
-        take=take,
-        labels=Labels(intended=EMOTION_CODES[match["emotion"]]),
-        corpus_label=match["emotion"],
-        intensity=intensity,
-    )
+    return CremaD().parse(Path(stem))
 
 
 def with_demographics(clips: Iterable[Clip], root: Path) -> tuple[Clip, ...]:
@@ -110,40 +101,19 @@ def with_demographics(clips: Iterable[Clip], root: Path) -> tuple[Clip, ...]:
         CorpusError: the file is damaged; names the line.
     """
     table = root / _PEOPLE_TABLE
-    people = dict(_read_people(table)) if table.is_file() else {}
+    expected = "ActorID, Age, Sex (Male or Female), Race and Ethnicity"
+    people = dict(read_table(table, _person, expected)) if table.is_file() else {}
     return tuple(replace(clip, **people.get(clip.speaker or "", {})) for clip in clips)
 
 
-def _read_people(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    with table.open(encoding="utf-8-sig", newline="") as lines:
-        rows = csv.DictReader(lines)
-        for row in rows:
-            try:
-                # 1001,51,"Male","Caucasian","Not Hispanic"
-                yield (
-                    row["ActorID"],
-                    {
-                        "sex": {"Male": MALE, "Female": FEMALE}[row["Sex"]],
-                        "age": int(row["Age"]),
-                        "race": row["Race"],
-                        "ethnicity": row["Ethnicity"],
-                    },
-                )
-            except (KeyError, TypeError, ValueError) as error:
-                raise CorpusError(
-                    f"{table}:{rows.line_num}: expected ActorID, Age, Sex (Male or Female), Race "
-                    f"and Ethnicity, got {row}"
-                ) from error
+def _person(row: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+    # 1001,51,"Male","Caucasian","Not Hispanic"
+    sex, age = {"Male": MALE, "Female": FEMALE}[row["Sex"]], int(row["Age"])
+    facts = {"sex": sex, "age": age, "race": row["Race"], "ethnicity": row["Ethnicity"]}
+    return row["ActorID"], facts
 
 
-VOTE_EMOTIONS: Final = (
-    Emotion.ANGRY,
-    Emotion.DISGUST,
-    Emotion.FEARFUL,
-    Emotion.HAPPY,
-    Emotion.NEUTRAL,
-    Emotion.SAD,
-)
+VOTE_EMOTIONS: Final = tuple(EMOTION_CODES.values())
 """Order of the columns of all counts of votes: A D F H N S."""
 CLEAR_SHARE: Final = 0.6
 """A channel is clear if this share of people agree on it."""
@@ -181,22 +151,16 @@ def read_votes(table: Path) -> Votes:
     Raises:
         CorpusError: the file is absent or damaged, or a clip lacks a channel; names the line.
     """
+
+    def build(row: Mapping[str, str]) -> tuple[str, str, list[int]]:
+        # "100002",0,0,0,3,6,0,"1001_IEO_HAP_LO",9,…: 1 voice, 2 face, 3 both; A D F H N S
+        channel = _CHANNELS[int(row[""]) // 100_000]
+        return channel, row["fileName"], [int(row[letter]) for letter in "ADFHNS"]
+
     counts: dict[str, dict[str, list[int]]] = {name: {} for name in _CHANNELS.values()}
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as lines:
-            rows = csv.DictReader(lines)
-            for row in rows:
-                # "100002",0,0,0,3,6,0,"1001_IEO_HAP_LO",9,…: 1 voice, 2 face, 3 both; A D F H N S
-                try:
-                    channel = _CHANNELS[int(row[""]) // 100_000]
-                    counts[channel][row["fileName"]] = [int(row[letter]) for letter in "ADFHNS"]
-                except (KeyError, TypeError, ValueError) as error:
-                    raise CorpusError(
-                        f"{table}:{rows.line_num}: expected a row number from 100001, counts A D F "
-                        f"H N S and fileName, got {row}"
-                    ) from error
-    except OSError as error:
-        raise CorpusError(f"{table}: can't be read ({error.strerror})") from error
+    expected = "a row number from 100001, counts A D F H N S and fileName"
+    for channel, stem, votes in read_table(table, build, expected):
+        counts[channel][stem] = votes
     stems = sorted(set().union(*counts.values()))
     for channel, known in counts.items():
         missing = [stem for stem in stems if stem not in known]
@@ -223,11 +187,7 @@ def add_votes(
     """Clips of CREMA-D with the emotions that people saw, heard, and perceived in both.
 
     A tie between two emotions gives no label. Clips without votes come back as they were.
-
-    Args:
-        clips: of CREMA-D.
-        votes: of n clips.
-        congruence: the outcome of each of the n clips; None leaves that label as it is.
+    `congruence` is the outcome of each clip of `votes`; None leaves that label as it is.
     """
     place_of = {f"cremad/{stem}": place for place, stem in enumerate(votes.stems)}
     winners = {
@@ -242,8 +202,8 @@ def add_votes(
             return clip
         named = {channel: emotions[place] for channel, emotions in winners.items()}
         if congruence is not None:
-            named["congruence"] = congruence[place]  # type: ignore[assignment]
-        return replace(clip, labels=replace(clip.labels, **named))  # type: ignore[arg-type]
+            named["congruence"] = congruence[place]
+        return replace(clip, labels=replace(clip.labels, **named))
 
     return tuple(map(voted, clips))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
@@ -214,21 +215,13 @@ def _people_table(tallies: Sequence[Tally]) -> Table:
     table = _table("", "corpus", "value", "speakers", "clips", "")
     for place in (1, 2, 5):
         table.columns[place].justify = "left"
-    most: Counter[tuple[str, str]] = Counter()
-    for tally in tallies:
-        group = (tally.field, tally.corpus)
-        most[group] = max(most[group], tally.num_clips)
-    last: tuple[str, str] | None = None
-    for tally in tallies:
-        group = (tally.field, tally.corpus)
-        if last not in (None, group):
-            table.add_section()
-        names = ("", "") if group == last else group
-        counts = (_number(tally.num_speakers), _number(tally.num_clips))
-        table.add_row(
-            *names, tally.value or "not told", *counts, _bar(tally.num_clips / most[group])
-        )
-        last = group
+    for names, group in groupby(tallies, key=lambda tally: (tally.field, tally.corpus)):
+        own = list(group)
+        most = max(tally.num_clips for tally in own)
+        for tally in own:
+            counts = (_number(tally.num_speakers), _number(tally.num_clips))
+            value, bar = tally.value or "not told", _bar(tally.num_clips / most)
+            table.add_row(*(names if tally is own[0] else ("", "")), value, *counts, bar)
     return table
 
 

@@ -33,11 +33,6 @@ _SPEAKERS: Final = {
     "16": (FEMALE, 31),
 }
 
-# 03a01Fa.wav: speaker, sentence (a01), emotion (F), version (a is the first take)
-_NAME: Final = re.compile(
-    r"(?P<speaker>\d\d)(?P<sentence>[ab]\d\d)(?P<emotion>[WLEAFTN])(?P<version>[a-z])?"
-)
-
 
 class EmoDB(StemReader):
     """Reader. Boredom is none of the eight: those clips carry no intended emotion."""
@@ -52,12 +47,12 @@ class EmoDB(StemReader):
         citation="Burkhardt et al. (2005), A database of German emotional speech, Interspeech",
     )
     pattern: ClassVar[str] = "03a01Fa.wav"
+    name: ClassVar[re.Pattern[str]] = re.compile(
+        r"(?P<speaker>\d\d)(?P<sentence>[ab]\d\d)(?P<emotion>[WLEAFTN])(?P<version>[a-z])?"
+    )
 
-    def parse(self, path: Path) -> Clip | str:
+    def read(self, match: re.Match[str], path: Path) -> Clip | str:
         """See the pattern above; version a is take 1."""
-        match = _NAME.fullmatch(path.stem)
-        if match is None:
-            return f"the name is not like {self.pattern}"
         if match["speaker"] not in _SPEAKERS:
             return f"speaker {match['speaker']} is not one of {', '.join(_SPEAKERS)}"
         sex, age = _SPEAKERS[match["speaker"]]

@@ -19,7 +19,7 @@ import numpy as np
 from facevoice.backbones.registry import create_backbone
 from facevoice.backbones.spec import Backbone, BackboneSpec, backbone_id
 from facevoice.corpora.corpus import PICTURE_EXTENSIONS
-from facevoice.corpora.manifest import Clip, clips_by_id
+from facevoice.corpora.manifest import Clip, clips_by_id, require_duration_s
 from facevoice.corpora.prepare import DAMAGED, ClipProblem, describe_problem
 from facevoice.errors import ConfigError, CorpusError, MediaNotFoundError, NoStreamError, StoreError
 from facevoice.interpret import join
@@ -43,6 +43,10 @@ from facevoice.workers import run_tasks
 
 DEFAULT_BACKBONES: Final = ("compact-face", "compact-voice")
 
+_NAMED_AS: Final = {
+    Modality.VIDEO: "video, though it is named as the clip's film",
+    Modality.AUDIO: "sound, though it is named as the clip's sound",
+}
 # Clips cut by less than this are whole: lengths written in tables are rounded.
 _SAME_LENGTH_S: Final = 1e-3
 
@@ -147,9 +151,8 @@ def extract_clips(
             several a modality if wanted, each of which takes a pass of its own.
         modalities: channels to extract, of those that the backbones serve.
         limits_s: by clip id, cuts a clip to its first seconds (`corpora.pairs`).
-        config: settings of windows, faces and speech; by default those of analysis.
-        jobs: processes; 1 works in this one. More than 1 can only build backbones that importing
-            facevoice registers.
+        config: by default that of analysis.
+        jobs: processes; more than 1 can only build backbones that importing facevoice registers.
         num_threads: threads that each network may use.
         on_progress: called after every clip.
 
@@ -280,28 +283,21 @@ def read_features(
     clips: Sequence[Clip],
     store_path: Path,
     *,
-    backbone: str | BackboneId,
+    backbone: str,
     limits_s: Mapping[str, float] | None = None,
     config: AnalyzerConfig | None = None,
 ) -> dict[str, ClipFeatures]:
     """Features that `extract_clips` stored, by clip id.
 
-    Clips that lack the channel, or any window of which is not stored, are left out: compare with
-    `clips`.
-
-    Args:
-        clips: with durations.
-        store_path: the store.
-        backbone: its name, or name@revision where the store holds several revisions of it.
-        limits_s: as they were at extraction.
-        config: as it was at extraction.
+    Clips that lack the channel, or any window of which is not stored, are left out. `limits_s` and
+    `config` are to be as they were at extraction; for `backbone` see `find_backbone`.
 
     Raises:
         CorpusError: a clip id occurs twice, or a duration is not known.
         StoreError: no store, damaged, or nothing of this backbone was extracted.
     """
     clips_by_id(list(clips))
-    known = backbone if isinstance(backbone, BackboneId) else find_backbone(store_path, backbone)
+    known = find_backbone(store_path, backbone)
     features: dict[str, ClipFeatures] = {}
     with Store(store_path, must_exist=True) as store:
         reader = ClipReader(store, [known], config)
@@ -468,10 +464,7 @@ class _Extractor:
         info = probe(path)
         present = {Modality.VIDEO: info.has_video, Modality.AUDIO: info.has_audio}
         for modality in [m for m in backbones if not present[m]]:
-            what = "video, though it is named as the clip's film"
-            if modality is Modality.AUDIO:
-                what = "sound, though it is named as the clip's sound"
-            lack = NoStreamError(path, f"holds no {what}.")
+            lack = NoStreamError(path, f"holds no {_NAMED_AS[modality]}.")
             problems.append(describe_problem(task.clip_id, path, lack))
         wanted = {m: b for m, b in backbones.items() if present[m]}
         if not wanted or self._has(path, wanted, task.end_s):
@@ -538,15 +531,10 @@ def _end_s(clip: Clip, limit_s: float | None) -> float | None:
     Raises:
         CorpusError: the duration is not known, or the limit not above 0.
     """
-    if clip.duration_s is None:
-        raise CorpusError(
-            f"clip {clip.clip_id!r}: the duration is not known; probe it first "
-            "(`facevoice data prepare` without --no-probe)"
-        )
-    if limit_s is None or limit_s >= clip.duration_s - _SAME_LENGTH_S:
+    duration_s = require_duration_s(clip)
+    if limit_s is None or limit_s >= duration_s - _SAME_LENGTH_S:
         # Two files of one clip need not be of one length; both end with the shorter.
-        has_two = None not in (clip.video_path, clip.audio_path)
-        return clip.duration_s if has_two and clip.video_path != clip.audio_path else None
+        return duration_s if len(clip.paths) > 1 else None
     if not limit_s > 0:
         raise CorpusError(f"clip {clip.clip_id!r}: limit {limit_s} s is not above 0")
     return limit_s
@@ -570,11 +558,10 @@ def _build_extractor(setup: _Setup) -> Callable[[_Task], _Result]:
 
 def _died(task: _Task) -> _Result:
     message = "two processes died on it; it may crash a decoder, or memory is short"
+    paths = (path for _, path in task.files)
+    kind = "worker_died"
     return _Result(
-        problems=tuple(
-            ClipProblem(task.clip_id, path, "worker_died", f"{path}: {message}")
-            for _, path in task.files
-        )
+        problems=tuple(ClipProblem(task.clip_id, p, kind, f"{p}: {message}") for p in paths)
     )
 
 
@@ -587,14 +574,12 @@ def _only(view: WindowView, modality: Modality) -> WindowView:
 
 def _features(clip_id: str, backbone: BackboneId, views: Sequence[WindowView]) -> ClipFeatures:
     is_video = backbone.modality is Modality.VIDEO
-    coverage = [v.face_coverage if is_video else v.speech_coverage for v in views]
+    coverage = np.array([v.face_coverage if is_video else v.speech_coverage for v in views])
+    found = [view.channel(backbone.modality) for view in views]
+    mask = np.array([embedding is not None for embedding in found], np.bool_) & (coverage > 0)
     embeddings = np.zeros((len(views), backbone.dim), np.float32)
-    mask = np.zeros(len(views), np.bool_)
-    for place, view in enumerate(views):
-        embedding = view.channel(backbone.modality)
-        if embedding is not None and coverage[place] > 0:
-            embeddings[place] = embedding
-            mask[place] = True
+    for place in np.flatnonzero(mask):
+        embeddings[place] = found[place]
     return ClipFeatures(
         clip_id=clip_id,
         modality=backbone.modality,
@@ -602,5 +587,5 @@ def _features(clip_id: str, backbone: BackboneId, views: Sequence[WindowView]) -
         spans_s=np.array([[v.start_s, v.end_s] for v in views], np.float64).reshape(-1, 2),
         embeddings=embeddings,
         mask=mask,
-        coverage=np.array(coverage, np.float32),
+        coverage=coverage.astype(np.float32),
     )

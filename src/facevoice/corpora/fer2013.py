@@ -25,9 +25,6 @@ _SPLITS: Final = {
     "PrivateTest": "private_test",
 }
 
-# train/angry/Training_10118481.jpg, test/angry/PublicTest_10116449.jpg
-_NAME: Final = re.compile(r"(?P<split>Training|PublicTest|PrivateTest)_\d+")
-
 
 class Fer2013(StemReader):
     """Reader. `split` is train, public_test or private_test; labels are what people saw.
@@ -45,17 +42,18 @@ class Fer2013(StemReader):
         citation="Goodfellow et al. (2013), Challenges in representation learning, ICONIP",
     )
     pattern: ClassVar[str] = "train/angry/Training_10118481.jpg"
+    # train/angry/Training_10118481.jpg, test/angry/PublicTest_10116449.jpg
+    name: ClassVar[re.Pattern[str]] = re.compile(r"(?P<split>Training|PublicTest|PrivateTest)_\d+")
     extensions: ClassVar[frozenset[str]] = PICTURE_EXTENSIONS
 
-    def parse(self, path: Path) -> Clip | str:
+    def read(self, match: re.Match[str], path: Path) -> Clip | str:
         """The folder is the emotion, the first part of the name the published split."""
-        match = _NAME.fullmatch(path.stem)
-        emotion = _EMOTIONS.get(path.parent.name.lower())
-        if match is None or emotion is None:
+        word = path.parent.name.lower()
+        if word not in _EMOTIONS:
             return f"the path does not end like {self.pattern}"
         return self.clip(
-            f"{path.parent.name.lower()}/{path.stem}",
-            labels=Labels(face=emotion),
-            corpus_label=path.parent.name.lower(),
+            f"{word}/{path.stem}",
+            labels=Labels(face=_EMOTIONS[word]),
+            corpus_label=word,
             split=_SPLITS[match["split"]],
         )

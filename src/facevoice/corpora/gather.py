@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from facevoice.corpora.archive import corpus_root, unpack
+from facevoice.corpora.archive import find_place, unpack
 from facevoice.corpora.corpus import Corpus, CorpusScan, SkippedFile, another_copy
 from facevoice.corpora.cremad import VOTES_TABLE, CremaD, complete_cremad
 from facevoice.corpora.emodb import EmoDB
@@ -91,13 +91,7 @@ def parse_place(text: str, root: Path) -> CorpusPlace:
     """
     name, equals, own = text.partition("=")
     create_corpus(name)
-    if not equals:
-        folder = root / name
-        path = folder if folder.is_dir() else folder.with_name(f"{name}.zip")
-        if not path.exists():
-            corpus_root(root, name)  # says what is missing
-        return CorpusPlace(name, path.absolute())
-    path = Path(own).expanduser()
+    path = Path(own).expanduser() if equals else find_place(root, name)
     if not path.exists():
         raise CorpusError(f"{path}: no such folder or archive of {name}")
     return CorpusPlace(name, path.absolute())
@@ -108,10 +102,7 @@ def gather(places: Sequence[CorpusPlace], work: Path) -> Gathering:
 
     Places of the same name are one corpus in several pieces (sound here, films there, ratings in a
     third): a clip takes the first film, and rather a sound file of its own than the film's sound.
-
-    Args:
-        places: folders, and archives, which are unpacked.
-        work: archives are unpacked here, each to a folder of its name.
+    Archives are unpacked to `work`, each to a folder of its name.
 
     Raises:
         CorpusError: a place holds nothing of its corpus, an archive is unsafe, pieces contradict

@@ -61,11 +61,7 @@ class Iemocap(Corpus):
     pattern: ClassVar[str] = "Session1/dialog/EmoEvaluation/Ses01F_impro01.txt"
 
     def scan(self, root: Path) -> CorpusScan:
-        """Read the evaluation files, and find sound and film of every utterance.
-
-        Raises:
-            CorpusError: `root` holds nothing of this corpus, or an evaluation file is damaged.
-        """
+        """See `Corpus.scan`; also raises CorpusError where an evaluation file is damaged."""
         sounds = {path.stem: path for path in media_files(root, AUDIO_EXTENSIONS)}
         films = {path.stem: path for path in media_files(root, VIDEO_EXTENSIONS)}
         clips: list[Clip] = []

@@ -19,11 +19,6 @@ _EMOTIONS: Final = {
     "06": Emotion.ANGRY,
 }
 
-# 05-03-06_02.ogg: speaker - sentence - emotion _ take
-_NAME: Final = re.compile(
-    r"(?P<speaker>\d\d)-(?P<sentence>\d\d)-(?P<emotion>0[1-6])_(?P<take>\d\d)"
-)
-
 
 class Javanese(StemReader):
     """Reader. Sound take 01 is the film's own soundtrack: the two are one clip."""
@@ -41,12 +36,12 @@ class Javanese(StemReader):
         citation="github.com/2black0, video- and sound-emotion-recognition-javanese",
     )
     pattern: ClassVar[str] = "05-03-06_02.ogg"
+    name: ClassVar[re.Pattern[str]] = re.compile(
+        r"(?P<speaker>\d\d)-(?P<sentence>\d\d)-(?P<emotion>0[1-6])_(?P<take>\d\d)"
+    )
 
-    def parse(self, path: Path) -> Clip | str:
+    def read(self, match: re.Match[str], path: Path) -> Clip | str:
         """See the pattern above."""
-        match = _NAME.fullmatch(path.stem)
-        if match is None:
-            return f"the name is not like {self.pattern}"
         return self.clip(
             path.stem,
             speaker=match["speaker"],

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from facevoice.errors import CorpusError, MissingExtraError
 from facevoice.files import write_atomically
@@ -16,8 +16,6 @@ from facevoice.records import Emotion, Outcome
 
 FEMALE: Final = "female"
 MALE: Final = "male"
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +111,20 @@ def require_speaker(clip: Clip) -> str:
     return key
 
 
+def require_duration_s(clip: Clip) -> float:
+    """The clip's duration.
+
+    Raises:
+        CorpusError: it is not known.
+    """
+    if clip.duration_s is None:
+        raise CorpusError(
+            f"clip {clip.clip_id!r}: the duration is not known; probe it first "
+            "(`facevoice data prepare` without --no-probe)"
+        )
+    return clip.duration_s
+
+
 def clips_by_id(clips: Iterable[Clip]) -> dict[str, Clip]:
     """Index clips by their id.
 
@@ -138,7 +150,6 @@ _KINDS: Final[dict[str, type]] = {
 _SCHEMA: Final[dict[str, type]] = {
     item.name: _KINDS.get(item.name, str) for item in fields(Clip) if item.name != "labels"
 } | _LABELS
-_OPTIONAL: Final = _SCHEMA.keys() - {"clip_id", "corpus"}
 
 COLUMNS: Final[tuple[str, ...]] = tuple(_SCHEMA)
 """Names of the manifest's columns, in order."""
@@ -179,15 +190,35 @@ def read_manifest(path: Path, root: Path | None = None) -> tuple[Clip, ...]:
         MissingExtraError: the file is Parquet and pyarrow is not installed.
     """
     folder = path.parent if root is None else root
+    clips: list[Clip] = []
+    first_line: dict[str, int] = {}
+    for line, row in _raw_rows(path):
+        try:
+            clip = _build(row, folder)
+        except CorpusError as error:
+            raise CorpusError(f"{path}:{line}: {error}") from error
+        first = first_line.setdefault(clip.clip_id, line)
+        if first != line:
+            raise CorpusError(
+                f"{path}:{line}: clip {clip.clip_id!r} occurs already in line {first}"
+            )
+        clips.append(clip)
+    return tuple(clips)
 
-    def build(values: dict[str, Any]) -> Clip:
-        labels = Labels(**{name: values.pop(name) for name in _LABELS if name in values})
-        for name in ("video_path", "audio_path"):
-            if name in values:
-                values[name] = folder / values[name]
-        return Clip(**{"speaker": None, **values}, labels=labels)
 
-    return read_rows(path, _SCHEMA, build, lambda clip: f"clip {clip.clip_id!r}", _OPTIONAL)
+def _build(row: Mapping[str, Any], folder: Path) -> Clip:
+    unknown = sorted(row.keys() - _SCHEMA.keys())
+    if unknown:
+        raise CorpusError(f"unknown column {unknown[0]!r}; known: {', '.join(_SCHEMA)}")
+    for name in ("clip_id", "corpus"):
+        if row.get(name) is None:
+            raise CorpusError(f"{name} is missing")
+    values = {n: _checked(n, v, _SCHEMA[n]) for n, v in row.items() if v is not None}
+    labels = Labels(**{name: values.pop(name) for name in _LABELS if name in values})
+    for name in ("video_path", "audio_path"):
+        if name in values:
+            values[name] = folder / values[name]
+    return Clip(**{"speaker": None, **values}, labels=labels)
 
 
 def write_rows(rows: Iterable[Mapping[str, Any]], path: Path, schema: Mapping[str, type]) -> None:
@@ -214,39 +245,6 @@ def write_rows(rows: Iterable[Mapping[str, Any]], path: Path, schema: Mapping[st
     write_atomically(path, content)
 
 
-def read_rows(
-    path: Path,
-    schema: Mapping[str, type],
-    build: Callable[[dict[str, Any]], T],
-    name_of: Callable[[T], str],
-    optional: Collection[str],
-) -> tuple[T, ...]:
-    """Read a table, check every value's type, and build an item of every row.
-
-    Args:
-        path: a .parquet file, or JSON Lines.
-        schema: the columns and their types.
-        build: makes an item of a row's values; columns without a value are left out.
-        name_of: an item's name, which must not occur twice.
-        optional: columns that may be without a value.
-
-    Raises:
-        CorpusError: the file is absent or damaged, or a row is wrong; names file and line (row).
-        MissingExtraError: the file is Parquet and pyarrow is not installed.
-    """
-    items: list[T] = []
-    first_line: dict[str, int] = {}
-    for line, row in _raw_rows(path):
-        try:
-            items.append(build(_typed(row, schema, optional)))
-        except CorpusError as error:
-            raise CorpusError(f"{path}:{line}: {error}") from error
-        name = name_of(items[-1])
-        if first_line.setdefault(name, line) != line:
-            raise CorpusError(f"{path}:{line}: {name} occurs already in line {first_line[name]}")
-    return tuple(items)
-
-
 def _raw_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     if path.suffix == ".parquet":
         _, parquet = _import_parquet()
@@ -270,23 +268,6 @@ def _raw_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         if not isinstance(row, dict):
             raise CorpusError(f"{path}:{number}: expected an object, got {line.strip()!r}")
         yield number, row
-
-
-def _typed(
-    row: Mapping[str, Any], schema: Mapping[str, type], optional: Collection[str]
-) -> dict[str, Any]:
-    unknown = sorted(row.keys() - schema.keys())
-    if unknown:
-        raise CorpusError(f"unknown column {unknown[0]!r}; known: {', '.join(schema)}")
-    values = {name: row.get(name) for name in schema}
-    missing = [name for name in schema if values[name] is None and name not in optional]
-    if missing:
-        raise CorpusError(f"{missing[0]} is missing")
-    return {
-        name: _checked(name, value, schema[name])
-        for name, value in values.items()
-        if value is not None
-    }
 
 
 def _checked(name: str, value: Any, kind: Any) -> Any:

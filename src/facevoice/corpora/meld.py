@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Final
@@ -18,9 +17,9 @@ from facevoice.corpora.corpus import (
     SkippedFile,
     another_copy,
     media_files,
+    read_table,
 )
 from facevoice.corpora.manifest import Clip, Labels
-from facevoice.errors import CorpusError
 from facevoice.records import Emotion
 
 _EMOTIONS: Final = {
@@ -62,11 +61,7 @@ class Meld(Corpus):
     pattern: ClassVar[str] = "train_splits/dia0_utt0.mp4 with train_sent_emo.csv"
 
     def scan(self, root: Path) -> CorpusScan:
-        """Read the tables and find the films.
-
-        Raises:
-            CorpusError: `root` holds nothing of this corpus, or a table is damaged.
-        """
+        """See `Corpus.scan`; also raises CorpusError where a table is damaged."""
         films, skipped = _find_films(root)
         clips: list[Clip] = []
         for part in ("train", "dev", "test"):
@@ -82,24 +77,20 @@ class Meld(Corpus):
         return self.finish(root, clips, skipped)
 
     def _rows(self, table: Path, part: str) -> Iterator[Clip]:
-        # Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,…
-        with table.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
-            rows = csv.DictReader(lines)
-            for row in rows:
-                try:
-                    word = row["Emotion"].strip().lower()
-                    yield self.clip(
-                        f"{part}/dia{int(row['Dialogue_ID'])}_utt{int(row['Utterance_ID'])}",
-                        speaker=row["Speaker"].strip(),
-                        labels=Labels(both=_EMOTIONS[word]),
-                        corpus_label=word,
-                        split=part,
-                    )
-                except (KeyError, ValueError, AttributeError, TypeError) as error:
-                    raise CorpusError(
-                        f"{table}:{rows.line_num}: expected Speaker, Emotion (one of "
-                        f"{', '.join(_EMOTIONS)}), Dialogue_ID and Utterance_ID, got {row}"
-                    ) from error
+        def build(row: Mapping[str, str]) -> Clip:
+            # Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,…
+            word = row["Emotion"].strip().lower()
+            return self.clip(
+                f"{part}/dia{int(row['Dialogue_ID'])}_utt{int(row['Utterance_ID'])}",
+                speaker=row["Speaker"].strip(),
+                labels=Labels(both=_EMOTIONS[word]),
+                corpus_label=word,
+                split=part,
+            )
+
+        words = ", ".join(_EMOTIONS)
+        expected = f"Speaker, Emotion (one of {words}), Dialogue_ID and Utterance_ID"
+        return read_table(table, build, expected)
 
 
 def _find_films(root: Path) -> tuple[dict[str, Path], list[SkippedFile]]:

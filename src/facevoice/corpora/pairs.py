@@ -25,7 +25,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from facevoice.corpora.manifest import Clip, read_rows, require_speaker, write_rows
+from facevoice.corpora.manifest import Clip, require_duration_s, require_speaker, write_rows
 from facevoice.corpora.prepare import ProgressCallback, thread_map
 from facevoice.corpora.splits import Split
 from facevoice.errors import ConfigError, CorpusError
@@ -130,10 +130,6 @@ class PairPlan:
     same_intensity: bool = True
     voices_per_face: int | None = None
     need_files: bool = True
-
-    def __post_init__(self) -> None:
-        if self.voices_per_face is not None and self.voices_per_face < 1:
-            raise CorpusError(f"voices_per_face = {self.voices_per_face}: must be at least 1")
 
 
 PAIR_PLANS: Final[Mapping[str, PairPlan]] = {
@@ -247,12 +243,9 @@ def _cells(
         if takes is not None and clip.take not in takes:
             continue
         if getattr(clip, path) is not None or not need_files:
-            cells[_cell(clip)].append(clip)
+            words = (clip.sentence or "", clip.take or 0, clip.intensity or "")
+            cells[_Cell(require_speaker(clip), *words)].append(clip)
     return cells
-
-
-def _cell(clip: Clip) -> _Cell:
-    return _Cell(require_speaker(clip), clip.sentence or "", clip.take or 0, clip.intensity or "")
 
 
 def _match_block(faces: Sequence[Clip], voices: Sequence[Clip]) -> _Deal:
@@ -333,10 +326,7 @@ def common_lengths(
     is cut to one length: the shortest clip of the speaker's sentence (of the speaker, if the plan
     pairs different sentences). By clip id.
 
-    Args:
-        clips: with durations.
-        plan: says what may meet.
-        ends_s: ends of speech by clip id, where they are known; a clip counts up to there.
+    `ends_s`, ends of speech by clip id, are where a clip ends for this, if they are known.
 
     Raises:
         CorpusError: a clip names no speaker, or its duration is not known.
@@ -344,14 +334,9 @@ def common_lengths(
     shortest: dict[tuple[str, str | None], float] = {}
     groups: dict[str, tuple[str, str | None]] = {}
     for clip in clips:
-        if clip.duration_s is None:
-            raise CorpusError(
-                f"clip {clip.clip_id!r}: the duration is not known; probe it first, as "
-                "`facevoice data prepare` does"
-            )
         group = (require_speaker(clip), clip.sentence if plan.same_sentence else None)
         groups[clip.clip_id] = group
-        length_s = min(clip.duration_s, (ends_s or {}).get(clip.clip_id, math.inf))
+        length_s = min(require_duration_s(clip), (ends_s or {}).get(clip.clip_id, math.inf))
         shortest[group] = min(length_s, shortest.get(group, math.inf))
     return {clip_id: shortest[group] for clip_id, group in groups.items()}
 
@@ -374,18 +359,17 @@ def _spoken_ends(
     clips: Sequence[Clip], jobs: int, on_progress: ProgressCallback | None = None
 ) -> dict[str, float]:
     """Seconds from each clip's start to the end of its last sound; silent ones are left out."""
+
+    def find_span(clip: Clip) -> tuple[float, float] | None:
+        if clip.audio_path is None:
+            return None
+        start_s = clip.video_start_s if clip.audio_path == clip.video_path else 0.0
+        length_s = math.inf if clip.duration_s is None else clip.duration_s
+        return sounding_span_s(read_sound(clip.audio_path, start_s, length_s), SAMPLE_RATE_HZ)
+
     heard = [clip for clip in clips if clip.audio_path is not None]
-    ends_s = thread_map(_spoken_end_s, heard, jobs, on_progress)
-    return {c.clip_id: end_s for c, end_s in zip(heard, ends_s, strict=True) if end_s is not None}
-
-
-def _spoken_end_s(clip: Clip) -> float | None:
-    if clip.audio_path is None:
-        return None
-    start_s = clip.video_start_s if clip.audio_path == clip.video_path else 0.0
-    length_s = math.inf if clip.duration_s is None else clip.duration_s
-    span_s = sounding_span_s(read_sound(clip.audio_path, start_s, length_s), SAMPLE_RATE_HZ)
-    return None if span_s is None else span_s[1]
+    spans_s = thread_map(find_span, heard, jobs, on_progress)
+    return {clip.clip_id: span[1] for clip, span in zip(heard, spans_s, strict=True) if span}
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,12 +382,6 @@ class TimedPair:
     pair: Pair
     length_s: float
     part: str | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 < self.length_s < math.inf:
-            raise CorpusError(f"length_s = {self.length_s} is not positive")
-        if self.part not in (None, "train", "validation", "test"):
-            raise CorpusError(f"part = {self.part!r} is not one of train, validation, test")
 
 
 @dataclass(frozen=True, slots=True)
@@ -426,9 +404,8 @@ def pair_manifest(
     """Matches, conflicts and originals of every corpus, each with its length.
 
     Args:
-        clips: of a manifest, with durations.
-        plan_name: a name in `PAIR_PLANS`, or "default", for all corpora; by default each corpus'
-            own.
+        clips: with durations.
+        plan_name: see `find_plan`; one for all corpora.
         split: pairs are made within its parts only.
         seed: deals the conflicts.
         jobs: sounds read at once.
@@ -501,58 +478,27 @@ def lengths_by_clip(pairs: Iterable[TimedPair]) -> dict[str, float]:
     return lengths
 
 
-_SCHEMA: Final[dict[str, type]] = {
-    "pair_id": str,
-    "kind": PairKind,
-    "bin": PairBin,
-    "face_clip_id": str,
-    "voice_clip_id": str,
-    "speaker": str,
-    "sentence": str,
-    "face_emotion": Emotion,
-    "voice_emotion": Emotion,
+PAIR_COLUMNS: Final[Mapping[str, type]] = {
+    **dict.fromkeys(("pair_id", "kind", "bin", "face_clip_id", "voice_clip_id"), str),
+    **dict.fromkeys(("speaker", "sentence", "face_emotion", "voice_emotion"), str),
     "length_s": float,
     "part": str,
 }
-PAIR_COLUMNS: Final[tuple[str, ...]] = tuple(_SCHEMA)
-"""Names of the table's columns, in order."""
+"""The table's columns, in order, and their types."""
 
 
 def pair_row(timed: TimedPair) -> dict[str, Any]:
     """The table's row."""
-    own = ("length_s", "part")
-    return {name: getattr(timed if name in own else timed.pair, name) for name in _SCHEMA}
+    own = {"length_s": timed.length_s, "part": timed.part}
+    return {name: own[name] if name in own else getattr(timed.pair, name) for name in PAIR_COLUMNS}
 
 
 def write_pairs(pairs: Sequence[TimedPair], path: Path) -> int:
     """Write pairs to `path` (.jsonl or .parquet), whole or not at all; returns their number.
 
     Raises:
-        CorpusError: a pair occurs twice, or the suffix is neither of the two.
+        CorpusError: the suffix is neither of the two.
         MissingExtraError: Parquet is asked for without pyarrow.
     """
-    counts = Counter(timed.pair.pair_id for timed in pairs)
-    if counts and counts.most_common(1)[0][1] > 1:
-        raise CorpusError(f"pair {counts.most_common(1)[0][0]} occurs twice")
-    write_rows(map(pair_row, pairs), path, _SCHEMA)
+    write_rows(map(pair_row, pairs), path, PAIR_COLUMNS)
     return len(pairs)
-
-
-def read_pairs(path: Path) -> tuple[TimedPair, ...]:
-    """Read and validate a table of pairs.
-
-    Raises:
-        CorpusError: the file is absent or damaged, or a row is wrong; names file and line (row).
-        MissingExtraError: the file is Parquet and pyarrow is not installed.
-    """
-
-    def build(values: dict[str, Any]) -> TimedPair:
-        derived = {name: str(values.pop(name)) for name in ("pair_id", "bin")}
-        length_s, part = values.pop("length_s"), values.pop("part", None)
-        pair = Pair(**values)
-        for name, value in derived.items():
-            if value != getattr(pair, name):
-                raise CorpusError(f"{name} = {value!r}: kind, clips and emotions make another")
-        return TimedPair(pair, length_s, part)
-
-    return read_rows(path, _SCHEMA, build, lambda timed: f"pair {timed.pair.pair_id}", ("part",))

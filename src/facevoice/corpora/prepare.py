@@ -123,9 +123,8 @@ def prepare_manifest(
         places: folders or zip archives of corpora.
         out: the table; its suffix is replaced by .parquet and .jsonl.
         work: where archives are unpacked; by default the folder `unpacked` beside `out`.
-        probe_files: read every file's length; without, durations stay unknown.
-        jobs: files probed at once.
-        on_progress: called with the numbers of files done and of all files.
+        probe_files: read every file's length (see `probe_clips`); else durations stay unknown.
+        jobs, on_progress: see `probe_clips`.
 
     Raises:
         CorpusError: see `gather`.
@@ -147,12 +146,8 @@ def probe_clips(
     """Read the length of every clip's files, in parallel.
 
     A clip lasts as long as both its picture and its sound do. Lengths that the corpus states are
-    kept. Still pictures are checked and have no length.
-
-    Args:
-        clips: from corpus readers.
-        jobs: files at once.
-        on_progress: called with the numbers of files done and of all files.
+    kept. Still pictures are checked and have no length. `jobs` files are read at once;
+    `on_progress` is called with the numbers of files done and of all files.
     """
     paths = list(dict.fromkeys(path for clip in clips for path in clip.paths))
     found = dict(zip(paths, thread_map(_look, paths, jobs, on_progress), strict=True))
@@ -171,14 +166,13 @@ def probe_clips(
             for path, fact in facts.items()
             if fact.damage
         ]
-        changes: dict[str, object] = {}
-        if clip.audio_path is not None and not facts[clip.audio_path].has_audio:
+        sound = clip.audio_path
+        if sound is not None and not facts[sound].has_audio:
             num_silent += 1
-            changes["audio_path"] = None
+            sound = None
         lengths_s = [fact.duration_s for fact in facts.values() if fact.duration_s is not None]
-        if clip.duration_s is None and lengths_s:
-            changes["duration_s"] = min(lengths_s)
-        usable.append(replace(clip, **changes))  # type: ignore[arg-type]
+        duration_s = clip.duration_s or min(lengths_s, default=None)
+        usable.append(replace(clip, audio_path=sound, duration_s=duration_s))
     return ProbedClips(tuple(usable), tuple(problems), tuple(damages), len(paths), num_silent)
 
 

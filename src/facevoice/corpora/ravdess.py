@@ -8,26 +8,11 @@ from typing import ClassVar, Final
 
 from facevoice.corpora.corpus import CorpusInfo, StemReader
 from facevoice.corpora.manifest import FEMALE, MALE, Clip, Labels
-from facevoice.records import Emotion
+from facevoice.records import EMOTIONS
 
-_EMOTIONS: Final = {
-    "01": Emotion.NEUTRAL,
-    "02": Emotion.CALM,
-    "03": Emotion.HAPPY,
-    "04": Emotion.SAD,
-    "05": Emotion.ANGRY,
-    "06": Emotion.FEARFUL,
-    "07": Emotion.DISGUST,
-    "08": Emotion.SURPRISED,
-}
+# The eight of this corpus, which `EMOTIONS` has in its order.
+_EMOTIONS: Final = {f"{code:02d}": emotion for code, emotion in enumerate(EMOTIONS, start=1)}
 _INTENSITIES: Final = {"01": "normal", "02": "strong"}
-
-# 03-01-06-01-02-01-12.wav: modality (01 both, 02 picture, 03 sound) - channel (01 speech, 02 song)
-# - emotion - intensity - sentence - repetition - speaker (odd: male, even: female)
-_NAME: Final = re.compile(
-    r"(?P<modality>0[123])-(?P<channel>0[12])-(?P<emotion>0[1-8])-(?P<intensity>0[12])"
-    r"-(?P<sentence>0[12])-(?P<repetition>0[12])-(?P<speaker>\d\d)"
-)
 
 
 class Ravdess(StemReader):
@@ -48,24 +33,25 @@ class Ravdess(StemReader):
         citation="Livingstone & Russo (2018), PLoS ONE 13(5): e0196391",
     )
     pattern: ClassVar[str] = "03-01-06-01-02-01-12.wav"
+    # Modality: 01 both, 02 picture, 03 sound; channel: 01 speech, 02 song.
+    name: ClassVar[re.Pattern[str]] = re.compile(
+        r"(?P<modality>0[123])-(?P<channel>0[12])-(?P<emotion>0[1-8])-(?P<intensity>0[12])"
+        r"-(?P<sentence>0[12])-(?P<repetition>0[12])-(?P<speaker>0[1-9]|1\d|2[0-4])"
+    )
 
     def __init__(self, song: bool = False) -> None:
         self.song = song
 
-    def parse(self, path: Path) -> Clip | str:
+    def read(self, match: re.Match[str], path: Path) -> Clip | str:
         """See the pattern above; `take` is the repetition."""
-        match = _NAME.fullmatch(path.stem)
-        if match is None or not 1 <= int(match["speaker"]) <= 24:
-            return f"the name is not like {self.pattern}"
         if match["channel"] == "02" and not self.song:
             return "sung, not spoken"
-        emotion = _EMOTIONS[match["emotion"]]
         return self.clip(
             path.stem[3:],
             speaker=match["speaker"],
             sentence=match["sentence"],
             take=int(match["repetition"]),
-            labels=Labels(intended=emotion),
+            labels=Labels(intended=_EMOTIONS[match["emotion"]]),
             corpus_label=match["emotion"],
             intensity=_INTENSITIES[match["intensity"]],
             sex=MALE if int(match["speaker"]) % 2 else FEMALE,

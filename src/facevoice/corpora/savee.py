@@ -19,13 +19,6 @@ _EMOTIONS: Final = {
     "sa": Emotion.SAD,
     "su": Emotion.SURPRISED,
 }
-_SPEAKERS: Final = ("DC", "JE", "JK", "KL")
-
-# AudioData/DC/sa03.wav, AudioVisualClip/DC/sa3.avi, and in flat copies DC_sa03.wav:
-# emotion letter(s), number of the sentence within the emotion
-_NAME: Final = re.compile(
-    r"(?:(?P<speaker>DC|JE|JK|KL)_)?(?P<emotion>sa|su|[adfhn])(?P<number>\d{1,2})"
-)
 
 
 class Savee(StemReader):
@@ -45,12 +38,16 @@ class Savee(StemReader):
         citation="Haq & Jackson (2009), Speaker-dependent audio-visual emotion recognition, AVSP",
     )
     pattern: ClassVar[str] = "DC/sa03.wav"
+    # AudioData/DC/sa03.wav, AudioVisualClip/DC/sa3.avi, and in flat copies DC_sa03.wav:
+    # emotion letter(s), number of the sentence within the emotion
+    name: ClassVar[re.Pattern[str]] = re.compile(
+        r"(?:(?P<speaker>DC|JE|JK|KL)_)?(?P<emotion>sa|su|[adfhn])(?P<number>\d{1,2})"
+    )
 
-    def parse(self, path: Path) -> Clip | str:
+    def read(self, match: re.Match[str], path: Path) -> Clip | str:
         """The speaker is the folder, or stands before the name in flat copies."""
-        match = _NAME.fullmatch(path.stem)
-        speaker = path.parent.name if match is None else match["speaker"] or path.parent.name
-        if match is None or speaker not in _SPEAKERS:
+        speaker = match["speaker"] or path.parent.name
+        if speaker not in ("DC", "JE", "JK", "KL"):
             return f"the path does not end like {self.pattern}"
         key = f"{match['emotion']}{int(match['number']):02d}"
         return self.clip(

@@ -8,8 +8,9 @@ import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+import msgspec
 import numpy as np
 
 from facevoice.corpora.manifest import Clip, clips_by_id, require_speaker
@@ -74,7 +75,7 @@ def make_splits(
     """Split clips by a protocol; every split is checked.
 
     Args:
-        clips: what to split; "ravdess6" takes those of RAVDESS.
+        clips: "ravdess6" takes those of RAVDESS.
         protocol: one of `PROTOCOLS`.
         num_folds: for "speakers".
         num_sentence_folds: also cut the sentences in so many groups; each split is made once per
@@ -173,14 +174,9 @@ def _folds(
     for fold, group in enumerate(groups):
         held = (fold + 1) % len(groups) if with_validation else fold
         train = [key for place, part in enumerate(ids) if place not in (fold, held) for key in part]
-        splits.append(
-            Split(
-                name=f"test {', '.join(group)}",
-                train=tuple(sorted(train)),
-                validation=tuple(ids[held]) if with_validation else (),
-                test=tuple(ids[fold]),
-            )
-        )
+        validation = tuple(ids[held]) if with_validation else ()
+        name = f"test {', '.join(group)}"
+        splits.append(Split(name, tuple(sorted(train)), validation, tuple(ids[fold])))
     return tuple(splits)
 
 
@@ -288,11 +284,8 @@ def write_splits(splits: SplitSet, path: Path) -> None:
 def read_splits(path: Path, clips: Sequence[Clip] | None = None) -> SplitSet:
     """Read splits, and check them against a manifest.
 
-    A manifest with more clips than were split is fine: they belong to no part.
-
-    Args:
-        path: a file of `write_splits`.
-        clips: of the manifest; None to read without a check.
+    A manifest with more clips than were split is fine: they belong to no part. Without `clips`,
+    nothing is checked.
 
     Raises:
         CorpusError: the file is absent or damaged; a clip is unknown to the manifest, or a
@@ -307,9 +300,9 @@ def read_splits(path: Path, clips: Sequence[Clip] | None = None) -> SplitSet:
     if not isinstance(values, dict) or values.pop("format", None) != _FORMAT:
         raise CorpusError(f"{path}: is no file of splits ({_FORMAT!r} is expected as its format)")
     try:
-        splits = SplitSet(**{**values, "splits": tuple(map(_split_of, values["splits"]))})
-    except (KeyError, TypeError, ValueError) as error:
-        raise CorpusError(f"{path}: is damaged ({error!r})") from error
+        splits = msgspec.convert(values, SplitSet)
+    except msgspec.ValidationError as error:
+        raise CorpusError(f"{path}: is damaged ({error})") from error
     for split in splits.splits if clips is not None else ():
         try:
             check_split(split, clips or (), sentences=splits.num_sentence_folds is not None)
@@ -318,11 +311,3 @@ def read_splits(path: Path, clips: Sequence[Clip] | None = None) -> SplitSet:
                 f"{path}: {error}. Read it with the manifest that it was made from, or split again"
             ) from error
     return splits
-
-
-def _split_of(row: dict[str, Any]) -> Split:
-    parts = {name: row[name] for name in ("train", "validation", "test")}
-    for name, ids in parts.items():
-        if not isinstance(ids, list) or not all(isinstance(key, str) for key in ids):
-            raise ValueError(f"{name} is no list of clip ids")
-    return Split(str(row["name"]), **{name: tuple(ids) for name, ids in parts.items()})

@@ -21,13 +21,6 @@ _EMOTIONS: Final = {
 }
 _AGES: Final = {"OAF": 64, "YAF": 26}
 
-# OAF_back_angry.wav: speaker (older or younger actress), word, emotion (ps: pleasant surprise);
-# one published name lacks its F: OA_bite_neutral.wav
-_NAME: Final = re.compile(
-    r"(?P<speaker>OAF?|YAF)_(?P<word>[a-z]+)_(?P<emotion>angry|disgust|fear|happy|neutral|ps|sad)",
-    re.IGNORECASE,
-)
-
 
 class Tess(StemReader):
     """Reader. The sentence is the word put into "Say the word …"."""
@@ -42,12 +35,14 @@ class Tess(StemReader):
         citation="Pichora-Fuller & Dupuis (2020), Toronto emotional speech set",
     )
     pattern: ClassVar[str] = "OAF_back_angry.wav"
+    # Older or younger actress; ps: pleasant surprise; a published name lacks its F: OA_bite_neutral
+    name: ClassVar[re.Pattern[str]] = re.compile(
+        r"(?P<speaker>OAF?|YAF)_(?P<word>[a-z]+)_(?P<emotion>angry|disgust|fear|happy|neutral|ps|sad)",
+        re.IGNORECASE,
+    )
 
-    def parse(self, path: Path) -> Clip | str:
+    def read(self, match: re.Match[str], path: Path) -> Clip | str:
         """See the pattern above."""
-        match = _NAME.fullmatch(path.stem)
-        if match is None:
-            return f"the name is not like {self.pattern}"
         speaker = "YAF" if match["speaker"].upper() == "YAF" else "OAF"
         word, code = match["word"].lower(), match["emotion"].lower()
         return self.clip(

@@ -27,6 +27,7 @@ from facevoice.corpora.prepare import ClipProblem
 from facevoice.errors import ConfigError, CorpusError, EvaluationError
 from facevoice.evaluation.page import evaluate
 from facevoice.evaluation.predictions import (
+    Channel,
     DataFile,
     RunInfo,
     Target,
@@ -63,7 +64,6 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 ProgressCallback = Callable[[ExtractionProgress], None]
-_CHANNELS = ("face", "voice", "fused")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,13 +89,12 @@ def load_tested(
     modalities: frozenset[Modality] = frozenset(Modality),
     backbones: Sequence[str] = (),
 ) -> TestedModel:
-    """Load the compact model, a checkpoint or an exported folder to be tested on clips.
+    """Load the compact model (None), a checkpoint or an exported folder to be tested on clips.
 
     Args:
-        checkpoint: the folder; None for the weights of the package.
+        checkpoint, backbones: see `models.model.assemble`.
         clips: those that it is tested on: whose speakers were trained on decides what is void.
         modalities: channels that may be read; fused posteriors and conflict need both.
-        backbones: see `models.model.assemble`.
 
     Raises:
         ConfigError: the model reads none of `modalities`.
@@ -117,11 +116,10 @@ def load_tested(
         if found.held_out:
             heads += f" (trained on other speakers of {', '.join(found.held_out)})"
         seen = (UsedBackbone(f"heads {heads}", found.training_corpora),)
-        tuned = _tuned(checkpoint)
+        folder = find_checkpoint(checkpoint)
+        tuned = {} if is_export(folder) else read_tuned(folder)
         history = [
-            _tuned_history(b, tuned[m], found.training_corpora)
-            if m in tuned
-            else _history(b, parts.info.backbones[m])
+            _history(b, parts.info.backbones[m], tuned.get(m), found.training_corpora)
             for m, b in used.items()
         ]
     return TestedModel(
@@ -214,20 +212,15 @@ def predict_emotions(clips: Sequence[Clip], reader: ClipReader, model: Model) ->
     Raises:
         EvaluationError: nothing is stored of any clip.
     """
-    kept: list[Clip] = []
-    rows: dict[str, list[DoubleArray]] = {channel: [] for channel in _CHANNELS}
-    for clip in clips:
-        perception = reader.perception(clip)
-        if perception is None:
-            continue
-        summary = interpret(perception, model).summary
-        kept.append(clip)
-        for channel, part in rows.items():
-            part.append(_row(getattr(summary, channel, None)))
-    if not kept:
+    stored = ((clip, reader.perception(clip)) for clip in clips)
+    found = [(clip, interpret(p, model).summary) for clip, p in stored if p is not None]
+    if not found:
         raise EvaluationError("no clip has features in the store; extract them first")
-    face, voice, fused = (np.array(rows[channel]) for channel in _CHANNELS)
-    return emotion_predictions(kept, face=face, voice=voice, fused=fused)
+    face, voice, fused = (
+        np.array([_row(getattr(summary, channel, None)) for _, summary in found])
+        for channel in Channel
+    )
+    return emotion_predictions([clip for clip, _ in found], face=face, voice=voice, fused=fused)
 
 
 def predict_conflicts(
@@ -242,11 +235,16 @@ def predict_conflicts(
     A pair is the face of one clip with the voice of another, `interpret`ed as any file is.
     """
     by_id = {clip.clip_id: clip for clip in clips}
+
+    def channel(clip_id: str, modality: Modality) -> Perception | None:
+        clip = by_id.get(clip_id)
+        return None if clip is None else reader.channel(clip, modality, limits_s.get(clip_id))
+
     kept: list[Pair] = []
     scores, faces, voices = [], [], []
     for pair in pairs:
-        face = _cut(by_id, pair.face_clip_id, Modality.VIDEO, limits_s, reader)
-        voice = _cut(by_id, pair.voice_clip_id, Modality.AUDIO, limits_s, reader)
+        face = channel(pair.face_clip_id, Modality.VIDEO)
+        voice = channel(pair.voice_clip_id, Modality.AUDIO)
         if face is None or voice is None:
             continue
         summary = interpret(join(face, voice), model).summary
@@ -268,17 +266,6 @@ def predict_conflicts(
         threshold=None if thresholds is None else [thresholds.conflict_above] * len(kept),
         clarity=np.minimum(face_probs.max(axis=1), voice_probs.max(axis=1)),
     )
-
-
-def _cut(
-    by_id: Mapping[str, Clip],
-    clip_id: str,
-    modality: Modality,
-    limits_s: Mapping[str, float],
-    reader: ClipReader,
-) -> Perception | None:
-    clip = by_id.get(clip_id)
-    return None if clip is None else reader.channel(clip, modality, limits_s.get(clip_id))
 
 
 def _row(channel: ChannelPosterior | None) -> DoubleArray:
@@ -353,65 +340,45 @@ def find_seen_speakers(data: DataRecord, clips: Sequence[Clip]) -> SeenSpeakers:
 
     Speakers that it was validated on count as seen: epoch, temperatures and thresholds were chosen
     on them. A clip without a speaker counts as seen if its corpus was trained on.
-
-    Args:
-        data: of the checkpoint.
-        clips: those that are tested.
     """
     known = known_speakers(data)
     parts: dict[str, list[str]] = {"seen": [], "held_out": [], "others": []}
     words = []
     for corpus in data.corpora:
-        members = [clip for clip in clips if clip.corpus == corpus]
-        speakers = {clip.speaker_key for clip in members}
-        if not members:
-            parts["others"].append(corpus)
-            continue
-        again = speakers & known
-        if None in speakers:
-            parts["seen"].append(corpus)
-            words.append(f"{corpus}: clips name no speaker, so some may have been trained on")
-        elif again:
-            parts["seen"].append(corpus)
-            words.append(
-                f"{corpus}: trained or chosen on {len(again)} of {len(speakers)} tested speakers"
-            )
+        speakers = {clip.speaker_key for clip in clips if clip.corpus == corpus}
+        part, said = "seen", ""
+        if not speakers:
+            part = "others"
+        elif None in speakers:
+            said = "clips name no speaker, so some may have been trained on"
+        elif again := speakers & known:
+            said = f"trained or chosen on {len(again)} of {len(speakers)} tested speakers"
         else:
-            parts["held_out"].append(corpus)
-            words.append(f"{corpus}: speakers held out of training ({len(speakers)} tested)")
-    return SeenSpeakers(
-        tuple(parts["seen"]), tuple(parts["held_out"]), tuple(parts["others"]), "; ".join(words)
-    )
+            part, said = "held_out", f"speakers held out of training ({len(speakers)} tested)"
+        parts[part].append(corpus)
+        words += [f"{corpus}: {said}"] if said else []
+    return SeenSpeakers(**{part: tuple(p) for part, p in parts.items()}, words="; ".join(words))
 
 
-def _history(backbone: Backbone, used: UsedEmbeddings) -> UsedBackbone:
-    """What a backbone was trained on, by its spec, or else by the checkpoint."""
-    corpora = backbone.spec.training_corpora
-    if corpora == UNKNOWN_CORPORA:
-        return UsedBackbone(
-            backbone_id(backbone), used.training_corpora if used.corpora_known else None
-        )
-    return UsedBackbone(
-        backbone_id(backbone), tuple(dict.fromkeys((*corpora, *used.training_corpora)))
-    )
-
-
-def _tuned(checkpoint: Path) -> Mapping[Modality, TunedBackbone]:
-    folder = find_checkpoint(checkpoint)
-    return {} if is_export(folder) else read_tuned(folder)
-
-
-def _tuned_history(
-    backbone: Backbone, tuned: TunedBackbone, corpora: tuple[str, ...]
+def _history(
+    backbone: Backbone,
+    used: UsedEmbeddings,
+    tuned: TunedBackbone | None,
+    seen: tuple[str, ...],
 ) -> UsedBackbone:
-    """What its base saw, and `corpora` of whose tested speakers it was tuned along with the heads.
+    """What a backbone was trained on, by its spec, or else by the checkpoint.
 
+    Of one that was tuned: what its base saw, and `seen`, what it was tuned on along with the heads.
     With a base of unknown history the heads alone tell of the tuning.
     """
-    known = tuned.base_corpora
-    return UsedBackbone(
-        backbone_id(backbone), None if known is None else tuple(dict.fromkeys((*known, *corpora)))
-    )
+    corpora: tuple[str, ...] | None = backbone.spec.training_corpora
+    more = used.training_corpora
+    if tuned is not None:
+        corpora, more = tuned.base_corpora, seen
+    elif corpora == UNKNOWN_CORPORA:
+        corpora = () if used.corpora_known else None
+    known = None if corpora is None else tuple(dict.fromkeys((*corpora, *more)))
+    return UsedBackbone(backbone_id(backbone), known)
 
 
 def _describe(

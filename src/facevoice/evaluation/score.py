@@ -45,12 +45,8 @@ CHANNEL_TARGETS: Final[dict[Channel, tuple[Target, ...]]] = {
 """The truths that each channel can be held against: a face is not scored by what was heard."""
 _LEAST_SPEAKERS: Final = 2
 _LEAST_ITEMS: Final = 20
-_AGE_BANDS: Final[dict[str, tuple[float, float]]] = {
-    "under 30": (0, 30),
-    "30–44": (30, 45),
-    "45–59": (45, 60),
-    "60 and over": (60, np.inf),
-}
+_AGE_BANDS: Final = ("under 30", "30–44", "45–59", "60 and over")
+_AGE_EDGES: Final = (0, 30, 45, 60, np.inf)
 _BINS: Final = (PairBin.NEUTRAL_VS_X, PairBin.SAME_VALENCE, PairBin.OPPOSITE_VALENCE)
 _THIRDS: Final = ("least clear third", "middle third", "clearest third")
 _EVEN: Final = 0.5
@@ -459,9 +455,9 @@ def _score_conflicts(
         num_speakers=rows["speaker"].nunique(),
         ranking=Ranking(
             auroc=_auroc(pairs, num_resamples),
-            average_precision_5=or_refused(_average_precision, conflict, score, 0.05),
-            average_precision_50=or_refused(_average_precision, conflict, score, 0.5),
-            eer=or_refused(lambda: Figure(metrics.eer(conflict, score))),
+            average_precision_5=_plain_figure(metrics.average_precision, conflict, score, 0.05),
+            average_precision_50=_plain_figure(metrics.average_precision, conflict, score, 0.5),
+            eer=_plain_figure(metrics.eer, conflict, score),
             roc=or_refused(_roc, conflict, score),
         ),
         auroc_originals=_auroc(untouched, num_resamples),
@@ -485,13 +481,13 @@ def _each(found: tuple[Any, ...] | Refused, size: int) -> tuple[Any, ...]:
     return (found,) * size if isinstance(found, Refused) else found
 
 
+def _plain_figure(compute: Callable[..., float], *data: Any) -> Figure | Refused:
+    return or_refused(lambda: Figure(compute(*data)))
+
+
 def _auroc(pairs: DataFrame, num_resamples: int) -> Figure | Refused:
     measure = bootstrap.auroc_measure(is_conflict(pairs), pairs["score"].to_numpy())
     return figure(measure, pairs["speaker"].to_numpy(), num_resamples)
-
-
-def _average_precision(conflict: BoolArray, score: DoubleArray, prevalence: float) -> Figure:
-    return Figure(metrics.average_precision(conflict, score, prevalence))
 
 
 def _roc(conflict: BoolArray, score: DoubleArray) -> Curve:
@@ -677,16 +673,13 @@ def score_groups(
 def _split(table: DataFrame) -> Iterator[tuple[str, str, BoolArray, BoolArray]]:
     """Attribute, group, its rows, and the rows of all others that are known."""
     for attribute in GROUP_COLUMNS:
-        values = table[attribute].to_numpy()
+        values = table[attribute]
         if attribute == "age":
-            bands = [[low <= age < high for age in values] for low, high in _AGE_BANDS.values()]
-            values = np.full(len(table), None, dtype=object)
-            for name, band in zip(_AGE_BANDS, bands, strict=True):
-                values[band] = name
-        known = np.array([value is not None for value in values], dtype=bool)
-        names = [*_AGE_BANDS] if attribute == "age" else sorted(set(values[known]))
-        for name in names:
-            members = np.asarray(values == name, dtype=bool)
+            cut = metrics.import_extra("pandas").cut
+            values = cut(values, _AGE_EDGES, right=False, labels=_AGE_BANDS)
+        known = values.notna().to_numpy(dtype=bool)
+        for name in _AGE_BANDS if attribute == "age" else sorted(set(values[known])):
+            members = (values == name).to_numpy(dtype=bool)
             if members.any():
                 yield attribute, name, members, known & ~members
 
