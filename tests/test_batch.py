@@ -257,7 +257,7 @@ def test_a_killed_batch_goes_on_within_a_file(tmp_path: Path) -> None:
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    assert not list((tmp_path / "out").glob("*.json"))
+    reported = {path: path.read_bytes() for path in (tmp_path / "out").glob("*.json")}
     done = start(films, tmp_path / "out")
     assert done.communicate(timeout=120)[1] == ""
     assert done.returncode == 0
@@ -266,6 +266,7 @@ def test_a_killed_batch_goes_on_within_a_file(tmp_path: Path) -> None:
     for name in ("film1.json", "film2.json", "film1.csv", "windows.csv"):
         expected = (tmp_path / "fresh" / name).read_bytes()
         assert (tmp_path / "out" / name).read_bytes() == expected
+    assert all(path.read_bytes() == content for path, content in reported.items())
     windows = json.loads((tmp_path / "out" / "film2.json").read_text())["windows"]
     assert len(windows) == 10
 

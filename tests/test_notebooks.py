@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from command_lines import PROGRAM, problems
 from conftest import ClipMaker
 from facevoice import Report
-from facevoice.backbones import spec as backbone_module
+from facevoice.backbones import registry as backbone_module
 from facevoice.backbones.huggingface import load_checkpoint, open_folder
 from facevoice.backbones.registry import register_backbone
 from facevoice.backbones.spec import BackboneSpec

@@ -170,5 +170,7 @@ def test_audits_see_through_raw_recordings_but_not_through_dubs(make_shared_clip
     # The pictures all are one, so only the recordings' own sound gives anything away.
     assert before["loudness of the recordings"] > 0.95
     assert before["silences of the recordings"] > 0.95
-    assert after["lengths"] == after["loudness"] == after["silences"] == 0.5
+    # All measures are alike, so what the fitted scores rank by is rounding.
+    for name in ("lengths", "loudness", "silences"):
+        assert after[name] == pytest.approx(0.5, abs=0.1)
     assert len(audits.codings) == 1
