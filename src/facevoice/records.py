@@ -313,10 +313,9 @@ class ChannelPosterior:
     coverage: float = field(default=1.0)
 
     def __post_init__(self) -> None:
-        _check(
-            self.probs.shape == (NUM_EMOTIONS,) and abs(float(self.probs.sum()) - 1.0) < 1e-6,
-            f"ChannelPosterior.probs must be ({NUM_EMOTIONS},) and sum to 1: {self.probs}",
-        )
+        # Built a million times, so the message is made only when it is needed.
+        if self.probs.shape != (NUM_EMOTIONS,) or not abs(float(self.probs.sum()) - 1.0) < 1e-6:
+            raise ValueError(f"ChannelPosterior.probs must be (8,) and sum to 1: {self.probs}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
