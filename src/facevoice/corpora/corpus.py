@@ -25,6 +25,12 @@ AUDIO_EXTENSIONS: Final = (".wav", ".flac", ".ogg", ".opus", ".m4a", ".aac", ".m
 PICTURE_EXTENSIONS: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp"})
 
 
+def emotion_codes(text: str) -> dict[str, Emotion]:
+    """What a corpus calls which emotion, from words like "happy ps=surprised"."""
+    pairs = (word.partition("=") for word in text.split())
+    return {code: Emotion(emotion or code) for code, _, emotion in pairs}
+
+
 @dataclass(frozen=True, slots=True)
 class CorpusInfo:
     """What a corpus is: its emotions (those of the eight that it has), terms and origin."""
@@ -44,11 +50,6 @@ class SkippedFile:
 
     path: Path
     reason: str
-
-    @property
-    def kind(self) -> str:
-        """The part of the reason that all files left out for it share."""
-        return self.reason.partition(": ")[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,21 +11,16 @@ from typing import Any, ClassVar, Final
 import numpy as np
 import numpy.typing as npt
 
-from facevoice.corpora.corpus import CorpusInfo, CorpusScan, StemReader, read_table
+from facevoice.corpora.corpus import CorpusInfo, CorpusScan, StemReader, emotion_codes, read_table
 from facevoice.corpora.manifest import FEMALE, MALE, Clip, Labels
 from facevoice.errors import CorpusError
 from facevoice.records import BoolArray, DoubleArray, Emotion, Outcome
 
 IntArray = npt.NDArray[np.int64]
 
-EMOTION_CODES: Final = {
-    "ANG": Emotion.ANGRY,
-    "DIS": Emotion.DISGUST,
-    "FEA": Emotion.FEARFUL,
-    "HAP": Emotion.HAPPY,
-    "NEU": Emotion.NEUTRAL,
-    "SAD": Emotion.SAD,
-}
+EMOTION_CODES: Final = emotion_codes(
+    "ANG=angry DIS=disgust FEA=fearful HAP=happy NEU=neutral SAD=sad"
+)
 # Level XX ("unspecified") is the only one of eleven sentences; IEO has the other three.
 _LEVELS: Final = {
     "XX": (None, 1),
@@ -135,11 +130,6 @@ class Votes:
     face: IntArray
     voice: IntArray
     both: IntArray
-
-    def __post_init__(self) -> None:
-        shape = (len(self.stems), len(VOTE_EMOTIONS))
-        if not self.face.shape == self.voice.shape == self.both.shape == shape:
-            raise CorpusError(f"votes: every channel must have counts of shape {shape}")
 
     def __len__(self) -> int:
         return len(self.stems)
@@ -254,14 +244,8 @@ def congruence_posterior(
     conflict, else one is flat. A clip with fewer than four votes in a channel is insufficient.
     Gelman et al. (2013), Bayesian data analysis, §3.4 and §5.
 
-    Args:
-        votes: of n clips.
-        priors: of face and voice, (6,) each; by default fitted to all clips.
-        num_draws: of the shares.
-        seed: of the draws.
-
-    Returns:
-        Probabilities (n, 4) in the order of `CONGRUENCE`.
+    `priors` of face and voice, (6,) each, are fitted to all clips where they are not given. Returns
+    probabilities (n, 4) in the order of `CONGRUENCE`.
 
     Raises:
         CorpusError: there are no votes to fit priors to.

@@ -165,7 +165,8 @@ def extract_clips(
     clips_by_id(list(clips))
     names = tuple(dict.fromkeys(backbones))
     setup = _Setup(store_path, names, modalities, config or AnalyzerConfig(), num_threads)
-    with _Extractor(setup) as extractor:
+    extractor = _Extractor(setup)
+    with extractor.store:
         for backbone in extractor.backbones:
             extractor.store.remember_backbone(backbone.key, asdict(backbone))
         tasks, problems = _plan(clips, extractor, limits_s)
@@ -181,11 +182,8 @@ def extract_clips(
                 problems += result.problems
                 damages += result.damages
                 if on_progress is not None:
-                    on_progress(
-                        ExtractionProgress(
-                            "extract", num_done, len(lacking), len(problems), task.clip_id
-                        )
-                    )
+                    counts = (num_done, len(lacking), len(problems))
+                    on_progress(ExtractionProgress("extract", *counts, task.clip_id))
         return ExtractionReport(
             num_clips=len(tasks),
             num_extracted=num_extracted,
@@ -228,10 +226,7 @@ class ClipFeatures:
 class ClipReader:
     """Perceptions of clips out of a store, without any backbone's weights.
 
-    Args:
-        store: as `extract_clips` filled it.
-        backbones: at most one a channel.
-        config: as it was at extraction.
+    There is at most one backbone a channel; `config` is as it was at extraction.
     """
 
     def __init__(
@@ -417,17 +412,6 @@ class _Extractor:
         self._perceivers: dict[tuple[str, ...], Perceiver] = {}
         self.store = Store(setup.store_path)
 
-    def __enter__(self) -> _Extractor:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.store.close()
-
-    @property
-    def modalities(self) -> tuple[Modality, ...]:
-        """Channels that some backbone serves."""
-        return tuple(m for m in Modality if any(m in row for row in self._passes))
-
     def lacking(self, tasks: Sequence[_Task], jobs: int) -> list[_Task]:
         """The tasks of which the store lacks something; files are hashed `jobs` at a time."""
         with ThreadPoolExecutor(jobs) as pool:
@@ -509,7 +493,7 @@ def _plan(
     tasks, problems = [], []
     for clip in clips:
         files = []
-        for modality in extractor.modalities:
+        for modality in dict.fromkeys(backbone.modality for backbone in extractor.backbones):
             path = clip.video_path if modality is Modality.VIDEO else clip.audio_path
             try:
                 file = clip_file(clip, modality)

@@ -6,24 +6,11 @@ import re
 from pathlib import Path
 from typing import ClassVar, Final
 
-from facevoice.corpora.corpus import PICTURE_EXTENSIONS, CorpusInfo, StemReader
+from facevoice.corpora.corpus import PICTURE_EXTENSIONS, CorpusInfo, StemReader, emotion_codes
 from facevoice.corpora.manifest import Clip, Labels
-from facevoice.records import Emotion
 
-_EMOTIONS: Final = {
-    "angry": Emotion.ANGRY,
-    "disgust": Emotion.DISGUST,
-    "fear": Emotion.FEARFUL,
-    "happy": Emotion.HAPPY,
-    "neutral": Emotion.NEUTRAL,
-    "sad": Emotion.SAD,
-    "surprise": Emotion.SURPRISED,
-}
-_SPLITS: Final = {
-    "Training": "train",
-    "PublicTest": "public_test",
-    "PrivateTest": "private_test",
-}
+_EMOTIONS: Final = emotion_codes("angry disgust fear=fearful happy neutral sad surprise=surprised")
+_SPLITS: Final = {"Training": "train", "PublicTest": "public_test", "PrivateTest": "private_test"}
 
 
 class Fer2013(StemReader):

@@ -169,7 +169,7 @@ def _join_clips(first: Clip, second: Clip, skipped: list[SkippedFile]) -> Clip:
 def _count_kinds(corpus: str, skipped: Iterable[SkippedFile]) -> list[SkippedKind]:
     by_kind: dict[str, list[Path]] = defaultdict(list)
     for file in skipped:
-        by_kind[file.kind].append(file.path)
+        by_kind[file.reason.partition(": ")[0]].append(file.path)
     return [
         SkippedKind(corpus, kind, len(paths), min(paths)) for kind, paths in sorted(by_kind.items())
     ]

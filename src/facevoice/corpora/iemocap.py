@@ -15,21 +15,15 @@ from facevoice.corpora.corpus import (
     CorpusInfo,
     CorpusScan,
     SkippedFile,
+    emotion_codes,
     media_files,
 )
 from facevoice.corpora.manifest import FEMALE, MALE, Clip, Labels
 from facevoice.errors import CorpusError
-from facevoice.records import Emotion
 
-_EMOTIONS: Final = {
-    "neu": Emotion.NEUTRAL,
-    "hap": Emotion.HAPPY,
-    "sad": Emotion.SAD,
-    "ang": Emotion.ANGRY,
-    "fea": Emotion.FEARFUL,
-    "dis": Emotion.DISGUST,
-    "sur": Emotion.SURPRISED,
-}
+_EMOTIONS: Final = emotion_codes(
+    "neu=neutral hap=happy sad=sad ang=angry fea=fearful dis=disgust sur=surprised"
+)
 # Excited, frustrated, other, and no agreement: none of the eight.
 _OTHERS: Final = ("exc", "fru", "oth", "xxx")
 
@@ -68,7 +62,8 @@ class Iemocap(Corpus):
         skipped: list[SkippedFile] = []
         for table in sorted(root.rglob("EmoEvaluation/Ses*.txt")):
             film = films.get(table.stem)
-            for utterance, clip in self._utterances(table):
+            for clip in self._utterances(table):
+                utterance = clip.clip_id.removeprefix("iemocap/")
                 sound = sounds.get(utterance)
                 if sound is None and film is None:
                     skipped.append(SkippedFile(table, f"neither sound nor film: {utterance}"))
@@ -76,7 +71,7 @@ class Iemocap(Corpus):
                     clips.append(replace(clip, video_path=film, audio_path=sound))
         return self.finish(root, clips, skipped)
 
-    def _utterances(self, table: Path) -> Iterator[tuple[str, Clip]]:
+    def _utterances(self, table: Path) -> Iterator[Clip]:
         text = table.read_text(encoding="utf-8", errors="replace")
         for number, line in enumerate(text.splitlines(), start=1):
             if not re.match(r"\[\d", line):
@@ -88,15 +83,12 @@ class Iemocap(Corpus):
                     f"got {line!r}"
                 )
             start_s, end_s = float(match["start"]), float(match["end"])
-            yield (
+            yield self.clip(
                 match["utterance"],
-                self.clip(
-                    match["utterance"],
-                    speaker=f"{match['session']}{match['sex']}",
-                    video_start_s=start_s,
-                    duration_s=end_s - start_s,
-                    labels=Labels(both=_EMOTIONS.get(match["code"])),
-                    corpus_label=match["code"],
-                    sex=FEMALE if match["sex"] == "F" else MALE,
-                ),
+                speaker=f"{match['session']}{match['sex']}",
+                video_start_s=start_s,
+                duration_s=end_s - start_s,
+                labels=Labels(both=_EMOTIONS.get(match["code"])),
+                corpus_label=match["code"],
+                sex=FEMALE if match["sex"] == "F" else MALE,
             )

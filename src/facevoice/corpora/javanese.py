@@ -6,18 +6,10 @@ import re
 from pathlib import Path
 from typing import ClassVar, Final
 
-from facevoice.corpora.corpus import CorpusInfo, StemReader
+from facevoice.corpora.corpus import CorpusInfo, StemReader, emotion_codes
 from facevoice.corpora.manifest import Clip, Labels
-from facevoice.records import Emotion
 
-_EMOTIONS: Final = {
-    "01": Emotion.NEUTRAL,
-    "02": Emotion.SAD,
-    "03": Emotion.HAPPY,
-    "04": Emotion.SURPRISED,
-    "05": Emotion.FEARFUL,
-    "06": Emotion.ANGRY,
-}
+_EMOTIONS: Final = emotion_codes("01=neutral 02=sad 03=happy 04=surprised 05=fearful 06=angry")
 
 
 class Javanese(StemReader):

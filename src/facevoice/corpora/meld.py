@@ -16,21 +16,15 @@ from facevoice.corpora.corpus import (
     CorpusScan,
     SkippedFile,
     another_copy,
+    emotion_codes,
     media_files,
     read_table,
 )
 from facevoice.corpora.manifest import Clip, Labels
-from facevoice.records import Emotion
 
-_EMOTIONS: Final = {
-    "anger": Emotion.ANGRY,
-    "disgust": Emotion.DISGUST,
-    "fear": Emotion.FEARFUL,
-    "joy": Emotion.HAPPY,
-    "neutral": Emotion.NEUTRAL,
-    "sadness": Emotion.SAD,
-    "surprise": Emotion.SURPRISED,
-}
+_EMOTIONS: Final = emotion_codes(
+    "anger=angry disgust fear=fearful joy=happy neutral sadness=sad surprise=surprised"
+)
 # The part of each folder of films, in the archives as published and as often renamed.
 _FOLDERS: Final = {
     **dict.fromkeys(("train_splits", "train"), "train"),

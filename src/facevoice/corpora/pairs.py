@@ -19,7 +19,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -140,7 +139,6 @@ PAIR_PLANS: Final[Mapping[str, PairPlan]] = {
     "cremad": PairPlan(same_sentence=False, same_intensity=False, voices_per_face=2),
 }
 """The plan that fits each corpus."""
-_DEFAULT_PLAN: Final = "default"
 
 
 def find_plan(corpus: str, name: str | None = None) -> PairPlan:
@@ -153,7 +151,7 @@ def find_plan(corpus: str, name: str | None = None) -> PairPlan:
     """
     if name is None:
         return PAIR_PLANS.get(corpus, PairPlan())
-    plans = {**PAIR_PLANS, _DEFAULT_PLAN: PairPlan()}
+    plans = {**PAIR_PLANS, "default": PairPlan()}
     if name not in plans:
         raise ConfigError(f"no plan of pairs is called {name!r}; known: {', '.join(plans)}")
     return plans[name]
@@ -200,10 +198,11 @@ def make_pairs(clips: Sequence[Clip], plan: PairPlan, seed: int = 0) -> tuple[Pa
         blocks = [_match_block(faces[face_cell], voices[cell]) for cell in candidates]
         blocks = [block for block in blocks if block]
         chosen = rng.permutation(len(blocks))[: plan.voices_per_face]
-        class_rank = partial(_class_rank, emotion_order=list(rng.permutation(len(Emotion))))
+        order = list(rng.permutation(len(Emotion)))
         first_shift = int(rng.integers(1 << 16))
         for place, index in enumerate(chosen):
-            pairs += _pairs_of_block(sorted(blocks[index], key=class_rank), first_shift + place)
+            grouped = sorted(blocks[index], key=lambda match: _class_rank(match[0], order))
+            pairs += _pairs_of_block(grouped, first_shift + place)
     if not pairs:
         raise CorpusError(
             "no pair can be made: needs speakers with at least two emotions, and for each another "
@@ -310,10 +309,8 @@ def _conflict_class(clip: Clip) -> Emotion:
     return Emotion.NEUTRAL if emotion.is_flat else emotion
 
 
-def _class_rank(match: tuple[Clip, Clip], emotion_order: Sequence[int]) -> tuple[int, int, str]:
-    face = match[0]
-    rank = emotion_order[_conflict_class(face).position]
-    return (rank, _intended(face).position, face.clip_id)
+def _class_rank(face: Clip, order: Sequence[int]) -> tuple[int, int, str]:
+    return order[_conflict_class(face).position], _intended(face).position, face.clip_id
 
 
 def common_lengths(

@@ -6,19 +6,12 @@ import re
 from pathlib import Path
 from typing import ClassVar, Final
 
-from facevoice.corpora.corpus import CorpusInfo, StemReader
+from facevoice.corpora.corpus import CorpusInfo, StemReader, emotion_codes
 from facevoice.corpora.manifest import MALE, Clip, Labels
-from facevoice.records import Emotion
 
-_EMOTIONS: Final = {
-    "a": Emotion.ANGRY,
-    "d": Emotion.DISGUST,
-    "f": Emotion.FEARFUL,
-    "h": Emotion.HAPPY,
-    "n": Emotion.NEUTRAL,
-    "sa": Emotion.SAD,
-    "su": Emotion.SURPRISED,
-}
+_EMOTIONS: Final = emotion_codes(
+    "a=angry d=disgust f=fearful h=happy n=neutral sa=sad su=surprised"
+)
 
 
 class Savee(StemReader):

@@ -6,19 +6,10 @@ import re
 from pathlib import Path
 from typing import ClassVar, Final
 
-from facevoice.corpora.corpus import CorpusInfo, StemReader
+from facevoice.corpora.corpus import CorpusInfo, StemReader, emotion_codes
 from facevoice.corpora.manifest import FEMALE, Clip, Labels
-from facevoice.records import Emotion
 
-_EMOTIONS: Final = {
-    "angry": Emotion.ANGRY,
-    "disgust": Emotion.DISGUST,
-    "fear": Emotion.FEARFUL,
-    "happy": Emotion.HAPPY,
-    "neutral": Emotion.NEUTRAL,
-    "ps": Emotion.SURPRISED,
-    "sad": Emotion.SAD,
-}
+_EMOTIONS: Final = emotion_codes("angry disgust fear=fearful happy neutral ps=surprised sad")
 _AGES: Final = {"OAF": 64, "YAF": 26}
 
 

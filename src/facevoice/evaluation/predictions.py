@@ -514,9 +514,7 @@ def _read_table(path: Path, known: Mapping[str, str]) -> DataFrame:
     if table.num_rows == 0:
         raise EvaluationError("has no rows; leave the file out if there is nothing in it")
     for channel in Channel:
-        parts = [
-            name for name in known if name.startswith(f"{channel}_") and name in EMOTION_COLUMNS
-        ]
+        parts = [name for e in EMOTIONS if (name := f"{channel}_{e}") in known]
         absent = [name for name in parts if name not in names]
         if 0 < len(absent) < len(parts):
             raise EvaluationError(
