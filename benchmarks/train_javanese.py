@@ -30,7 +30,7 @@ from facevoice.models.model import CheckpointModel
 from facevoice.records import Modality
 from facevoice.training.config import TrainConfig
 from facevoice.training.data import FeatureTable, TrainingData, prepare_data, stack_tokens
-from facevoice.training.run import CHECKPOINT, PartPredictions, Source, predict_part, train
+from facevoice.training.run import CHECKPOINT, PartPredictions, Source, train
 
 SETTINGS = (
     f"network.video_dim={FACE_DIM}",
@@ -90,7 +90,7 @@ def run_fold(table: FeatureTable, config: TrainConfig, split: Split) -> dict[str
         train(config, table, Path(folder), source, split=split, cpu=True)
         model = CheckpointModel.load(Path(folder) / CHECKPOINT)
     data = prepare_data(table, config, split=split)
-    tested = predict_part(model, data, "test")
+    tested = PartPredictions(model, data, "test")
     if not tested.tells_conflict:
         raise SystemExit("no pairs to score")
     found = collect(tested, data)

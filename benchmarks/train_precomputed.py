@@ -38,7 +38,7 @@ from facevoice.training.data import (
     read_feature_file,
 )
 from facevoice.training.loop import conflict_aurocs
-from facevoice.training.run import CHECKPOINT, Source, posteriors, predict_part, train
+from facevoice.training.run import CHECKPOINT, PartPredictions, Source, posteriors, train
 
 CORPORA = ("ravdess", "cremad")
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -127,7 +127,7 @@ def train_case(table: FeatureTable, config: TrainConfig, source: Source) -> dict
     for figure in info.training.figures:
         if figure.part == "test":
             figures[f"{figure.corpus} {figure.name}"] = figure.value
-    tested = predict_part(model, data := prepare_data(table, config), "test")
+    tested = PartPredictions(model, data := prepare_data(table, config), "test")
     if tested.tells_conflict:
         figures |= one_channel(model, data, tested.pair_items)
         with np.errstate(divide="ignore"):

@@ -12,16 +12,19 @@ from __future__ import annotations
 import argparse
 import io
 import os
+from dataclasses import astuple
 from pathlib import Path
+from typing import IO
 
+import numpy as np
 from recipes.compact_data import make_all_pairs, read_data
 from recipes.crossfit import crossfit, fit_joint
 from recipes.fitting import fit_voice_head, sharpen
 from recipes.thresholds import choose_thresholds
 from recipes.weights_index import store_weights
 
-from facevoice.models.heads import CompactModel, save_model
-from facevoice.records import Modality
+from facevoice.models.heads import NUMBERS, CompactModel
+from facevoice.records import Emotion, Modality
 
 LICENSE = "CC BY-NC-SA 4.0 (fitted to RAVDESS, Javanese and EmoDB)"
 
@@ -44,6 +47,21 @@ def fit(corpora: Path, work: Path, jobs: int) -> tuple[CompactModel, tuple[str, 
     corpora_used = {*data.faces.samples.corpora, *data.shipped.corpora}
     model = CompactModel(heads, fusion, conflict, choose_thresholds(scored, pairs))
     return model, tuple(sorted(str(c) for c in corpora_used))
+
+
+def save_model(model: CompactModel, file: IO[bytes]) -> None:
+    """Write a model as an npz of plain arrays, the same bytes for the same numbers."""
+    arrays = {
+        "fusion.weights": np.array([model.fusion.face_weight, model.fusion.voice_weight]),
+        "fusion.bias": model.fusion.bias,
+        **{f"conflict.{name}": np.array(getattr(model.conflict, name)) for name in NUMBERS},
+        "thresholds": np.array(astuple(model.thresholds)),
+        "emotions": np.array([e.value for e in Emotion]),
+    }
+    for modality, head in model.channels.items():
+        arrays |= {f"{modality}.{name}": getattr(head, name) for name in NUMBERS}
+        arrays[f"{modality}.weight"] = head.weight.astype(np.float32)
+    np.savez(file, allow_pickle=False, **arrays)
 
 
 def main() -> None:

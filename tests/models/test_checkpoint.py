@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch")
 
 from safetensors.torch import load_file, save_file  # noqa: E402
 
-from facevoice.errors import WeightsError  # noqa: E402
+from facevoice.errors import ConfigError, WeightsError  # noqa: E402
 from facevoice.models.checkpoint import (  # noqa: E402
     Calibration,
     Checkpoint,
@@ -221,13 +221,13 @@ def test_other_formats_and_other_folders_are_refused(folder: Path, tmp_path: Pat
 def test_only_a_checkpoint_is_ever_replaced(folder: Path, tmp_path: Path) -> None:
     info = make_info(fusion="late")
     weights = FusionNetwork(info.network).state_dict()
-    with pytest.raises(WeightsError, match="holds a checkpoint already"):
+    with pytest.raises(ConfigError, match="holds a checkpoint already"):
         save_checkpoint(folder, weights, info)
     save_checkpoint(folder, weights, info, overwrite=True)
     assert read_info(folder).network.fusion == "late"
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "dog.jpg").touch()
-    with pytest.raises(WeightsError, match="holds something else"):
+    with pytest.raises(ConfigError, match="holds something else"):
         save_checkpoint(tmp_path / "photos", weights, info, overwrite=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint", "photos"]
 

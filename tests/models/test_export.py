@@ -292,9 +292,9 @@ def test_what_lies_in_the_way_is_kept_and_a_missing_extra_named(
     taken = tmp_path / "taken"
     taken.mkdir()
     (taken / "thesis.txt").write_text("years of work")
-    with pytest.raises(WeightsError, match="holds something else"):
+    with pytest.raises(ConfigError, match="holds something else"):
         export_model(model.checkpoint, taken, samples, overwrite=True)
-    with pytest.raises(WeightsError, match="holds an export already"):
+    with pytest.raises(ConfigError, match="holds an export already"):
         export_model(model.checkpoint, exports["fp32"], samples)
     monkeypatch.setattr("facevoice.models.export.find_spec", lambda _name: None)
     with pytest.raises(MissingExtraError, match=r"'\.\[train\]'"):

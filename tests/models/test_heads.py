@@ -6,21 +6,21 @@ import io
 
 import numpy as np
 import pytest
+from recipes.heads import save_model
 from scipy.spatial.distance import jensenshannon
 from scipy.special import softmax as scipy_softmax
 
 from facevoice.errors import WeightsError
 from facevoice.models.heads import (
     CONFLICT_EVIDENCE,
-    CompactFamily,
     CompactModel,
     ConflictHead,
     LateFusion,
     LinearHead,
     conflict_evidence,
     flatness,
+    load_compact,
     load_model,
-    save_model,
 )
 from facevoice.records import EMOTIONS, Emotion, Modality, Thresholds
 
@@ -46,7 +46,7 @@ def make_model(video_dim: int = 5, audio_dim: int = 4) -> CompactModel:
 
     size = len(CONFLICT_EVIDENCE)
     return CompactModel(
-        heads={Modality.VIDEO: head(video_dim), Modality.AUDIO: head(audio_dim)},
+        channels={Modality.VIDEO: head(video_dim), Modality.AUDIO: head(audio_dim)},
         fusion=LateFusion(0.6, 0.9, rng.normal(size=8)),
         conflict=ConflictHead(np.zeros(size), np.ones(size), rng.normal(size=size), 0.1),
         thresholds=Thresholds(0.7, 0.3, 0.6, 0.3),
@@ -54,7 +54,7 @@ def make_model(video_dim: int = 5, audio_dim: int = 4) -> CompactModel:
 
 
 def test_linear_head_is_a_standardised_softmax_regression() -> None:
-    head = make_model().heads[Modality.VIDEO]
+    head = make_model().channels[Modality.VIDEO]
     x = RNG.normal(size=(6, 5)).astype(np.float32)
     expected = scipy_softmax((x - head.mean) / head.scale @ head.weight.T + head.bias, axis=1)
     np.testing.assert_allclose(head(x), expected, rtol=1e-9)
@@ -114,7 +114,7 @@ def test_many_windows_are_told_as_each_alone_and_as_the_formulas_say() -> None:
     said = model.predict(given)
     assert len(said) == 40
     for window, found in zip(given, said, strict=True):
-        probs = {m: model.heads[m](x[np.newaxis]) for m, x in window.items()}
+        probs = {m: model.channels[m](x[np.newaxis]) for m, x in window.items()}
         face, voice = probs.get(Modality.VIDEO), probs.get(Modality.AUDIO)
         for ours, theirs in ((found.face, face), (found.voice, voice)):
             assert (ours is None) == (theirs is None)
@@ -133,7 +133,7 @@ def test_many_windows_are_told_as_each_alone_and_as_the_formulas_say() -> None:
 
 
 def test_the_heads_of_the_package_take_the_windows_of_an_hour_at_once() -> None:
-    model = CompactFamily()
+    model = load_compact().model
     said = model.predict(windows(1800, 519, 3072))
     assert len(said) == 1800
     fused = [row.fused for row in said if row.fused is not None]

@@ -17,7 +17,6 @@ from facevoice.records import Emotion, Modality, Outcome
 from facevoice.training.data import (
     UNKNOWN,
     FeatureTable,
-    TokenArray,
     make_targets,
     parse_clip_id,
     prepare_data,
@@ -223,9 +222,3 @@ def test_tokens_are_padded_and_checked() -> None:
     assert array.mask.tolist() == [[True, True], [False, False], [True, False]]
     with pytest.raises(CorpusError, match=r"not \(T, 5\)"):
         stack_tokens(rows, 5, "x@1")
-    with pytest.raises(CorpusError, match="of 0 to T"):
-        TokenArray(array.tokens, np.array([3, 0, 1]), "x@1")
-    with pytest.raises(CorpusError, match="3 rows for 1 clips"):
-        FeatureTable(make_clips(["1001_IEO_HAP_XX"]), {Modality.VIDEO: array})
-    with pytest.raises(CorpusError, match="has no features"):
-        make_table(ravdess_ids(1)).rows(["ravdess/other"])

@@ -82,13 +82,7 @@ class CompactFace:
         self._lock = Lock()
 
     def embed(self, windows: Sequence[Window]) -> FloatArray:
-        """Embed windows with faces: float32 (B, 519).
-
-        Crops that were embedded a moment ago, in a window that overlaps, are not run again.
-
-        Raises:
-            ValueError: a window has no faces.
-        """
+        """See `Backbone`; crops embedded a moment ago, in a window that overlaps, are not run."""
         embeddings = np.empty((len(windows), self.spec.dim), dtype=np.float32)
         for row, window in enumerate(windows):
             if window.faces is None:
@@ -99,11 +93,6 @@ class CompactFace:
                 [features.mean(axis=0), features.std(axis=0), log_probs.mean(axis=0)]
             )
         return embeddings
-
-    def forget(self) -> None:
-        """Embed every crop anew from here on; for measuring."""
-        with self._lock:
-            self._seen.clear()
 
     def _describe(self, grey: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Features (T, 256) and logits (T, 7); the network gives a crop the same in any batch."""
@@ -162,13 +151,7 @@ class CompactVoice:
             self.model = ModelId(network.stem, file_sha256(network))
 
     def embed(self, windows: Sequence[Window]) -> FloatArray:
-        """Embed windows with sound: float32 (B, 3072).
-
-        One by one: the ranges of int8 layers would depend on a batch's members.
-
-        Raises:
-            ValueError: a window has no sound.
-        """
+        """See `Backbone`; one by one: int8 layers' ranges would depend on a batch's members."""
         embeddings = np.empty((len(windows), self.spec.dim), dtype=np.float32)
         for row, window in enumerate(windows):
             if window.samples is None:

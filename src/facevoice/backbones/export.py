@@ -6,12 +6,13 @@ Needs torch and transformers (extra `full`) and `onnx` (extra `train`).
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
-from facevoice.backbones.huggingface import LayerTap, VideoMae, Wav2Vec2
+from facevoice.backbones.huggingface import VideoMae, Wav2Vec2
 from facevoice.backbones.onnx import (
     FP32_FILE,
     INPUT_NAME,
@@ -93,55 +94,65 @@ def export_backbone(backbone: Backbone, folder: Path, *, int8: bool = True) -> E
 def _write_float(backbone: VideoMae | Wav2Vec2, path: Path) -> None:
     import torch
 
-    network = backbone.network
+    network, tap = backbone.network, backbone.tap
     device = next(network.parameters()).device
-    num_steps, axes = None, {INPUT_NAME: {1: "samples"}, STEPS_OUTPUT: {1: "frames"}}
+    axes = {INPUT_NAME: {1: "samples"}, STEPS_OUTPUT: {1: "frames"}}
     if isinstance(backbone, VideoMae):
         face = backbone.input
         example = torch.zeros(1, face.num_frames, 3, face.side_px, face.side_px)
-        num_steps, axes = backbone.num_tokens, {}
+        axes = {}
     else:
         # Noise: silence would make some normalisations divide by nothing while tracing.
         example = torch.randn(1, SAMPLE_RATE_HZ, generator=torch.Generator().manual_seed(0))
-    with frozen_run(torch.get_num_threads()), warnings.catch_warnings():
-        # The tracing exporter is the one that needs nothing beside torch.
-        warnings.simplefilter("ignore")
-        network.cpu()
-        try:
-            torch.onnx.export(
-                _steps_and_layers(backbone.tap, num_steps).eval(),
-                (example,),
-                str(path),
-                dynamo=False,
-                opset_version=_OPSET,
-                input_names=[INPUT_NAME],
-                output_names=[STEPS_OUTPUT, LAYERS_OUTPUT],
-                dynamic_axes=axes,
-            )
-        finally:
-            network.to(device)
+
+    def steps_and_layers(inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The last layer over time, patches averaged, and the means of all layers."""
+        layers = tap(inputs)
+        steps: Any = layers[-1]
+        if isinstance(backbone, VideoMae):
+            steps = steps.reshape(1, backbone.num_tokens, -1, steps.shape[-1]).mean(dim=2)
+        return steps, torch.stack([layer.mean(dim=1) for layer in layers], dim=1)
+
+    network.cpu()
+    try:
+        names = (STEPS_OUTPUT, LAYERS_OUTPUT)
+        write_onnx(network, steps_and_layers, {INPUT_NAME: example}, names, axes, path)
+    finally:
+        network.to(device)
 
 
-def _steps_and_layers(tap: LayerTap, num_steps: int | None) -> torch.nn.Module:
-    """Network whose outputs are the last layer over time and the means of all layers.
-
-    num_steps: time steps into which patch tokens are averaged; None keeps every token.
-    """
+def write_onnx(
+    network: torch.nn.Module,
+    run: Callable[..., tuple[torch.Tensor, ...]],
+    inputs: Mapping[str, torch.Tensor],
+    outputs: Sequence[str],
+    axes: Mapping[str, Mapping[int, str]],
+    path: Path,
+) -> None:
+    """Trace `run`, which runs the network, on named examples; `axes` may have any length."""
     import torch
 
-    class StepsAndLayers(torch.nn.Module):
+    class Traced(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.network = tap.network
+            self.network = network
 
-        def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            layers = tap(inputs)
-            steps: Any = layers[-1]
-            if num_steps is not None:
-                steps = steps.reshape(1, num_steps, -1, steps.shape[-1]).mean(dim=2)
-            return steps, torch.stack([layer.mean(dim=1) for layer in layers], dim=1)
+        def forward(self, *values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return run(*values)
 
-    return StepsAndLayers()
+    with frozen_run(torch.get_num_threads()), warnings.catch_warnings():
+        # The newer exporter needs one more package and gives the same graph.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            Traced().eval(),
+            tuple(inputs.values()),
+            str(path),
+            dynamo=False,
+            opset_version=_OPSET,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_axes=axes,
+        )
 
 
 def _quantize(source: Path, target: Path) -> None:

@@ -121,12 +121,7 @@ def load_pretrained(name: str, *, num_threads: int = 1, device: str = "auto") ->
 def load_checkpoint(
     files: CheckpointFiles, spec: BackboneSpec, *, num_threads: int = 1, device: str = "auto"
 ) -> VideoMae | Wav2Vec2:
-    """Load the checkpoint that `files` holds as what `spec` says.
-
-    Raises:
-        WeightsError: the checkpoint is not what the spec says, or its weights do not fit.
-        MissingExtraError: the extra `full` is not installed.
-    """
+    """Load the checkpoint that `files` holds as what `spec` says; raises as `load_pretrained`."""
     config = files.read_json("config.json")
     family = _family_of(config, files.origin)
     for what, found, wanted in (
@@ -327,16 +322,16 @@ def fetch(
         errors.HfHubHTTPError,
         OSError,
     ) as error:
-        raise WeightsError(f"{hub_id}@{revision}: {_why_not(error, errors)}") from error
-    return _checked_files(Path(folder), hub_id, weights_sha256)
+        kinds = {kind.__name__ for kind in type(error).__mro__}
+        words = next(words for kind, words in _WHY_NOT.items() if kind in kinds)
+        raise WeightsError(f"{hub_id}@{revision}: {words.format(error)}") from error
+    return open_folder(Path(folder), hub_id, weights_sha256)
 
 
-def open_folder(folder: Path) -> CheckpointFiles:
+def open_folder(
+    folder: Path, hub_id: str | None = None, weights_sha256: str | None = None
+) -> CheckpointFiles:
     """Take a checkpoint from a folder, as `save_pretrained` writes it; WeightsError as `fetch`."""
-    return _checked_files(folder, None, None)
-
-
-def _checked_files(folder: Path, hub_id: str | None, weights_sha256: str | None) -> CheckpointFiles:
     # A snapshot's folder is named by its commit.
     commit = folder.name if hub_id and re.fullmatch(r"[0-9a-f]{40}", folder.name) else None
     origin = f"{hub_id}@{commit}" if hub_id else folder.resolve().name
@@ -400,34 +395,20 @@ def _again(path: Path) -> str:
     return "Fetch or save the checkpoint again."
 
 
-def _why_not(error: Exception, errors: Any) -> str:
-    """What to tell of an error of huggingface_hub; a class stands before those it derives from."""
-    for kind, words in (
-        (errors.HFValidationError, f"no name of a repository ({error})."),
-        (
-            errors.GatedRepoError,
-            "access must be granted. Ask for it on the model's page, then log in (hf auth login).",
-        ),
-        (
-            errors.RevisionNotFoundError,
-            "no such revision. Name a commit, branch, tag or refs/pr/N of this repository.",
-        ),
-        (
-            errors.RepositoryNotFoundError,
-            "no such repository, or it is private. Check the name; for a private one log in "
-            "(hf auth login).",
-        ),
-        (
-            errors.LocalEntryNotFoundError,
-            "not in the cache, or not whole, and the hub can't be reached. Run once with a "
-            "connection (and without HF_HUB_OFFLINE), or name a folder that holds the checkpoint.",
-        ),
-    ):
-        if isinstance(error, kind):
-            return words
-    return f"could not be fetched ({error}). Run again: what has arrived is kept."
-
-
+# What to tell of an error of huggingface_hub; a class stands before those it derives from.
+_WHY_NOT: Final = {
+    "HFValidationError": "no name of a repository ({}).",
+    "GatedRepoError": "access must be granted. Ask for it on the model's page, then log in "
+    "(hf auth login).",
+    "RevisionNotFoundError": "no such revision. Name a commit, branch, tag or refs/pr/N of this "
+    "repository.",
+    "RepositoryNotFoundError": "no such repository, or it is private. Check the name; for a "
+    "private one log in (hf auth login).",
+    "LocalEntryNotFoundError": "not in the cache, or not whole, and the hub can't be reached. Run "
+    "once with a connection (and without HF_HUB_OFFLINE), or name a folder that holds the "
+    "checkpoint.",
+    "Exception": "could not be fetched ({}). Run again: what has arrived is kept.",
+}
 # Stands for masked steps while pretraining; never read afterwards, and not in every file.
 _UNUSED_PARAMETERS: Final = frozenset({"masked_spec_embed"})
 _MAX_LISTED: Final = 20
@@ -450,9 +431,7 @@ def _load_network(files: CheckpointFiles, family: _Family) -> Any:
     the encoder or is one of the family's `foreign_keys`. Old names of weight-normalised and
     biased layers are translated by transformers.
 
-    Raises:
-        WeightsError: a weight is missing, too much, or of another shape; the message lists them.
-        MissingExtraError: transformers or torch is not installed.
+    A WeightsError lists the weights that are missing, too much, or of another shape.
     """
     torch, transformers = import_torch(_FEATURE), _library("transformers")
     strict_error = _library("huggingface_hub.errors").StrictDataclassError
@@ -640,11 +619,7 @@ class VoiceInput:
 
     @classmethod
     def from_config(cls, values: Mapping[str, Any], min_samples: int) -> VoiceInput:
-        """From the content of `preprocessor_config.json`.
-
-        Raises:
-            ValueError: it wants another sample rate than 16 kHz, or more than one value a sample.
-        """
+        """From the content of `preprocessor_config.json`; ValueError if not 16 kHz mono."""
         rate_hz = values.get("sampling_rate", SAMPLE_RATE_HZ)
         if rate_hz != SAMPLE_RATE_HZ:
             raise ValueError(f"it wants {rate_hz} Hz, not {SAMPLE_RATE_HZ} Hz")
@@ -664,11 +639,7 @@ class VoiceInput:
         return f"mono samples at {SAMPLE_RATE_HZ} Hz, {scale}"
 
     def prepare(self, window: Window) -> FloatArray:
-        """Samples float32 (N,), N at least `min_samples`.
-
-        Raises:
-            ValueError: the window has no sound.
-        """
+        """Samples float32 (N,), N at least `min_samples`; ValueError for a window without sound."""
         if window.samples is None or len(window.samples) == 0:
             raise ValueError(f"window at {window.start_s:g} s has no sound")
         samples = window.samples.astype(np.float32, copy=False)
@@ -714,11 +685,10 @@ class LayerTap:
 
     def __init__(self, network: Any) -> None:
         self.network = network
-        encoder = network.encoder
-        layers = encoder.layers if hasattr(encoder, "layers") else encoder.layer
+        layers = encoder_layers(network)
         layers[0].register_forward_pre_hook(self._keep_input, with_kwargs=True)
         for layer in layers[:-1]:
-            layer.register_forward_hook(self._keep_output)
+            layer.register_forward_hook(lambda _layer, _arguments, output: self._keep(output))
         self.num_layers = len(layers) + 1
 
     def __call__(self, inputs: Any, **arguments: Any) -> list[Any]:
@@ -734,13 +704,16 @@ class LayerTap:
     def _keep_input(self, _module: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
         self._keep(arguments[0] if arguments else named["hidden_states"])
 
-    def _keep_output(self, _module: Any, _arguments: tuple[Any, ...], output: Any) -> None:
-        self._keep(output[0] if isinstance(output, tuple) else output)
-
-    def _keep(self, layer: Any) -> None:
+    def _keep(self, output: Any) -> None:
         tap, seen = _RUN.get()
         if tap is self:
-            seen.append(layer)
+            seen.append(output[0] if isinstance(output, tuple) else output)
+
+
+def encoder_layers(network: Any) -> Any:
+    """The `ModuleList` of an encoder's layers, whatever its family calls it."""
+    encoder = network.encoder
+    return encoder.layers if hasattr(encoder, "layers") else encoder.layer
 
 
 _RUN: ContextVar[tuple[LayerTap | None, list[Any]]] = ContextVar("_RUN", default=(None, []))
@@ -793,25 +766,21 @@ class _TorchBackbone:
         return self.tap.num_layers
 
     def embed(self, windows: Sequence[Window]) -> FloatArray:
-        """Embed windows that all have this backbone's modality: float32 (B, D).
-
-        Raises:
-            ValueError: a window lacks the modality.
-        """
+        """See `Backbone`."""
         embeddings = np.empty((len(windows), self.spec.dim), dtype=np.float32)
         for rows in self._batches(windows):
             inputs = [self.input.prepare(windows[row]) for row in rows]
             with frozen_run(self._num_threads):
-                layers, num_rows = self._run(inputs)
-                for place, row in enumerate(rows):
-                    embeddings[row] = _mean_row(layers[-1][place, : num_rows[place]])
+                layers, lengths = self._run(inputs)
+                for row, last, length in zip(rows, layers[-1], lengths, strict=True):
+                    embeddings[row] = last[:length].mean(dim=0).cpu().numpy()
         return embeddings
 
     def embed_layers(self, window: Window) -> FloatArray:
         """The mean over time of every layer: float32 (L, D); the last row is the embedding."""
         inputs = [self.input.prepare(window)]
         with frozen_run(self._num_threads):
-            return np.stack([_mean_row(layer[0]) for layer in self._run(inputs)[0]])
+            return np.stack([row[0].mean(dim=0).cpu().numpy() for row in self._run(inputs)[0]])
 
     def _last_layer(self, window: Window) -> FloatArray:
         inputs = [self.input.prepare(window)]
@@ -909,11 +878,6 @@ def count_frames(num_samples: int, kernels: Sequence[int], strides: Sequence[int
     for kernel, stride in zip(kernels, strides, strict=True):
         num_samples = (num_samples - kernel) // stride + 1
     return num_samples
-
-
-def _mean_row(rows: Any) -> FloatArray:
-    mean: FloatArray = rows.mean(dim=0).cpu().numpy()
-    return mean
 
 
 def _choose_device(device: str) -> Any:

@@ -58,11 +58,7 @@ class ExportRecord:
 
     @classmethod
     def read(cls, folder: Path) -> ExportRecord:
-        """Read `spec.json`.
-
-        Raises:
-            WeightsError: it is absent, damaged, or of another format.
-        """
+        """Read `spec.json`; WeightsError if it is absent, damaged, or of another format."""
         path = folder / SPEC_FILE
         document = read_json(path, _REMEDY)
         version = document.get("format")
@@ -79,9 +75,7 @@ class ExportRecord:
     def _parse(cls, document: Mapping[str, Any]) -> ExportRecord:
         known = {name: value for name, value in document["spec"].items() if value is not None}
         spec = build_settings(BackboneSpec, known, "spec")
-        kind: type[FaceInput | VoiceInput] = FaceInput
-        if spec.modality is Modality.AUDIO:
-            kind = VoiceInput
+        kind: type[Any] = FaceInput if spec.modality is Modality.VIDEO else VoiceInput
         return cls(
             spec=spec,
             source=ModelId(**document["source"]),
@@ -89,7 +83,7 @@ class ExportRecord:
             steps_per_token=int(document["steps_per_token"]),
             num_layers=int(document["num_layers"]),
             files={
-                name: {"sha256": str(entry["sha256"]), "precision": str(entry["precision"])}
+                name: {key: str(entry[key]) for key in ("sha256", "precision")}
                 for name, entry in document["files"].items()
             },
         )
@@ -134,15 +128,9 @@ class OnnxBackbone:
         self._session = open_session(file, str(file), num_threads)
 
     def embed(self, windows: Sequence[Window]) -> FloatArray:
-        """Embed windows that all have this backbone's modality: float32 (B, D).
-
-        Raises:
-            ValueError: a window lacks the modality.
-        """
-        embeddings = np.empty((len(windows), self.spec.dim), dtype=np.float32)
-        for row, window in enumerate(windows):
-            embeddings[row] = self.embed_layers(window)[-1]
-        return embeddings
+        """See `Backbone`."""
+        rows = [self.embed_layers(window)[-1] for window in windows]
+        return np.array(rows, dtype=np.float32).reshape(-1, self.spec.dim)
 
     def embed_tokens(self, window: Window) -> FloatArray:
         """The last layer over time: float32 (T, D), see `spec.token_form`."""

@@ -21,7 +21,6 @@ _ROWS: Final = ("layers", "tokens")
 
 BackboneFactory = Callable[[int], Backbone]
 
-
 _FACTORIES: Final[dict[str, BackboneFactory]] = {
     "compact-face": lambda num_threads: CompactFace(num_threads=num_threads),
     "compact-voice": lambda num_threads: CompactVoice(num_threads=num_threads),
@@ -29,11 +28,7 @@ _FACTORIES: Final[dict[str, BackboneFactory]] = {
 
 
 def register_backbone(name: str, factory: BackboneFactory) -> None:
-    """Make a backbone known; `factory(num_threads)` builds it.
-
-    Raises:
-        ConfigError: the name is taken.
-    """
+    """Make a backbone known; `factory(num_threads)` builds it. ConfigError if the name is taken."""
     if name in backbone_names():
         raise ConfigError(f"backbone {name!r} is registered already")
     _FACTORIES[name] = factory
@@ -81,11 +76,7 @@ def split_name(name: str) -> tuple[str, str | None]:
 
 
 def stack(base: Backbone, rows: str) -> StackedBackbone:
-    """Make the "layers" or "tokens" of a backbone its embedding.
-
-    Raises:
-        ConfigError: it tells neither.
-    """
+    """Make the "layers" or "tokens" of a backbone its embedding; ConfigError if it tells none."""
     if not isinstance(base, TokenBackbone):
         raise ConfigError(f"backbone {base.spec.name!r} tells no {rows}; only its embedding")
     fixed = base.num_layers if rows == "layers" else base.num_tokens
@@ -109,14 +100,13 @@ class StackedBackbone:
 
     def embed(self, windows: Sequence[Window]) -> FloatArray:
         """Embed windows one by one: float32 (B, num_rows · row_dim)."""
-        embeddings = np.empty((len(windows), self.spec.dim), dtype=np.float32)
-        for row, window in enumerate(windows):
-            if self._rows == "layers":
-                found = self.base.embed_layers(window)
-            else:
-                found = spread_tokens(self.base.embed_tokens(window), self.spec.num_rows)
-            embeddings[row] = found.reshape(-1)
-        return embeddings
+        found = [
+            self.base.embed_layers(window)
+            if self._rows == "layers"
+            else spread_tokens(self.base.embed_tokens(window), self.spec.num_rows)
+            for window in windows
+        ]
+        return np.array(found, dtype=np.float32).reshape(-1, self.spec.dim)
 
 
 def spread_tokens(tokens: FloatArray, num_rows: int) -> FloatArray:

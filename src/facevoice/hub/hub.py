@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -33,7 +33,9 @@ from facevoice.models.checkpoint import (
     WEIGHTS_FILE,
     CheckpointInfo,
     Figure,
+    check_target,
     describe,
+    is_checkpoint,
     json_bytes,
     load_checkpoint,
     read_files,
@@ -253,7 +255,7 @@ def pull_checkpoint(
     """
     check_hub_id(hub_id)
     if out is not None:
-        check_place(out, lambda path: (path / INDEX_FILE).is_file(), "checkpoint", overwrite)
+        check_target(out, is_checkpoint(out), "a checkpoint", overwrite=overwrite)
     places = {"endpoint": endpoint, "cache_dir": cache_dir}
     folder = _fetch(hub_id, revision, places, anew=False)
     try:
@@ -328,21 +330,6 @@ def check_checkpoint(folder: Path) -> CheckpointInfo:
     except SafetensorError as error:
         raise WeightsError(f"{folder / WEIGHTS_FILE}: is no safetensors file ({error})") from error
     return info
-
-
-def check_place(folder: Path, is_ours: Callable[[Path], bool], noun: str, overwrite: bool) -> None:
-    """Refuse to write over what lies in a folder, unless it is one of ours and may be replaced.
-
-    Raises:
-        ConfigError: it holds something else, or one of ours and `overwrite` is not set.
-    """
-    if not folder.exists():
-        return
-    is_used = not folder.is_dir() or any(folder.iterdir())
-    if is_used and not (folder.is_dir() and is_ours(folder)):
-        raise ConfigError(f"{folder}: holds something else than a {noun}; name another folder")
-    if is_used and not overwrite:
-        raise ConfigError(f"{folder}: holds a {noun} already; name another, or --overwrite")
 
 
 def _fetch(hub_id: str, revision: str, places: dict[str, Any], *, anew: bool) -> Path:

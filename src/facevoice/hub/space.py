@@ -30,12 +30,11 @@ from facevoice.hub.hub import (
     PushPlan,
     check_checkpoint,
     check_hub_id,
-    check_place,
     choose_license,
     find_sources,
     pull_checkpoint,
 )
-from facevoice.models.checkpoint import CARD_FILE, CheckpointInfo
+from facevoice.models.checkpoint import CARD_FILE, CheckpointInfo, check_target
 from facevoice.models.model import EXPORT_INDEX, is_export, read_export
 
 DEFAULT_TITLE: Final = "Face and voice: match or conflict?"
@@ -95,7 +94,7 @@ def write_space(folder: Path, options: SpaceOptions, *, overwrite: bool = False)
         WeightsError: the checkpoint is damaged or can't be had.
         MissingExtraError: a checkpoint needs the extra `full`.
     """
-    check_place(folder, is_space, "Space", overwrite)
+    check_target(folder, is_space(folder), "a Space", overwrite=overwrite)
     samples = find_samples(options.samples)
     with whole_folder(folder) as part:
         model = _place_model(part, options)

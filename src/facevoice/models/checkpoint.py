@@ -25,7 +25,7 @@ import os
 import shutil
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -162,7 +162,7 @@ class CheckpointInfo:
     backbones: Mapping[Modality, UsedEmbeddings]
     data: DataRecord
     training: TrainingRecord
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if set(self.backbones) != set(self.network.modalities):
@@ -304,9 +304,9 @@ def tuned_folder(folder: Path, modality: Modality, record: TunedBackbone) -> Pat
         sums = hash_backbone(path)
     except OSError as error:
         raise WeightsError(f"{path}: can't be read ({error.strerror})") from error
-    for name, expected in record.sha256.items():
-        if sums[name] != expected:
-            raise WeightsError(f"{path / name}: SHA-256 is {sums[name]}, not {expected}. {_AGAIN}")
+    for name, found in sums.items():
+        if found != (expected := record.sha256.get(name)):
+            raise WeightsError(f"{path / name}: SHA-256 is {found}, not {expected}. {_AGAIN}")
     return path
 
 
@@ -320,7 +320,7 @@ def _tuned_path(folder: Path, modality: Modality) -> Path:
 
 
 def _read_index(folder: Path) -> dict[str, Any]:
-    if not (folder / INDEX_FILE).is_file():
+    if not is_checkpoint(folder):
         raise WeightsError(f"{folder}: holds no {INDEX_FILE}, so it is no checkpoint")
     index = read_json(folder / INDEX_FILE, _AGAIN)
     version, hashes = index.get("format"), index.get("sha256")
@@ -334,17 +334,12 @@ def _read_index(folder: Path) -> dict[str, Any]:
 
 
 def _parse_tuned(folder: Path, index: Mapping[str, Any]) -> dict[Modality, TunedBackbone]:
-    found = {}
     try:
-        for name, values in index.get("tuned", {}).items():
-            corpora = values["base_corpora"]
-            found[Modality(name)] = TunedBackbone(
-                base=str(values["base"]),
-                base_corpora=None if corpora is None else tuple(corpora),
-                tuned_on=tuple(values["tuned_on"]),
-                sha256={file: str(values["sha256"][file]) for file in BACKBONE_FILES},
-            )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        found: dict[Modality, TunedBackbone] = {
+            Modality(name): _whole(TunedBackbone, values, name)
+            for name, values in index.get("tuned", {}).items()
+        }
+    except (ConfigError, WeightsError, ValueError, TypeError, AttributeError) as error:
         raise WeightsError(f"{folder}: its list of tuned backbones is damaged ({error})") from error
     for modality in found:
         for path in (_tuned_path(folder, modality) / file for file in BACKBONE_FILES):
@@ -371,12 +366,12 @@ def save_checkpoint(
     were trained along, which are moved into it.
 
     Raises:
-        WeightsError: the folder holds something else, the weights don't fit the network, or are
-            not finite.
+        ConfigError: the folder holds something else, or a checkpoint already.
+        WeightsError: the weights don't fit the network, or are not finite.
     """
     from safetensors.torch import save
 
-    check_target(folder, (folder / INDEX_FILE).is_file(), "a checkpoint", overwrite)
+    check_target(folder, is_checkpoint(folder), "a checkpoint", overwrite=overwrite)
     _check_weights(weights, info.network, folder)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     contents = {**format_info(info), WEIGHTS_FILE: save(tensors, metadata={"format": "pt"})}
@@ -397,14 +392,19 @@ def save_checkpoint(
                 os.fsync(file.fileno())
 
 
-def check_target(folder: Path, is_one: bool, what: str, overwrite: bool) -> None:
-    """WeightsError if a folder holds something else, or `is_one` and must not be overwritten."""
+def is_checkpoint(folder: Path) -> bool:
+    """Whether a folder says that it is a checkpoint."""
+    return (folder / INDEX_FILE).is_file()
+
+
+def check_target(folder: Path, is_one: bool, what: str, *, overwrite: bool) -> None:
+    """ConfigError if a folder holds something else, or `is_one` and must not be overwritten."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not is_one:
-        raise WeightsError(f"{folder}: holds something else than {what}; name another folder")
+        raise ConfigError(f"{folder}: holds something else than {what}; name another folder")
     if not overwrite:
-        raise WeightsError(f"{folder}: holds {what} already; name another, or overwrite it")
+        raise ConfigError(f"{folder}: holds {what} already; name another, or --overwrite")
 
 
 def _check_weights(weights: Mapping[str, Tensor], config: NetworkConfig, where: Path) -> None:
@@ -441,8 +441,7 @@ def _lines(info: CheckpointInfo) -> Iterator[str]:
     yield from ("---", "library_name: facevoice", "pipeline_tag: video-classification")
     yield from ("tags:", "- emotion-recognition", "- audio-visual", "- congruence", "---", "")
     channels = " and ".join(network.modalities)
-    yield f"# facevoice: emotion from {channels}, {network.fusion} fusion"
-    yield ""
+    yield from (f"# facevoice: emotion from {channels}, {network.fusion} fusion", "")
     yield (
         f"{info.training.num_parameters:,} trained parameters on frozen backbones. "
         "Load it with `facevoice.models.checkpoint.load_checkpoint`."

@@ -6,16 +6,16 @@ torch and onnx (extra `train`).
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from facevoice.backbones.export import export_backbone
+from facevoice.backbones.export import export_backbone, write_onnx
 from facevoice.backbones.onnx import FP32_FILE, INT8_FILE, ExportRecord
 from facevoice.backbones.registry import StackedBackbone, split_name
 from facevoice.backbones.spec import Backbone, BackboneSpec
@@ -57,17 +57,12 @@ from facevoice.records import (
     Window,
     WindowView,
 )
-from facevoice.sessions import frozen_run
 from facevoice.settings import AnalyzerConfig
-
-StepCallback = Callable[[str], None]
 
 NUM_WINDOWS: Final = 4
 """As many windows are made, or taken from clips all together."""
 MAX_DIFFERENCE: Final = 1e-3
 """An fp32 export whose probabilities differ from torch's by more is refused."""
-
-_OPSET: Final = 17
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,17 +73,16 @@ class Samples:
     origin: str
 
 
-def read_samples(paths: Sequence[Path], config: AnalyzerConfig | None = None) -> Samples:
+def read_samples(paths: Sequence[Path]) -> Samples:
     """The first windows of clips with a face and speech in them, `NUM_WINDOWS` in all.
 
     Raises:
         MediaError: a clip can't be read.
         ConfigError: no clip has such a window.
     """
-    config = config or AnalyzerConfig()
     names = ", ".join(path.name for path in paths)
     share = -(-NUM_WINDOWS // len(paths))
-    windows = [window for path in paths for window in _usable(path, config, share)]
+    windows = [window for path in paths for window in islice(_usable(path), share)]
     if not windows:
         raise ConfigError(f"no window of {names} shows a face and holds speech; name other clips")
     return Samples(tuple(windows), names)
@@ -112,7 +106,7 @@ def export_model(
     int8: bool = False,
     overwrite: bool = False,
     num_threads: int = 1,
-    on_step: StepCallback | None = None,
+    on_step: Callable[[str], None] = lambda _step: None,
 ) -> ExportIndex:
     """Write a whole model, whole or not at all, and measure how far it is from torch.
 
@@ -127,9 +121,9 @@ def export_model(
         on_step: told what is done next.
 
     Raises:
-        WeightsError: the checkpoint or a backbone is not right, `out` is taken, or the fp32 export
+        WeightsError: the checkpoint or a backbone is not right, or the fp32 export
             differs from torch by more than `MAX_DIFFERENCE`.
-        ConfigError: the folder is an export, or there is nothing to put into eight bits.
+        ConfigError: `out` is taken, the folder is an export, or nothing goes into eight bits.
         MissingExtraError: torch or onnx is not installed.
     """
     if find_spec("torch") is None or find_spec("onnx") is None:
@@ -137,9 +131,8 @@ def export_model(
     folder = find_checkpoint(checkpoint)
     if is_export(folder):
         raise ConfigError(f"{folder}: is exported already; name the checkpoint")
-    check_target(out, is_export(out), "an export", overwrite)
+    check_target(out, is_export(out), "an export", overwrite=overwrite)
     model = CheckpointModel.load(folder, num_threads=num_threads)
-    tell = on_step or (lambda _step: None)
     with whole_folder(out) as part:
         built = build_backbones(folder, model.info, backbones, num_threads=num_threads)
         if int8 and not any(backbone.spec.family for _, backbone in built.values()):
@@ -150,24 +143,24 @@ def export_model(
         named: dict[Modality, str] = {}
         for modality in tuple(built):  # one after the other, so that both are never in memory
             source, backbone = built.pop(modality)
-            tell(f"{source}: torch")
+            on_step(f"{source}: torch")
             rows[modality] = _embed(samples, backbone)
             named[modality] = split_name(source)[0]
             if backbone.spec.family:  # else it comes with facevoice
-                tell(f"{source}: exporting")
+                on_step(f"{source}: exporting")
                 base = backbone.base if isinstance(backbone, StackedBackbone) else backbone
                 export_backbone(base, part / modality, int8=int8)
                 named[modality] = f"{modality}/{FP32_FILE}"
-        tell("fusion and heads")
+        on_step("fusion and heads")
         export_fusion(model.checkpoint, part / FUSION_FILE)
         for name, content in format_info(model.info).items():
             (part / name).write_bytes(content)
         expected = _judged(samples, model, rows)
         _write_index(part, model, named, ())
-        tell("ONNX fp32")
+        on_step("ONNX fp32")
         parity: tuple[Parity, ...] = (_measure(part, "fp32", expected, samples, num_threads),)
         if int8:
-            tell("ONNX int8")
+            on_step("ONNX int8")
             named = _keep_int8(part, named)
             _write_index(part, model, named, parity)
             parity += (_measure(part, "int8", expected, samples, num_threads),)
@@ -207,8 +200,8 @@ def check_export(
     return _measure(exported, index.precision, expected, samples, num_threads)
 
 
-def export_fusion(checkpoint: Checkpoint, path: Path) -> tuple[str, ...]:
-    """Write the network of a checkpoint to `path` as ONNX, fp32; gives the names of its outputs.
+def export_fusion(checkpoint: Checkpoint, path: Path) -> None:
+    """Write the network of a checkpoint to `path` as ONNX, fp32.
 
     Inputs are `video` and `audio`, float32 (batch, tokens, D), and `video_mask`, `audio_mask`, bool
     (batch, tokens), those of the network's modalities. Outputs are the logits `emotion`, `face`,
@@ -218,8 +211,8 @@ def export_fusion(checkpoint: Checkpoint, path: Path) -> tuple[str, ...]:
     import onnx
     import torch
 
-    config = checkpoint.info.network
-    inputs: dict[str, Any] = {}
+    network, config = checkpoint.network, checkpoint.info.network
+    inputs: dict[str, torch.Tensor] = {}
     axes: dict[str, dict[int, str]] = {}
     for modality in config.modalities:
         is_mixed = modality is Modality.AUDIO and config.audio_layers
@@ -230,44 +223,16 @@ def export_fusion(checkpoint: Checkpoint, path: Path) -> tuple[str, ...]:
         ):
             inputs[name] = example
             axes[name] = {0: "batch", 1: f"{modality.value}_tokens"}
-    with frozen_run(torch.get_num_threads()), warnings.catch_warnings():
-        # The newer exporter needs one more package and gives the same graph.
-        warnings.simplefilter("ignore")
-        logits = checkpoint.network(**inputs)
-        outputs = tuple(name for name, head in logits._asdict().items() if head is not None)
-        torch.onnx.export(
-            _heads_of(checkpoint.network, tuple(inputs), outputs),
-            tuple(inputs.values()),
-            str(path),
-            input_names=list(inputs),
-            output_names=list(outputs),
-            dynamic_axes=axes | {name: {0: "batch"} for name in outputs},
-            opset_version=_OPSET,
-            dynamo=False,
-        )
-    model = onnx.load(path)
-    onnx.checker.check_model(model)
-    for key, value in (("checkpoint_sha256", checkpoint.sha256), ("fusion", config.fusion)):
-        entry = model.metadata_props.add()
-        entry.key, entry.value = key, value
-    onnx.save(model, path)
-    return outputs
+    heads = network(**inputs)._asdict()
+    outputs = [name for name, said in heads.items() if said is not None]
+    axes |= {name: {0: "batch"} for name in outputs}
 
+    def run(*values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        logits = network(**dict(zip(inputs, values, strict=True)))
+        return tuple(getattr(logits, name) for name in outputs)
 
-def _heads_of(network: Any, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Any:
-    """A network that takes its inputs by position and gives only the logits in `outputs`."""
-    import torch
-
-    class HeadsOf(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = network
-
-        def forward(self, *values: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            logits = self.network(**dict(zip(inputs, values, strict=True)))
-            return tuple(getattr(logits, name) for name in outputs)
-
-    return HeadsOf().eval()
+    write_onnx(network, run, inputs, outputs, axes, path)
+    onnx.checker.check_model(path)
 
 
 def _keep_int8(part: Path, named: Mapping[Modality, str]) -> dict[Modality, str]:
@@ -411,19 +376,17 @@ class _Keeper:
         return np.zeros((len(windows), 1), dtype=np.float32)
 
 
-def _usable(path: Path, config: AnalyzerConfig, most: int) -> list[Window]:
-    keepers = {modality: _Keeper(modality) for modality in Modality}
-    found: list[Window] = []
+def _usable(path: Path) -> Iterator[Window]:
+    config = AnalyzerConfig()
+    least = config.decision
+    keeper = _Keeper(Modality.VIDEO)
+    keepers = {Modality.VIDEO: keeper, Modality.AUDIO: _Keeper(Modality.AUDIO)}
     for view in Perceiver(config, keepers).views(probe(path)):
-        window = keepers[Modality.VIDEO].last
-        is_seen = view.face is not None and view.face_coverage >= config.decision.min_face_coverage
+        is_seen = view.face is not None and view.face_coverage >= least.min_face_coverage
         speech_s = view.speech_coverage * view.duration_s
-        is_heard = view.voice is not None and speech_s >= config.decision.min_speech_s
-        if window is not None and is_seen and is_heard:
-            found.append(window)
-        if len(found) == most:
-            break
-    return found
+        is_heard = view.voice is not None and speech_s >= least.min_speech_s
+        if keeper.last is not None and is_seen and is_heard:
+            yield keeper.last
 
 
 def _made_window(seed: int, crop_px: int) -> Window:

@@ -92,13 +92,11 @@ class _GatedFusion(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, channels: Mapping[Modality, _Channel]) -> Tensor:
-        hidden, present = [], []
-        for modality, channel in channels.items():
-            hidden.append(torch.tanh(self.project[modality.value](channel.mean())))
-            present.append(channel.present)
+        hidden = [torch.tanh(self.project[m.value](c.mean())) for m, c in channels.items()]
         stacked = torch.stack(hidden, dim=1)  # (B, M, fused_dim)
         gates = self.gate(stacked.flatten(1)).view(stacked.shape)
-        gates = gates.masked_fill(~torch.stack(present, dim=1), -1e4).softmax(dim=1)
+        present = torch.stack([channel.present for channel in channels.values()], dim=1)
+        gates = gates.masked_fill(~present, -1e4).softmax(dim=1)
         fused: Tensor = self.out(self.dropout((gates * stacked).sum(dim=1)))
         return fused
 
@@ -227,7 +225,7 @@ class _LateFusion(nn.Module):
         total: Tensor = self.bias
         for modality, values in logits.items():
             weighted = self.log_weights[modality.value].exp() * values.log_softmax(dim=-1)
-            total = total + torch.where(present[modality], weighted, torch.zeros_like(weighted))
+            total = total + weighted.masked_fill(~present[modality], 0.0)
         return total
 
 
@@ -299,12 +297,9 @@ class _ChannelHead(nn.Module):
 
     def __init__(self, dim: int, config: NetworkConfig) -> None:
         super().__init__()
-        self.hidden = (
-            _hidden_layer(dim, config.channel_dim, config)
-            if config.channel_dim
-            else nn.Dropout(config.dropout)
-        )
-        self.out = nn.Linear(config.channel_dim or dim, NUM_EMOTIONS)
+        width = config.channel_dim
+        self.hidden = _hidden_layer(dim, width, config) if width else nn.Dropout(config.dropout)
+        self.out = nn.Linear(width or dim, NUM_EMOTIONS)
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.out(self.hidden(x))
@@ -345,12 +340,8 @@ class _ConflictHead(nn.Module):
         clear = [emotion for emotion in EMOTIONS if not emotion.is_flat]
         merge = [[float(e.is_flat), *(float(e is other) for other in clear)] for e in EMOTIONS]
         affect = [[emotion.valence, emotion.arousal] for emotion in EMOTIONS]
-        for name, values in (
-            ("_merge", merge),
-            ("_affect", affect),
-            ("_centre", _EVIDENCE_CENTRE),
-            ("_spread", _EVIDENCE_SPREAD),
-        ):
+        numbers = (merge, affect, _EVIDENCE_CENTRE, _EVIDENCE_SPREAD)
+        for name, values in zip(("_merge", "_affect", "_centre", "_spread"), numbers, strict=True):
             self.register_buffer(name, torch.tensor(values), persistent=False)
 
     def forward(
@@ -463,14 +454,9 @@ class FusionNetwork(nn.Module):
             emotion = self.emotion_head(fused)
         conflict = None
         if self.conflict_head is not None and face is not None and voice is not None:
-            silent = {m: self._silenced(heads[m], c) for m, c in channels.items()}
-            conflict = self.conflict_head(
-                fused,
-                silent[Modality.VIDEO],
-                silent[Modality.AUDIO],
-                means[Modality.VIDEO],
-                means[Modality.AUDIO],
-            )
+            # An absent channel's posterior is uniform: it says nothing.
+            silent = (heads[m].masked_fill(~channels[m].present, 0.0) for m in Modality)
+            conflict = self.conflict_head(fused, *silent, *(means[m] for m in Modality))
         return Logits(emotion, face, voice, conflict)
 
     def fit_inputs(self, modality: Modality, embeddings: Tensor) -> None:
@@ -485,11 +471,7 @@ class FusionNetwork(nn.Module):
         return result
 
     def _channel(
-        self,
-        modality: Modality,
-        tokens: Tensor | None,
-        mask: Tensor | None,
-        standardized: bool,
+        self, modality: Modality, tokens: Tensor | None, mask: Tensor | None, standardized: bool
     ) -> _Channel:
         if tokens is None or mask is None:
             raise ValueError(f"the network looks at {modality}, but no such tokens were given")
@@ -500,11 +482,6 @@ class FusionNetwork(nn.Module):
         # Padding and absent channels may hold anything, also what is not finite.
         tokens = torch.where(mask.unsqueeze(-1), tokens, torch.zeros_like(tokens))
         return _Channel(self.input_dropout(tokens), mask)
-
-    @staticmethod
-    def _silenced(logits: Tensor, channel: _Channel) -> Tensor:
-        """An absent channel's posterior is uniform: it says nothing."""
-        return torch.where(channel.present, logits, torch.zeros_like(logits))
 
 
 def count_parameters(network: nn.Module) -> int:

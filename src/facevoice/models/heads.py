@@ -5,10 +5,11 @@ All numbers of the compact heads come from one file, `heads.npz`. B windows, D w
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
-from typing import IO, TYPE_CHECKING, Final, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol
 from zipfile import BadZipFile
 
 import numpy as np
@@ -25,7 +26,7 @@ from facevoice.records import (
     ModelId,
     Thresholds,
 )
-from facevoice.sessions import read_weights, weights_entry
+from facevoice.sessions import read_weights
 
 if TYPE_CHECKING:
     from facevoice.backbones.spec import Backbone
@@ -35,6 +36,7 @@ Embeddings = Mapping[Modality, FloatArray]
 """Of one window, by channel, those that are there: (D,), or rows of tokens or layers flattened."""
 
 COMPACT: Final = "compact"
+_UNSAVED: Final = ModelId("heads", "")
 CONFLICT_EVIDENCE: Final = (
     "log_agreement",
     "divergence",
@@ -45,11 +47,8 @@ CONFLICT_EVIDENCE: Final = (
 _FLAT: Final = np.array([e.is_flat for e in EMOTIONS])
 _VALENCE: Final = np.array([e.valence for e in EMOTIONS])
 _AROUSAL: Final = np.array([e.arousal for e in EMOTIONS])
-_NEUTRAL: Final = Emotion.NEUTRAL.position
-_CALM: Final = Emotion.CALM.position
-_NUMBERS: Final = ("mean", "scale", "weight", "bias")
+NUMBERS: Final = ("mean", "scale", "weight", "bias")
 _TINY: Final = 1e-9
-_NEVER: Final = -1e9
 # So few that the linear algebra library wakes no threads, which wait long for a busy core.
 _CHUNK: Final = 8
 
@@ -110,15 +109,13 @@ def _by_window(
     face: DoubleArray, voice: DoubleArray, fused: DoubleArray, conflict: DoubleArray
 ) -> list[Posteriors]:
     """Window by window; face, voice, fused (B, 8), conflict (B,), NaN where nothing is said."""
-    said = (~np.isnan(face[:, 0]), ~np.isnan(voice[:, 0]), ~np.isnan(fused[:, 0]))
+
+    def told(probs: DoubleArray) -> DoubleArray | None:
+        return None if np.isnan(probs[0]) else probs
+
     return [
-        Posteriors(
-            face[row] if shows else None,
-            voice[row] if sounds else None,
-            fused[row] if either else None,
-            None if np.isnan(conflict[row]) else float(conflict[row]),
-        )
-        for row, (shows, sounds, either) in enumerate(zip(*said, strict=True))
+        Posteriors(told(f), told(v), told(both), None if np.isnan(c) else float(c))
+        for f, v, both, c in zip(face, voice, fused, conflict, strict=True)
     ]
 
 
@@ -153,20 +150,6 @@ def tempered_posteriors(
         told("emotion", shows | sounds),
         told("conflict", shows & sounds)[:, 1],
     )
-
-
-def restrict_logits(logits: FloatArray | DoubleArray, emotions: BoolArray) -> DoubleArray:
-    """Log-probabilities (n, 8) given that the emotion is one that the corpus has, bool (n, 8).
-
-    Where it has neutral but no calm, calm counts as neutral: its speakers were not asked to act the
-    two apart.
-    """
-    logs = logits.astype(np.float64)
-    folds = emotions[:, _NEUTRAL] & ~emotions[:, _CALM]
-    logs[folds, _NEUTRAL] = np.logaddexp(logs[folds, _NEUTRAL], logs[folds, _CALM])
-    logs = np.where(emotions, logs, _NEVER)
-    restricted: DoubleArray = logs - np.logaddexp.reduce(logs, axis=1, keepdims=True)
-    return restricted
 
 
 def temper(logits: FloatArray | DoubleArray, temperature: float) -> DoubleArray:
@@ -273,21 +256,22 @@ def _relative_entropy(p: DoubleArray, q: DoubleArray) -> DoubleArray:
     return entropy
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class CompactModel:
-    """Heads of the compact family: one a channel, their fusion, and conflict."""
+    """The compact family: one head a channel, their fusion, and conflict; see `Model`."""
 
-    heads: Mapping[Modality, LinearHead]
+    channels: Mapping[Modality, LinearHead]
     fusion: LateFusion
     conflict: ConflictHead
-    thresholds: Thresholds
+    thresholds: Thresholds | None
+    heads: ModelId = _UNSAVED
+    name: str = COMPACT
+    backbones: Mapping[Modality, str] = field(
+        default_factory=lambda: {Modality.VIDEO: "compact-face", Modality.AUDIO: "compact-voice"}
+    )
 
     def predict(self, windows: Sequence[Embeddings]) -> list[Posteriors]:
-        """Posteriors of each window; a missing channel leaves its own and the conflict None.
-
-        Raises:
-            WeightsError: an embedding has another width.
-        """
+        """See `Model`."""
         face, voice = (self._channel(windows, m) for m in (Modality.VIDEO, Modality.AUDIO))
         both = ~np.isnan(face[:, 0]) & ~np.isnan(voice[:, 0])
         fused = np.where(np.isnan(face), voice, face)
@@ -297,7 +281,7 @@ class CompactModel:
         return _by_window(face, voice, fused, conflict)
 
     def _channel(self, windows: Sequence[Embeddings], modality: Modality) -> DoubleArray:
-        head, dim = self.heads[modality], self.heads[modality].mean.size
+        head, dim = self.channels[modality], self.channels[modality].mean.size
         probs = np.full((len(windows), NUM_EMOTIONS), np.nan)
         places = [place for place, window in enumerate(windows) if modality in window]
         for start in range(0, len(places), _CHUNK):
@@ -310,80 +294,35 @@ class CompactModel:
         return probs
 
 
-def save_model(model: CompactModel, file: IO[bytes]) -> None:
-    """Write a model as an npz of plain arrays, the same bytes for the same numbers."""
-    arrays: dict[str, object] = {
-        "fusion.weights": np.array([model.fusion.face_weight, model.fusion.voice_weight]),
-        "fusion.bias": model.fusion.bias,
-        **{f"conflict.{name}": np.array(getattr(model.conflict, name)) for name in _NUMBERS},
-        "thresholds": np.array(astuple(model.thresholds)),
-        "emotions": np.array([e.value for e in Emotion]),
-    }
-    for modality, head in model.heads.items():
-        arrays |= {f"{modality}.{name}": getattr(head, name) for name in _NUMBERS}
-        arrays[f"{modality}.weight"] = head.weight.astype(np.float32)
-    np.savez(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
-
-
 def load_model(content: bytes) -> CompactModel:
-    """Read what `save_model` wrote.
-
-    Raises:
-        WeightsError: the bytes are no such file, or one for other emotions or evidence.
-    """
+    """Read what `recipes/heads.py` wrote; WeightsError if it isn't that, or of other emotions."""
     try:
-        return _read_model(content)
-    except (ValueError, KeyError, OSError, BadZipFile) as error:
-        raise WeightsError(f"heads: not a file of compact heads ({error})") from error
-
-
-def _read_model(content: bytes) -> CompactModel:
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            arrays = dict(file)
         if [str(e) for e in arrays["emotions"]] != [e.value for e in Emotion]:
             raise WeightsError("heads: made for another list of emotions")
         heads = {
-            m: LinearHead(*(arrays[f"{m}.{name}"].astype(np.float64) for name in _NUMBERS))
+            m: LinearHead(*(arrays[f"{m}.{name}"].astype(np.float64) for name in NUMBERS))
             for m in Modality
         }
         face_weight, voice_weight = (float(w) for w in arrays["fusion.weights"])
         fusion = LateFusion(face_weight, voice_weight, arrays["fusion.bias"])
-        mean, scale, weight, bias = (arrays[f"conflict.{name}"] for name in _NUMBERS)
+        mean, scale, weight, bias = (arrays[f"conflict.{name}"] for name in NUMBERS)
         conflict = ConflictHead(mean, scale, weight, float(bias))
         thresholds = Thresholds(*(float(t) for t in arrays["thresholds"]))
+    except (ValueError, KeyError, OSError, BadZipFile) as error:
+        raise WeightsError(f"heads: not a file of compact heads ({error})") from error
     if fusion.bias.shape != (NUM_EMOTIONS,):
         raise WeightsError(f"heads: fusion bias has shape {fusion.bias.shape}")
-    return CompactModel(heads, fusion, conflict, thresholds)
-
-
-class CompactFamily:
-    """The heads of the package; WeightsError if they are missing or damaged."""
-
-    name = COMPACT
-
-    def __init__(self) -> None:
-        entry = weights_entry("heads")
-        self._model: CompactModel = load_model(read_weights("heads"))
-        self.heads = ModelId(entry.name, entry.sha256)
-        self.backbones: Mapping[Modality, str] = {
-            Modality.VIDEO: "compact-face",
-            Modality.AUDIO: "compact-voice",
-        }
-        self.thresholds: Thresholds | None = self._model.thresholds
-
-    def predict(self, windows: Sequence[Embeddings]) -> list[Posteriors]:
-        """See `Model`."""
-        return self._model.predict(windows)
+    identity = ModelId("heads", hashlib.sha256(content).hexdigest())
+    return CompactModel(heads, fusion, conflict, thresholds, identity)
 
 
 def load_compact(num_threads: int = 1) -> Assembly:
-    """The compact model of the package with its backbones.
-
-    Raises:
-        WeightsError: weights are missing or damaged.
-    """
+    """The compact model of the package with its backbones; WeightsError if weights are damaged."""
     from facevoice.backbones.compact import CompactFace, CompactVoice
 
-    model = CompactFamily()
+    model = load_model(read_weights("heads"))
     backbones: dict[Modality, Backbone] = {
         Modality.VIDEO: CompactFace(num_threads=num_threads),
         Modality.AUDIO: CompactVoice(num_threads=num_threads),

@@ -25,13 +25,14 @@ import numpy as np
 
 from facevoice.backbones.onnx import OnnxBackbone
 from facevoice.backbones.registry import backbone_names, create_backbone, split_name, stack
-from facevoice.backbones.spec import Backbone, BackboneSpec, backbone_id
+from facevoice.backbones.spec import Backbone, backbone_id
 from facevoice.errors import ConfigError, MissingExtraError, WeightsError
 from facevoice.models.checkpoint import (
     INDEX_FILE,
     INFO_FILES,
     Checkpoint,
     CheckpointInfo,
+    is_checkpoint,
     load_checkpoint,
     parse_info,
     read_info,
@@ -47,12 +48,7 @@ from facevoice.models.heads import (
 )
 from facevoice.models.network import NetworkConfig
 from facevoice.records import BoolArray, FloatArray, Modality, ModelId
-from facevoice.sessions import (
-    frozen_run,
-    open_session,
-    read_checked,
-    read_json,
-)
+from facevoice.sessions import frozen_run, open_session, read_checked, read_json
 from facevoice.settings import build_settings
 
 EXPORT_FORMAT: Final = "facevoice-export/1"
@@ -319,7 +315,7 @@ def find_checkpoint(folder: Path) -> Path:
     if not folder.is_dir():
         raise WeightsError(f"{folder}: no such folder; name a checkpoint or an exported folder")
     for place in (folder, folder / "checkpoint"):
-        if is_export(place) or (place / INDEX_FILE).is_file():
+        if is_export(place) or is_checkpoint(place):
             return place
     raise WeightsError(
         f"{folder}: is neither a checkpoint (no {INDEX_FILE}) nor an exported folder (no "
@@ -423,14 +419,11 @@ def _checked_backbone(
     rows = split_name(name)[1]
     if rows is not None:
         source, backbone = f"{source}+{rows}", stack(backbone, rows)
-    _check_shape(folder, info.network, backbone.spec)
-    return source, backbone
-
-
-def _check_shape(folder: Path, network: NetworkConfig, spec: BackboneSpec) -> None:
-    mixed = network.audio_layers if spec.modality is Modality.AUDIO else 0
-    if spec.row_dim != network.dim(spec.modality) or mixed not in (0, spec.num_rows):
+    spec, dim = backbone.spec, info.network.dim(modality)
+    mixed = info.network.audio_layers if modality is Modality.AUDIO else 0
+    if spec.row_dim != dim or mixed not in (0, spec.num_rows):
         raise WeightsError(
             f"{folder}: backbone {spec.name} gives {spec.num_rows} rows of {spec.row_dim} numbers, "
-            f"the network wants {mixed or 'any number'} of {network.dim(spec.modality)}"
+            f"the network wants {mixed or 'any number'} of {dim}"
         )
+    return source, backbone

@@ -19,12 +19,6 @@ from facevoice.settings import (
     set_value,
 )
 
-TARGETS: Final = ("intended", "perceived")
-SIZES: Final = ("auto", "small", "full")
-MONITORS: Final = ("score", "uar", "loss")
-PRECISIONS: Final = ("auto", "no", "bf16", "fp16")
-WEIGHTINGS: Final = ("none", "balanced")
-
 _MOST: Final = 2**31 - 1
 
 SMALL_EPOCHS: Final = 2
@@ -64,8 +58,8 @@ class RunSettings:
     log_every_steps: int = 20  # losses are logged after so many steps
 
     def __post_init__(self) -> None:
-        _check_word(self, "run", SIZES, "size")
-        _check_word(self, "run", PRECISIONS, "precision")
+        _check_word(self, "run", ("auto", "small", "full"), "size")
+        _check_word(self, "run", ("auto", "no", "bf16", "fp16"), "precision")
         require_range(self, "run", 0, _MOST, "seed")
         require_range(self, "run", 1, _MOST, "save_every_steps", "log_every_steps")
 
@@ -107,7 +101,7 @@ class OptimizerSettings:
         _check_share(self, "train", "final_rate", "warmup", "ema")
         require_range(self, "train", 0, 10, "weight_decay")
         require_range(self, "train", 0, _MOST, "max_gradient_norm", "patience")
-        _check_word(self, "train", MONITORS, "monitor")
+        _check_word(self, "train", ("score", "uar", "loss"), "monitor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +116,9 @@ class TargetSettings:
     conflict: str = "intended"
 
     def __post_init__(self) -> None:
-        _check_word(self, "targets", TARGETS, "emotion", "face", "voice", "conflict")
+        _check_word(
+            self, "targets", ("intended", "perceived"), "emotion", "face", "voice", "conflict"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +139,7 @@ class LossSettings:
 
     def __post_init__(self) -> None:
         require_range(self, "loss", 0, 100, "emotion", "face", "voice", "conflict")
-        _check_word(self, "loss", WEIGHTINGS, "class_weights")
+        _check_word(self, "loss", ("none", "balanced"), "class_weights")
         require_range(self, "loss", 0, 1, "corpus_power")
         _check_share(self, "loss", "label_smoothing", "modality_dropout")
 

@@ -73,15 +73,6 @@ class TokenArray:
     backbone: str
     training_corpora: tuple[str, ...] | None = None
 
-    def __post_init__(self) -> None:
-        shape, lengths = self.tokens.shape, self.lengths
-        fits = len(shape) == 3 and lengths.shape == shape[:1] and shape[1] > 0
-        if not fits or not ((lengths >= 0) & (lengths <= shape[1])).all():
-            raise CorpusError(
-                f"{self.backbone}: tokens must be (n, T, D) with lengths (n,) of 0 to T, got "
-                f"{shape} and {lengths.shape}"
-            )
-
     @property
     def dim(self) -> int:
         """Width D."""
@@ -106,21 +97,13 @@ class FeatureTable:
 
     def __post_init__(self) -> None:
         clips_by_id(self.clips)
-        for modality, array in self.arrays.items():
-            if len(array.lengths) != len(self.clips):
-                raise CorpusError(
-                    f"{modality}: {len(array.lengths)} rows for {len(self.clips)} clips"
-                )
 
     def __len__(self) -> int:
         return len(self.clips)
 
     def rows(self, clip_ids: Sequence[str]) -> IntArray:
-        """Row of each clip; raises CorpusError where one is not in the table."""
+        """Row of each clip."""
         places = {clip.clip_id: row for row, clip in enumerate(self.clips)}
-        unknown = [key for key in clip_ids if key not in places]
-        if unknown:
-            raise CorpusError(f"clip {unknown[0]!r} has no features ({len(unknown)} have none)")
         return np.array([places[key] for key in clip_ids], dtype=np.int64)
 
     def take(self, clip_ids: Sequence[str]) -> FeatureTable:
@@ -307,10 +290,8 @@ def _stored_array(
             f"embeddings of {backbone.dim} numbers are no rows of {dim}.",
             "Set network.video_dim or network.audio_dim to the width of one row",
         )
-    embeddings = [
-        _clip_rows(found[clip.clip_id], rows, dim) if clip.clip_id in found else None
-        for clip in clips
-    ]
+    said = (found.get(clip.clip_id) for clip in clips)
+    embeddings = [None if one is None else _clip_rows(one, rows, dim) for one in said]
     known = PRETRAINED[plain].training_corpora if plain in PRETRAINED else UNKNOWN_CORPORA
     return replace(
         stack_tokens(embeddings, dim, backbone.id),
@@ -379,9 +360,9 @@ def make_targets(
         if not shares.any():
             raise CorpusError(f"no clip has a {kinds[head]} {head} to learn from")
         arrays[head] = shares
-    judged: dict[Outcome | None, float] = {Outcome.CONFLICT: 1.0, Outcome.MATCH: 0.0}
-    if kinds["conflict"] != "perceived":
-        judged = {}
+    judged: dict[Outcome | None, float] = {}
+    if kinds["conflict"] == "perceived":
+        judged = {Outcome.CONFLICT: 1.0, Outcome.MATCH: 0.0}
     conflict = [judged.get(clip.labels.congruence, UNKNOWN) for clip in clips]
     has = {c: create_corpus(c).info.emotions for c in {clip.corpus for clip in clips}}
     return ClipTargets(
@@ -515,13 +496,17 @@ def prepare_data(
     for modality in modalities:
         _check_features(table, modality, config.network.dim(modality))
     usable = np.any([table.present(modality) for modality in modalities], axis=0)
-    ids = [clip.clip_id for clip, there in zip(table.clips, usable, strict=True) if there]
-    if config.run.size == "small":
-        ids = _small_selection([clip for clip in table.clips if clip.clip_id in set(ids)])
+    clips = [clip for clip, there in zip(table.clips, usable, strict=True) if there]
+    is_small = config.run.size == "small"
+    ids = _small_selection(clips) if is_small else [clip.clip_id for clip in clips]
     if not ids:
         raise CorpusError(f"no clip has features of {' or '.join(modalities)}")
     table = table.take(ids)
-    parts = _split_clips(table.clips, config.split) if split is None else _narrow(split, table)
+    parts = _split_clips(table.clips, config.split)
+    if split is not None:
+        known = set(ids)
+        kept = {p: tuple(k for k in keys if k in known) for p, keys in split.parts().items()}
+        parts = Split(split.name, **kept)
     check_split(
         parts if parts.test else replace(parts, test=parts.validation, validation=()), table.clips
     )
@@ -583,14 +568,6 @@ def _split_clips(clips: Sequence[Clip], settings: SplitSettings) -> Split:
     return Split(
         name=f"fold {settings.fold} of {settings.num_folds}, seed {settings.seed}",
         **{part: tuple(sorted(ids)) for part, ids in parts.items()},
-    )
-
-
-def _narrow(split: Split, table: FeatureTable) -> Split:
-    known = {clip.clip_id for clip in table.clips}
-    return Split(
-        split.name,
-        **{name: tuple(key for key in ids if key in known) for name, ids in split.parts().items()},
     )
 
 

@@ -22,7 +22,13 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 
-from facevoice.backbones.huggingface import FaceInput, VideoMae, Wav2Vec2, pool_tokens
+from facevoice.backbones.huggingface import (
+    FaceInput,
+    VideoMae,
+    Wav2Vec2,
+    encoder_layers,
+    pool_tokens,
+)
 from facevoice.backbones.registry import (
     NUM_AUDIO_TOKENS,
     create_backbone,
@@ -209,11 +215,7 @@ class WindowInputs(FeatureInputs):
         }
 
     def read(self, row: int, modality: Modality) -> Sequence[Window]:
-        """The windows of a clip's channel, at least one.
-
-        Raises:
-            CorpusError: there are none.
-        """
+        """The windows of a clip's channel; CorpusError if there are none."""
         windows = self._read[modality](self.clips[row])
         if not windows:
             raise CorpusError(
@@ -299,7 +301,7 @@ class FinetuneNetwork(nn.Module):
                 _add_adapters(backbone, config.finetune)
             else:
                 _free_layers(backbone, config.finetune.num_layers[modality])
-            for layer in _encoder_layers(backbone.network) if checkpointing else ():
+            for layer in encoder_layers(backbone.network) if checkpointing else ():
                 # Chen et al. (2016), Training deep nets with sublinear memory cost. That of
                 # transformers works in training mode only.
                 layer.forward = partial(
@@ -325,8 +327,12 @@ class FinetuneNetwork(nn.Module):
 
     def tokens(self, modality: Modality, channel: ChannelWindows) -> tuple[Tensor, Tensor]:
         """What a store would give of the items: tokens (B, T, D) and mask bool (B, T)."""
-        if not channel.inputs:
-            return self._nothing(modality, channel)
+        if not channel.inputs:  # No item shows the channel.
+            mask = channel.present[:, None]
+            none = channel.weights.new_zeros(*mask.shape, self.fusion.config.dim(modality))
+            # Still, every process must have a gradient to exchange.
+            parameters = self.backbones[modality.value].parameters()
+            return sum((0.0 * p.sum() for p in parameters if p.requires_grad), none), mask
         kind = self.rows[modality]
         rows = _run(self.tuned[modality], kind, channel.inputs).float()
         parts = (torch.split(part, list(channel.counts)) for part in (rows, channel.weights))
@@ -335,15 +341,6 @@ class FinetuneNetwork(nn.Module):
         tokens = pad_sequence(clips, batch_first=True)
         mask = torch.arange(tokens.shape[1], device=rows.device) < lengths[:, None]
         return tokens[channel.items], mask[channel.items] & channel.present[:, None]
-
-    def _nothing(self, modality: Modality, channel: ChannelWindows) -> tuple[Tensor, Tensor]:
-        """No item shows the channel; still, every process must have a gradient to exchange."""
-        mask = channel.present[:, None]
-        tokens = channel.weights.new_zeros(*mask.shape, self.fusion.config.dim(modality))
-        for parameter in self.backbones[modality.value].parameters():
-            if parameter.requires_grad:
-                tokens = tokens + 0.0 * parameter.sum()
-        return tokens, mask
 
     def finish(self, data: TrainingData, inputs: WindowInputs) -> FeatureTable:
         """Merge adapters, W + (alpha / rank) · B A, and embed clips as analysis will.
@@ -420,11 +417,10 @@ def _tunable(backbone: Backbone) -> _Tunable:
 
 def _run(backbone: _Tunable, kind: str | None, inputs: Sequence[Tensor]) -> Tensor:
     """Rows (W, R, D) of windows; those of one length run together, so that nothing is padded."""
-    groups: dict[int, list[int]] = {}
-    for place, given in enumerate(inputs):
-        groups.setdefault(len(given), []).append(place)
+    lengths = [len(given) for given in inputs]
     found: dict[int, Tensor] = {}
-    for places in groups.values():
+    for length in dict.fromkeys(lengths):
+        places = [place for place, other in enumerate(lengths) if other == length]
         layers = backbone.tap(torch.stack([inputs[place] for place in places]))
         for row, place in enumerate(places):
             found[place] = _rows_of(backbone, kind, [layer[row] for layer in layers])
@@ -452,15 +448,9 @@ def _token_means(num_frames: int, frames_per_token: int, num_rows: int) -> Float
     return spread_tokens(pool_tokens(eye, frames_per_token), num_rows)
 
 
-def _encoder_layers(network: Any) -> nn.ModuleList:
-    encoder = network.encoder
-    layers: nn.ModuleList = encoder.layers if hasattr(encoder, "layers") else encoder.layer
-    return layers
-
-
 def _free_layers(backbone: _Tunable, num_layers: int) -> None:
     """Let the last layers, and what normalises their output, take gradients."""
-    network, layers = backbone.network, _encoder_layers(backbone.network)
+    network, layers = backbone.network, encoder_layers(backbone.network)
     if num_layers > len(layers):
         raise ConfigError(
             f"backbone {backbone.spec.name!r} has {len(layers)} layers, so the last {num_layers} "
@@ -469,12 +459,11 @@ def _free_layers(backbone: _Tunable, num_layers: int) -> None:
     for layer in layers[len(layers) - num_layers :]:
         layer.requires_grad_(True)
     if isinstance(backbone, VideoMae):
-        norm = network.layernorm
-    else:
-        # Without `do_stable_layer_norm` the encoder's own norm stands before its first layer.
-        norm = network.encoder.layer_norm if network.config.do_stable_layer_norm else None
-    if norm is not None:
-        norm.requires_grad_(True)
+        if network.layernorm is not None:
+            network.layernorm.requires_grad_(True)
+    # Without `do_stable_layer_norm` the encoder's own norm stands before its first layer.
+    elif network.config.do_stable_layer_norm:
+        network.encoder.layer_norm.requires_grad_(True)
 
 
 def _add_adapters(backbone: _Tunable, settings: FinetuneSettings) -> None:

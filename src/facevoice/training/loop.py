@@ -26,11 +26,16 @@ from torch import Tensor, nn
 from facevoice.errors import ConfigError, EvaluationError, WeightsError
 from facevoice.evaluation.metrics import auroc, uar
 from facevoice.models.fusion import FusionNetwork, Logits
-from facevoice.models.heads import restrict_logits
 from facevoice.records import BoolArray, DoubleArray, FloatArray, IntArray, Modality
 from facevoice.training.config import LossSettings, OptimizerSettings, RunSettings, TrainConfig
 from facevoice.training.data import UNKNOWN, ClipTargets, FeatureTable, Items, TrainingData
-from facevoice.training.losses import TargetTable, head_losses, total_loss, weight_sums
+from facevoice.training.losses import (
+    TargetTable,
+    head_losses,
+    restrict_logits,
+    total_loss,
+    weight_sums,
+)
 
 STATE_FILE: Final = "training-state.safetensors"
 MIN_ROWS_PER_INPUT: Final = 2
@@ -155,20 +160,12 @@ def _build_optimizer(network: nn.Module, settings: OptimizerSettings) -> torch.o
     for name, parameter in _trained(network):
         key = (name.startswith("backbones."), parameter.ndim > 1)
         groups.setdefault(key, []).append(parameter)
-    rates = {True: settings.backbone_learning_rate, False: settings.learning_rate}
-    return torch.optim.AdamW(
-        [
-            {
-                "params": parameters,
-                "highest_rate": rates[in_backbone],
-                "weight_decay": settings.weight_decay if decays else 0.0,
-            }
-            for (in_backbone, decays), parameters in groups.items()
-        ],
-        lr=settings.learning_rate,
-        eps=settings.epsilon,
-        fused=True,
-    )
+    rates, decay = (settings.learning_rate, settings.backbone_learning_rate), settings.weight_decay
+    options = [
+        {"params": part, "highest_rate": rates[tuned], "weight_decay": decay * decays}
+        for (tuned, decays), part in groups.items()
+    ]
+    return torch.optim.AdamW(options, settings.learning_rate, eps=settings.epsilon, fused=True)
 
 
 def _rate_at(step: int, num_steps: int, settings: OptimizerSettings) -> float:
@@ -196,11 +193,7 @@ def _kept_weights(network: nn.Module) -> dict[str, Tensor]:
 
 
 def put_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Put what `fit` kept into a network of the same kind.
-
-    Raises:
-        WeightsError: names or shapes differ.
-    """
+    """Put what `fit` kept into a network; WeightsError if names or shapes differ."""
     frozen = {name for name, p in network.named_parameters() if not p.requires_grad}
     try:
         missing, unexpected = network.load_state_dict(weights, strict=False)
@@ -276,11 +269,7 @@ def _save_state(
 
 
 def _load_state(path: Path, identity: Mapping[str, str]) -> tuple[dict[str, Any], Progress]:
-    """Read what `_save_state` wrote.
-
-    Raises:
-        WeightsError: damaged, of another format, or of a run with other settings or data.
-    """
+    """Read what `_save_state` wrote; WeightsError if damaged, or of another format or run."""
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -335,8 +324,6 @@ def plan_epoch(originals: Items, pairs: Sequence[Items], config: TrainConfig, ep
 
 def _some(items: Items, count: int) -> Items:
     """At most `count` of the items, always the same: enough to validate on after each epoch."""
-    if len(items) <= count:
-        return items
     places = np.random.default_rng([len(items), count]).permutation(len(items))[:count]
     return items.take(np.sort(places))
 
@@ -566,9 +553,8 @@ class _Trainer:
                 self.save()
         own = _kept_weights(self.network)
         self.network.load_state_dict(self.average, strict=False)
-        scores = _validate(
-            self.network, self.inputs, self.held, self.held_pairs, self.table, settings.loss
-        )
+        held, pairs = self.held, self.held_pairs
+        scores = _validate(self.network, self.inputs, held, pairs, self.table, settings.loss)
         self.keep_best(scores)
         self.network.load_state_dict(own, strict=False)
         progress.epoch, progress.step = progress.epoch + 1, 0
@@ -618,9 +604,8 @@ class _Trainer:
         number = accelerator.process_index * num_parts + part
         places, counted = part_rows(len(items), number, accelerator.num_processes * num_parts)
         targets = self.table.gather(items)
-        rows, counts = torch.from_numpy(places), torch.from_numpy(counted)
-        device = accelerator.device
-        wanted = {head: target.take(rows, counts, device) for head, target in targets.items()}
+        rows = (torch.from_numpy(places), torch.from_numpy(counted), accelerator.device)
+        wanted = {head: target.take(*rows) for head, target in targets.items()}
         progress = self.progress
         seed = (self.config.run.seed, _DROPOUT, progress.epoch, progress.step, number)
         torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))

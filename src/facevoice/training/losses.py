@@ -10,12 +10,26 @@ import torch
 from torch import Tensor
 
 from facevoice.models.fusion import Logits
-from facevoice.records import Emotion, FloatArray, IntArray, Modality
+from facevoice.records import BoolArray, DoubleArray, Emotion, FloatArray, IntArray, Modality
 from facevoice.training.config import LossSettings
 from facevoice.training.data import UNKNOWN, ClipTargets, FeatureTable, Items
 
 _NEUTRAL, _CALM = Emotion.NEUTRAL.position, Emotion.CALM.position
 _NEVER = -1e4
+
+
+def restrict_logits(logits: FloatArray | DoubleArray, emotions: BoolArray) -> DoubleArray:
+    """Log-probabilities (n, 8) given that the emotion is one that the corpus has, bool (n, 8).
+
+    Where it has neutral but no calm, calm counts as neutral: its speakers were not asked to act the
+    two apart.
+    """
+    logs = logits.astype(np.float64)
+    folds = emotions[:, _NEUTRAL] & ~emotions[:, _CALM]
+    logs[folds, _NEUTRAL] = np.logaddexp(logs[folds, _NEUTRAL], logs[folds, _CALM])
+    logs = np.where(emotions, logs, -1e9)
+    restricted: DoubleArray = logs - np.logaddexp.reduce(logs, axis=1, keepdims=True)
+    return restricted
 
 
 class HeadTargets(NamedTuple):

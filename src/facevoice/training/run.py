@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,7 +51,7 @@ from facevoice.models.checkpoint import (
     save_checkpoint,
 )
 from facevoice.models.fusion import FusionNetwork, count_parameters
-from facevoice.models.heads import Model, flatness, restrict_logits, temper
+from facevoice.models.heads import Model, flatness, temper
 from facevoice.models.model import CheckpointModel
 from facevoice.records import (
     NUM_EMOTIONS,
@@ -85,7 +85,13 @@ from facevoice.training.loop import (
     fit,
     put_weights,
 )
-from facevoice.training.losses import HeadTargets, TargetTable, conflict_loss, emotion_loss
+from facevoice.training.losses import (
+    HeadTargets,
+    TargetTable,
+    conflict_loss,
+    emotion_loss,
+    restrict_logits,
+)
 
 if TYPE_CHECKING:
     from facevoice.corpora.cremad import Votes
@@ -204,9 +210,9 @@ def _finish(
     calibration, thresholds = calibrate(fusion, data, config)
     info = replace(info, calibration=calibration, thresholds=thresholds)
     model = CheckpointModel(out.name, Checkpoint(fusion.eval(), info, ""))
-    held = predict_part(model, data, "validation")
-    tested = predict_part(model, data, "test") if data.split.test else None
-    figures = [f for part in (held, tested) if part for f in part_figures(part, data)]
+    held = PartPredictions(model, data, "validation")
+    tested = PartPredictions(model, data, "test") if data.split.test else None
+    figures = [f for part in (held, tested) if part for f in _figures(part, data)]
     info = replace(info, training=replace(info.training, figures=tuple(figures)))
     about = info
     if isinstance(network, FinetuneNetwork):
@@ -252,25 +258,22 @@ def _describe_run(
 
 
 def _data_record(config: TrainConfig, data: TrainingData, source: Source) -> DataRecord:
-    clips = {clip.clip_id: clip for clip in data.table.clips}
-    parts = {}
+    parts: dict[str, Any] = {}
     for part in PARTS:
-        ids = data.split.parts()[part]
-        speakers = sorted({clips[key].speaker_key or key for key in ids})
-        num_pairs = sum(len(pairs) for pairs in data.pairs[part].values())
-        parts[part] = PartRecord(len(ids), num_pairs, tuple(speakers))
+        rows = data.rows(part)
+        num_pairs = sum(map(len, data.pairs[part].values()))
+        speakers = tuple(np.unique(data.targets.speakers[rows]).tolist())
+        parts[part] = PartRecord(len(rows), num_pairs, speakers)
+    targets = plain_settings(config.targets)
     return DataRecord(
-        corpora=tuple(sorted({clip.corpus for clip in data.table.clips})),
+        corpora=tuple(np.unique(data.targets.corpora).tolist()),
         source=source.name,
         source_sha256=source.sha256,
         features_sha256=data.table.digest(),
         split=data.split.name,
         split_sha256=split_digest(data.split),
         **parts,
-        emotion_target=config.targets.emotion,
-        face_target=config.targets.face,
-        voice_target=config.targets.voice,
-        conflict_target=config.targets.conflict,
+        **{f"{head}_target": kind for head, kind in targets.items()},
     )
 
 
@@ -380,39 +383,19 @@ def _best_temperature(loss: Callable[[float], float]) -> float:
 # What a model says of a part of the split: figures, and a run for `evaluate`.
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class PartPredictions:
-    """Posteriors of a part's clips, and of its pairs where there are any.
+    """What a model says of a part: posteriors of its clips, and of its pairs if there are any.
 
-    clips, of_pairs: fused, face, voice (n, 8) and conflict (n,); rows of NaN where the model says
-    nothing.
+    clips, of_pairs: fused, face, voice (n, 8) and conflict (n,); rows of NaN where it says nothing.
     """
 
-    part: str
-    items: Items
-    clips: Mapping[str, DoubleArray]
-    pairs: tuple[Pair, ...]
-    pair_items: Items
-    of_pairs: Mapping[str, DoubleArray]
-
-    @property
-    def tells_conflict(self) -> bool:
-        """Whether there are pairs, and the model compares their channels."""
-        return bool(self.pairs) and not np.isnan(self.of_pairs["conflict"]).all()
-
-
-def predict_part(model: Model, data: TrainingData, part: str) -> PartPredictions:
-    """Run a model over a part."""
-    items = data.originals(part)
-    pairs, pair_items = _pairs_of(data, part)
-    return PartPredictions(
-        part,
-        items,
-        posteriors(model, data.table, items),
-        pairs,
-        pair_items,
-        posteriors(model, data.table, pair_items),
-    )
+    def __init__(self, model: Model, data: TrainingData, part: str) -> None:
+        self.part = part
+        self.items = data.originals(part)
+        self.clips = posteriors(model, data.table, self.items)
+        self.pairs, self.pair_items = _pairs_of(data, part)
+        self.of_pairs = posteriors(model, data.table, self.pair_items)
+        self.tells_conflict = not np.isnan(self.of_pairs["conflict"]).all()
 
 
 def _pairs_of(data: TrainingData, part: str) -> tuple[tuple[Pair, ...], Items]:
@@ -434,16 +417,17 @@ def posteriors(model: Model, table: FeatureTable, items: Items) -> dict[str, Dou
             for place in range(len(items))
         ]
     )
-    nothing = np.full(NUM_EMOTIONS, np.nan)
-    posteriors = {
-        head: np.array([nothing if (p := getattr(row, head)) is None else p for row in said])
-        for head in ("fused", "face", "voice")
+    nothing: dict[str, Any] = dict.fromkeys(
+        ("fused", "face", "voice"), np.full(NUM_EMOTIONS, np.nan)
+    )
+    nothing["conflict"] = np.nan
+    return {
+        head: np.array([empty if (p := getattr(row, head)) is None else p for row in said])
+        for head, empty in nothing.items()
     }
-    conflict = [np.nan if row.conflict is None else row.conflict for row in said]
-    return {**posteriors, "conflict": np.array(conflict)}
 
 
-def part_figures(found: PartPredictions, data: TrainingData) -> Iterator[Figure]:
+def _figures(found: PartPredictions, data: TrainingData) -> Iterator[Figure]:
     """UAR of each emotion head and AUROC of conflict, by corpus."""
     for head, column in (("emotion", "fused"), ("face", "face"), ("voice", "voice")):
         with np.errstate(divide="ignore"):
@@ -492,7 +476,7 @@ def predict_table(
         split=Split("unseen speakers", (), (), tuple(fresh)),
         pairs={"test": pairs},
     )
-    tested = predict_part(model, data, "test")
+    tested = PartPredictions(model, data, "test")
     _write_predictions(folder, tested, None, data, info, source.command)
     return len(table), len(tested.pairs)
 
