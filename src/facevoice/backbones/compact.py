@@ -44,6 +44,7 @@ _CENTRAL_SHARE: Final = 1 / 1.25
 
 _FFT_SAMPLES: Final = 400
 _HOP_SAMPLES: Final = 160
+_HANN: Final = np.hanning(_FFT_SAMPLES + 1)[:-1].astype(np.float32)
 _NUM_BINS: Final = _FFT_SAMPLES // 2 + 1
 _MIN_SAMPLES: Final = _FFT_SAMPLES // 2 + 1  # reflection at both ends needs that many
 NUM_MELS: Final = 80
@@ -176,11 +177,10 @@ def _mel_edges_hz() -> DoubleArray:
     return np.where(mel < break_mel, mel / mel_per_hz, above)
 
 
-@lru_cache(maxsize=1)
 def mel_filters() -> FloatArray:
     """Triangular filters (80, 201) of equal area, from 0 Hz to half the sample rate.
 
-    Same matrix as ``librosa.filters.mel(sr=16000, n_fft=400, n_mels=80)``; read-only.
+    Same matrix as ``librosa.filters.mel(sr=16000, n_fft=400, n_mels=80)``.
     """
     edges_hz = _mel_edges_hz()
     bins_hz = np.linspace(0.0, SAMPLE_RATE_HZ / 2, _NUM_BINS)
@@ -189,9 +189,7 @@ def mel_filters() -> FloatArray:
     rising = -ramps[:-2] / width_hz[:-1, None]
     falling = ramps[2:] / width_hz[1:, None]
     area = 2.0 / (edges_hz[2:] - edges_hz[:-2])
-    filters = (np.maximum(0.0, np.minimum(rising, falling)) * area[:, None]).astype(np.float32)
-    filters.flags.writeable = False
-    return filters
+    return (np.maximum(0.0, np.minimum(rising, falling)) * area[:, None]).astype(np.float32)
 
 
 @lru_cache(maxsize=1)
@@ -214,14 +212,6 @@ def mel_centres_hz() -> DoubleArray:
     return _mel_edges_hz()[1:-1]
 
 
-@lru_cache(maxsize=1)
-def _hann() -> FloatArray:
-    phase = 2.0 * np.pi * np.arange(_FFT_SAMPLES) / _FFT_SAMPLES
-    window = (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
-    window.flags.writeable = False
-    return window
-
-
 def log_mel_power(samples: FloatArray) -> FloatArray:
     """log10 of mel power, floored at 1e-10: mono (N,) at 16 kHz → float32 (80, N // 160).
 
@@ -236,7 +226,7 @@ def log_mel_power(samples: FloatArray) -> FloatArray:
     num_frames = samples.size // _HOP_SAMPLES
     padded = np.pad(samples.astype(np.float32, copy=False), _FFT_SAMPLES // 2, mode="reflect")
     frames = np.lib.stride_tricks.sliding_window_view(padded, _FFT_SAMPLES)[::_HOP_SAMPLES]
-    spectrum = np.fft.rfft(frames[:num_frames] * _hann(), axis=1)
+    spectrum = np.fft.rfft(frames[:num_frames] * _HANN, axis=1)
     power = (spectrum.real**2 + spectrum.imag**2).T.astype(np.float64)
     mel = np.empty((NUM_MELS, num_frames), dtype=np.float32)
     for row, (first, weights) in zip(mel, _bands(), strict=True):
@@ -273,13 +263,8 @@ def voice_mel(samples: FloatArray) -> FloatArray:
     """Input of the voice network for one window: mono (N,) at 16 kHz → float32 (80, T ≤ N // 160).
 
     Log-mel, silent edges cut, loudness normalised. A window shorter than half a second is padded
-    with silence at its end.
-
-    Raises:
-        ValueError: not one-dimensional.
+    with silence at its end. Raises as `log_mel_power`.
     """
-    if samples.ndim != 1:
-        raise ValueError(f"need mono samples (N,), got shape {samples.shape}")
     lacking = MIN_FRAMES * _HOP_SAMPLES - samples.size
     if lacking > 0:
         samples = np.pad(samples, (0, lacking))

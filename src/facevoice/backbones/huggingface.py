@@ -124,10 +124,8 @@ def load_checkpoint(
     """Load the checkpoint that `files` holds as what `spec` says; raises as `load_pretrained`."""
     config = files.read_json("config.json")
     family = _family_of(config, files.origin)
-    for what, found, wanted in (
-        ("model_type", family.model_type, spec.family),
-        ("hidden_size", config.get("hidden_size"), spec.dim),
-    ):
+    for what, wanted in (("model_type", spec.family), ("hidden_size", spec.dim)):
+        found = config.get(what)
         if found != wanted:
             raise WeightsError(
                 f"{files.folder / 'config.json'}: {what} is {found}, but backbone {spec.name!r} "
@@ -576,10 +574,7 @@ class FaceInput:
         The moments are the centres of equal slices of the window; for each the crop nearest in
         time is taken, the earlier of two that are equally near. Where there are fewer crops than
         moments, or none for a while, the nearest is repeated. Without timestamps, crops count as
-        evenly spread.
-
-        Raises:
-            ValueError: the window has no faces, or its crops are not square.
+        evenly spread. ValueError for a window without faces, or with crops that are not square.
         """
         if window.faces is None:
             raise ValueError(f"window at {window.start_s:g} s has no faces")
@@ -862,14 +857,14 @@ class Wav2Vec2(_TorchBackbone):
     def _run(self, inputs: Sequence[FloatArray]) -> tuple[list[Any], list[int]]:
         torch, config = import_torch(_FEATURE), self.network.config
         lengths = [len(sound) for sound in inputs]
-        samples = np.zeros((len(inputs), max(lengths)), dtype=np.float32)
-        for row, sound in enumerate(inputs):
-            samples[row, : len(sound)] = sound
+        samples = torch.nn.utils.rnn.pad_sequence(
+            [*map(torch.from_numpy, inputs)], batch_first=True
+        )
         arguments = {}
         if min(lengths) < max(lengths):
             mask = np.arange(max(lengths)) < np.array(lengths)[:, np.newaxis]
             arguments["attention_mask"] = torch.from_numpy(mask.astype(np.int64)).to(self._device)
-        layers = self.tap(torch.from_numpy(samples).to(self._device), **arguments)
+        layers = self.tap(samples.to(self._device), **arguments)
         return layers, [count_frames(n, config.conv_kernel, config.conv_stride) for n in lengths]
 
 

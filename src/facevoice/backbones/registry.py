@@ -11,7 +11,7 @@ import numpy as np
 
 from facevoice.backbones.compact import CompactFace, CompactVoice
 from facevoice.backbones.huggingface import PRETRAINED, load_pretrained
-from facevoice.backbones.onnx import OnnxBackbone
+from facevoice.backbones.onnx import SPEC_FILE, OnnxBackbone
 from facevoice.backbones.spec import Backbone, BackboneSpec, TokenBackbone
 from facevoice.errors import ConfigError
 from facevoice.records import FloatArray, Window
@@ -56,17 +56,14 @@ def create_backbone(name: str, *, num_threads: int = 1, device: str = "auto") ->
         MissingExtraError: it needs the extra `full`.
     """
     plain, rows = split_name(name)
+    path = Path(plain)
     if plain in _FACTORIES:
         backbone = _FACTORIES[plain](num_threads)
-    elif _is_export(path := Path(plain)):
+    elif (path.suffix == ".onnx" and path.is_file()) or (path / SPEC_FILE).is_file():
         backbone = OnnxBackbone(path, num_threads=num_threads)
     else:
         backbone = load_pretrained(plain, num_threads=num_threads, device=device)
     return backbone if rows is None else stack(backbone, rows)
-
-
-def _is_export(path: Path) -> bool:
-    return (path.suffix == ".onnx" and path.is_file()) or (path / "spec.json").is_file()
 
 
 def split_name(name: str) -> tuple[str, str | None]:

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple
 
 import av
 import numpy as np
@@ -40,8 +40,6 @@ from facevoice.media.open import (
     undecodable,
 )
 from facevoice.records import Frame
-
-_VideoPackets: TypeAlias = "Iterator[Packet[VideoStream]]"
 
 # Matroska and WebM round timestamps to milliseconds: a frame counts as shown a bit before it.
 _ROUNDING_S: Final = 0.0006
@@ -71,8 +69,7 @@ _MPEG_SEQUENCE_HEADER: Final = b"\x00\x00\x01\xb3"
 
 def regular_times(duration_s: float, rate_hz: float) -> Iterator[float]:
     """The times k / rate_hz, k = 0, 1, …, that lie before `duration_s`."""
-    for k in range(math.ceil(duration_s * rate_hz)):
-        yield k / rate_hz
+    return (k / rate_hz for k in range(math.ceil(duration_s * rate_hz)))
 
 
 def read_frames(
@@ -290,7 +287,7 @@ def _seek_target_s(
 
 def _packets_from(
     source: Source, stream: VideoStream, target_s: float, traits: _Traits
-) -> _VideoPackets | None:
+) -> Iterator[Packet[VideoStream]] | None:
     """Packets from a keyframe at or before `target_s` on; None if it can't be relied upon."""
     try:
         ticks = math.floor((target_s + source.origin_s) / (stream.time_base or 1))
@@ -416,8 +413,7 @@ class _Plan:
         return nearest_s if abs(nearest_s - t) <= self.reach_s else t
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _TimedFrame:
+class _TimedFrame(NamedTuple):
     picture: VideoFrame
     start_s: float
     duration_s: float

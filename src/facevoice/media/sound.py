@@ -142,11 +142,7 @@ def _timed_frames(
 
 
 def read_sound(path: Path, start_s: float = 0.0, length_s: float = math.inf) -> FloatArray:
-    """The file's sound (N,) at 16 kHz from `start_s` on, at most `length_s` of it.
-
-    Raises:
-        NoStreamError, MediaError: see `read_audio`.
-    """
+    """The sound (N,) at 16 kHz from `start_s` on, at most `length_s` of it; see `read_audio`."""
     start = round(start_s * SAMPLE_RATE_HZ)
     end = math.inf if length_s == math.inf else start + round(length_s * SAMPLE_RATE_HZ)
     pieces = [_NOTHING]

@@ -17,7 +17,7 @@ import numpy as np
 
 from facevoice.backbones.export import export_backbone, write_onnx
 from facevoice.backbones.onnx import FP32_FILE, INT8_FILE, ExportRecord
-from facevoice.backbones.registry import StackedBackbone, split_name
+from facevoice.backbones.registry import split_name
 from facevoice.backbones.spec import Backbone, BackboneSpec
 from facevoice.errors import ConfigError, MissingExtraError, WeightsError
 from facevoice.files import file_sha256, whole_folder
@@ -136,11 +136,9 @@ def export_model(
     with whole_folder(out) as part:
         built = build_backbones(folder, model.info, backbones, num_threads=num_threads)
         if int8 and not any(backbone.spec.family for _, backbone in built.values()):
-            raise ConfigError(
-                f"{folder}: its backbones come with facevoice, as they are; leave --int8 out"
-            )
-        rows: dict[Modality, FloatArray] = {}
-        named: dict[Modality, str] = {}
+            problem = "its backbones come with facevoice, as they are; leave --int8 out"
+            raise ConfigError(f"{folder}: {problem}")
+        rows, named = dict[Modality, FloatArray](), dict[Modality, str]()
         for modality in tuple(built):  # one after the other, so that both are never in memory
             source, backbone = built.pop(modality)
             on_step(f"{source}: torch")
@@ -148,8 +146,7 @@ def export_model(
             named[modality] = split_name(source)[0]
             if backbone.spec.family:  # else it comes with facevoice
                 on_step(f"{source}: exporting")
-                base = backbone.base if isinstance(backbone, StackedBackbone) else backbone
-                export_backbone(base, part / modality, int8=int8)
+                export_backbone(getattr(backbone, "base", backbone), part / modality, int8=int8)
                 named[modality] = f"{modality}/{FP32_FILE}"
         on_step("fusion and heads")
         export_fusion(model.checkpoint, part / FUSION_FILE)
@@ -166,7 +163,7 @@ def export_model(
             parity += (_measure(part, "int8", expected, samples, num_threads),)
         index = _write_index(part, model, named, parity)
         card = f"{describe(model.info)}\n{_card_section(index)}"
-        (part / CARD_FILE).write_text(card, encoding="utf-8")
+        (part / CARD_FILE).write_bytes(card.encode())
         return index
 
 
@@ -303,11 +300,7 @@ def _measure(
     samples: Samples,
     num_threads: int,
 ) -> Parity:
-    """How far an exported folder is from what torch says, over all probabilities of all windows.
-
-    Raises:
-        WeightsError: fp32 differs by more than `MAX_DIFFERENCE`, or is not finite.
-    """
+    """How far an export is from torch, over all probabilities; WeightsError if fp32 is too far."""
     ours = assemble(exported, num_threads=num_threads)
     rows = {m: _embed(samples, backbone) for m, backbone in ours.backbones.items()}
     pairs = list(zip(expected, _judged(samples, ours.model, rows), strict=True))

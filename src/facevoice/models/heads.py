@@ -37,13 +37,6 @@ Embeddings = Mapping[Modality, FloatArray]
 
 COMPACT: Final = "compact"
 _UNSAVED: Final = ModelId("heads", "")
-CONFLICT_EVIDENCE: Final = (
-    "log_agreement",
-    "divergence",
-    "valence_gap",
-    "arousal_gap",
-    "sharpness",
-)
 _FLAT: Final = np.array([e.is_flat for e in EMOTIONS])
 _VALENCE: Final = np.array([e.valence for e in EMOTIONS])
 _AROUSAL: Final = np.array([e.arousal for e in EMOTIONS])
@@ -226,7 +219,7 @@ def conflict_evidence(face: DoubleArray, voice: DoubleArray) -> DoubleArray:
         voice: (B, 8) probabilities.
 
     Returns:
-        (B, 5) in the order of CONFLICT_EVIDENCE: log of Σ p·q; Jensen–Shannon divergence
+        (B, 5): log of Σ p·q; Jensen–Shannon divergence
         (Lin 1991) in nats; absolute gaps of expected valence and arousal; log of Σp²·Σq²,
         the sharpness of both, against which agreement is to be read.
     """

@@ -301,13 +301,17 @@ def assemble(
             raise ConfigError("backbones can be named for a checkpoint only; none was named")
         return load_compact(num_threads)
     folder = find_checkpoint(checkpoint)
+    model: _TrainedModel
     if is_export(folder):
         if backbones:
             raise ConfigError(f"{folder}: an exported folder brings its backbones; name none")
-        return _assemble_export(folder, num_threads)
-    model = CheckpointModel.load(folder, num_threads=num_threads)
-    loaded = build_backbones(folder, model.info, backbones, num_threads=num_threads)
-    return _assembly(model, loaded)
+        model, loaded = _load_export(folder, num_threads)
+    else:
+        model = CheckpointModel.load(folder, num_threads=num_threads)
+        loaded = build_backbones(folder, model.info, backbones, num_threads=num_threads)
+    sources = {modality: source for modality, (source, _) in loaded.items()}
+    built = {modality: backbone for modality, (_, backbone) in loaded.items()}
+    return Assembly(model, built, sources, model.info)
 
 
 def find_checkpoint(folder: Path) -> Path:
@@ -357,7 +361,9 @@ def build_backbones(
     return {m: _checked_backbone(folder, info, *built[m]) for m in info.backbones}
 
 
-def _assemble_export(folder: Path, num_threads: int) -> Assembly:
+def _load_export(
+    folder: Path, num_threads: int
+) -> tuple[_TrainedModel, dict[Modality, tuple[str, Backbone]]]:
     index, info = read_export(folder)
     sha256 = index.sha256s[FUSION_FILE]
     model = ExportedModel(folder / FUSION_FILE, sha256, info, num_threads)
@@ -371,13 +377,7 @@ def _assemble_export(folder: Path, num_threads: int) -> Assembly:
         source = str(folder / named) if named in index.networks else named
         backbone = create_backbone(source, num_threads=num_threads)
         loaded[modality] = _checked_backbone(folder, info, source, backbone, modality)
-    return _assembly(model, loaded)
-
-
-def _assembly(model: _TrainedModel, loaded: Mapping[Modality, tuple[str, Backbone]]) -> Assembly:
-    sources = {modality: source for modality, (source, _) in loaded.items()}
-    backbones = {modality: backbone for modality, (_, backbone) in loaded.items()}
-    return Assembly(model, backbones, sources, model.info)
+    return model, loaded
 
 
 def _creatable(folder: Path, wanted: str) -> str:

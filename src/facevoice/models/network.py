@@ -90,9 +90,8 @@ class NetworkConfig:
 
     def with_dim(self, modality: Modality, dim: int) -> NetworkConfig:
         """The same for embeddings of another width."""
-        if modality is Modality.VIDEO:
-            return replace(self, video_dim=dim)
-        return replace(self, audio_dim=dim)
+        is_video = modality is Modality.VIDEO
+        return replace(self, video_dim=dim) if is_video else replace(self, audio_dim=dim)
 
     def shrinkage(self, modality: Modality) -> float:
         """Shrinkage of a channel's whitening."""

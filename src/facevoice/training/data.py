@@ -342,9 +342,7 @@ def make_targets(
     """Targets by head: `kinds` maps emotion, face, voice and conflict to intended or perceived.
 
     Perceived emotions are shares of votes where votes are given, else the label of the clip.
-
-    Raises:
-        CorpusError: no clip has the target that a head is to learn.
+    CorpusError if no clip has the target that a head is to learn.
     """
     arrays: dict[str, FloatArray] = {}
     for head, label in (("emotion", "both"), ("face", "face"), ("voice", "voice")):

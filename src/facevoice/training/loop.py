@@ -322,12 +322,6 @@ def plan_epoch(originals: Items, pairs: Sequence[Items], config: TrainConfig, ep
     )
 
 
-def _some(items: Items, count: int) -> Items:
-    """At most `count` of the items, always the same: enough to validate on after each epoch."""
-    places = np.random.default_rng([len(items), count]).permutation(len(items))[:count]
-    return items.take(np.sort(places))
-
-
 def part_rows(num_items: int, part: int, num_parts: int) -> tuple[IntArray, BoolArray]:
     """Places of a step's items that one of `num_parts` computes, all parts alike long.
 
@@ -502,7 +496,9 @@ class _Trainer:
         self.held = data.originals("validation")
         self.held_pairs = self.held.take(np.zeros(0, dtype=np.int64))
         for items in data.pair_items("validation") if config.pairs.ratio else ():
-            self.held_pairs += _some(items, len(self.held))
+            # As many as there are clips, always the same, are enough after each epoch.
+            rng = np.random.default_rng([len(items), len(self.held)])
+            self.held_pairs += items.take(np.sort(rng.permutation(len(items))[: len(self.held)]))
         self.table = TargetTable(data.table, data.targets, data.rows("train"), config.loss)
         num_items = len(plan_epoch(self.originals, self.pairs, config, 0))
         self.num_steps = -(-num_items // config.train.batch_size)

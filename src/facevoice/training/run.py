@@ -102,8 +102,6 @@ PRECISION: Final = 0.75
 """Of the windows called conflict (or match), so many are to be so, at equal numbers of both."""
 CLEAR_ABOVE: Final = 0.30
 _SMALLEST_SHARE: Final = 0.02
-_TEMPERATURES: Final = (math.log(0.05), math.log(20.0))
-_CPU: Final = torch.device("cpu")
 _LOG = logging.getLogger(__name__)
 
 
@@ -288,7 +286,7 @@ def calibrate(
     A head that the network lacks, or that nobody labelled there, keeps 1. No thresholds without a
     conflict head or without pairs.
     """
-    inputs = FeatureInputs(data.table, config.network.modalities, _CPU)
+    inputs = FeatureInputs(data.table, config.network.modalities, torch.device("cpu"))
     clips = data.originals("validation")
     logits = compute_logits(network, inputs, clips)
     table = TargetTable(data.table, data.targets, data.rows("train"), config.loss)
@@ -376,7 +374,8 @@ def _emotion_temperature(logits: Tensor | None, targets: HeadTargets) -> float:
 def _best_temperature(loss: Callable[[float], float]) -> float:
     from scipy.optimize import minimize_scalar
 
-    found = minimize_scalar(lambda log: loss(math.exp(log)), bounds=_TEMPERATURES, method="bounded")
+    bounds = (math.log(0.05), math.log(20.0))
+    found = minimize_scalar(lambda log: loss(math.exp(log)), bounds=bounds, method="bounded")
     return math.exp(float(found.x))
 
 
@@ -461,11 +460,8 @@ def predict_table(
     seen = {*info.data.train.speakers, *info.data.validation.speakers}
     fresh = [clip.clip_id for clip in table.clips if clip.speaker_key not in seen]
     if len(fresh) < len(table):
-        _LOG.warning(
-            "%d of %d clips are left out: the checkpoint was trained or chosen on their speakers",
-            len(table) - len(fresh),
-            len(table),
-        )
+        told = "%d of %d clips are left out: the checkpoint was trained or chosen on their speakers"
+        _LOG.warning(told, len(table) - len(fresh), len(table))
     if not fresh:
         raise CorpusError("every speaker was trained or chosen on, so there is nothing to test")
     table = table.take(fresh)
@@ -536,7 +532,6 @@ def _write_predictions(
 
 
 def _run_info(name: str, info: CheckpointInfo, command: str, *, has_pairs: bool) -> RunInfo:
-    """What stands beside the figures of the run."""
     channels = " and ".join(info.network.modalities)
     perceived = info.data.emotion_target == "perceived"
     config = build_settings(TrainConfig, info.settings)
