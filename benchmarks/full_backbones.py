@@ -31,7 +31,7 @@ from facevoice.backbones.export import export_backbone
 from facevoice.backbones.huggingface import DEFAULT_BACKBONES, PRETRAINED
 from facevoice.backbones.onnx import FP32_FILE, INT8_FILE
 from facevoice.backbones.registry import create_backbone
-from facevoice.models.export import read_samples
+from facevoice.export import read_samples
 from facevoice.records import FloatArray, Modality, Window
 
 # As published: MCG-NJU/videomae-base and jonatasgrosman/wav2vec2-large-xlsr-53-english.

@@ -229,7 +229,7 @@ def write_fusion(folder: Path, backbones: dict[Modality, Path]) -> None:
 
 def export(checkpoint: Path, out: Path, backbones: dict[Modality, Path], precision: str) -> float:
     """`facevoice export CHECKPOINT --out OUT --int8 --backbone DIR --backbone DIR`; peak MB."""
-    from facevoice.models.export import export_model, make_samples  # noqa: PLC0415
+    from facevoice.export import export_model, make_samples  # noqa: PLC0415
 
     names = [str(folder) for folder in backbones.values()]
     export_model(checkpoint, out, make_samples(), backbones=names, int8=precision == "int8")

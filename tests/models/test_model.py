@@ -15,8 +15,8 @@ from facevoice.backbones.compact import FACE_DIM, VOICE_FEATURES
 from facevoice.backbones.export import export_backbone
 from facevoice.backbones.registry import create_backbone
 from facevoice.errors import ConfigError, WeightsError
+from facevoice.export import make_samples
 from facevoice.models.checkpoint import UsedEmbeddings
-from facevoice.models.export import make_samples
 from facevoice.models.model import CheckpointModel, assemble, find_checkpoint, read_model_info
 from facevoice.records import Modality
 from facevoice.settings import AnalyzerConfig, WindowConfig

@@ -44,7 +44,7 @@ def export(
     `facevoice analyze --checkpoint DIR` runs it. Its probabilities are compared with those of
     torch, and written beside it; an fp32 export that differs by more than 0.001 is refused.
     """
-    from facevoice.models.export import check_export, export_model, make_samples, read_samples
+    from facevoice.export import check_export, export_model, make_samples, read_samples
 
     screen = Screen(quiet=quiet)
     samples = read_samples(clips) if clips else make_samples()

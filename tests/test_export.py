@@ -17,9 +17,7 @@ from conftest import ClipMaker
 from facevoice import Analyzer
 from facevoice.backbones.onnx import INT8_FILE
 from facevoice.errors import ConfigError, MissingExtraError, WeightsError
-from facevoice.files import file_sha256
-from facevoice.models.checkpoint import load_checkpoint
-from facevoice.models.export import (
+from facevoice.export import (
     Samples,
     check_export,
     export_fusion,
@@ -27,6 +25,8 @@ from facevoice.models.export import (
     make_samples,
     read_samples,
 )
+from facevoice.files import file_sha256
+from facevoice.models.checkpoint import load_checkpoint
 from facevoice.models.model import (
     EXPORT_INDEX,
     FUSION_FILE,
@@ -38,7 +38,7 @@ from facevoice.models.network import FUSIONS
 from facevoice.records import Modality, Prediction, Report
 from full_models import FullModel, write_compact_model, write_full_model
 
-SAMPLE = Path(__file__).parents[2] / "examples" / "smile_glad_voice.mp4"
+SAMPLE = Path(__file__).parents[1] / "examples" / "smile_glad_voice.mp4"
 FP32_TOLERANCE = 1e-4
 # Tiny random networks suffer more from eight bits than large trained ones.
 INT8_TOLERANCE = 0.15
@@ -276,7 +276,7 @@ def test_an_index_names_no_backbone_elsewhere(copied: Path) -> None:
 def test_an_export_far_from_torch_is_refused(
     model: FullModel, samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("facevoice.models.export.MAX_DIFFERENCE", 0.0)
+    monkeypatch.setattr("facevoice.export.MAX_DIFFERENCE", 0.0)
     with pytest.raises(WeightsError, match="it is refused"):
         export_model(model.checkpoint, tmp_path / "out", samples, backbones=model.names)
     assert list(tmp_path.iterdir()) == []
@@ -296,7 +296,7 @@ def test_what_lies_in_the_way_is_kept_and_a_missing_extra_named(
         export_model(model.checkpoint, taken, samples, overwrite=True)
     with pytest.raises(ConfigError, match="holds an export already"):
         export_model(model.checkpoint, exports["fp32"], samples)
-    monkeypatch.setattr("facevoice.models.export.find_spec", lambda _name: None)
+    monkeypatch.setattr("facevoice.export.find_spec", lambda _name: None)
     with pytest.raises(MissingExtraError, match=r"'\.\[train\]'"):
         export_model(model.checkpoint, tmp_path / "new", samples)
 
