@@ -137,7 +137,7 @@ def kill_runs(source: Path, trials: int, folder: Path, seed: int = 0) -> Counter
     for trial in range(trials):
         out = folder / f"trial{trial}"
         run = _start(source, out)
-        time.sleep(rng.uniform(0.5, took_s))
+        time.sleep(rng.uniform(0.3, 0.9) * took_s)
         if run.poll() is None:
             os.killpg(run.pid, signal.SIGKILL)
             counts["killed"] += 1
