@@ -442,7 +442,8 @@ def _score_conflicts(
     pairs = of_kind(rows, PairKind.MATCH, PairKind.CONFLICT)
     untouched = of_kind(rows, PairKind.ORIGINAL, PairKind.CONFLICT)
     conflict, score = is_conflict(pairs), pairs["score"].to_numpy()
-    assert info.conflict_target is not None  # noqa: S101 - Run has seen to it
+    if info.conflict_target is None:
+        raise EvaluationError("run.json names no conflict_target, though there are conflicts")
     calibration = or_refused(_calibration, conflict, score, info.score_is_probability)
     selective = or_refused(_selective, pairs, info.score_is_probability)
     return ConflictScores(
