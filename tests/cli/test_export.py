@@ -62,7 +62,7 @@ def test_an_export_can_be_checked_and_replaced(checkpoint: Path, exported: Path)
     assert "Checked" in checked.output
     assert "synthesised" in checked.output
     taken = run("export", checkpoint, "--out", exported, "--quiet")
-    assert taken.exit_code == 1
+    assert taken.exit_code == 2
     assert "holds an export already" in " ".join(taken.output.split())
     again = run("export", checkpoint, "--out", exported, "--quiet", "--overwrite")
     assert again.exit_code == 0

@@ -181,7 +181,7 @@ def test_keys_go_through_windows_and_zoom(open_report: Opener) -> None:
 def test_the_wheel_zooms_and_the_strip_moves(open_report: Opener) -> None:
     page = open_report(make_long_report(1800), make_trace(3600))
     area, note = page.locator(".fv-area"), ".fv-timeline .fv-note"
-    assert "Seen from afar" in page.locator(note).inner_text()
+    until(page, f"document.querySelector('{note}').textContent.includes('Seen from afar')")
     area.hover()
     page.keyboard.down("Control")
     page.mouse.wheel(0, -1500)
