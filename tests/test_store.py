@@ -128,6 +128,19 @@ def test_an_unfinished_one_can_be_gone_on_with(store: Store) -> None:
     assert len(store.load(key_of()).windows) == 2
 
 
+def test_what_another_process_has_finished_stays_whole(store: Store) -> None:
+    with store.writer(key_of(), MEDIA) as late:
+        late.add(view_of(0))
+        late.commit()
+        put(store, key_of(), 4)
+        late.add(view_of(1))
+        late.commit()  # and is killed
+    found = store.load(key_of())
+    assert found.is_complete
+    assert found.damage == ("cut off",)
+    assert len(found.windows) == 4
+
+
 def test_another_content_setting_network_or_cut_is_another_perception(store: Store) -> None:
     put(store, key_of(), 1)
     others = AnalyzerConfig(faces=FacesConfig(sample_rate_hz=4))

@@ -220,12 +220,14 @@ class Store:
     ) -> Iterator[ViewWriter]:
         """Takes the windows of a perception from number `num_known` on; all that came is kept.
 
-        An exception ends it with what was added so far, to go on from there another time.
+        An exception ends it with what was added so far, to go on from there another time. Where
+        another process has brought the same perception to its end meanwhile, it stays whole: one
+        key gives the same windows to all.
         """
         with self._transaction("IMMEDIATE") as db:
             db.execute(
                 "INSERT INTO perception(content, recipe, face, voice, head, is_complete) "
-                "VALUES (?, ?, ?, ?, ?, 0) ON CONFLICT DO UPDATE SET is_complete = 0",
+                "VALUES (?, ?, ?, ?, ?, 0) ON CONFLICT DO NOTHING",
                 (key.content, key.recipe, key.face, key.voice, _encode(_head(media, ()), "head")),
             )
             (number,) = db.execute(
@@ -233,9 +235,6 @@ class Store:
                 "AND voice = ?",
                 (key.content, key.recipe, key.face, key.voice),
             ).fetchone()
-            db.execute(
-                "DELETE FROM window WHERE perception = ? AND number >= ?", (number, num_known)
-            )
         writer = ViewWriter(self, number, media, num_known)
         try:
             yield writer
@@ -297,9 +296,15 @@ class Store:
         with self._transaction("IMMEDIATE") as db:
             db.executemany("REPLACE INTO window VALUES (?, ?, ?)", rows)
             db.execute(
-                "UPDATE perception SET head = ?, is_complete = ? WHERE id = ?",
+                "UPDATE perception SET head = ?1, is_complete = ?2 WHERE id = ?3 "
+                "AND (?2 OR NOT is_complete)",
                 (_encode(head, "head"), int(is_complete), perception),
             )
+            if is_complete:
+                db.execute(
+                    "DELETE FROM window WHERE perception = ? AND number >= ?",
+                    (perception, first + len(views)),
+                )
 
     def _open(self) -> None:
         self._lock = threading.RLock()
