@@ -43,6 +43,7 @@ from facevoice.corpora.splits import (
 from facevoice.errors import ConfigError
 from facevoice.report import count_noun
 
+_KNOWN: Final = ", ".join(corpus_names())
 _ROOT: Final = Path("corpora")
 _NAME_WIDTH: Final = 60  # folds of many speakers have long names; the file has them whole
 
@@ -168,8 +169,8 @@ def prepare(
         list[str],
         argument(
             "NAME...",
-            f"Corpora: {', '.join(corpus_names())}. NAME=PATH names a folder or zip archive "
-            "of its own; a NAME may come again for a corpus in several pieces.",
+            f"Corpora: {_KNOWN}. NAME=PATH names a folder or zip archive of its own; a NAME may "
+            "come again for a corpus in several pieces.",
         ),
     ],
     root: Annotated[Path, option("DIR", "Corpora lie in DIR/NAME or DIR/NAME.zip.")] = _ROOT,
