@@ -10,30 +10,35 @@ from facevoice.records import (
     Emotion,
     Modality,
     Outcome,
+    Perception,
     Prediction,
     Reason,
     Report,
     Status,
 )
-from facevoice.settings import AnalyzerConfig
+from facevoice.settings import AnalyzerConfig, DecisionConfig
 
 if TYPE_CHECKING:
     from facevoice.analyzer import Analyzer
     from facevoice.hub import from_pretrained
+    from facevoice.store import Store
 
 __version__ = VERSION
 
 __all__ = [
     "Analyzer",
     "AnalyzerConfig",
+    "DecisionConfig",
     "Emotion",
     "FacevoiceError",
     "Modality",
     "Outcome",
+    "Perception",
     "Prediction",
     "Reason",
     "Report",
     "Status",
+    "Store",
     "from_pretrained",
 ]
 
@@ -48,4 +53,8 @@ def __getattr__(name: str) -> Any:
         from facevoice.hub import from_pretrained
 
         return from_pretrained
+    if name == "Store":
+        from facevoice.store import Store
+
+        return Store
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
