@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from threading import Condition, Event
 from typing import Any
@@ -29,7 +30,9 @@ class Server:
 
     def files(self, name: str) -> list[Path]:
         """Files of this name that the server keeps."""
-        return [path for path in self.uploads.rglob(name) if path.is_file()]
+        # Unlike `rglob`, `walk` passes over folders that go meanwhile.
+        found = [Path(root, n) for root, _, names in os.walk(self.uploads) for n in names]
+        return [path for path in found if fnmatch(path.name, name)]
 
 
 @contextmanager
