@@ -135,6 +135,7 @@ def open_page(page: Page, server: Server) -> Page:
     page.set_default_timeout(PATIENCE_MS)
     page.goto(server.url)
     expect(page.get_by_text("Intended use.")).to_be_visible(timeout=PATIENCE_MS)
+    page.wait_for_function("document.querySelector('#fvw-chooser')?.innerText.trim()")
     return page
 
 
@@ -174,6 +175,8 @@ def portrait_clip(make_clip: ClipMaker, name: str, duration_s: float) -> Path:
 
 
 def assert_readable(page: Page, selector: str) -> None:
+    # Gradio draws a part's frame before its words.
+    page.wait_for_function("s => document.querySelector(s)?.innerText.trim()", arg=selector)
     ratio, text = page.evaluate(WORST_CONTRAST, selector)
     assert ratio >= 4.5, f"{selector}: {text!r} has a contrast of {ratio:.2f}"
 
