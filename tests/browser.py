@@ -19,7 +19,12 @@ _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable
 _LOCAL_HOSTS = {"127.0.0.1", "localhost"}
 _LOCAL_SCHEMES = {"file", "data", "blob", "about", "chrome-error"}
 # Gradio asks the page's frame for things that only its own hosting has.
-_HARMLESS = ("Method not implemented",)
+_HARMLESS = (
+    # Gradio's own script, when a page is left whose stream of events is still open.
+    "AbortError: signal is aborted",
+    "Connection errored out",
+    "Method not implemented",
+)
 
 
 def find_chromium() -> str | None:
@@ -66,10 +71,14 @@ def watched_page(
         ):
             errors.append(message.text)
 
+    def see_error(error: Any) -> None:
+        if not any(text in str(error) for text in _HARMLESS):
+            errors.append(str(error))
+
     opened = browser.new_context(**context)
     opened.on("request", see_request)
     page = opened.new_page()
-    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("pageerror", see_error)
     page.on("console", see_message)
     page.on(
         "websocket",
