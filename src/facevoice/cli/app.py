@@ -16,6 +16,7 @@ from facevoice.cli.evaluate import compare, evaluate
 from facevoice.cli.export import export
 from facevoice.cli.hub import pull, push, space
 from facevoice.cli.models import models
+from facevoice.cli.options import TYPED
 from facevoice.cli.render import render
 from facevoice.cli.report import report
 from facevoice.cli.train import predict, train
@@ -46,6 +47,11 @@ class _Commands(TyperGroup):
             if rows:
                 with formatter.section(section):
                     formatter.write_dl(rows)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        TYPED.set(shlex.join(["facevoice", *args]))
+        parsed: list[str] = super().parse_args(ctx, args)
+        return parsed
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args[0] not in self.commands and _is_input(args[0]):

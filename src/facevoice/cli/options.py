@@ -7,9 +7,9 @@ import functools
 import inspect
 import logging
 import os
-import shlex
 import sys
 from collections.abc import Callable
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -24,6 +24,8 @@ EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130
 
+# Not the process's arguments: who calls the command from Python has others.
+TYPED: Final = ContextVar("TYPED", default="facevoice")
 _WINDOWS: Final = WindowConfig()
 # Packages that whole modules need, and the extra that brings each.
 _EXTRAS: Final = {
@@ -153,7 +155,7 @@ def read_config(path: Path | None) -> AnalyzerConfig:
 
 def typed_command() -> str:
     """The command as it was typed, for the records of runs."""
-    return shlex.join(["facevoice", *sys.argv[1:]])
+    return TYPED.get()
 
 
 def tells_errors(
