@@ -56,7 +56,7 @@ def view(
         voice,
         seen if face is not None else 0.0,
         heard if voice is not None else 0.0,
-        num_people=people,
+        num_faces=people,
     )
 
 

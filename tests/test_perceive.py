@@ -151,7 +151,7 @@ def test_without_a_stream_its_part_is_none():
     assert window.speech_coverage == 0
     (window,) = cut(3.0, None, speech(3.0))
     assert window.faces is window.boxes_xyxy_rel is window.track_id is None
-    assert window.num_tracks == 0
+    assert window.num_faces == 0
 
 
 def test_a_window_describes_its_leading_face():
@@ -160,7 +160,7 @@ def test_a_window_describes_its_leading_face():
     assert window.face_coverage == pytest.approx(0.8)
     np.testing.assert_allclose(window.boxes_xyxy_rel[0], [0.05, 0.05, 0.55, 0.3])
     assert window.track_id == 0
-    assert window.num_tracks == 1
+    assert window.num_faces == 1
     assert window.faces[1, 0, 0, 0] == 1
 
 
@@ -187,7 +187,7 @@ def test_the_leading_face_is_large_sure_and_often_seen():
 def test_of_equal_faces_the_older_leads():
     (window,) = cut(1.0, frames(grid(1.0), tracks=(4, 2, 7)), None)
     assert window.track_id == 2
-    assert window.num_tracks == 3
+    assert window.num_faces == 3
     assert window.face_coverage == 1
 
 
@@ -317,11 +317,11 @@ def largest_difference(one: Perception, other: Perception) -> float:
     """Of any number of two perceptions of the same windows."""
     largest = 0.0
     for a, b in zip(one.windows, other.windows, strict=True):
-        assert (a.start_s, a.end_s, a.person, a.num_people) == (
+        assert (a.start_s, a.end_s, a.person, a.num_faces) == (
             b.start_s,
             b.end_s,
             b.person,
-            b.num_people,
+            b.num_faces,
         )
         for name in ("face", "voice", "boxes_xyxy_rel", "speech_spans_s", "peaks"):
             left, right = getattr(a, name), getattr(b, name)

@@ -49,7 +49,7 @@ def view_of(number: int) -> WindowView:
         voice=rng.standard_normal(16).astype(np.float32),
         face_coverage=0.5,
         speech_coverage=1 / 3,
-        num_people=2,
+        num_faces=2,
         person=number,
         face_times_s=rng.random(3),
         boxes_xyxy_rel=rng.random((3, 4)).astype(np.float32),

@@ -141,5 +141,5 @@ def window(*, num_crops: int = 20, seconds: float = 2.0, seed: int = 0) -> Windo
         samples=rng.normal(0, 0.1, round(16_000 * seconds)).astype(np.float32),
         face_coverage=1.0,
         speech_coverage=1.0,
-        num_tracks=1,
+        num_faces=1,
     )

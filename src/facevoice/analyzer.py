@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from facevoice.errors import ConfigError
-from facevoice.interpret import interpret, judge
+from facevoice.interpret import find_point, interpret, judge
 from facevoice.media import probe
 from facevoice.models.heads import COMPACT, Assembly, load_compact
 from facevoice.perceive import Perceiver, ViewCallback
@@ -17,6 +17,7 @@ from facevoice.records import (
     FrameFaces,
     MediaInfo,
     ModelId,
+    OperatingPoint,
     Perception,
     Prediction,
     Report,
@@ -87,6 +88,11 @@ class Analyzer:
         """Every model that takes part, by its role."""
         return {**self.perceiver.models, "heads": self._assembly.model.heads}
 
+    @property
+    def point(self) -> OperatingPoint | None:
+        """Where outcomes change; None where the model doesn't compare face and voice."""
+        return find_point(self._assembly.model.curve, self.config.decision)
+
     def perceive(
         self,
         path: str | Path,
@@ -112,7 +118,8 @@ class Analyzer:
 
         Args:
             perception: of this analyzer, or of one with the same backbones.
-            decision: how much evidence is enough; None for this analyzer's.
+            decision: how much evidence is enough, and when an outcome is called; None for this
+                analyzer's.
         """
         return interpret(perception, self._assembly.model, decision or self.config.decision)
 

@@ -392,4 +392,4 @@ def _made_window(seed: int, crop_px: int) -> Window:
     pitch_hz = 100 + 40 * seed + 20 * times_s
     buzz = np.sin(2 * np.pi * np.cumsum(pitch_hz) / SAMPLE_RATE_HZ) * rng.uniform(0.1, 0.4)
     samples = (buzz + rng.normal(0, 0.02, len(times_s))).astype(np.float32)
-    return Window(0.0, length_s, faces, samples, 1.0, 1.0, num_tracks=1)
+    return Window(0.0, length_s, faces, samples, 1.0, 1.0, num_faces=1)

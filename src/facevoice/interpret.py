@@ -1,7 +1,8 @@
 """The second half: what a perception means. Milliseconds, as often as one likes.
 
 Evidence is weighed, the model gives calibrated probabilities, an outcome is chosen with its
-reasons, and windows are summed up into a report. Evaluation calls nothing else: scored = shipped.
+reasons, and windows are summed up: neighbours of one outcome are a moment, a short file gets one
+answer. Evaluation and the choice of thresholds call nothing else: scored = shipped.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby, pairwise
+from typing import Final
 
 import numpy as np
 
@@ -16,20 +19,38 @@ from facevoice.models.heads import Embeddings, Model, Posteriors, flatness
 from facevoice.records import (
     EMOTIONS,
     VERSION,
+    BoolArray,
     ChannelPosterior,
+    DecisionCurve,
     DoubleArray,
+    Emotion,
     MediaInfo,
     Modality,
+    Moment,
+    OperatingPoint,
     Outcome,
     Perception,
     Prediction,
     Reason,
     Report,
     Status,
-    Thresholds,
     WindowView,
+    top_emotion,
 )
 from facevoice.settings import DecisionConfig
+
+MAX_SHORT_WINDOWS: Final = 3
+"""A file of more windows gets moments, but no single answer."""
+
+_EQUAL: Final = 0.5
+# Reasons that come from probabilities; the others from evidence.
+_DECIDED: Final = frozenset(
+    {Reason.FACE_FLAT, Reason.VOICE_FLAT, Reason.EMOTIONS_AGREE, Reason.EMOTIONS_DIFFER}
+)
+# Of fewer calls nothing can be said.
+_SMALLEST_SHARE: Final = 0.02
+_NUM_THRESHOLDS: Final = 101
+_DIGITS: Final = 6
 
 
 def interpret(
@@ -40,7 +61,8 @@ def interpret(
     Args:
         perception: whose embeddings come from the backbones that the model names.
         model: gives the probabilities.
-        decision: how much evidence is enough; None as in the perception's settings.
+        decision: how much evidence is enough, and when an outcome is called; None as in the
+            perception's settings.
 
     Raises:
         WeightsError: the embeddings are of another width than the model was trained with.
@@ -49,21 +71,51 @@ def interpret(
     if decision is not None:
         config = replace(config, decision=decision)
     windows = judge(perception.windows, perception.media, model, config.decision)
-    counts = Counter(window.outcome for window in windows)
-    return Report(
+    report = Report(
         path=str(perception.media.path),
         sha256=perception.sha256,
         media=perception.media,
         status=_status(perception, windows, frozenset(model.backbones)),
         error=None,
-        windows=tuple(windows),
-        summary=summarize(windows, model.thresholds) if windows else None,
-        outcome_counts={outcome: counts.get(outcome, 0) for outcome in Outcome},
+        windows=(),
+        summary=None,
+        outcome_counts={},
         models={**perception.models, "heads": model.heads},
         config=config,
         facevoice_version=VERSION,
-        thresholds=model.thresholds,
+        curve=model.curve,
+        point=find_point(model.curve, config.decision),
     )
+    return _sum_up(report, windows)
+
+
+def decide_again(report: Report, decision: DecisionConfig) -> Report:
+    """The same probabilities at another sensitivity, or where conflicts are rarer or more common.
+
+    What counts as enough evidence stays as it was: the probabilities that a report lacks can't be
+    had from it.
+    """
+    before = report.config.decision
+    settled = replace(
+        before, sensitivity=decision.sensitivity, expected_conflicts=decision.expected_conflicts
+    )
+    point = find_point(report.curve, settled)
+    windows = [
+        _decide_one(
+            window,
+            Posteriors(
+                _probs(window.face),
+                _probs(window.voice),
+                _probs(window.fused),
+                _shift(window.conflict, before.expected_conflicts, settled.expected_conflicts),
+            ),
+            tuple(reason for reason in window.reasons if reason not in _DECIDED),
+            point,
+        )
+        for window in report.windows
+    ]
+    config = replace(report.config, decision=settled)
+    return _sum_up(replace(report, config=config, point=point), windows)
 
 
 def judge(
@@ -74,12 +126,13 @@ def judge(
 ) -> list[Prediction]:
     """What each window says; see `interpret`. Of a live stream there is no `media`."""
     modalities = frozenset(model.backbones)
+    point = find_point(model.curve, decision)
     evidence = [_weigh(view, media, modalities, model, decision) for view in views]
     posteriors = model.predict(
         [_embeddings(view, known.enough) for view, known in zip(views, evidence, strict=True)]
     )
     return [
-        _decide(view, known, said, model.thresholds)
+        _decide(view, known, said, point, decision)
         for view, known, said in zip(views, evidence, posteriors, strict=True)
     ]
 
@@ -107,6 +160,9 @@ def join(face: Perception, voice: Perception) -> Perception:
     )
 
 
+# Evidence: which channels of a window are worth scoring.
+
+
 @dataclass(frozen=True, slots=True)
 class _Evidence:
     """Which channels of a window are worth scoring, and why the others are not."""
@@ -131,9 +187,9 @@ def _weigh(
         found[Modality.AUDIO] = _missing_voice(view, media, decision)
     reasons = tuple(reason for reason in found.values() if reason is not None)
     enough = frozenset(m for m, reason in found.items() if reason is None)
-    if model.thresholds is None:
+    if model.curve is None:
         reasons += (Reason.MODEL_WITHOUT_CONFLICT,)
-    if view.num_people > 1 and Modality.VIDEO in enough:
+    if view.num_faces > 1 and Modality.VIDEO in enough:
         reasons += (Reason.SEVERAL_FACES,)
     return _Evidence(enough, reasons)
 
@@ -167,58 +223,6 @@ def _embeddings(view: WindowView, enough: frozenset[Modality]) -> Embeddings:
     return {m: embedding for m, embedding in found.items() if embedding is not None}
 
 
-def _decide(
-    view: WindowView, evidence: _Evidence, said: Posteriors, thresholds: Thresholds | None
-) -> Prediction:
-    outcome, reasons = _choose_outcome(said, thresholds)
-    return Prediction(
-        start_s=view.start_s,
-        end_s=view.end_s,
-        face=_channel(said.face, view.face_coverage),
-        voice=_channel(said.voice, view.speech_coverage),
-        fused=_channel(said.fused, 1.0),
-        conflict=said.conflict,
-        outcome=outcome,
-        reasons=evidence.reasons + reasons,
-        face_coverage=view.face_coverage,
-        speech_coverage=view.speech_coverage,
-    )
-
-
-def _choose_outcome(
-    said: Posteriors, thresholds: Thresholds | None
-) -> tuple[Outcome, tuple[Reason, ...]]:
-    """The outcome that posteriors warrant.
-
-    Flatness is asked first: a neutral channel beside an expressive one is how people mostly
-    differ between face and voice, and it contradicts nothing.
-    """
-    face, voice, conflict = said.face, said.voice, said.conflict
-    if face is None or voice is None or conflict is None or thresholds is None:
-        return Outcome.INSUFFICIENT, ()
-    flat = {
-        Reason.FACE_FLAT: _is_flat(face, thresholds),
-        Reason.VOICE_FLAT: _is_flat(voice, thresholds),
-    }
-    if any(flat.values()):
-        return Outcome.FLAT, tuple(reason for reason, holds in flat.items() if holds)
-    if conflict >= thresholds.conflict_above:
-        return Outcome.CONFLICT, ()
-    if conflict <= thresholds.match_below:
-        return Outcome.MATCH, ()
-    return Outcome.INSUFFICIENT, (Reason.UNDECIDED,)
-
-
-def _is_flat(probs: DoubleArray, thresholds: Thresholds) -> bool:
-    """Whether a posterior (8,) shows no clear emotion."""
-    clearest = max(float(p) for p, e in zip(probs, EMOTIONS, strict=True) if not e.is_flat)
-    return flatness(probs) >= thresholds.flat_above or clearest < thresholds.clear_above
-
-
-def _channel(probs: DoubleArray | None, coverage: float) -> ChannelPosterior | None:
-    return None if probs is None else ChannelPosterior(probs, coverage)
-
-
 def _status(
     perception: Perception, windows: Sequence[Prediction], modalities: frozenset[Modality]
 ) -> Status:
@@ -238,27 +242,334 @@ def _status(
     return Status.NO_FACE if has_voice else Status.NO_FACE_NO_SPEECH
 
 
-def summarize(windows: Sequence[Prediction], thresholds: Thresholds | None) -> Prediction:
-    """A whole file as one prediction, windows weighted by their length and coverage.
+# Thresholds: where outcomes change, and what calls are worth.
+
+
+def find_point(curve: DecisionCurve | None, decision: DecisionConfig) -> OperatingPoint | None:
+    """Where outcomes change; None where the model doesn't compare face and voice.
+
+    The lowest threshold from which calls have the wanted precision at equal numbers; where none
+    has it, the one with the highest precision. They hold for the probability as it is reported,
+    shifted to the expected share of conflicts: where conflicts are rare, fewer are called.
+    """
+    if curve is None:
+        return None
+    wanted = decision.precision
+    if not curve.probs:
+        return OperatingPoint(wanted, 1 - wanted, None, None)
+    above = _cheapest(curve.probs, curve.conflict_hits, curve.conflict_alarms, wanted)
+    below = _cheapest(curve.probs[::-1], curve.match_hits[::-1], curve.match_alarms[::-1], wanted)
+    if above < below:  # Both are called more freely than they can be told apart.
+        above = below = (above + below) / 2
+    return OperatingPoint(
+        above,
+        below,
+        precision_at(curve, above, Outcome.CONFLICT),
+        precision_at(curve, below, Outcome.MATCH),
+    )
+
+
+def precision_at(
+    curve: DecisionCurve, threshold: float, outcome: Outcome, share: float = _EQUAL
+) -> float | None:
+    """How many of the calls are right where `share` of all windows conflict.
+
+    Args:
+        curve: as measured.
+        threshold: on the probability of conflict at equal numbers.
+        outcome: what is called, `conflict` or `match`.
+        share: of conflicts among all.
+
+    Returns:
+        Bayes: share · hits / (share · hits + (1 - share) · alarms) of conflicts, and of matches
+        the other way round; None where it isn't known, or nothing is called.
+    """
+    if not curve.probs:
+        return None
+    is_conflict = outcome is Outcome.CONFLICT
+    hits, alarms = (
+        float(np.interp(threshold, curve.probs, values))
+        for values in (
+            (curve.conflict_hits, curve.conflict_alarms)
+            if is_conflict
+            else (curve.match_hits, curve.match_alarms)
+        )
+    )
+    own = share if is_conflict else 1 - share
+    called = own * hits + (1 - own) * alarms
+    return own * hits / called if called > 0 else None
+
+
+def measure_curve(said: Sequence[Posteriors], is_conflict: BoolArray) -> DecisionCurve:
+    """What calls are worth at each threshold, by what was said of pairs that nothing was fitted to.
+
+    Args:
+        said: of each pair, with face, voice and conflict at equal numbers.
+        is_conflict: what each pair is, (n,); both kinds must be there.
+    """
+    able = [_could_be(row) for row in said]
+    conflict = np.array([np.nan if row.conflict is None else row.conflict for row in said])
+    probs = np.linspace(0, 1, _NUM_THRESHOLDS)
+    above, below = conflict >= probs[:, None], conflict <= probs[:, None]
+    called = {
+        Outcome.CONFLICT: above & np.array([Outcome.CONFLICT in kinds for kinds in able]),
+        Outcome.MATCH: below & np.array([Outcome.MATCH in kinds for kinds in able]),
+    }
+    shares = [
+        np.round(called[outcome][:, is_conflict == truth].mean(axis=1), _DIGITS).tolist()
+        for outcome, truth in (
+            (Outcome.CONFLICT, True),
+            (Outcome.CONFLICT, False),
+            (Outcome.MATCH, False),
+            (Outcome.MATCH, True),
+        )
+    ]
+    return DecisionCurve(tuple(np.round(probs, _DIGITS).tolist()), *map(tuple, shares))
+
+
+def _could_be(said: Posteriors) -> set[Outcome]:
+    """Which of match and conflict are called if only the probability asks for it."""
+    ends = {Outcome.CONFLICT: 1.0, Outcome.MATCH: 0.0}
+    anything = OperatingPoint(1.0, 0.0, None, None)
+    return {
+        outcome
+        for outcome, conflict in ends.items()
+        if choose_outcome(replace(said, conflict=conflict), anything)[0] is outcome
+    }
+
+
+def at_equal_numbers(prob: float, expected_conflicts: float) -> float:
+    """A reported probability as it would be if conflicts were as frequent as matches."""
+    shifted = _shift(prob, expected_conflicts, _EQUAL)
+    return prob if shifted is None else shifted
+
+
+def _cheapest(
+    probs: Sequence[float], hits: Sequence[float], alarms: Sequence[float], wanted: float
+) -> float:
+    """The first threshold with the wanted precision; else that of the best.
+
+    Of so few hits that chance decides, nothing is believed.
+    """
+    found = [
+        (hit / (hit + alarm), prob)
+        for prob, hit, alarm in zip(probs, hits, alarms, strict=True)
+        if hit >= _SMALLEST_SHARE
+    ]
+    good = [prob for precision, prob in found if precision >= wanted]
+    if good:
+        return good[0]
+    return max(found)[1] if found else probs[-1]
+
+
+def _shift(prob: float | None, share: float, wanted: float) -> float | None:
+    """Bayes: a probability at one share of conflicts, at another."""
+    if prob is None or share == wanted:
+        return prob
+    for_it = prob * wanted / share
+    against_it = (1 - prob) * (1 - wanted) / (1 - share)
+    return for_it / (for_it + against_it)
+
+
+# Decision: one window.
+
+
+def _decide(
+    view: WindowView,
+    evidence: _Evidence,
+    said: Posteriors,
+    point: OperatingPoint | None,
+    decision: DecisionConfig,
+) -> Prediction:
+    seen = Prediction(
+        start_s=view.start_s,
+        end_s=view.end_s,
+        face=_channel(said.face, view.face_coverage),
+        voice=_channel(said.voice, view.speech_coverage),
+        fused=_channel(said.fused, 1.0),
+        conflict=None,
+        outcome=Outcome.INSUFFICIENT,
+        reasons=(),
+        face_coverage=view.face_coverage,
+        speech_coverage=view.speech_coverage,
+    )
+    conflict = _shift(said.conflict, _EQUAL, decision.expected_conflicts)
+    return _decide_one(seen, replace(said, conflict=conflict), evidence.reasons, point)
+
+
+def _decide_one(
+    seen: Prediction,
+    said: Posteriors,
+    reasons: tuple[Reason, ...],
+    point: OperatingPoint | None,
+) -> Prediction:
+    outcome, why = choose_outcome(said, point)
+    return replace(seen, conflict=said.conflict, outcome=outcome, reasons=reasons + why)
+
+
+def choose_outcome(
+    said: Posteriors, point: OperatingPoint | None
+) -> tuple[Outcome, tuple[Reason, ...]]:
+    """The outcome that posteriors warrant, and why; what is shown never contradicts it.
+
+    Flatness is asked first: a neutral channel beside an expressive one is how people mostly
+    differ between face and voice, and it contradicts nothing. Where the probability calls a match
+    of emotions that are far apart, or a conflict of equal ones, neither is called.
+    """
+    face, voice, conflict = said.face, said.voice, said.conflict
+    if face is None or voice is None or conflict is None or point is None:
+        return Outcome.INSUFFICIENT, ()
+    flat = {Reason.FACE_FLAT: is_flat(face), Reason.VOICE_FLAT: is_flat(voice)}
+    if any(flat.values()):
+        return Outcome.FLAT, tuple(reason for reason, holds in flat.items() if holds)
+    shown, heard = _leading(face), _leading(voice)
+    if conflict >= point.conflict_above:
+        if shown is heard:
+            return Outcome.UNDECIDED, (Reason.EMOTIONS_AGREE,)
+        return Outcome.CONFLICT, ()
+    if conflict <= point.match_below:
+        if are_far_apart(shown, heard):
+            return Outcome.UNDECIDED, (Reason.EMOTIONS_DIFFER,)
+        return Outcome.MATCH, ()
+    return Outcome.UNDECIDED, ()
+
+
+def is_flat(probs: DoubleArray) -> bool:
+    """Whether no emotion is likelier than one, and none leads, in a posterior (8,)."""
+    return flatness(probs) > _EQUAL and _leading(probs).is_flat
+
+
+def are_far_apart(one: Emotion, other: Emotion) -> bool:
+    """Whether nobody would call two emotions the same: pleasant, unpleasant, or none at all.
+
+    Surprise goes with both pleasant and unpleasant.
+    """
+    kinds = {_kind(emotion) for emotion in (one, other) if emotion is not Emotion.SURPRISED}
+    return len(kinds) > 1
+
+
+def _kind(emotion: Emotion) -> str:
+    if emotion.is_flat:
+        return "none"
+    return "pleasant" if emotion.valence > 0 else "unpleasant"
+
+
+def _leading(probs: DoubleArray) -> Emotion:
+    return EMOTIONS[int(probs.argmax())]
+
+
+def _channel(probs: DoubleArray | None, coverage: float) -> ChannelPosterior | None:
+    return None if probs is None else ChannelPosterior(probs, coverage)
+
+
+# Summing up: moments of any file, one answer for a short one.
+
+
+def _sum_up(report: Report, windows: Sequence[Prediction]) -> Report:
+    counts = Counter(window.outcome for window in windows)
+    end_s = 0.0 if report.media is None else report.media.duration_s
+    is_short = 0 < len(windows) <= MAX_SHORT_WINDOWS
+    return replace(
+        report,
+        windows=tuple(windows),
+        summary=summarize(windows, report.point) if is_short else None,
+        outcome_counts={outcome: counts.get(outcome, 0) for outcome in Outcome},
+        moments=find_moments(windows, end_s),
+    )
+
+
+def find_moments(windows: Sequence[Prediction], end_s: float = 0.0) -> tuple[Moment, ...]:
+    """Neighbouring windows of one outcome, in order of time; the file ends at `end_s`."""
+    spans = shown_spans(windows, end_s)
+    places = groupby(range(len(windows)), key=lambda place: windows[place].outcome)
+    return tuple(_moment(windows, spans, list(run)) for _, run in places)
+
+
+def _moment(
+    windows: Sequence[Prediction], spans: Sequence[tuple[float, float]], run: Sequence[int]
+) -> Moment:
+    seconds = {place: max(spans[place][1] - spans[place][0], 1e-9) for place in run}
+    shown: Counter[tuple[Emotion | None, Emotion | None, tuple[Reason, ...]]] = Counter()
+    for place in run:
+        window = windows[place]
+        shown[_top(window.face), _top(window.voice), window.reasons] += seconds[place]  # type: ignore[assignment]
+    (face, voice, reasons), _ = max(shown.items(), key=lambda item: item[1])
+    outcome = windows[run[0]].outcome
+    conflicts = [windows[place].conflict for place in run]
+    weights = [seconds[place] for place in run]
+    return Moment(
+        start_s=spans[run[0]][0],
+        end_s=spans[run[-1]][1],
+        first=run[0],
+        last=run[-1],
+        outcome=outcome,
+        face=face,
+        voice=voice,
+        conflict=_mean(conflicts, weights),
+        strength=_mean([_strength(windows[place]) for place in run], weights),
+        reasons=reasons,
+    )
+
+
+def _top(channel: ChannelPosterior | None) -> Emotion | None:
+    return None if channel is None else top_emotion(channel)[0]
+
+
+def _strength(window: Prediction) -> float | None:
+    """The probability of what a window's outcome says; None where it says nothing."""
+    conflict = window.conflict
+    if conflict is None or window.outcome is Outcome.INSUFFICIENT:
+        return None
+    if window.outcome is Outcome.FLAT:
+        channels = (c for c in (window.face, window.voice) if c is not None)
+        return max(flatness(channel.probs) for channel in channels)
+    if window.outcome is Outcome.UNDECIDED:
+        return max(conflict, 1 - conflict)
+    return conflict if window.outcome is Outcome.CONFLICT else 1 - conflict
+
+
+def _mean(values: Sequence[float | None], weights: Sequence[float]) -> float | None:
+    known = [(v, w) for v, w in zip(values, weights, strict=True) if v is not None]
+    if not known:
+        return None
+    return float(np.average([v for v, _ in known], weights=[w for _, w in known]))
+
+
+def shown_spans(windows: Sequence[Prediction], end_s: float) -> list[tuple[float, float]]:
+    """From when to when each window stands for what is shown; together they cover 0 to `end_s`.
+
+    Windows overlap: each moment belongs to the window whose middle is nearest.
+    """
+    middles = [(window.start_s + window.end_s) / 2 for window in windows]
+    borders = [(a + b) / 2 for a, b in pairwise(middles)]
+    last_s = max((window.end_s for window in windows), default=0.0)
+    edges = [0.0, *borders, max(end_s, last_s)]
+    return list(pairwise(edges)) if windows else []
+
+
+def summarize(windows: Sequence[Prediction], point: OperatingPoint | None) -> Prediction:
+    """A short stretch as one prediction, windows weighted by their length and coverage.
 
     Conflict is the mean over the windows that have one, not a new comparison of mean
-    posteriors: a person may conflict for a minute and match for the rest.
+    posteriors: a person may conflict for a moment and match for the rest.
     """
     lengths_s = np.array([w.end_s - w.start_s for w in windows])
     face, voice, fused = (
         _pool([getattr(w, channel) for w in windows], lengths_s)
         for channel in ("face", "voice", "fused")
     )
-    compared = np.array([w.conflict is not None for w in windows])
-    conflict = None
-    if compared.any():
-        conflicts = [w.conflict for w in windows if w.conflict is not None]
-        conflict = float(np.average(conflicts, weights=lengths_s[compared]))
+    # A window counts for as much as is seen and heard of it.
+    weights = [
+        length * min(w.face_coverage, w.speech_coverage)
+        for w, length in zip(windows, lengths_s.tolist(), strict=True)
+    ]
+    conflict = _mean([w.conflict for w in windows], weights)
     said = Posteriors(_probs(face), _probs(voice), _probs(fused), conflict)
-    outcome, reasons = _choose_outcome(said, thresholds)
-    if conflict is None:
-        everywhere = [set(w.reasons) for w in windows]
-        reasons += tuple(r for r in Reason if all(r in found for found in everywhere))
+    outcome, why = choose_outcome(said, point)
+    shared = [set(w.reasons) for w in windows]
+    reasons = tuple(r for r in Reason if r not in _DECIDED and all(r in found for found in shared))
+    if any(Reason.SEVERAL_FACES in found for found in shared) and face is not None:
+        reasons = tuple(dict.fromkeys((*reasons, Reason.SEVERAL_FACES)))
     return Prediction(
         start_s=windows[0].start_s,
         end_s=windows[-1].end_s,
@@ -267,7 +578,7 @@ def summarize(windows: Sequence[Prediction], thresholds: Thresholds | None) -> P
         fused=fused,
         conflict=conflict,
         outcome=outcome,
-        reasons=reasons,
+        reasons=reasons + why,
         face_coverage=float(np.average([w.face_coverage for w in windows], weights=lengths_s)),
         speech_coverage=float(np.average([w.speech_coverage for w in windows], weights=lengths_s)),
     )

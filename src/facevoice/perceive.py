@@ -328,7 +328,7 @@ class Perceiver:
             voice.embed([window])[0] if voice and has_speech else None,
             window.face_coverage,
             window.speech_coverage,
-            num_people=window.num_tracks,
+            num_faces=window.num_faces,
             person=window.track_id,
             face_times_s=window.face_timestamps_s,
             boxes_xyxy_rel=window.boxes_xyxy_rel,
@@ -571,7 +571,7 @@ def _window(
         samples=samples,
         face_coverage=len(sightings) / (len(frames) + num_missing),
         speech_coverage=speech_coverage,
-        num_tracks=len({s.track_id for f in frames for s in f.sightings}),
+        num_faces=_num_at_once(frames),
         face_timestamps_s=np.array([s.timestamp_s for _, s in sightings]),
         boxes_xyxy_rel=np.clip(boxes, 0, 1).astype(np.float32),
         track_id=leading,
@@ -579,6 +579,12 @@ def _window(
         detected=detected,
         speech_spans_s=spans_s,
     )
+
+
+def _num_at_once(frames: list[FrameFaces]) -> int:
+    """The most faces seen at the same time, in two frames or more: one alone may be a cut."""
+    counts = sorted((len(frame.sightings) for frame in frames), reverse=True)
+    return counts[1] if len(counts) > 1 else counts[0]
 
 
 def _leading_face(frames: list[FrameFaces]) -> int | None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -73,12 +74,16 @@ _CIRCUMPLEX: Final[dict[Emotion, tuple[float, float]]] = {
 
 
 class Outcome(StrEnum):
-    """What a window says about congruence; four outcomes, never two."""
+    """What a window says about congruence; five outcomes, never two."""
 
     MATCH = "match"
     CONFLICT = "conflict"
+    UNDECIDED = "undecided"
+    """Both show an emotion, but the probability of conflict lies between the thresholds."""
     FLAT = "flat"
+    """A channel is likelier to show no emotion than to show one."""
     INSUFFICIENT = "insufficient"
+    """A channel is missing, and nothing else."""
 
 
 class Modality(StrEnum):
@@ -89,7 +94,7 @@ class Modality(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a window is flat or insufficient, or what to bear in mind when reading it."""
+    """Why a window is no match or conflict, or what to bear in mind when reading it."""
 
     NO_VIDEO_STREAM = "no_video_stream"
     NO_AUDIO_STREAM = "no_audio_stream"
@@ -100,7 +105,10 @@ class Reason(StrEnum):
     TOO_SHORT = "too_short"
     FACE_FLAT = "face_flat"
     VOICE_FLAT = "voice_flat"
-    UNDECIDED = "undecided"
+    EMOTIONS_DIFFER = "emotions_differ"
+    """A match by its probability, but the likeliest emotions are far apart."""
+    EMOTIONS_AGREE = "emotions_agree"
+    """A conflict by its probability, but the likeliest emotions are the same."""
     SEVERAL_FACES = "several_faces"
     MODEL_WITHOUT_CONFLICT = "model_without_conflict"
 
@@ -267,7 +275,7 @@ class Window:
     samples: float32 (N,) mono 16 kHz, or None;
     face_coverage: share of the sampled frames that show the leading face, in [0, 1];
     speech_coverage: share of the window's length that is speech, in [0, 1];
-    num_tracks: how many people's faces were seen;
+    num_faces: the most faces that one of its frames shows;
     face_timestamps_s (T,), boxes (T, 4) as fractions of picture width and height, track_id:
     of the leading face, None without faces;
     speech_spans_s (n, 2): from when to when speech is heard, None without sound;
@@ -281,7 +289,7 @@ class Window:
     samples: FloatArray | None
     face_coverage: float
     speech_coverage: float
-    num_tracks: int = 0
+    num_faces: int = 0
     face_timestamps_s: DoubleArray | None = None
     boxes_xyxy_rel: FloatArray | None = None
     track_id: int | None = None
@@ -323,8 +331,8 @@ class WindowView:
     """What one pass found in one window, all that `interpret`, pages and videos need of it.
 
     face, voice: embeddings (D,) float32, None where the window lacks the channel, or its backbone
-    was not asked for; coverages as in `Window`; num_people: whose faces were seen; person: the
-    leading one's track, None without a face;
+    was not asked for; coverages as in `Window`; num_faces: the most faces that one frame shows;
+    person: the leading one's track, None without a face;
     face_times_s (T,), boxes_xyxy_rel (T, 4): of the leading face; speech_spans_s (n, 2);
     peaks (m,): largest magnitude of the sound in each 1 / PEAKS_HZ s, in [0, 1];
     detected_s, detected: the last full search for faces up to the first frame, as in `FrameFaces`,
@@ -337,7 +345,7 @@ class WindowView:
     voice: FloatArray | None
     face_coverage: float
     speech_coverage: float
-    num_people: int = 0
+    num_faces: int = 0
     person: int | None = None
     face_times_s: DoubleArray | None = None
     boxes_xyxy_rel: FloatArray | None = None
@@ -378,7 +386,7 @@ class Perception:
 
 
 VERSION: Final[str] = "0.1.0"
-SCHEMA_VERSION: Final[int] = 1
+SCHEMA_VERSION: Final[int] = 2
 
 NOTICE: Final[str] = (
     "Estimates of expressed emotion, not of what a person feels or means; wrong for many people "
@@ -410,18 +418,69 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
-class Thresholds:
-    """Where outcomes change, chosen on validation speakers.
+class Moment:
+    """Neighbouring windows of one outcome.
 
-    conflict_above, match_below: on the conflict probability, between them undecided;
-    flat_above: share of neutral and calm from which a channel counts as flat;
-    clear_above: probability of the likeliest other emotion below which it counts as flat too.
+    start_s, end_s: the stretch that its windows stand for; moments don't overlap;
+    first, last: places of its windows in the report;
+    face, voice: what it shows for most of its time, None where nothing is read;
+    conflict: mean probability of conflict, None where the two can't be compared;
+    strength: mean probability of what its outcome says, None for `insufficient`: of conflict or
+    match, of no emotion in the flat channel, of the side that an undecided one leans to;
+    reasons: those of most of its time.
+    """
+
+    start_s: float
+    end_s: float
+    first: int
+    last: int
+    outcome: Outcome
+    face: Emotion | None
+    voice: Emotion | None
+    conflict: float | None
+    strength: float | None
+    reasons: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionCurve:
+    """How often conflicts and matches are called so, at each threshold on P(conflict).
+
+    Measured on speakers that nothing was fitted to, by the rule that users run. All (k,), empty
+    where nothing was measured: thresholds are then the wanted precision itself, which suits any
+    calibrated probability and decides little.
+
+    probs: thresholds, increasing; conflict_hits, conflict_alarms: shares of conflicts and of
+    matches that are called conflict from there on; match_hits, match_alarms: shares of matches and
+    of conflicts that are called match up to there.
+    """
+
+    probs: tuple[float, ...] = ()
+    conflict_hits: tuple[float, ...] = ()
+    conflict_alarms: tuple[float, ...] = ()
+    match_hits: tuple[float, ...] = ()
+    match_alarms: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        columns = self.probs, self.conflict_hits, self.conflict_alarms
+        sizes = {len(c) for c in (*columns, self.match_hits, self.match_alarms)}
+        _check(len(sizes) == 1, f"DecisionCurve: columns of different lengths {sorted(sizes)}")
+        rises = all(a < b for a, b in pairwise(self.probs))
+        _check(rises and len(self.probs) != 1, "DecisionCurve: probs must increase, at least two")
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """Where outcomes change: on the probability of conflict as it is reported.
+
+    conflict_precision, match_precision: the share of calls that are right at equal numbers of
+    conflicts and matches, as measured; None where it wasn't, or nothing is called.
     """
 
     conflict_above: float
     match_below: float
-    flat_above: float
-    clear_above: float
+    conflict_precision: float | None
+    match_precision: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -442,7 +501,12 @@ class FileError:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Report:
-    """Everything that is said of one file."""
+    """Everything that is said of one file.
+
+    summary: one answer for a file of few windows, None for a longer one, of which the moments and
+    the counts tell; moments: in order of time; curve, point: how outcomes were decided, None where
+    the model doesn't compare face and voice.
+    """
 
     path: str
     sha256: str | None
@@ -455,7 +519,9 @@ class Report:
     models: Mapping[str, ModelId]
     config: AnalyzerConfig
     facevoice_version: str
-    thresholds: Thresholds | None = None
+    moments: tuple[Moment, ...] = ()
+    curve: DecisionCurve | None = None
+    point: OperatingPoint | None = None
 
     def to_pandas(self) -> DataFrame:
         """One row per window, with the columns of the CSV; see `facevoice.report.to_pandas`.

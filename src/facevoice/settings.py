@@ -191,15 +191,40 @@ class WindowConfig:
         require(fits, "windows.hop_s", self.hop_s, "0.1 to windows.length_s")
 
 
+SENSITIVITIES: Final = {"cautious": 0.9, "balanced": 0.8, "sensitive": 0.7}
+"""The share of calls that shall be right at equal numbers of conflicts and matches, by name."""
+
+
 @dataclass(frozen=True, slots=True)
 class DecisionConfig:
-    """How much evidence a channel must give before it is scored."""
+    """How much evidence a channel must give before it is scored, and when an outcome is called.
+
+    sensitivity: a name of `SENSITIVITIES`, or the precision that calls shall have at equal numbers
+    of conflicts and matches.
+    """
 
     min_face_coverage: float = 0.25  # share of the sampled frames that must show the leading face
     min_speech_s: float = 0.4  # seconds of speech that a window must hold
     min_window_s: float = 0.4  # windows shorter than this are not scored
+    sensitivity: float | str = "balanced"  # which precision calls shall have
+    expected_conflicts: float = 0.5  # share of windows that conflict where the files come from
+
+    @property
+    def precision(self) -> float:
+        """The share of calls that shall be right at equal numbers of conflicts and matches."""
+        asked = self.sensitivity
+        return SENSITIVITIES[asked] if isinstance(asked, str) else asked
 
     def __post_init__(self) -> None:
+        asked = self.sensitivity
+        require(
+            asked in SENSITIVITIES if isinstance(asked, str) else 0.5 < asked < 1,
+            "decision.sensitivity",
+            asked,
+            f"one of {', '.join(SENSITIVITIES)}, or a precision above 0.5 and below 1",
+        )
+        expected = self.expected_conflicts
+        require(0 < expected < 1, "decision.expected_conflicts", expected, "above 0, below 1")
         share = self.min_face_coverage
         require(0 < share <= 1, "decision.min_face_coverage", share, "above 0, at most 1")
         for name in ("min_speech_s", "min_window_s"):

@@ -33,15 +33,16 @@ from facevoice.cli.options import (
 )
 from facevoice.cli.screen import Screen, media
 from facevoice.errors import ConfigError
-from facevoice.records import Report, Status
+from facevoice.records import Outcome, Report, Status
 from facevoice.report import (
     DEFAULT_FORMATS,
     FORMATS,
     OUTCOME_STYLES,
     ReportFolder,
     Tally,
+    build_moments,
     build_table,
-    count_noun,
+    describe_point,
     summarize_in_words,
     to_csv,
     to_json,
@@ -52,9 +53,9 @@ from facevoice.report import (
 STORE_NAME: Final = ".facevoice.db"
 """The store of perceptions below --out."""
 
-# Of more files than this, each is shown in a line; of more windows, only the first.
+# Of more files than this, each is shown in a line; of more moments, only the first.
 _MAX_TABLES: Final = 8
-_MAX_WINDOWS: Final = 40
+_MAX_ROWS: Final = 20
 # Formats that standard output can't carry.
 _FILES_ONLY: Final = frozenset(["parquet", "html"])
 
@@ -122,15 +123,17 @@ def analyze(
         ),
     ] = None,
     quiet: Quiet = False,
-    verbose: Annotated[bool, flag("Show all windows and all messages.", "--verbose", "-v")] = False,
+    verbose: Annotated[
+        bool, flag("Show every window, and all messages.", "--verbose", "-v")
+    ] = False,
     progress: Annotated[
         bool, flag("Show a progress bar on a terminal.", "--progress/--no-progress")
     ] = True,
 ) -> None:
     """Analyse videos: face, voice, and whether they match.
 
-    Run again on the same --out or --store, it reads no file twice: other settings of [decision]
-    are tried within moments.
+    Run again on the same --out or --store, it reads no file twice: another --sensitivity is
+    tried within moments.
 
     Exit codes: 0 all done, 1 some files failed, 2 wrong usage, 130 interrupted.
     """
@@ -159,8 +162,10 @@ def analyze(
         kept = f"{output.tally.num_files} of {len(files)} files are done and kept."
         go_on = "" if plan.store is None else " Run again to go on."
         raise KeyboardInterrupt(kept + go_on) from error
+    if output.point is not None:
+        screen.say(output.point)
     if len(files) > 1:
-        screen.say(output.tally.line(), "", output.tally.table())
+        screen.say("", output.tally.line(), "", output.tally.table())
     if out is not None:
         screen.say(f"Written to {out}")
     if output.tally.num_failed:
@@ -215,6 +220,8 @@ class _Output:
     num_files: int
     tally: Tally = field(default_factory=Tally)
     folder: ReportFolder | None = None
+    point: str | None = None
+    """What the calls of these files are worth, in words."""
 
     def take(self, file: FoundFile, result: FileResult) -> None:
         """Write, print and count a result."""
@@ -228,6 +235,8 @@ class _Output:
         elif self.formats and not result.was_streamed:
             _print(to_jsonl(report))
         self.tally.add(report, known=result.known)
+        if report.windows:
+            self.point = describe_point(report)
         if report.status is Status.FAILED:
             self.screen.complain(summarize_in_words(report))
         elif self.num_files > _MAX_TABLES and not self.screen.verbose:
@@ -236,20 +245,33 @@ class _Output:
             self._show(report)
 
     def _show(self, report: Report) -> None:
-        max_windows = None if self.screen.verbose else _MAX_WINDOWS
-        style = "" if report.summary is None else OUTCOME_STYLES[report.summary.outcome]
-        self.screen.say(report.path, style="bold")
-        self.screen.say(build_table(report, max_windows=max_windows), "")
-        self.screen.say(summarize_in_words(report), style=style.replace("dim", ""))
-        self.screen.say("")
+        screen = self.screen
+        screen.say(report.path, style="bold")
+        if report.status is not Status.FAILED:
+            screen.say(summarize_in_words(report), style=_style(report))
+        if report.summary is None and report.moments:
+            screen.say("", build_moments(report, max_moments=None if screen.verbose else _MAX_ROWS))
+        if screen.verbose and report.windows:
+            screen.say("", build_table(report))
+        screen.say("")
 
     def _show_line(self, report: Report) -> None:
-        if report.summary is not None:
-            outcome = report.summary.outcome
-            line = Text(f"{report.path}  ", overflow="fold")
+        counts = [(report.outcome_counts.get(outcome, 0), outcome) for outcome in Outcome]
+        line = Text(f"{report.path}  ", overflow="fold")
+        told = [(n, o) for n, o in counts if n]
+        for place, (number, outcome) in enumerate(told):
+            line.append(", " if place else "")
+            line.append(f"{number} " if len(report.windows) > 1 else "")
             line.append(outcome.value, style=OUTCOME_STYLES[outcome])
-            line.append(f", {count_noun(len(report.windows), 'window')}")
+        if told:
             self.screen.say(line)
+
+
+def _style(report: Report) -> str:
+    """The colour of a short file's answer; what is dim in a table is not in a sentence."""
+    if report.summary is None:
+        return ""
+    return OUTCOME_STYLES[report.summary.outcome].replace("dim", "")
 
 
 def _print(text: str) -> None:

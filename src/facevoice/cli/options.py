@@ -18,7 +18,7 @@ import typer
 from facevoice.batch import AnalyzerSetup
 from facevoice.cli.screen import complain
 from facevoice.errors import ConfigError, FacevoiceError, MissingExtraError
-from facevoice.settings import AnalyzerConfig, WindowConfig
+from facevoice.settings import SENSITIVITIES, AnalyzerConfig, DecisionConfig, WindowConfig
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
@@ -27,6 +27,7 @@ EXIT_INTERRUPTED: Final = 130
 # Not the process's arguments: who calls the command from Python has others.
 TYPED: Final = ContextVar("TYPED", default="facevoice")
 _WINDOWS: Final = WindowConfig()
+_LEVELS: Final = ", ".join(SENSITIVITIES)
 # Packages that whole modules need, and the extra that brings each.
 _EXTRAS: Final = {
     "accelerate": "train",
@@ -131,13 +132,50 @@ def _set_up(
             min=1,
         ),
     ] = None,
+    sensitivity: Annotated[
+        str | None,
+        option(
+            "LEVEL",
+            f"How readily match and conflict are called: {_LEVELS}, or a number above 0.5: the "
+            "share of calls that shall be right at equal numbers of both. Default: "
+            f"{DecisionConfig().sensitivity}.",
+        ),
+    ] = None,
+    expected_conflicts: Annotated[
+        float | None,
+        option(
+            "SHARE",
+            "Share of windows that conflict where the files come from, above 0 and below 1; "
+            "probabilities are shifted to it. Default: "
+            f"{DecisionConfig().expected_conflicts:g}.",
+        ),
+    ] = None,
 ) -> AnalyzerSetup:
     settings = read_config(config)
     length_s = settings.windows.length_s if window is None else window
     if hop is None:
         hop = settings.windows.hop_s if window is None else window / 2
-    settings = dataclasses.replace(settings, windows=WindowConfig(length_s=length_s, hop_s=hop))
+    settings = dataclasses.replace(
+        settings,
+        windows=WindowConfig(length_s=length_s, hop_s=hop),
+        decision=decide_by(settings.decision, sensitivity, expected_conflicts),
+    )
     return AnalyzerSetup(settings, checkpoint, tuple(backbones or ()), threads)
+
+
+def decide_by(
+    decision: DecisionConfig, sensitivity: str | None, expected_conflicts: float | None
+) -> DecisionConfig:
+    """With what the options of these names ask for, where they are given."""
+    asked: dict[str, Any] = {}
+    if sensitivity is not None:
+        try:
+            asked["sensitivity"] = float(sensitivity)
+        except ValueError:
+            asked["sensitivity"] = sensitivity
+    if expected_conflicts is not None:
+        asked["expected_conflicts"] = expected_conflicts
+    return dataclasses.replace(decision, **asked)
 
 
 def channels_of(model_type: str) -> list[str]:

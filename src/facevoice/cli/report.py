@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -9,12 +10,13 @@ from facevoice.batch import AnalyzerSetup
 from facevoice.cli.options import Quiet, argument, flag, option, takes_analyzer, tells_errors
 from facevoice.cli.screen import Screen, passes
 from facevoice.errors import ConfigError
+from facevoice.interpret import decide_again
 from facevoice.media import probe
 from facevoice.media.open import is_remote
 from facevoice.media.remote import public_address
 from facevoice.records import Report, Status
 from facevoice.report import check_page_target, read_report, summarize_in_words, write_report_page
-from facevoice.settings import AnalyzerConfig
+from facevoice.settings import AnalyzerConfig, DecisionConfig
 
 
 @tells_errors("report", interrupted="Nothing is written.")
@@ -49,9 +51,20 @@ def report(
     target = Path(f"{path.stem or 'report'}.html") if out is None else out
     check_page_target(target, overwrite=overwrite)
     if path.suffix.lower() == ".json":
-        if setup != AnalyzerSetup(AnalyzerConfig()):
-            raise ConfigError("--config, --checkpoint and the like are for videos, not for reports")
+        decision = setup.config.decision
+        only = dataclasses.replace(
+            DecisionConfig(),
+            sensitivity=decision.sensitivity,
+            expected_conflicts=decision.expected_conflicts,
+        )
+        if setup != AnalyzerSetup(AnalyzerConfig(decision=only)):
+            raise ConfigError(
+                "of a report, only --sensitivity and --expected-conflicts can be changed; other "
+                "options of the analysis are for videos"
+            )
         made = read_report(path)
+        if only != DecisionConfig():
+            made = decide_again(made, only)
         write_report_page(made, target, overwrite=overwrite)
     else:
         made = _analyze(setup, path, target, screen, overwrite=overwrite)

@@ -39,7 +39,7 @@ from facevoice.evaluation.predictions import (
 )
 from facevoice.evaluation.score import Scores
 from facevoice.files import file_sha256
-from facevoice.interpret import interpret, join
+from facevoice.interpret import find_point, interpret, join, summarize
 from facevoice.models.checkpoint import (
     DataRecord,
     TunedBackbone,
@@ -55,9 +55,11 @@ from facevoice.records import (
     Emotion,
     Modality,
     Perception,
+    Prediction,
+    Report,
 )
 from facevoice.sessions import weights_entry
-from facevoice.settings import AnalyzerConfig
+from facevoice.settings import AnalyzerConfig, DecisionConfig
 from facevoice.store import Store
 
 if TYPE_CHECKING:
@@ -213,7 +215,7 @@ def predict_emotions(clips: Sequence[Clip], reader: ClipReader, model: Model) ->
         EvaluationError: nothing is stored of any clip.
     """
     stored = ((clip, reader.perception(clip)) for clip in clips)
-    found = [(clip, interpret(p, model).summary) for clip, p in stored if p is not None]
+    found = [(clip, _whole(interpret(p, model))) for clip, p in stored if p is not None]
     if not found:
         raise EvaluationError("no clip has features in the store; extract them first")
     face, voice, fused = (
@@ -247,7 +249,7 @@ def predict_conflicts(
         voice = channel(pair.voice_clip_id, Modality.AUDIO)
         if face is None or voice is None:
             continue
-        summary = interpret(join(face, voice), model).summary
+        summary = _whole(interpret(join(face, voice), model))
         if summary is None or summary.conflict is None:
             continue
         kept.append(pair)
@@ -257,15 +259,20 @@ def predict_conflicts(
     if not kept:
         return None
     face_probs, voice_probs = np.array(faces), np.array(voices)
-    thresholds = model.thresholds
+    point = find_point(model.curve, DecisionConfig())
     return conflict_predictions(
         kept,
         by_id,
         scores,
         baseline_differs=face_probs.argmax(axis=1) != voice_probs.argmax(axis=1),
-        threshold=None if thresholds is None else [thresholds.conflict_above] * len(kept),
+        threshold=None if point is None else [point.conflict_above] * len(kept),
         clarity=np.minimum(face_probs.max(axis=1), voice_probs.max(axis=1)),
     )
+
+
+def _whole(report: Report) -> Prediction | None:
+    """One answer for a clip, however long; None without windows."""
+    return summarize(report.windows, report.point) if report.windows else None
 
 
 def _row(channel: ChannelPosterior | None) -> DoubleArray:

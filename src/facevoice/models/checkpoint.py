@@ -6,7 +6,7 @@ CHECKPOINT/
 ├── config.toml          all settings of the run; [network] builds the network
 ├── model.safetensors    the weights
 ├── calibration.json     temperatures of the heads
-├── thresholds.json      where outcomes change; empty where no conflict is told
+├── thresholds.json      what calls are worth at each; empty where no conflict is told
 ├── backbones.json       what makes the embeddings, and which corpora that has seen
 ├── data.json            what it was trained on: hashes, split, speakers, targets
 ├── metrics.json         its figures, and what made it
@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, Final
 from facevoice.errors import ConfigError, MissingExtraError, WeightsError
 from facevoice.files import file_sha256, whole_folder
 from facevoice.models.network import NetworkConfig
-from facevoice.records import NOTICE, Modality, Thresholds
+from facevoice.records import NOTICE, DecisionCurve, Modality
 from facevoice.sessions import read_checked, read_json
 from facevoice.settings import build_settings, format_toml, plain_settings, require
 
@@ -152,13 +152,13 @@ class CheckpointInfo:
     """Everything in a checkpoint folder but the weights.
 
     settings: the resolved settings of the run, as in `config.toml`;
-    thresholds: None where the network tells no conflict.
+    curve: what calls are worth at each threshold, None where the network tells no conflict.
     """
 
     network: NetworkConfig
     settings: Mapping[str, Any]
     calibration: Calibration
-    thresholds: Thresholds | None
+    curve: DecisionCurve | None
     backbones: Mapping[Modality, UsedEmbeddings]
     data: DataRecord
     training: TrainingRecord
@@ -192,10 +192,9 @@ class TunedBackbone:
 
 def format_info(info: CheckpointInfo) -> dict[str, bytes]:
     """Content of `INFO_FILES`, by name."""
-    thresholds = {} if info.thresholds is None else plain_settings(info.thresholds)
     documents = {
         "calibration.json": plain_settings(info.calibration),
-        "thresholds.json": thresholds,
+        "thresholds.json": {} if info.curve is None else plain_settings(info.curve),
         "backbones.json": {m.value: plain_settings(b) for m, b in info.backbones.items()},
         "data.json": plain_settings(info.data),
         "metrics.json": {**plain_settings(info.training), "notes": list(info.notes)},
@@ -209,13 +208,13 @@ def parse_info(contents: Mapping[str, bytes], folder: Path) -> CheckpointInfo:
     try:
         settings = tomllib.loads(contents[CONFIG_FILE].decode())
         files = {name: json.loads(contents[name]) for name in INFO_FILES if name != CONFIG_FILE}
-        thresholds, metrics = files["thresholds.json"], files["metrics.json"]
+        metrics = files["metrics.json"]
         notes = tuple(metrics.pop("notes"))
         return CheckpointInfo(
             network=build_settings(NetworkConfig, settings.get("network"), "[network]"),
             settings=settings,
             calibration=_whole(Calibration, files["calibration.json"], "calibration.json"),
-            thresholds=_whole(Thresholds, thresholds, "thresholds.json") if thresholds else None,
+            curve=_read_curve(files["thresholds.json"]),
             backbones={
                 Modality(name): _whole(UsedEmbeddings, used, "backbones.json")
                 for name, used in files["backbones.json"].items()
@@ -226,6 +225,15 @@ def parse_info(contents: Mapping[str, bytes], folder: Path) -> CheckpointInfo:
         )
     except (ConfigError, WeightsError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise WeightsError(f"{folder}: does not say of itself what it must: {error}") from error
+
+
+def _read_curve(values: Mapping[str, Any]) -> DecisionCurve | None:
+    if not values:
+        return None
+    if "conflict_above" in values:  # Of earlier versions, which kept two numbers and no measure.
+        return DecisionCurve()
+    curve: DecisionCurve = _whole(DecisionCurve, values, "thresholds.json")
+    return curve
 
 
 def _whole(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:

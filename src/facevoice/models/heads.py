@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Final, Protocol
 from zipfile import BadZipFile
 
@@ -19,12 +19,12 @@ from facevoice.records import (
     EMOTIONS,
     NUM_EMOTIONS,
     BoolArray,
+    DecisionCurve,
     DoubleArray,
     Emotion,
     FloatArray,
     Modality,
     ModelId,
-    Thresholds,
 )
 from facevoice.sessions import read_weights
 
@@ -41,6 +41,7 @@ _FLAT: Final = np.array([e.is_flat for e in EMOTIONS])
 _VALENCE: Final = np.array([e.valence for e in EMOTIONS])
 _AROUSAL: Final = np.array([e.arousal for e in EMOTIONS])
 NUMBERS: Final = ("mean", "scale", "weight", "bias")
+CURVE: Final = tuple(field.name for field in fields(DecisionCurve))
 _TINY: Final = 1e-9
 # So few that the linear algebra library wakes no threads, which wait long for a busy core.
 _CHUNK: Final = 8
@@ -65,8 +66,8 @@ class Model(Protocol):
     """What the trained part is, and the SHA-256 of its weights."""
     backbones: Mapping[Modality, str]
     """By channel, what must make the embeddings: a name, or id@revision."""
-    thresholds: Thresholds | None
-    """Where outcomes change; None if the model tells no conflict."""
+    curve: DecisionCurve | None
+    """What calls are worth at each threshold; None if the model tells no conflict."""
 
     def predict(self, windows: Sequence[Embeddings]) -> list[Posteriors]:
         """Posteriors of each window; a missing channel leaves its own and the conflict None.
@@ -256,7 +257,7 @@ class CompactModel:
     channels: Mapping[Modality, LinearHead]
     fusion: LateFusion
     conflict: ConflictHead
-    thresholds: Thresholds | None
+    curve: DecisionCurve | None
     heads: ModelId = _UNSAVED
     name: str = COMPACT
     backbones: Mapping[Modality, str] = field(
@@ -302,13 +303,13 @@ def load_model(content: bytes) -> CompactModel:
         fusion = LateFusion(face_weight, voice_weight, arrays["fusion.bias"])
         mean, scale, weight, bias = (arrays[f"conflict.{name}"] for name in NUMBERS)
         conflict = ConflictHead(mean, scale, weight, float(bias))
-        thresholds = Thresholds(*(float(t) for t in arrays["thresholds"]))
+        curve = DecisionCurve(*(tuple(arrays[f"curve.{name}"].tolist()) for name in CURVE))
     except (ValueError, KeyError, OSError, BadZipFile) as error:
         raise WeightsError(f"heads: not a file of compact heads ({error})") from error
     if fusion.bias.shape != (NUM_EMOTIONS,):
         raise WeightsError(f"heads: fusion bias has shape {fusion.bias.shape}")
     identity = ModelId("heads", hashlib.sha256(content).hexdigest())
-    return CompactModel(heads, fusion, conflict, thresholds, identity)
+    return CompactModel(heads, fusion, conflict, curve, identity)
 
 
 def load_compact(num_threads: int = 1) -> Assembly:

@@ -63,7 +63,7 @@ NetworkInputs = Mapping[str, FloatArray | BoolArray]
 
 
 class _TrainedModel:
-    """What a checkpoint in torch and an export share: inputs, temperatures, thresholds."""
+    """What a checkpoint in torch and an export share: inputs, temperatures, worth of calls."""
 
     def __init__(self, name: str, sha256: str, info: CheckpointInfo) -> None:
         self.name = name
@@ -72,7 +72,7 @@ class _TrainedModel:
         self.backbones: Mapping[Modality, str] = {
             modality: used.backbone for modality, used in info.backbones.items()
         }
-        self.thresholds = info.thresholds
+        self.curve = info.curve
 
     def predict(self, windows: Sequence[Embeddings]) -> list[Posteriors]:
         """See `Model`."""
@@ -82,7 +82,7 @@ class _TrainedModel:
             masks = {m: inputs[f"{m}_mask"] for m in self.info.network.modalities}
             present = {m: np.asarray(mask.any(axis=1)) for m, mask in masks.items()}
             said += tempered_posteriors(self._logits(inputs), present, self.info.calibration)
-        if self.thresholds is None:  # then no conflict was ever learnt
+        if self.curve is None:  # then no conflict was ever learnt
             return [replace(row, conflict=None) for row in said]
         return said
 

@@ -17,7 +17,14 @@ from facevoice.report.page import (
     write_report_page,
 )
 from facevoice.report.plot import plot_report
-from facevoice.report.table import CSV_COLUMNS, Tally, build_table, to_csv, to_pandas
+from facevoice.report.table import (
+    CSV_COLUMNS,
+    Tally,
+    build_moments,
+    build_table,
+    to_csv,
+    to_pandas,
+)
 from facevoice.report.video import (
     MIN_HEIGHT_PX,
     check_video_target,
@@ -28,6 +35,7 @@ from facevoice.report.words import (
     OUTCOME_STYLES,
     count_noun,
     describe_in_words,
+    describe_point,
     summarize_in_words,
     vocabulary,
 )
@@ -42,11 +50,13 @@ __all__ = [
     "WINDOW_FIELDS",
     "ReportFolder",
     "Tally",
+    "build_moments",
     "build_table",
     "check_page_target",
     "check_video_target",
     "count_noun",
     "describe_in_words",
+    "describe_point",
     "from_json",
     "is_report_page",
     "page_script",

@@ -20,20 +20,23 @@ from facevoice.records import (
     SCHEMA_VERSION,
     AudioInfo,
     ChannelPosterior,
+    DecisionCurve,
     DoubleArray,
+    Emotion,
     FileError,
     MediaInfo,
     ModelId,
+    Moment,
+    OperatingPoint,
     Outcome,
     Prediction,
     Reason,
     Report,
     Status,
-    Thresholds,
     VideoInfo,
 )
-from facevoice.report.words import summarize_in_words
-from facevoice.settings import AnalyzerConfig
+from facevoice.report.words import describe_point, summarize_in_words
+from facevoice.settings import AnalyzerConfig, plain_settings
 
 _SCHEMA: Final = "facevoice.report"
 _DIGITS: Final = 6
@@ -42,7 +45,7 @@ _UNITS: Final = 10**_DIGITS
 
 def to_json(report: Report, *, indent: int | None = 2) -> str:
     """The report as JSON text without a closing line break; `indent=None` gives one line."""
-    media, summary = report.media, report.summary
+    media = report.media
     counts = {outcome.value: report.outcome_counts.get(outcome, 0) for outcome in Outcome}
     document = {
         "schema": _SCHEMA,
@@ -57,18 +60,19 @@ def to_json(report: Report, *, indent: int | None = 2) -> str:
             "audio": None if media is None else _plain(media.audio),
         },
         "models": {role: _plain(model) for role, model in sorted(report.models.items())},
-        "thresholds": _plain(report.thresholds),
         "settings": report.config.to_dict(),
         "status": report.status.value,
         "error": _plain(report.error),
-        "windows": [_prediction_to_dict(window) for window in report.windows],
-        "summary": None
-        if summary is None
-        else {
-            **_prediction_to_dict(summary),
-            "outcome_counts": counts,
-            "sentence": summarize_in_words(report),
+        "sentence": summarize_in_words(report),
+        "outcome_counts": counts,
+        "moments": [_moment_to_dict(moment) for moment in report.moments],
+        "summary": None if report.summary is None else _prediction_to_dict(report.summary),
+        "decision": {
+            "meaning": describe_point(report),
+            "point": _plain(report.point),
+            "curve": None if report.curve is None else plain_settings(report.curve),
         },
+        "windows": [_prediction_to_dict(window) for window in report.windows],
     }
     return json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False)
 
@@ -100,7 +104,7 @@ def from_json(text: str) -> Report:
     if version != SCHEMA_VERSION:
         raise ReportError(
             f"report has schema version {version!r}, this facevoice reads {SCHEMA_VERSION}; "
-            "analyse the file again or use the facevoice version that wrote it"
+            "analyse the file again: what changed is in docs/report-schema.md"
         )
     try:
         return _report_from_dict(values)
@@ -146,7 +150,7 @@ def _number(value: float) -> float:
     return 0.0 if rounded == 0 else rounded  # never "-0.0"
 
 
-def _plain(record: VideoInfo | AudioInfo | ModelId | Thresholds | FileError | None) -> Any:
+def _plain(record: VideoInfo | AudioInfo | ModelId | OperatingPoint | FileError | None) -> Any:
     if record is None:
         return None
     return {
@@ -171,6 +175,21 @@ def _prediction_to_dict(prediction: Prediction) -> dict[str, Any]:
     }
 
 
+def _moment_to_dict(moment: Moment) -> dict[str, Any]:
+    return {
+        "start_s": _number(moment.start_s),
+        "end_s": _number(moment.end_s),
+        "first": moment.first,
+        "last": moment.last,
+        "outcome": moment.outcome.value,
+        "face": None if moment.face is None else moment.face.value,
+        "voice": None if moment.voice is None else moment.voice.value,
+        "conflict": None if moment.conflict is None else _number(moment.conflict),
+        "strength": None if moment.strength is None else _number(moment.strength),
+        "reasons": [reason.value for reason in moment.reasons],
+    }
+
+
 def _posterior_to_dict(posterior: ChannelPosterior | None) -> dict[str, Any] | None:
     if posterior is None:
         return None
@@ -183,8 +202,7 @@ def _posterior_to_dict(posterior: ChannelPosterior | None) -> dict[str, Any] | N
 
 def _report_from_dict(values: dict[str, Any]) -> Report:
     file, summary, error = values["file"], values["summary"], values["error"]
-    thresholds = values.get("thresholds")
-    counts = {} if summary is None else summary["outcome_counts"]
+    point, curve = values["decision"]["point"], values["decision"]["curve"]
     media = None
     if file["duration_s"] is not None:
         media = MediaInfo(
@@ -201,11 +219,15 @@ def _report_from_dict(values: dict[str, Any]) -> Report:
         error=None if error is None else FileError(**error),
         windows=tuple(_prediction_from_dict(window) for window in values["windows"]),
         summary=None if summary is None else _prediction_from_dict(summary),
-        outcome_counts={Outcome(name): int(number) for name, number in counts.items()},
+        outcome_counts={
+            Outcome(name): int(number) for name, number in values["outcome_counts"].items()
+        },
         models={role: ModelId(**model) for role, model in values["models"].items()},
         config=AnalyzerConfig.from_dict(values["settings"]),
         facevoice_version=values["facevoice_version"],
-        thresholds=None if thresholds is None else Thresholds(**thresholds),
+        moments=tuple(_moment_from_dict(moment) for moment in values["moments"]),
+        curve=None if curve is None else DecisionCurve(*map(tuple, curve.values())),
+        point=None if point is None else OperatingPoint(**point),
     )
 
 
@@ -222,6 +244,22 @@ def _prediction_from_dict(values: dict[str, Any]) -> Prediction:
         reasons=tuple(Reason(reason) for reason in values["reasons"]),
         face_coverage=float(values["face_coverage"]),
         speech_coverage=float(values["speech_coverage"]),
+    )
+
+
+def _moment_from_dict(values: dict[str, Any]) -> Moment:
+    face, voice = (values[channel] for channel in ("face", "voice"))
+    return Moment(
+        start_s=float(values["start_s"]),
+        end_s=float(values["end_s"]),
+        first=int(values["first"]),
+        last=int(values["last"]),
+        outcome=Outcome(values["outcome"]),
+        face=None if face is None else Emotion(face),
+        voice=None if voice is None else Emotion(voice),
+        conflict=None if values["conflict"] is None else float(values["conflict"]),
+        strength=None if values["strength"] is None else float(values["strength"]),
+        reasons=tuple(Reason(reason) for reason in values["reasons"]),
     )
 
 

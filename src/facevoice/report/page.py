@@ -11,6 +11,8 @@ from __future__ import annotations
 import base64
 import html
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 from itertools import groupby
@@ -21,20 +23,29 @@ import numpy as np
 
 from facevoice.errors import ConfigError
 from facevoice.files import write_atomically
+from facevoice.interpret import decide_again, shown_spans
 from facevoice.records import (
+    EMOTIONS,
     NOTICE,
     PEAKS_HZ,
     ChannelPosterior,
     DoubleArray,
     FloatArray,
+    Moment,
     Outcome,
     Prediction,
     Reason,
     Report,
-    Thresholds,
     Trace,
 )
-from facevoice.report.words import conflict_zones, shown_spans, summarize_in_words, vocabulary
+from facevoice.report.words import (
+    conflict_zones,
+    describe_moment,
+    describe_point,
+    summarize_in_words,
+    vocabulary,
+)
+from facevoice.settings import SENSITIVITIES
 
 GENERATOR_MARK: Final = '<meta name="generator" content="facevoice '
 """Stands near the beginning of every page made here, and in no other file."""
@@ -149,33 +160,94 @@ def page_style() -> str:
 def to_view(report: Report, trace: Trace | None = None) -> dict[str, Any]:
     """The report, and what was seen and heard if it is known, for a page.
 
-    title, path, sha256, status, sentence, notice, version, duration_s: of the file;
-    emotions, outcomes, reasons, channels, statuses: see `vocabulary`; zones: what a probability of
-    conflict means, [{from, to, words, color}], empty where the model doesn't tell;
-    models: {role: name}; window_fields, windows: see `window_view`; summary: such a window of the
-    whole, or None; trace: see `_trace_view`, or None.
+    title, path, sha256, status, notice, version, duration_s: of the file; expected_conflicts: as
+    in its settings; emotions, outcomes, reasons, channels, statuses: see `vocabulary`;
+    models: {role: name}; window_fields, windows: see `window_view`; points, chosen: what it says
+    at each sensitivity, see `_point_view`, and the place of the report's own; trace: see
+    `_trace_view`, or None.
     """
-    media, summary = report.media, report.summary
+    media = report.media
     end_s = max((window.end_s for window in report.windows), default=0.0)
     duration_s = end_s if media is None else max(end_s, media.duration_s)
     spans = shown_spans(report.windows, duration_s)
+    decision = report.config.decision
+    levels: list[float | str] = [*SENSITIVITIES] if report.point is not None else []
+    if decision.sensitivity not in levels:
+        levels.append(decision.sensitivity)
     return {
         "title": PurePath(report.path).name,
         "path": report.path,
         "sha256": report.sha256,
         "status": report.status.value,
-        "sentence": summarize_in_words(report),
         "notice": NOTICE,
         "version": report.facevoice_version,
         "duration_s": _seconds(duration_s),
+        "expected_conflicts": decision.expected_conflicts,
         "models": {role: model.name for role, model in sorted(report.models.items())},
-        **vocabulary(report.outcome_counts),
-        "zones": _zones_view(report.thresholds),
+        **vocabulary(),
         "window_fields": list(WINDOW_FIELDS),
         "windows": [window_view(w, s) for w, s in zip(report.windows, spans, strict=True)],
-        "summary": None if summary is None else window_view(summary, (0.0, duration_s)),
+        "points": [
+            _point_view(decide_again(report, replace(decision, sensitivity=level)), duration_s)
+            for level in levels
+        ],
+        "chosen": levels.index(decision.sensitivity),
         "trace": None if trace is None else _trace_view(trace),
     }
+
+
+def _point_view(report: Report, duration_s: float) -> dict[str, Any]:
+    """What a report says at one sensitivity.
+
+    name, meaning: of the setting; sentence, counts: of the file, by place in `outcomes`; zones:
+    what a probability of conflict means, [{from, to, words, color}], empty where the model doesn't
+    tell; outcomes, reasons: of each window, as in `window_view`; moments: see `_moment_view`;
+    summary: the one answer of a short file as a window, or None.
+    """
+    level, summary = report.config.decision.sensitivity, report.summary
+    return {
+        "name": level if isinstance(level, str) else f"{level:g}",
+        "meaning": describe_point(report),
+        "sentence": summarize_in_words(report),
+        "counts": [report.outcome_counts.get(outcome, 0) for outcome in Outcome],
+        "zones": [
+            {"from": _thousandths(low), "to": _thousandths(high), "words": words, "color": color}
+            for low, high, words, color in (
+                () if report.point is None else conflict_zones(report.point)
+            )
+        ],
+        "outcomes": [_place(window.outcome) for window in report.windows],
+        "reasons": [_places(window.reasons) for window in report.windows],
+        "moments": [_moment_view(moment) for moment in report.moments],
+        "summary": None if summary is None else window_view(summary, (0.0, duration_s)),
+    }
+
+
+def _moment_view(moment: Moment) -> dict[str, Any]:
+    """A moment: from, to in seconds; places of outcome and emotions; thousandths; words."""
+    emotions = {
+        channel: None if emotion is None else EMOTIONS.index(emotion)
+        for channel, emotion in (("face", moment.face), ("voice", moment.voice))
+    }
+    return {
+        "from": _seconds(moment.start_s),
+        "to": _seconds(moment.end_s),
+        "first": moment.first,
+        "last": moment.last,
+        "outcome": _place(moment.outcome),
+        **emotions,
+        "conflict": None if moment.conflict is None else _thousandths(moment.conflict),
+        "strength": None if moment.strength is None else _thousandths(moment.strength),
+        "words": describe_moment(moment),
+    }
+
+
+def _place(outcome: Outcome) -> int:
+    return list(Outcome).index(outcome)
+
+
+def _places(reasons: Sequence[Reason]) -> list[int]:
+    return [list(Reason).index(reason) for reason in reasons]
 
 
 def window_view(window: Prediction, span: tuple[float, float]) -> list[Any]:
@@ -190,17 +262,10 @@ def window_view(window: Prediction, span: tuple[float, float]) -> list[Any]:
         *(_seconds(time_s) for time_s in (window.start_s, window.end_s, *span)),
         *(_posterior(posterior) for posterior in (window.face, window.voice, window.fused)),
         None if window.conflict is None else _thousandths(window.conflict),
-        list(Outcome).index(window.outcome),
-        [list(Reason).index(reason) for reason in window.reasons],
+        _place(window.outcome),
+        _places(window.reasons),
         _thousandths(window.face_coverage),
         _thousandths(window.speech_coverage),
-    ]
-
-
-def _zones_view(thresholds: Thresholds | None) -> list[dict[str, Any]]:
-    return [
-        {"from": _thousandths(low), "to": _thousandths(high), "words": words, "color": color}
-        for low, high, words, color in (() if thresholds is None else conflict_zones(thresholds))
     ]
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from facevoice.errors import MissingExtraError
+from facevoice.interpret import shown_spans
 from facevoice.records import EMOTIONS, NOTICE, DoubleArray, Outcome, Report, top_emotion
 from facevoice.report.words import (
     CHANNEL_WORDS,
@@ -19,7 +20,6 @@ from facevoice.report.words import (
     OUTCOME_COLORS,
     SOFT_INK,
     conflict_zones,
-    shown_spans,
     summarize_in_words,
 )
 
@@ -107,8 +107,8 @@ def _draw_conflict(axes: Any, report: Report, edges_s: DoubleArray) -> None:
         values = [1.0 if window.outcome is outcome else np.nan for window in report.windows]
         _fill(axes, edges_s, values, color=color, label=outcome.value, alpha=0.35)
     _hatch(axes, edges_s, np.isnan(conflict).tolist())
-    if report.thresholds is not None:
-        zones = conflict_zones(report.thresholds)
+    if report.point is not None:
+        zones = conflict_zones(report.point)
         for low, high, words, _ in zones:
             place, style = (1.01, (low + high) / 2), {"va": "center", "size": 8, "color": SOFT_INK}
             if high - low > _LEAST_ZONE:

@@ -19,9 +19,12 @@ from facevoice.report.words import (
     CHANNEL_WORDS,
     GAP,
     OUTCOME_STYLES,
+    STATUS_WORDS,
     channel_words,
+    conflict_words,
     count_noun,
-    percent,
+    strength_words,
+    strongest_conflicts,
 )
 
 if TYPE_CHECKING:
@@ -126,26 +129,57 @@ def to_pandas(report: Report) -> DataFrame:
     )
 
 
+def build_moments(report: Report, *, max_moments: int | None = None) -> Table:
+    """The moments of a report as a console table, the strongest conflicts first, then by time.
+
+    `max_moments` cuts long tables; what was left out is said in the caption.
+    """
+    conflicts = strongest_conflicts(report.moments)
+    moments = [*conflicts, *(m for m in report.moments if m.outcome is not Outcome.CONFLICT)]
+    table = _new_table("time (h:m:s)", "outcome", "face", "voice", "probability")
+    shown = moments[:max_moments]
+    for moment in shown:
+        style = OUTCOME_STYLES[moment.outcome]
+        table.add_row(
+            _span(moment.start_s, moment.end_s, 0),
+            Text(moment.outcome.value, style=style),
+            *(GAP if emotion is None else emotion.value for emotion in (moment.face, moment.voice)),
+            strength_words(moment) or GAP,
+        )
+    _say_hidden(table, len(moments) - len(shown), "moment")
+    return table
+
+
 def build_table(report: Report, *, max_windows: int | None = None) -> Table:
     """The windows of a report as a console table that fits into 80 columns.
 
     `max_windows` cuts long tables; what was left out is said in the caption.
     """
-    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
-    for heading in ("time", *(word.lower() for word in CHANNEL_WORDS.values()), "outcome"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("conflict", justify="right", no_wrap=True)
+    channels = [word.lower() for word in CHANNEL_WORDS.values()]
+    table = _new_table("time (h:m:s)", *channels, "outcome", "conflict")
     shown = report.windows[:max_windows]
     for window in shown:
         table.add_row(_time_span(window), *_cells(window))
     if report.summary is not None and len(report.windows) > 1:
         table.add_section()
         table.add_row("all of it", *_cells(report.summary))
-    hidden = len(report.windows) - len(shown)
-    if hidden:
-        table.caption = f"… and {hidden} more windows: --verbose shows and --out writes them all"
-        table.caption_justify = "left"
+    _say_hidden(table, len(report.windows) - len(shown), "window")
     return table
+
+
+def _new_table(*headings: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
+    for heading in headings:
+        right = heading in ("conflict", "probability")
+        table.add_column(heading, justify="right" if right else "left", no_wrap=True)
+    return table
+
+
+def _say_hidden(table: Table, number: int, noun: str) -> None:
+    if number:
+        told = count_noun(number, f"more {noun}")
+        table.caption = f"… and {told}: --verbose shows and --out writes them all"
+        table.caption_justify = "left"
 
 
 class Tally:
@@ -157,7 +191,7 @@ class Tally:
         self.num_failed = 0
         self._files: Counter[Outcome] = Counter()
         self._windows: Counter[Outcome] = Counter()
-        self._seconds: Counter[Outcome] = Counter()
+        self._seconds: dict[Outcome, float] = dict.fromkeys(Outcome, 0.0)
         self._remarks: Counter[str] = Counter()
 
     def add(self, report: Report, *, known: bool = False) -> None:
@@ -167,19 +201,19 @@ class Tally:
         if report.status is Status.FAILED:
             self.num_failed += 1
             kind = "unknown" if report.error is None else report.error.kind
-            self._remarks[f"failed: {kind}"] += 1
+            self._remarks[f"failed: {kind.replace('_', ' ')}"] += 1
             return
         self._windows.update(report.outcome_counts)
         if report.status is not Status.OK:
-            self._remarks[f"of these {report.status.value}"] += 1
-        if report.summary is not None:
-            outcome = report.summary.outcome
+            self._remarks[STATUS_WORDS[report.status]] += 1
+        for outcome in {moment.outcome for moment in report.moments}:
             self._files[outcome] += 1
-            self._seconds[outcome] += 0 if report.media is None else round(report.media.duration_s)
+        for moment in report.moments:
+            self._seconds[moment.outcome] += moment.end_s - moment.start_s
 
     def line(self) -> str:
-        """How many files came to which outcome, in a line."""
-        counts = {outcome.value: self._files[outcome] for outcome in Outcome}
+        """How many files there are, and in how many of them each outcome is found."""
+        counts = {f"with {outcome.value}": self._files[outcome] for outcome in Outcome}
         counts["failed"] = self.num_failed
         cells = [f"{number} {name}" for name, number in counts.items() if number]
         known = f" ({self.num_known} done before)" if self.num_known else ""
@@ -189,7 +223,7 @@ class Tally:
         """Files, windows and minutes by outcome; then what is to be known of single files."""
         table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
         table.add_column("")
-        for heading in ("files", "windows", "minutes"):
+        for heading in ("in files", "windows", "minutes"):
             table.add_column(heading, justify="right")
         for outcome in Outcome:
             minutes = f"{self._seconds[outcome] / 60:.1f}"
@@ -205,7 +239,7 @@ class Tally:
 
 def _cells(prediction: Prediction) -> list[Text | str]:
     """The channels, the outcome and the probability of conflict."""
-    outcome, conflict = prediction.outcome, prediction.conflict
+    outcome = prediction.outcome
     channels = [
         Text(
             channel_words(prediction, channel),
@@ -213,16 +247,19 @@ def _cells(prediction: Prediction) -> list[Text | str]:
         )
         for channel in _CHANNELS
     ]
-    chance = GAP if conflict is None else percent(conflict)
-    return [*channels, Text(outcome.value, style=OUTCOME_STYLES[outcome]), chance]
+    badge = Text(outcome.value, style=OUTCOME_STYLES[outcome])
+    return [*channels, badge, conflict_words(prediction)]
 
 
 def _time_span(window: Prediction) -> str:
-    if window.end_s < _HOUR_S:
-        return f"{_clock(window.start_s, 1)}–{_clock(window.end_s, 1)}"
+    return _span(window.start_s, window.end_s, 1)
+
+
+def _span(start_s: float, end_s: float, digits: int) -> str:
+    if end_s < _HOUR_S:
+        return f"{_clock(start_s, digits)}–{_clock(end_s, digits)}"
     # Beyond an hour, tenths and the hour of the end would push the table past 80 columns.
-    end_s = window.end_s % _HOUR_S
-    return f"{_clock(window.start_s, 0)}–{_clock(end_s, 0, minute_digits=2)}"
+    return f"{_clock(start_s, 0)}–{_clock(end_s % _HOUR_S, 0, minute_digits=2)}"
 
 
 def _clock(seconds: float, digits: int, *, minute_digits: int = 1) -> str:

@@ -32,6 +32,7 @@ from facevoice.errors import (
     RenderError,
     UnreadableMediaError,
 )
+from facevoice.interpret import shown_spans
 from facevoice.media.frames import read_frames
 from facevoice.media.open import (
     MAX_PAUSE_S,
@@ -60,7 +61,6 @@ from facevoice.report.words import (
     channel_words,
     ink_on,
     percent,
-    shown_spans,
 )
 from facevoice.workers import num_cpus
 

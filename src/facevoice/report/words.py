@@ -6,19 +6,21 @@ apart by colour-blind people. A colour never stands without its word.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
+from facevoice.interpret import at_equal_numbers, precision_at
 from facevoice.records import (
     ChannelPosterior,
     Emotion,
+    Moment,
+    OperatingPoint,
     Outcome,
     Prediction,
     Reason,
     Report,
     Status,
-    Thresholds,
     top_emotion,
 )
 
@@ -31,15 +33,23 @@ class _Look(NamedTuple):
 
 
 _LOOKS: Final = {
-    Outcome.MATCH: _Look("#0072B2", "disc", "bold blue", "face and voice express the same emotion"),
+    Outcome.MATCH: _Look("#0072B2", "disc", "bold blue", "face and voice express the same"),
     Outcome.CONFLICT: _Look(
         "#D55E00", "diamond", "bold yellow", "face and voice express different emotions"
     ),
-    Outcome.FLAT: _Look("#8A9BA8", "bar", "cyan", "at least one of them carries no clear emotion"),
-    Outcome.INSUFFICIENT: _Look("#D5D9DD", "ring", "dim", "not enough evidence to tell"),
+    Outcome.UNDECIDED: _Look(
+        "#B48EAD", "half", "magenta", "both express something, but it is too close to call"
+    ),
+    Outcome.FLAT: _Look(
+        "#8A9BA8", "bar", "cyan", "one of them shows no emotion, so there is nothing to compare"
+    ),
+    Outcome.INSUFFICIENT: _Look("#D5D9DD", "ring", "dim", "the face or the voice is missing"),
 }
 OUTCOME_COLORS: Final = {outcome: look.color for outcome, look in _LOOKS.items()}
 OUTCOME_STYLES: Final = {outcome: look.console for outcome, look in _LOOKS.items()}
+
+NOT_COMPARED: Final = frozenset({Outcome.FLAT, Outcome.INSUFFICIENT})
+"""Beside these, a probability of conflict counts for nothing."""
 
 EMOTION_COLORS: Final[dict[Emotion, str]] = {
     Emotion.NEUTRAL: "#C4C9CE",
@@ -60,28 +70,32 @@ SOFT_INK: Final = "#55616B"
 _REASON_WORDS: Final[dict[Reason, str]] = {
     Reason.NO_VIDEO_STREAM: "the file has no picture",
     Reason.NO_AUDIO_STREAM: "the file has no sound",
-    Reason.NO_FACE: "no face was seen",
-    Reason.FACE_TOO_SELDOM: "the face was seen too seldom",
-    Reason.NO_SPEECH: "no speech was heard",
-    Reason.SPEECH_TOO_SHORT: "too little speech was heard",
+    Reason.NO_FACE: "no face is seen",
+    Reason.FACE_TOO_SELDOM: "the face is rarely seen",
+    Reason.NO_SPEECH: "no speech is heard",
+    Reason.SPEECH_TOO_SHORT: "too little speech is heard",
     Reason.TOO_SHORT: "it is too short",
-    Reason.FACE_FLAT: "the face shows no clear emotion",
-    Reason.VOICE_FLAT: "the voice carries no clear emotion",
-    Reason.UNDECIDED: "face and voice are too close to call",
-    Reason.SEVERAL_FACES: "several faces were seen",
+    Reason.FACE_FLAT: "the face shows no emotion",
+    Reason.VOICE_FLAT: "the voice has no emotion",
+    Reason.EMOTIONS_DIFFER: "the likeliest emotions differ, so it isn't called a match",
+    Reason.EMOTIONS_AGREE: "the likeliest emotions are the same, so it isn't called a conflict",
+    Reason.SEVERAL_FACES: "several faces are seen at once; the most prominent one is read",
     Reason.MODEL_WITHOUT_CONFLICT: "the model does not compare face and voice",
 }
 """What each reason says, as a clause."""
 
 # These explain why there is no answer; the others only tell what to bear in mind.
-_NOT_A_CAUSE: Final = frozenset({Reason.SEVERAL_FACES})
+_MISSING: Final = frozenset(Reason) - {
+    *(Reason.FACE_FLAT, Reason.VOICE_FLAT, Reason.SEVERAL_FACES),
+    *(Reason.EMOTIONS_DIFFER, Reason.EMOTIONS_AGREE),
+}
 
 # What stands where a channel gives no answer; the first reason found wins.
 _GAPS: Final[dict[str, dict[Reason, str]]] = {
     "face": {
         Reason.NO_VIDEO_STREAM: "no picture",
         Reason.NO_FACE: "no face",
-        Reason.FACE_TOO_SELDOM: "seen seldom",
+        Reason.FACE_TOO_SELDOM: "rarely seen",
         Reason.TOO_SHORT: "too short",
     },
     "voice": {
@@ -94,7 +108,7 @@ _GAPS: Final[dict[str, dict[Reason, str]]] = {
 GAP: Final = "–"
 
 # Beside a file's length and number of windows.
-_STATUS_WORDS: Final[dict[Status, str]] = {
+STATUS_WORDS: Final[dict[Status, str]] = {
     Status.NO_FACE: "no face seen",
     Status.NO_SPEECH: "no speech heard",
     Status.NO_FACE_NO_SPEECH: "no face seen, no speech heard",
@@ -102,15 +116,31 @@ _STATUS_WORDS: Final[dict[Status, str]] = {
     Status.VIDEO_ONLY: "picture only",
     Status.TRUNCATED: "damaged or cut off",
 }
-_TOO_CLOSE: Final = "too close to call"
+_MAX_TOLD: Final = 3
+_RARE: Final = 0.05
+_TENS: Final = 10
+_NUMBERS: Final = [
+    "no",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+]
+_SURE: Final = 0.95
 
 
-def vocabulary(counts: Mapping[Outcome, int] | None = None) -> dict[str, Any]:
+def vocabulary() -> dict[str, Any]:
     """All colours, shapes and words for scripts, so that none of them stands there again.
 
-    emotions: [{name, color, ink}]; outcomes: [{name, color, ink, shape, words, count}], the count
-    from `counts`; reasons: [{name, words, about}], about the channel ("face", "voice") that is
-    missing, or None; channels: [{key, label}]; statuses: {name: words}.
+    emotions: [{name, color, ink}]; outcomes: [{name, color, ink, shape, words, counts}], whether
+    the probability of conflict counts beside it; reasons: [{name, words, about}], about the channel
+    ("face", "voice") that is missing, or None; channels: [{key, label}]; statuses: {name: words}.
     """
     return {
         "emotions": [
@@ -124,7 +154,7 @@ def vocabulary(counts: Mapping[Outcome, int] | None = None) -> dict[str, Any]:
                 "ink": ink_on(look.color),
                 "shape": look.shape,
                 "words": look.words,
-                "count": (counts or {}).get(outcome, 0),
+                "counts": outcome not in NOT_COMPARED,
             }
             for outcome, look in _LOOKS.items()
         ],
@@ -132,18 +162,17 @@ def vocabulary(counts: Mapping[Outcome, int] | None = None) -> dict[str, Any]:
             {"name": r.value, "words": _REASON_WORDS[r], "about": _about(r)} for r in Reason
         ],
         "channels": [{"key": key, "label": label} for key, label in CHANNEL_WORDS.items()],
-        "statuses": {status.value: words for status, words in _STATUS_WORDS.items()},
+        "statuses": {status.value: words for status, words in STATUS_WORDS.items()},
     }
 
 
-def conflict_zones(thresholds: Thresholds) -> list[tuple[float, float, str, str]]:
+def conflict_zones(point: OperatingPoint) -> list[tuple[float, float, str, str]]:
     """What a probability of conflict means: (low, high, words, colour), from 0 to 1."""
-    low, high = thresholds.match_below, thresholds.conflict_above
-    match, conflict = Outcome.MATCH, Outcome.CONFLICT
+    edges = (0.0, point.match_below, point.conflict_above, 1.0)
+    kinds = (Outcome.MATCH, Outcome.UNDECIDED, Outcome.CONFLICT)
     return [
-        (0.0, low, match.value, OUTCOME_COLORS[match]),
-        (low, high, _TOO_CLOSE, OUTCOME_COLORS[Outcome.FLAT]),
-        (high, 1.0, conflict.value, OUTCOME_COLORS[conflict]),
+        (low, high, outcome.value, OUTCOME_COLORS[outcome])
+        for (low, high), outcome in zip(pairwise(edges), kinds, strict=True)
     ]
 
 
@@ -163,56 +192,94 @@ def ink_on(color: str) -> str:
     return "#111111" if (luminance + 0.05) ** 2 > 1.05 * 0.05 else "#FFFFFF"
 
 
-def shown_spans(windows: Sequence[Prediction], end_s: float) -> list[tuple[float, float]]:
-    """From when to when each window stands for what is shown; together they cover 0 to `end_s`.
-
-    Windows overlap: each moment belongs to the window whose middle is nearest.
-    """
-    middles = [(window.start_s + window.end_s) / 2 for window in windows]
-    borders = [(a + b) / 2 for a, b in pairwise(middles)]
-    edges = [0.0, *borders, max(end_s, borders[-1] if borders else 0.0)]
-    return list(pairwise(edges)) if windows else []
-
-
 def summarize_in_words(report: Report) -> str:
-    """What the face shows, what the voice carries, whether they agree, how sure, and why not."""
+    """What a whole file says: one answer for a short file, counts and moments for a long one."""
     if report.status is Status.FAILED:
         detail = "no reason was recorded" if report.error is None else report.error.message
         return f"Could not be analysed: {detail.rstrip('.')}."
-    if report.summary is None:
+    if not report.windows:
         return "Nothing to say: the file holds no window that could be read."
-    parts = [describe_in_words(report.summary)]
-    counts = [f"{report.outcome_counts.get(outcome, 0)} {outcome.value}" for outcome in Outcome]
-    counts = [words for words in counts if not words.startswith("0 ")]
-    if len(report.windows) > 1 and counts:
-        parts.append(f"Of {len(report.windows)} windows: {', '.join(counts)}.")
+    if report.summary is not None:
+        parts = [describe_in_words(report.summary)]
+        outcomes = {window.outcome for window in report.windows}
+        if outcomes != {report.summary.outcome}:
+            parts.append(f"Of {_counts(report)}.")
+    else:
+        parts = [f"{_headline(report)} {_strongest(report)}".rstrip()]
     if report.status is Status.TRUNCATED:
         parts.append("The file is damaged or ends early: only the part that decodes was read.")
-    if any(Reason.SEVERAL_FACES in p.reasons for p in (report.summary, *report.windows)):
-        parts.append("Several faces were seen: the leading one was read.")
+    if report.summary is None and any(Reason.SEVERAL_FACES in w.reasons for w in report.windows):
+        parts.append("At times several faces are seen at once; the most prominent one is read.")
     return " ".join(parts)
 
 
 def describe_in_words(prediction: Prediction) -> str:
-    """What one window, or a whole, says; without what only a report knows."""
-    outcome, conflict = prediction.outcome, prediction.conflict
-    readings = ", ".join(
-        f"the {channel} reads as {_reading(posterior, '{} ({})')}"
-        for channel, posterior in (("face", prediction.face), ("voice", prediction.voice))
+    """What one window, or a short file, says; without what only a report knows."""
+    told = [
+        f"the {channel} {verb} {_reading(posterior, '{} ({})')}"
+        for channel, verb, posterior in (
+            ("face", "looks", prediction.face),
+            ("voice", "sounds", prediction.voice),
+        )
         if posterior is not None
+    ]
+    words = _sentence(prediction.outcome, told, prediction.reasons, prediction.conflict)
+    if Reason.SEVERAL_FACES in prediction.reasons:
+        words += " Several faces are seen at once; the most prominent one is read."
+    return words
+
+
+def describe_moment(moment: Moment) -> str:
+    """What a moment says in a few words: "face happy, voice sad: conflict, 78%"."""
+    shown = [
+        f"{channel} {emotion.value}"
+        for channel, emotion in (("face", moment.face), ("voice", moment.voice))
+        if emotion is not None
+    ]
+    if moment.outcome is Outcome.INSUFFICIENT:
+        why = _clauses(moment.reasons, _MISSING)
+        return "; ".join([part for part in (why, ", ".join(shown)) if part])
+    return ", ".join(shown) + strength_words(moment, ": {}")
+
+
+def strength_words(moment: Moment, form: str = "{}") -> str:
+    """How strong a moment is: "78%", or where it leans; nothing where it doesn't count."""
+    if moment.conflict is None or moment.outcome in NOT_COMPARED:
+        return ""
+    if moment.outcome is Outcome.UNDECIDED:
+        return form.format(lean_words(moment.conflict))
+    return form.format(f"{percent(moment.conflict)} conflict")
+
+
+def lean_words(conflict: float) -> str:
+    """Where an undecided window leans, and how much: "leans to conflict, 64%"."""
+    if percent(conflict) == percent(1 - conflict):
+        return "leans neither way, 50%"
+    side, prob = ("conflict", conflict) if conflict > 1 / 2 else ("match", 1 - conflict)
+    return f"leans to {side}, {percent(prob)}"
+
+
+def describe_point(report: Report) -> str:
+    """What the chosen operating point means for the calls of a report, in a sentence or two."""
+    point, curve, decision = report.point, report.curve, report.config.decision
+    if point is None or curve is None:
+        return "This model does not compare face and voice."
+    if point.conflict_precision is None:
+        return (
+            f"Conflict is called from {percent(point.conflict_above)}, match up to "
+            f"{percent(point.match_below)}; how many such calls are right was not measured."
+        )
+    share = decision.expected_conflicts
+    equal = share == 1 / 2
+    threshold = at_equal_numbers(point.conflict_above, share)
+    here = precision_at(curve, threshold, Outcome.CONFLICT, share)
+    other_share = _RARE if equal else 1 / 2
+    other = precision_at(curve, threshold, Outcome.CONFLICT, other_share)
+    return (
+        f"Of ten conflicts called at this setting, {_in_ten(here)} are real "
+        f"{_where(share)}; {_where(other_share)}, {_in_ten(other)}. "
+        "Measured on actors whom the model had not met."
     )
-    chance = "" if conflict is None else f"; probability of conflict {percent(conflict)}"
-    if outcome in (Outcome.MATCH, Outcome.CONFLICT):
-        return f"Face and voice {_sureness(prediction)} {outcome.value}: {readings}{chance}."
-    if Reason.UNDECIDED in prediction.reasons and conflict is not None:
-        opening = f"{_TOO_CLOSE.capitalize()} whether face and voice match or conflict"
-        return f"{opening}: {readings}{chance}."
-    opening = (
-        "Neither match nor conflict"
-        if outcome is Outcome.FLAT
-        else "Not enough to compare face and voice"
-    )
-    return f"{opening}: {_causes(prediction)}" + (f"; {readings}." if readings else ".")
 
 
 def channel_words(prediction: Prediction, channel: str) -> str:
@@ -222,6 +289,13 @@ def channel_words(prediction: Prediction, channel: str) -> str:
         return _reading(posterior, "{} {}")
     gaps = _GAPS.get(channel, {})
     return next((words for reason, words in gaps.items() if reason in prediction.reasons), GAP)
+
+
+def conflict_words(prediction: Prediction) -> str:
+    """The probability of conflict where it counts: not beside `flat` and `insufficient`."""
+    if prediction.conflict is None or prediction.outcome in NOT_COMPARED:
+        return GAP
+    return percent(prediction.conflict)
 
 
 def percent(prob: float) -> str:
@@ -234,26 +308,113 @@ def count_noun(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def clock(seconds: float) -> str:
+    """`0:12`, `1:02:03`, in whole seconds."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def duration_words(seconds: float) -> str:
+    """`8 s`, `2 min 10 s`."""
+    minutes, second = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{second} s"
+    return f"{minutes} min" + (f" {second} s" if second else "")
+
+
 def _reading(posterior: ChannelPosterior, form: str) -> str:
     emotion, prob = top_emotion(posterior)
     return form.format(emotion.value, percent(prob))
 
 
-def _sureness(prediction: Prediction) -> str:
-    if prediction.conflict is None:
-        return "may"
-    is_conflict = prediction.outcome is Outcome.CONFLICT
-    prob = prediction.conflict if is_conflict else 1.0 - prediction.conflict
-    return "very likely" if prob >= 0.9 else "probably" if prob >= 0.7 else "may"
+def _sentence(
+    outcome: Outcome,
+    told: Sequence[str],
+    reasons: Sequence[Reason],
+    conflict: float | None,
+) -> str:
+    """See `describe_in_words`; `told`: what each channel shows, those that are read."""
+    if outcome is Outcome.INSUFFICIENT or conflict is None:
+        rest = f" {_capital(' and '.join(told))}." if told else ""
+        why = _clauses(reasons, _MISSING) or "no part of it shows enough of both"
+        return f"Face and voice can't be compared: {why}.{rest}"
+    seen, heard = told
+    if outcome is Outcome.FLAT:
+        flat = [r for r in reasons if r in (Reason.FACE_FLAT, Reason.VOICE_FLAT)]
+        if len(flat) > 1:
+            return f"Neither shows an emotion: {seen} and {heard}."
+        which = "face" if Reason.FACE_FLAT in flat else "voice"
+        return f"No emotion in the {which} to compare: {seen}, {heard}."
+    chance = f"Probability of conflict: {percent(conflict)}."
+    if outcome is Outcome.MATCH:
+        return f"Face and voice match: {seen} and {heard}. {chance}"
+    if outcome is Outcome.CONFLICT:
+        return f"Face and voice conflict: {seen}, but {heard}. {chance}"
+    why = _clauses(reasons, {Reason.EMOTIONS_AGREE, Reason.EMOTIONS_DIFFER})
+    because = f" {_capital(why)}." if why else ""
+    return f"Undecided, {lean_words(conflict)}: {seen} and {heard}.{because}"
 
 
-def _causes(prediction: Prediction) -> str:
-    named = [_REASON_WORDS[reason] for reason in prediction.reasons if reason not in _NOT_A_CAUSE]
-    if named:
-        *others, last = named
-        return f"{', '.join(others)} and {last}" if others else last
-    if prediction.outcome is Outcome.FLAT:
-        return "at least one of the two carries no clear emotion"
-    if prediction.face is not None and prediction.voice is not None:
-        return "no window holds enough of both"
-    return "one of the two is missing"
+def _clauses(reasons: Sequence[Reason], of: Collection[Reason]) -> str:
+    named = [_REASON_WORDS[reason] for reason in reasons if reason in of]
+    if not named:
+        return ""
+    *others, last = named
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def _counts(report: Report) -> str:
+    counts = [(report.outcome_counts.get(outcome, 0), outcome) for outcome in Outcome]
+    listed = ", ".join(f"{number} {outcome.value}" for number, outcome in counts if number)
+    return f"{count_noun(len(report.windows), 'window')}: {listed}"
+
+
+def _headline(report: Report) -> str:
+    """How many conflicts and matches, and for how long, in a long file."""
+    parts = []
+    for outcome in Outcome:
+        moments = [m for m in report.moments if m.outcome is outcome]
+        if moments:
+            seconds = sum(m.end_s - m.start_s for m in moments)
+            parts.append(f"{outcome.value} {duration_words(seconds)} ({_times(len(moments))})")
+    return f"{_capital(', '.join(parts))}."
+
+
+def _times(number: int) -> str:
+    return {1: "once", 2: "twice"}.get(number, f"{number} times")
+
+
+def _strongest(report: Report) -> str:
+    conflicts = strongest_conflicts(report.moments)[:_MAX_TOLD]
+    if not conflicts:
+        return "No conflict is called."
+    told = "; ".join(f"{clock(m.start_s)}–{clock(m.end_s)} {describe_moment(m)}" for m in conflicts)
+    return f"Strongest {'conflicts' if len(conflicts) > 1 else 'conflict'}: {told}."
+
+
+def strongest_conflicts(moments: Sequence[Moment]) -> list[Moment]:
+    """Moments of conflict, the strongest first; of equals the longer one."""
+    conflicts = [moment for moment in moments if moment.outcome is Outcome.CONFLICT]
+    return sorted(conflicts, key=lambda m: (-(m.strength or 0.0), m.start_s - m.end_s, m.start_s))
+
+
+def _in_ten(precision: float | None) -> str:
+    if precision is None:
+        return "an unknown number"
+    if precision >= _SURE:
+        return "nearly all"
+    number = round(precision * _TENS)
+    return f"about {_NUMBERS[number]}" if number else "hardly any"
+
+
+def _where(share: float) -> str:
+    if share == 1 / 2:
+        return "where as many windows conflict as match"
+    if share < 1 / 2:
+        return f"where one window in {round(1 / share)} conflicts"
+    return f"where {percent(share)} of the windows conflict"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

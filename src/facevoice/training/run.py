@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,6 +39,7 @@ from facevoice.evaluation.predictions import (
     write_run,
 )
 from facevoice.files import file_sha256
+from facevoice.interpret import measure_curve
 from facevoice.models.checkpoint import (
     Calibration,
     Checkpoint,
@@ -51,14 +52,13 @@ from facevoice.models.checkpoint import (
     save_checkpoint,
 )
 from facevoice.models.fusion import FusionNetwork, count_parameters
-from facevoice.models.heads import Model, flatness, temper
+from facevoice.models.heads import Model, Posteriors, temper
 from facevoice.models.model import CheckpointModel
 from facevoice.records import (
     NUM_EMOTIONS,
     VERSION,
-    BoolArray,
+    DecisionCurve,
     DoubleArray,
-    Thresholds,
 )
 from facevoice.settings import build_settings, plain_settings
 from facevoice.training.config import SMALL_WARNING, TrainConfig, small
@@ -98,10 +98,6 @@ if TYPE_CHECKING:
 
 CHECKPOINT: Final = "checkpoint"
 PREDICTIONS: Final = "predictions"
-PRECISION: Final = 0.75
-"""Of the windows called conflict (or match), so many are to be so, at equal numbers of both."""
-CLEAR_ABOVE: Final = 0.30
-_SMALLEST_SHARE: Final = 0.02
 _LOG = logging.getLogger(__name__)
 
 
@@ -205,8 +201,8 @@ def _finish(
     else:
         fusion = network
     fusion.cpu()
-    calibration, thresholds = calibrate(fusion, data, config)
-    info = replace(info, calibration=calibration, thresholds=thresholds)
+    calibration, curve = calibrate(fusion, data, config)
+    info = replace(info, calibration=calibration, curve=curve)
     model = CheckpointModel(out.name, Checkpoint(fusion.eval(), info, ""))
     held = PartPredictions(model, data, "validation")
     tested = PartPredictions(model, data, "test") if data.split.test else None
@@ -241,7 +237,7 @@ def _describe_run(
         network=config.network,
         settings=plain_settings(config),
         calibration=Calibration(),
-        thresholds=None,
+        curve=None,
         backbones=backbones,
         data=_data_record(config, data, source),
         training=TrainingRecord(
@@ -275,16 +271,16 @@ def _data_record(config: TrainConfig, data: TrainingData, source: Source) -> Dat
     )
 
 
-# Calibration: temperatures and thresholds, chosen on validation speakers only.
+# Calibration: temperatures, and what calls are worth, measured on validation speakers only.
 
 
 def calibrate(
     network: nn.Module, data: TrainingData, config: TrainConfig
-) -> tuple[Calibration, Thresholds | None]:
-    """The temperatures at which validation is likeliest, and where outcomes change.
+) -> tuple[Calibration, DecisionCurve | None]:
+    """The temperatures at which validation is likeliest, and what calls of conflict are worth.
 
-    A head that the network lacks, or that nobody labelled there, keeps 1. No thresholds without a
-    conflict head or without pairs.
+    A head that the network lacks, or that nobody labelled there, keeps 1. Nothing is called without
+    a conflict head or without pairs.
     """
     inputs = FeatureInputs(data.table, config.network.modalities, torch.device("cpu"))
     clips = data.originals("validation")
@@ -307,56 +303,14 @@ def calibrate(
     calibration = Calibration(**found)
     if not pairs or paired.face is None or paired.voice is None or paired.conflict is None:
         return calibration, None
+    are_conflicts = np.array([pair.is_conflict for pair in pairs])
+    if len(np.unique(are_conflicts)) < 2:
+        return calibration, DecisionCurve()
     face = temper(paired.face.numpy(), calibration.face)
     voice = temper(paired.voice.numpy(), calibration.voice)
     conflict = temper(paired.conflict.numpy(), calibration.conflict)[:, 1]
-    return calibration, choose_thresholds(face, voice, conflict, pairs)
-
-
-def choose_thresholds(
-    face: DoubleArray, voice: DoubleArray, conflict: DoubleArray, pairs: Sequence[Pair]
-) -> Thresholds:
-    """Where outcomes change, from posteriors (m, 8) and conflict (m,) of validation pairs.
-
-    flat_above: tells neutral and calm from the rest best, over both channels. conflict_above,
-    match_below: the lowest (highest) probability from which a conflict (match) is so in `PRECISION`
-    of the pairs whose channels are both clear.
-    """
-    truth = np.array([pair.is_conflict for pair in pairs])
-    flat_truth = np.array(
-        [p.face_emotion.is_flat for p in pairs] + [p.voice_emotion.is_flat for p in pairs]
-    )
-    both = np.concatenate([face, voice])
-    shares = np.array([flatness(row) for row in both])
-    flat_above = 0.5
-    if len(np.unique(flat_truth)) == 2:
-        grid = np.linspace(0.05, 0.95, 91)
-        hits = [(shares[flat_truth] >= t).mean() + (shares[~flat_truth] < t).mean() for t in grid]
-        flat_above = float(grid[int(np.argmax(hits))])
-    is_clear = (shares < flat_above) & (both[:, 2:].max(axis=1) >= CLEAR_ABOVE)
-    clear = is_clear.reshape(2, -1).all(axis=0)
-    if len(np.unique(truth[clear])) < 2:
-        clear = np.ones(len(pairs), dtype=np.bool_)
-    return Thresholds(
-        conflict_above=lowest_threshold(conflict[clear], truth[clear]),
-        match_below=1 - lowest_threshold(1 - conflict[clear], ~truth[clear]),
-        flat_above=flat_above,
-        clear_above=CLEAR_ABOVE,
-    )
-
-
-def lowest_threshold(probs: DoubleArray, truth: BoolArray) -> float:
-    """The lowest threshold above which `truth` holds with `PRECISION`, classes weighted alike.
-
-    A share of the true ones must lie above; where no threshold reaches the precision, the one that
-    comes nearest is taken.
-    """
-    grid = np.unique(np.round(probs, 3))
-    hits = np.array([(probs[truth] >= t).mean() for t in grid])
-    alarms = np.array([(probs[~truth] >= t).mean() for t in grid])
-    found = np.where(hits >= _SMALLEST_SHARE, hits / np.maximum(hits + alarms, 1e-9), 0.0)
-    good = np.flatnonzero(found >= PRECISION)
-    return float(grid[good[0]] if len(good) else grid[int(found.argmax())])
+    told = [Posteriors(f, v, None, float(c)) for f, v, c in zip(face, voice, conflict, strict=True)]
+    return calibration, measure_curve(told, are_conflicts)
 
 
 def _emotion_temperature(logits: Tensor | None, targets: HeadTargets) -> float:

@@ -269,7 +269,7 @@ class LiveDesk:
                 send({"window": view, "lag_ms": lag_ms, "dropped": stream.num_dropped})
         if not predictions:
             return {"end": {"sentence": "Stopped before a window was whole.", "summary": None}}
-        whole = summarize(predictions, self._analyzer.assembly.model.thresholds)
+        whole = summarize(predictions, self._analyzer.point)
         span = (whole.start_s, whole.end_s)
         return {"end": {"sentence": describe_in_words(whole), "summary": window_view(whole, span)}}
 
