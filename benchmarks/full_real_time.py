@@ -41,7 +41,7 @@ from analyze_vs_decode import DURATION_S, make_video, own_cpu_s
 from facevoice.analyzer import Analyzer
 from facevoice.media.open import probe
 from facevoice.models.model import is_export
-from facevoice.records import VERSION, Modality, Thresholds
+from facevoice.records import VERSION, DecisionCurve, Modality
 from facevoice.settings import AnalyzerConfig, WindowConfig, plain_settings
 from figures import keep, plain
 from long_videos import repeat_video
@@ -216,7 +216,7 @@ def write_fusion(folder: Path, backbones: dict[Modality, Path]) -> None:
         network=config,
         settings={"network": plain_settings(config)},
         calibration=checkpoint.Calibration(),
-        thresholds=Thresholds(0.6, 0.4, 0.7, 0.3),
+        curve=DecisionCurve(),
         backbones=used,
         data=checkpoint.DataRecord(
             (), source, nothing, nothing, "none", nothing, nobody, nobody, nobody

@@ -7,7 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from facevoice.models.heads import Embeddings, Posteriors
-from facevoice.records import Modality, ModelId, Thresholds
+from facevoice.records import DecisionCurve, Modality, ModelId
+
+_HITS = (1.0, 0.97, 0.9, 0.75, 0.6, 0.3, 0.0)
+_ALARMS = (1.0, 0.7, 0.5, 0.3, 0.14, 0.02, 0.0)
+CURVE = DecisionCurve(
+    (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0), _HITS, _ALARMS, _HITS[::-1], _ALARMS[::-1]
+)
+"""Cautious, balanced, sensitive: a match up to 0.1, 0.3, 0.5, a conflict from 0.9, 0.7, 0.5 on."""
 
 
 class EchoModel:
@@ -16,9 +23,7 @@ class EchoModel:
     name = "echo"
     heads = ModelId("echo", "e" * 64)
     backbones = {Modality.VIDEO: "f", Modality.AUDIO: "v"}  # noqa: RUF012
-    thresholds: Thresholds | None = Thresholds(
-        conflict_above=0.7, match_below=0.3, flat_above=0.6, clear_above=0.25
-    )
+    curve: DecisionCurve | None = CURVE
 
     def __init__(self, conflict: float | None = None) -> None:
         self._conflict = conflict

@@ -10,7 +10,7 @@ from facevoice.backbones.registry import create_backbone
 from facevoice.backbones.spec import backbone_id
 from facevoice.models.checkpoint import Calibration, UsedEmbeddings
 from facevoice.models.network import NetworkConfig
-from facevoice.records import Modality, Thresholds
+from facevoice.records import DecisionCurve, Modality
 from facevoice.settings import plain_settings
 from tiny_checkpoints import NUM_LAYERS, write_checkpoint
 from tiny_models import make_info, write_model
@@ -19,7 +19,14 @@ KINDS = {Modality.VIDEO: "videomae", Modality.AUDIO: "wav2vec2-large"}
 COMPACT = {Modality.VIDEO: "compact-face", Modality.AUDIO: "compact-voice"}
 # Random heads are unsure of everything; this makes them speak up, so that differences show.
 SHARP = Calibration(emotion=0.1, face=0.1, voice=0.1, conflict=0.1)
-THRESHOLDS = Thresholds(0.5001, 0.4999, 0.99, 0.01)
+CURVE = DecisionCurve(
+    probs=(0.0, 0.4999, 0.5001, 1.0),
+    conflict_hits=(1.0, 0.9, 0.9, 0.0),
+    conflict_alarms=(1.0, 0.9, 0.1, 0.0),
+    match_hits=(0.0, 0.9, 0.9, 1.0),
+    match_alarms=(0.0, 0.1, 0.9, 1.0),
+)
+"""Nearly everything is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +95,7 @@ def _write(
         network=network,
         settings={"network": plain_settings(network)},
         calibration=SHARP,
-        thresholds=THRESHOLDS if len(used) == 2 else None,
+        curve=CURVE if len(used) == 2 else None,
         **{"backbones": used, "corpora": ("javanese",), **changes},
     )
     return write_model(folder, info)

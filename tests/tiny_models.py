@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from echo import CURVE
 from facevoice.backbones.registry import create_backbone
 from facevoice.backbones.spec import backbone_id
 from facevoice.models.checkpoint import (
@@ -19,7 +20,7 @@ from facevoice.models.checkpoint import (
     save_checkpoint,
 )
 from facevoice.models.network import NetworkConfig
-from facevoice.records import Modality, Thresholds
+from facevoice.records import Modality
 from facevoice.settings import plain_settings
 
 DEFAULT_NAMES = {Modality.VIDEO: "compact-face", Modality.AUDIO: "compact-voice"}
@@ -46,7 +47,7 @@ def make_info(**changes: Any) -> CheckpointInfo:
         network=network,
         settings={"network": plain_settings(network), "run": {"size": "full"}},
         calibration=Calibration(),
-        thresholds=Thresholds(0.6, 0.4, 0.7, 0.3),
+        curve=CURVE,
         backbones=changes.pop("backbones", {Modality.VIDEO: FACE, Modality.AUDIO: VOICE}),
         data=DataRecord(
             corpora=corpora,

@@ -249,18 +249,19 @@ def find_point(curve: DecisionCurve | None, decision: DecisionConfig) -> Operati
     """Where outcomes change; None where the model doesn't compare face and voice.
 
     The lowest threshold from which calls have the wanted precision at equal numbers; where none
-    has it, the one with the highest precision. They hold for the probability as it is reported,
-    shifted to the expected share of conflicts: where conflicts are rare, fewer are called.
+    has it, the one with the highest precision. No conflict is called that is less likely than a
+    match, nor the other way round. They hold for the probability as it is reported, shifted to the
+    expected share of conflicts: where conflicts are rare, fewer are called.
     """
     if curve is None:
         return None
     wanted = decision.precision
     if not curve.probs:
         return OperatingPoint(wanted, 1 - wanted, None, None)
-    above = _cheapest(curve.probs, curve.conflict_hits, curve.conflict_alarms, wanted)
-    below = _cheapest(curve.probs[::-1], curve.match_hits[::-1], curve.match_alarms[::-1], wanted)
-    if above < below:  # Both are called more freely than they can be told apart.
-        above = below = (above + below) / 2
+    found = _cheapest(curve.probs, curve.conflict_hits, curve.conflict_alarms, wanted)
+    above = max(found, _EQUAL)
+    found = _cheapest(curve.probs[::-1], curve.match_hits[::-1], curve.match_alarms[::-1], wanted)
+    below = min(found, _EQUAL)
     return OperatingPoint(
         above,
         below,
@@ -309,7 +310,7 @@ def measure_curve(said: Sequence[Posteriors], is_conflict: BoolArray) -> Decisio
     """
     able = [_could_be(row) for row in said]
     conflict = np.array([np.nan if row.conflict is None else row.conflict for row in said])
-    probs = np.linspace(0, 1, _NUM_THRESHOLDS)
+    probs = np.round(np.linspace(0, 1, _NUM_THRESHOLDS), _DIGITS)
     above, below = conflict >= probs[:, None], conflict <= probs[:, None]
     called = {
         Outcome.CONFLICT: above & np.array([Outcome.CONFLICT in kinds for kinds in able]),
@@ -324,7 +325,7 @@ def measure_curve(said: Sequence[Posteriors], is_conflict: BoolArray) -> Decisio
             (Outcome.MATCH, True),
         )
     ]
-    return DecisionCurve(tuple(np.round(probs, _DIGITS).tolist()), *map(tuple, shares))
+    return DecisionCurve(tuple(probs.tolist()), *map(tuple, shares))
 
 
 def _could_be(said: Posteriors) -> set[Outcome]:
@@ -414,7 +415,8 @@ def choose_outcome(
 
     Flatness is asked first: a neutral channel beside an expressive one is how people mostly
     differ between face and voice, and it contradicts nothing. Where the probability calls a match
-    of emotions that are far apart, or a conflict of equal ones, neither is called.
+    of emotions that are far apart, or a conflict of equal ones (neutral and calm are), neither is
+    called.
     """
     face, voice, conflict = said.face, said.voice, said.conflict
     if face is None or voice is None or conflict is None or point is None:
@@ -424,7 +426,7 @@ def choose_outcome(
         return Outcome.FLAT, tuple(reason for reason, holds in flat.items() if holds)
     shown, heard = _leading(face), _leading(voice)
     if conflict >= point.conflict_above:
-        if shown is heard:
+        if shown is heard or (shown.is_flat and heard.is_flat):
             return Outcome.UNDECIDED, (Reason.EMOTIONS_AGREE,)
         return Outcome.CONFLICT, ()
     if conflict <= point.match_below:
@@ -442,10 +444,11 @@ def is_flat(probs: DoubleArray) -> bool:
 def are_far_apart(one: Emotion, other: Emotion) -> bool:
     """Whether nobody would call two emotions the same: pleasant, unpleasant, or none at all.
 
-    Surprise goes with both pleasant and unpleasant.
+    Surprise goes with both pleasant and unpleasant, not with none.
     """
-    kinds = {_kind(emotion) for emotion in (one, other) if emotion is not Emotion.SURPRISED}
-    return len(kinds) > 1
+    if Emotion.SURPRISED in (one, other):
+        return one.is_flat or other.is_flat
+    return _kind(one) != _kind(other)
 
 
 def _kind(emotion: Emotion) -> str:
@@ -521,8 +524,9 @@ def _strength(window: Prediction) -> float | None:
     if conflict is None or window.outcome is Outcome.INSUFFICIENT:
         return None
     if window.outcome is Outcome.FLAT:
-        channels = (c for c in (window.face, window.voice) if c is not None)
-        return max(flatness(channel.probs) for channel in channels)
+        named = ((Reason.FACE_FLAT, window.face), (Reason.VOICE_FLAT, window.voice))
+        flat = [flatness(c.probs) for reason, c in named if c and reason in window.reasons]
+        return max(flat, default=None)
     if window.outcome is Outcome.UNDECIDED:
         return max(conflict, 1 - conflict)
     return conflict if window.outcome is Outcome.CONFLICT else 1 - conflict
@@ -553,6 +557,8 @@ def summarize(windows: Sequence[Prediction], point: OperatingPoint | None) -> Pr
     Conflict is the mean over the windows that have one, not a new comparison of mean
     posteriors: a person may conflict for a moment and match for the rest.
     """
+    if len(windows) == 1:  # To the last digit, so that both say the same.
+        return windows[0]
     lengths_s = np.array([w.end_s - w.start_s for w in windows])
     face, voice, fused = (
         _pool([getattr(w, channel) for w in windows], lengths_s)

@@ -108,7 +108,7 @@ class Reason(StrEnum):
     EMOTIONS_DIFFER = "emotions_differ"
     """A match by its probability, but the likeliest emotions are far apart."""
     EMOTIONS_AGREE = "emotions_agree"
-    """A conflict by its probability, but the likeliest emotions are the same."""
+    """A conflict by its probability, but the likeliest emotions are equal, or neutral and calm."""
     SEVERAL_FACES = "several_faces"
     MODEL_WITHOUT_CONFLICT = "model_without_conflict"
 
@@ -275,7 +275,7 @@ class Window:
     samples: float32 (N,) mono 16 kHz, or None;
     face_coverage: share of the sampled frames that show the leading face, in [0, 1];
     speech_coverage: share of the window's length that is speech, in [0, 1];
-    num_faces: the most faces that one of its frames shows;
+    num_faces: the most faces seen at once, in at least two frames if it has two;
     face_timestamps_s (T,), boxes (T, 4) as fractions of picture width and height, track_id:
     of the leading face, None without faces;
     speech_spans_s (n, 2): from when to when speech is heard, None without sound;
@@ -331,7 +331,7 @@ class WindowView:
     """What one pass found in one window, all that `interpret`, pages and videos need of it.
 
     face, voice: embeddings (D,) float32, None where the window lacks the channel, or its backbone
-    was not asked for; coverages as in `Window`; num_faces: the most faces that one frame shows;
+    was not asked for; coverages as in `Window`; num_faces: the most faces seen at once;
     person: the leading one's track, None without a face;
     face_times_s (T,), boxes_xyxy_rel (T, 4): of the leading face; speech_spans_s (n, 2);
     peaks (m,): largest magnitude of the sound in each 1 / PEAKS_HZ s, in [0, 1];

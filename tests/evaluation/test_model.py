@@ -251,12 +251,12 @@ def test_clips_of_new_speakers_are_kept() -> None:
 
 def test_a_checkpoint_says_whose_speakers_it_knows(tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    from full_models import THRESHOLDS, write_compact_model
+    from full_models import CURVE, write_compact_model
 
     checkpoint = write_compact_model(tmp_path / "both")
     tested = load_tested(checkpoint, [clip("javanese", "99")])
     assert tested.sources == {Modality.VIDEO: "compact-face", Modality.AUDIO: "compact-voice"}
-    assert tested.model.thresholds == THRESHOLDS
+    assert tested.model.curve == CURVE
     assert tested.words == "javanese: speakers held out of training (1 tested)"
     heads = tested.trained_on[-1]
     assert heads.training_corpora == ()

@@ -31,7 +31,7 @@ from facevoice.models.fusion import FusionNetwork  # noqa: E402
 from facevoice.models.heads import Embeddings, Posteriors, softmax  # noqa: E402
 from facevoice.models.model import CheckpointModel  # noqa: E402
 from facevoice.models.network import FUSIONS, NetworkConfig  # noqa: E402
-from facevoice.records import Modality  # noqa: E402
+from facevoice.records import DecisionCurve, Modality  # noqa: E402
 from tiny_models import FACE, VOICE  # noqa: E402
 
 DIMS = {Modality.VIDEO: FACE.dim, Modality.AUDIO: VOICE.dim}
@@ -175,6 +175,18 @@ def test_weights_that_are_not_finite_are_refused(folder: Path, tmp_path: Path) -
     assert not (tmp_path / "new").exists()
 
 
+def test_thresholds_of_earlier_versions_are_read_as_not_measured(folder: Path) -> None:
+    earlier = {"conflict_above": 0.81, "match_below": 0.2, "flat_above": 0.31, "clear_above": 0.3}
+    rewrite(folder, "thresholds.json", json.dumps(earlier).encode())
+    loaded = load_checkpoint(folder)
+    assert loaded.info.curve == DecisionCurve()
+    assert predict(loaded, make_windows(1))[0].conflict is not None
+    rewrite(folder, "thresholds.json", b"{}")
+    loaded = load_checkpoint(folder)
+    assert loaded.info.curve is None
+    assert predict(loaded, make_windows(1))[0].conflict is None
+
+
 @pytest.mark.parametrize(
     ("name", "old", "new", "message"),
     [
@@ -182,7 +194,9 @@ def test_weights_that_are_not_finite_are_refused(folder: Path, tmp_path: Path) -
         ("calibration.json", "0.5", "-0.5", "temperature of face"),
         ("data.json", '"split_sha256"', '"split_md5"', "missing split_sha256"),
         ("metrics.json", '"num_steps": 90', '"num_steps": "many"', "num_steps"),
-        ("thresholds.json", '"flat_above"', '"flat"', "missing flat_above"),
+        ("thresholds.json", '"match_hits"', '"match"', "missing match_hits"),
+        ("thresholds.json", "0.97,", "", "different lengths"),
+        ("thresholds.json", "0.3,", "1.5,", "must increase"),
         ("backbones.json", '"video"', '"smell"', "smell"),
         ("backbones.json", '"dim": 12', '"dim": 7', "width 7"),
         ("config.toml", 'fusion = "concat"', 'fusion = "magic"', "fusion = 'magic'"),

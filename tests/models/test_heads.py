@@ -10,6 +10,7 @@ from recipes.heads import save_model
 from scipy.spatial.distance import jensenshannon
 from scipy.special import softmax as scipy_softmax
 
+from echo import CURVE
 from facevoice.errors import WeightsError
 from facevoice.models.heads import (
     CompactModel,
@@ -21,7 +22,7 @@ from facevoice.models.heads import (
     load_compact,
     load_model,
 )
-from facevoice.records import EMOTIONS, Emotion, Modality, Thresholds
+from facevoice.records import EMOTIONS, Emotion, Modality
 
 RNG = np.random.default_rng(0)
 
@@ -48,7 +49,7 @@ def make_model(video_dim: int = 5, audio_dim: int = 4) -> CompactModel:
         channels={Modality.VIDEO: head(video_dim), Modality.AUDIO: head(audio_dim)},
         fusion=LateFusion(0.6, 0.9, rng.normal(size=8)),
         conflict=ConflictHead(np.zeros(size), np.ones(size), rng.normal(size=size), 0.1),
-        thresholds=Thresholds(0.7, 0.3, 0.6, 0.3),
+        curve=CURVE,
     )
 
 
@@ -150,7 +151,7 @@ def test_saved_model_comes_back_the_same_and_repeats_byte_for_byte() -> None:
     (ours,), (theirs,) = loaded.predict(windows(1)), model.predict(windows(1))
     np.testing.assert_allclose(ours.fused, theirs.fused, rtol=1e-6)
     assert ours.conflict == pytest.approx(theirs.conflict, rel=1e-6)
-    assert loaded.thresholds == model.thresholds
+    assert loaded.curve == model.curve
 
 
 def test_damaged_heads_are_refused() -> None:

@@ -36,7 +36,7 @@ def test_the_compact_family_is_the_model_without_a_checkpoint() -> None:
     parts = assemble()
     assert parts.model.name == "compact"
     assert parts.modalities == frozenset(Modality)
-    assert parts.model.thresholds is not None
+    assert parts.model.curve is not None
     assert parts.info is None
     with pytest.raises(ConfigError, match="for a checkpoint only"):
         assemble(None, ["compact-face"])
@@ -80,12 +80,12 @@ def test_a_model_of_one_channel_says_nothing_of_the_other(
     assert report.summary.reasons == (Reason.MODEL_WITHOUT_CONFLICT,)
 
 
-def test_without_thresholds_no_conflict_is_told(tmp_path: Path) -> None:
+def test_without_a_curve_no_conflict_is_told(tmp_path: Path) -> None:
     parts = assemble(write_compact_model(tmp_path / "both"))
     assert isinstance(parts.model, CheckpointModel)
     plain = CheckpointModel(
         "plain",
-        replace(parts.model.checkpoint, info=replace(parts.model.info, thresholds=None)),
+        replace(parts.model.checkpoint, info=replace(parts.model.info, curve=None)),
     )
     rng = np.random.default_rng(0)
     embeddings = {

@@ -90,7 +90,7 @@ def test_one_channel_is_a_setting(channel: str, tmp_path: Path) -> None:
     names = {f.name for f in done.training.figures}
     head = "face" if channel == "video" else "voice"
     assert names == {"emotion_uar", f"{head}_uar"}
-    assert load_checkpoint(tmp_path / "checkpoint").info.thresholds is None
+    assert load_checkpoint(tmp_path / "checkpoint").info.curve is None
 
 
 class KilledError(Exception):

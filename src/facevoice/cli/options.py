@@ -27,7 +27,6 @@ EXIT_INTERRUPTED: Final = 130
 # Not the process's arguments: who calls the command from Python has others.
 TYPED: Final = ContextVar("TYPED", default="facevoice")
 _WINDOWS: Final = WindowConfig()
-_LEVELS: Final = ", ".join(SENSITIVITIES)
 # Packages that whole modules need, and the extra that brings each.
 _EXTRAS: Final = {
     "accelerate": "train",
@@ -77,6 +76,23 @@ Backbones = Annotated[
 Store = Annotated[
     Path | None, option("FILE", "Store of perceptions. Default: features.db beside MANIFEST.")
 ]
+Sensitivity = Annotated[
+    str | None,
+    option(
+        "LEVEL",
+        f"How readily match and conflict are called: {', '.join(SENSITIVITIES)}, or a number "
+        "above 0.5: the share of calls that shall be right at equal numbers of both. Default: "
+        f"{DecisionConfig().sensitivity}.",
+    ),
+]
+ExpectedConflicts = Annotated[
+    float | None,
+    option(
+        "SHARE",
+        "Share of windows that conflict where the files come from, above 0 and below 1; "
+        f"probabilities are shifted to it. Default: {DecisionConfig().expected_conflicts:g}.",
+    ),
+]
 Overwrite = Annotated[bool, flag("Replace what lies in --out.", "--overwrite")]
 Quiet = Annotated[bool, flag("Show nothing but errors.", "--quiet", "-q")]
 
@@ -92,18 +108,23 @@ def gone(name: str, instead: str) -> Any:
 
 
 def takes_analyzer(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of every analysis; it gets what they ask for as `setup`."""
+    """Give a command the options of every analysis; it gets what they ask for as `setup`.
+
+    One that it has as a parameter of its own is handed on as well, as it was given.
+    """
     own = inspect.signature(command, eval_str=True)
     shared = inspect.signature(_set_up, eval_str=True).parameters
 
     @functools.wraps(command)
     def run(**given: Any) -> None:
-        asked = {name: given.pop(name) for name in shared}
-        command(setup=_set_up(**asked), **given)
+        asked = {name: given[name] for name in shared}
+        own_ones = {name: value for name, value in given.items() if name in own.parameters}
+        command(setup=_set_up(**asked), **own_ones)
 
     parameters = [
         parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
         for name, one in own.parameters.items()
+        if name not in shared
         for parameter in (shared.values() if name == "setup" else (one,))
     ]
     run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
@@ -132,24 +153,8 @@ def _set_up(
             min=1,
         ),
     ] = None,
-    sensitivity: Annotated[
-        str | None,
-        option(
-            "LEVEL",
-            f"How readily match and conflict are called: {_LEVELS}, or a number above 0.5: the "
-            "share of calls that shall be right at equal numbers of both. Default: "
-            f"{DecisionConfig().sensitivity}.",
-        ),
-    ] = None,
-    expected_conflicts: Annotated[
-        float | None,
-        option(
-            "SHARE",
-            "Share of windows that conflict where the files come from, above 0 and below 1; "
-            "probabilities are shifted to it. Default: "
-            f"{DecisionConfig().expected_conflicts:g}.",
-        ),
-    ] = None,
+    sensitivity: Sensitivity = None,
+    expected_conflicts: ExpectedConflicts = None,
 ) -> AnalyzerSetup:
     settings = read_config(config)
     length_s = settings.windows.length_s if window is None else window

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Annotated
 
 from facevoice.batch import AnalyzerSetup
-from facevoice.cli.options import Quiet, argument, flag, option, takes_analyzer, tells_errors
+from facevoice.cli.options import (
+    ExpectedConflicts,
+    Quiet,
+    Sensitivity,
+    argument,
+    decide_by,
+    flag,
+    option,
+    takes_analyzer,
+    tells_errors,
+)
 from facevoice.cli.screen import Screen, passes
 from facevoice.errors import ConfigError
 from facevoice.interpret import decide_again
@@ -35,6 +44,8 @@ def report(
         Path | None, option("FILE.html", "The page. Default: NAME.html in the current folder.")
     ] = None,
     setup: AnalyzerSetup,
+    sensitivity: Sensitivity = None,
+    expected_conflicts: ExpectedConflicts = None,
     overwrite: Annotated[
         bool, flag("Replace --out even if it is no page that facevoice made.", "--overwrite")
     ] = False,
@@ -51,20 +62,16 @@ def report(
     target = Path(f"{path.stem or 'report'}.html") if out is None else out
     check_page_target(target, overwrite=overwrite)
     if path.suffix.lower() == ".json":
-        decision = setup.config.decision
-        only = dataclasses.replace(
-            DecisionConfig(),
-            sensitivity=decision.sensitivity,
-            expected_conflicts=decision.expected_conflicts,
-        )
-        if setup != AnalyzerSetup(AnalyzerConfig(decision=only)):
+        asked = decide_by(DecisionConfig(), sensitivity, expected_conflicts)
+        if setup != AnalyzerSetup(AnalyzerConfig(decision=asked)):
             raise ConfigError(
                 "of a report, only --sensitivity and --expected-conflicts can be changed; other "
                 "options of the analysis are for videos"
             )
         made = read_report(path)
-        if only != DecisionConfig():
-            made = decide_again(made, only)
+        decision = decide_by(made.config.decision, sensitivity, expected_conflicts)
+        if decision != made.config.decision:
+            made = decide_again(made, decision)
         write_report_page(made, target, overwrite=overwrite)
     else:
         made = _analyze(setup, path, target, screen, overwrite=overwrite)

@@ -6,7 +6,7 @@ CHECKPOINT/
 ├── config.toml          all settings of the run; [network] builds the network
 ├── model.safetensors    the weights
 ├── calibration.json     temperatures of the heads
-├── thresholds.json      what calls are worth at each; empty where no conflict is told
+├── thresholds.json      worth of calls at each threshold; empty where no conflict is told
 ├── backbones.json       what makes the embeddings, and which corpora that has seen
 ├── data.json            what it was trained on: hashes, split, speakers, targets
 ├── metrics.json         its figures, and what made it
