@@ -25,7 +25,7 @@ from facevoice.media import probe
 from facevoice.media.open import is_remote
 from facevoice.media.remote import fetched, identify, list_media, public_address
 from facevoice.records import VERSION, FileError, Perception, Prediction, Report, Status, WindowView
-from facevoice.report import WINDOWS_STEM
+from facevoice.report import RESERVED_STEMS
 from facevoice.settings import AnalyzerConfig
 from facevoice.store import Store
 from facevoice.workers import num_cpus, run_tasks
@@ -105,7 +105,7 @@ def find_files(paths: Iterable[str | Path]) -> list[FoundFile]:
         for file in files:
             found.setdefault(_identity(file.path), file)
     counts = Counter(_fold(file.name) for file in found.values())
-    counts[WINDOWS_STEM] += 1
+    counts.update(RESERVED_STEMS)
     return [
         FoundFile(file.path, _add_hash(file)) if counts[_fold(file.name)] > 1 else file
         for file in found.values()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -74,8 +75,8 @@ def analyze(
         Path | None,
         option(
             "DIR",
-            "Write NAME.json and NAME.csv per file and windows.csv over all. What is done "
-            "there already is not done again, and what was interrupted goes on.",
+            "Write NAME.json and NAME.csv per file, windows.csv and moments.csv over all. What is "
+            "done there already is not done again, and what was interrupted goes on.",
         ),
     ] = None,
     formats: Annotated[
@@ -256,15 +257,17 @@ class _Output:
         screen.say("")
 
     def _show_line(self, report: Report) -> None:
-        counts = [(report.outcome_counts.get(outcome, 0), outcome) for outcome in Outcome]
+        """The outcome of a short file, and how often a long one has each."""
+        if report.summary is None:
+            counts = Counter(moment.outcome for moment in report.moments)
+            told = [(o, f"{o.value} {counts[o]:,}×") for o in Outcome if counts[o]]
+        else:
+            told = [(report.summary.outcome, report.summary.outcome.value)]
         line = Text(f"{report.path}  ", overflow="fold")
-        told = [(n, o) for n, o in counts if n]
-        for place, (number, outcome) in enumerate(told):
+        for place, (outcome, words) in enumerate(told):
             line.append(", " if place else "")
-            line.append(f"{number} " if len(report.windows) > 1 else "")
-            line.append(outcome.value, style=OUTCOME_STYLES[outcome])
-        if told:
-            self.screen.say(line)
+            line.append(words, style=OUTCOME_STYLES[outcome])
+        self.screen.say(line if told else line.append(summarize_in_words(report)))
 
 
 def _style(report: Report) -> str:

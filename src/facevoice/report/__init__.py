@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from facevoice.report.folder import DEFAULT_FORMATS, FORMATS, WINDOWS_STEM, ReportFolder
+from facevoice.report.folder import DEFAULT_FORMATS, FORMATS, RESERVED_STEMS, ReportFolder
 from facevoice.report.json import from_json, read_report, to_json, to_jsonl, window_to_jsonl
 from facevoice.report.page import (
     WINDOW_FIELDS,
@@ -19,10 +19,12 @@ from facevoice.report.page import (
 from facevoice.report.plot import plot_report
 from facevoice.report.table import (
     CSV_COLUMNS,
+    MOMENT_COLUMNS,
     Tally,
     build_moments,
     build_table,
     to_csv,
+    to_moments_csv,
     to_pandas,
 )
 from facevoice.report.video import (
@@ -45,8 +47,9 @@ __all__ = [
     "DEFAULT_FORMATS",
     "FORMATS",
     "MIN_HEIGHT_PX",
+    "MOMENT_COLUMNS",
     "OUTCOME_STYLES",
-    "WINDOWS_STEM",
+    "RESERVED_STEMS",
     "WINDOW_FIELDS",
     "ReportFolder",
     "Tally",
@@ -70,6 +73,7 @@ __all__ = [
     "to_html",
     "to_json",
     "to_jsonl",
+    "to_moments_csv",
     "to_notebook",
     "to_pandas",
     "to_view",

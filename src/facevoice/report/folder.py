@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path, PurePath
-from typing import Any, Final, Self
+from typing import Any, BinaryIO, Final, Self
 
 from filelock import FileLock
 
@@ -20,27 +20,42 @@ from facevoice.files import write_atomically
 from facevoice.records import Outcome, Report, top_emotion
 from facevoice.report.json import to_json, to_jsonl
 from facevoice.report.page import to_html
-from facevoice.report.table import CSV_COLUMNS, to_csv, window_row
+from facevoice.report.table import (
+    CSV_COLUMNS,
+    MOMENT_COLUMNS,
+    moment_rows,
+    to_csv,
+    to_moments_csv,
+    window_rows,
+)
 from facevoice.report.words import CHANNEL_WORDS
 
 FORMATS: Final[tuple[str, ...]] = ("json", "csv", "jsonl", "html", "parquet")
 DEFAULT_FORMATS: Final[tuple[str, ...]] = ("json", "csv")
-WINDOWS_STEM: Final = "windows"
-"""`windows.csv` gathers the windows of all files; no single report may take its name."""
+_WINDOWS, _MOMENTS = "windows", "moments"
+RESERVED_STEMS: Final = (_WINDOWS, _MOMENTS)
+"""`windows.csv` and `moments.csv` are tables over all files; no single report may take a name."""
 
 # Hidden folder of a folder of reports: the lock, and what the dataset is made from.
 _HIDDEN: Final = ".tables"
-_HEADER: Final = (",".join(CSV_COLUMNS) + "\n").encode()
 _COPY_BYTES: Final = 1 << 20
 # Rows gathered before they are written; a row takes about 300 bytes.
 _ROWS_HELD: Final = 20_000
 # Rows in one file, so that readers can share the work.
 _ROWS_PER_PART: Final = 2_000_000
 _FILE_KEY: Final = b"facevoice.file"
+_MOMENTS_KEY: Final = b"facevoice.moments"
 # Columns and their types, by Arrow's names.
 _WINDOW_TYPES: Final[dict[str, str]] = {
     **dict.fromkeys(CSV_COLUMNS, "double"),
     **dict.fromkeys(("file", "status", "outcome", *CHANNEL_WORDS), "string"),
+    "moment": "int64",
+    "reasons": "list",
+}
+_MOMENT_TYPES: Final[dict[str, str]] = {
+    **dict.fromkeys(MOMENT_COLUMNS, "double"),
+    **dict.fromkeys(("file", "status", "outcome", "face", "voice"), "string"),
+    **dict.fromkeys(("moment", "num_windows"), "int64"),
     "reasons": "list",
 }
 _FILE_TYPES: Final[dict[str, str]] = {
@@ -50,6 +65,7 @@ _FILE_TYPES: Final[dict[str, str]] = {
     "conflict": "double",
     **dict.fromkeys(CHANNEL_WORDS, "string"),
     **dict.fromkeys(("num_windows", *(f"num_{o.value}" for o in Outcome)), "int64"),
+    "num_moments": "int64",
     "facevoice_version": "string",
 }
 
@@ -57,13 +73,16 @@ _FILE_TYPES: Final[dict[str, str]] = {
 class ReportFolder:
     """Takes NAME.json, .csv, .jsonl, .html of each report, and tables over all of them.
 
-    Use it in a `with` block: when it ends, also by an error or an interruption, windows.csv and
-    dataset/ (Parquet) are made anew from the files of this and all earlier runs that lie there.
-    Pages have no waveform and no face boxes.
+    Use it in a `with` block: when it ends, also by an error or an interruption, windows.csv,
+    moments.csv and dataset/ (Parquet) are made anew from the files of this and all earlier runs
+    that lie there. Pages have no waveform and no face boxes.
 
         DIR/windows.csv                                 the rows of all NAME.csv below DIR
-        DIR/dataset/windows/outcome=…/part-N.parquet    the same with all digits
+        DIR/moments.csv                                 the moments of the same files
+        DIR/dataset/windows/outcome=…/part-N.parquet    the windows with all digits
+        DIR/dataset/moments.parquet                     the moments with all digits
         DIR/dataset/files.parquet                       a row a file, failed ones too
+        DIR/.tables/moments/NAME.csv                    what moments.csv is made from
         DIR/.tables/rows/NAME.parquet                   what the dataset is made from
     """
 
@@ -81,6 +100,7 @@ class ReportFolder:
         self.root = root
         self._formats = frozenset(formats)
         self._rows = root / _HIDDEN / "rows"
+        self._moments = root / _HIDDEN / _MOMENTS
         self._lock = FileLock(root / _HIDDEN / "lock")
         if "parquet" in self._formats:
             _import_arrow()
@@ -96,7 +116,7 @@ class ReportFolder:
             return
         with self._lock:
             if "csv" in self._formats:
-                _gather_csv(self.root)
+                _gather_csv(self.root, self._moments)
             if "parquet" in self._formats:
                 _gather_dataset(self._rows, self.root / "dataset")
 
@@ -116,6 +136,10 @@ class ReportFolder:
         base.parent.mkdir(parents=True, exist_ok=True)
         if "parquet" in self._formats:
             _write_rows(report, _with_ending(self._rows / name, "parquet"))
+        if "csv" in self._formats:
+            moments = _with_ending(self._moments / name, "csv")
+            moments.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(moments, to_moments_csv([report]))
         return [
             write_atomically(_with_ending(base, ending), make())
             for ending, make in texts.items()
@@ -138,32 +162,47 @@ def _files_below(root: Path, ending: str) -> Iterator[Path]:
         yield from (here / name for name in sorted(names) if name.endswith(ending))
 
 
-def _gather_csv(root: Path) -> None:
-    """Write windows.csv from the rows of all other tables of windows in the folder."""
-    target = root / f"{WINDOWS_STEM}.csv"
-    part = root / f".{target.name}.part"  # only who holds the lock writes it
-    with part.open("wb") as gathered:
-        gathered.write(_HEADER)
+def _gather_csv(root: Path, moments: Path) -> None:
+    """Write windows.csv and moments.csv from the rows of all tables of windows in the folder."""
+    targets = [root / f"{stem}.csv" for stem in RESERVED_STEMS]
+    parts = [target.with_name(f".{target.name}.part") for target in targets]  # one writer: the lock
+    columns = (CSV_COLUMNS, MOMENT_COLUMNS)
+    headers = [(",".join(names) + "\n").encode() for names in columns]
+    with parts[0].open("wb") as windows_file, parts[1].open("wb") as moments_file:
+        windows_file.write(headers[0])
+        moments_file.write(headers[1])
         for path in _files_below(root, ".csv"):
-            if path == target:
-                continue
-            with path.open("rb") as table:
-                if table.readline() == _HEADER:
-                    shutil.copyfileobj(table, gathered, _COPY_BYTES)
-    part.replace(target)
+            if path not in targets and _append_csv(path, windows_file, headers[0]):
+                _append_csv(moments / path.relative_to(root), moments_file, headers[1])
+    for part, target in zip(parts, targets, strict=True):
+        part.replace(target)
+
+
+def _append_csv(path: Path, gathered: BinaryIO, header: bytes) -> bool:
+    """Copy a table's rows if there is one with this header; others are somebody else's."""
+    try:
+        with path.open("rb") as table:
+            is_ours = table.readline() == header
+            if is_ours:
+                shutil.copyfileobj(table, gathered, _COPY_BYTES)
+            return is_ours
+    except FileNotFoundError:
+        return False
 
 
 def _write_rows(report: Report, path: Path) -> None:
-    """One report's rows of the dataset; its row in the table of files is the file's metadata."""
+    """One report's rows of the dataset; what other tables say of it is the file's metadata."""
     arrow = _import_arrow()
-    rows = [window_row(report, window) for window in report.windows]
-    about = json.dumps(_file_row(report)).encode()
-    schema = _schema(arrow, _WINDOW_TYPES).with_metadata({_FILE_KEY: about})
+    about = {_FILE_KEY: _file_row(report), _MOMENTS_KEY: list(moment_rows(report))}
+    metadata = {key: json.dumps(value).encode() for key, value in about.items()}
+    schema = _schema(arrow, _WINDOW_TYPES).with_metadata(metadata)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         arrow.parquet.write_table(
-            arrow.Table.from_pylist(rows, schema=schema), part, compression="zstd"
+            arrow.Table.from_pylist(list(window_rows(report)), schema=schema),
+            part,
+            compression="zstd",
         )
         part.replace(path)
     finally:
@@ -179,33 +218,63 @@ def _gather_dataset(rows: Path, target: Path) -> None:
     part.mkdir()
     schema = _schema(arrow, _WINDOW_TYPES)
     files: list[dict[str, Any]] = []
+    moments = _RowWriter(arrow, part / f"{_MOMENTS}.parquet", _MOMENT_TYPES)
 
     def batches() -> Iterator[Any]:
         for path in _files_below(rows, ".parquet"):
             table = arrow.parquet.read_table(path)
             if table.schema.equals(schema):  # those of another version are left out
-                files.append(json.loads(table.schema.metadata[_FILE_KEY]))
+                about = table.schema.metadata
+                files.append(json.loads(about[_FILE_KEY]))
+                moments.add(json.loads(about[_MOMENTS_KEY]))
                 yield from table.replace_schema_metadata(None).to_batches()
 
-    arrow.dataset.write_dataset(
-        arrow.RecordBatchReader.from_batches(schema, batches()),
-        part / WINDOWS_STEM,
-        format="parquet",
-        basename_template="part-{i}.parquet",
-        partitioning=["outcome"],
-        partitioning_flavor="hive",
-        file_options=arrow.dataset.ParquetFileFormat().make_write_options(compression="zstd"),
-        use_threads=False,
-        min_rows_per_group=_ROWS_HELD,
-        max_rows_per_group=_ROWS_HELD,
-        max_rows_per_file=_ROWS_PER_PART,
-    )
+    with moments:
+        arrow.dataset.write_dataset(
+            arrow.RecordBatchReader.from_batches(schema, batches()),
+            part / _WINDOWS,
+            format="parquet",
+            basename_template="part-{i}.parquet",
+            partitioning=["outcome"],
+            partitioning_flavor="hive",
+            file_options=arrow.dataset.ParquetFileFormat().make_write_options(compression="zstd"),
+            use_threads=False,
+            min_rows_per_group=_ROWS_HELD,
+            max_rows_per_group=_ROWS_HELD,
+            max_rows_per_file=_ROWS_PER_PART,
+        )
     table = arrow.Table.from_pylist(files, schema=_schema(arrow, _FILE_TYPES))
     arrow.parquet.write_table(table, part / "files.parquet", compression="zstd")
     if target.exists():
         target.replace(old)
     part.replace(target)
     shutil.rmtree(old, ignore_errors=True)
+
+
+class _RowWriter:
+    """Writes rows to a Parquet file, many at once, so that few of them are held."""
+
+    def __init__(self, arrow: Any, path: Path, types: dict[str, str]) -> None:
+        self._arrow, self._schema = arrow, _schema(arrow, types)
+        self._writer = arrow.parquet.ParquetWriter(path, self._schema, compression="zstd")
+        self._held: list[dict[str, Any]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._flush()
+        self._writer.close()
+
+    def add(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Take rows, of which those too many to hold are written."""
+        self._held.extend(rows)
+        if len(self._held) >= _ROWS_HELD:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._writer.write_table(self._arrow.Table.from_pylist(self._held, schema=self._schema))
+        self._held.clear()
 
 
 def _file_row(report: Report) -> dict[str, Any]:
@@ -226,6 +295,7 @@ def _file_row(report: Report) -> dict[str, Any]:
         **tops,
         "num_windows": len(report.windows),
         **{f"num_{o.value}": report.outcome_counts.get(o, 0) for o in Outcome},
+        "num_moments": len(report.moments),
         "facevoice_version": report.facevoice_version,
     }
 

@@ -226,9 +226,14 @@ def _report_from_dict(values: dict[str, Any]) -> Report:
         config=AnalyzerConfig.from_dict(values["settings"]),
         facevoice_version=values["facevoice_version"],
         moments=tuple(_moment_from_dict(moment) for moment in values["moments"]),
-        curve=None if curve is None else DecisionCurve(*map(tuple, curve.values())),
+        curve=None if curve is None else _curve_from_dict(curve),
         point=None if point is None else OperatingPoint(**point),
     )
+
+
+def _curve_from_dict(values: dict[str, Any]) -> DecisionCurve:
+    columns = {name: tuple(float(value) for value in column) for name, column in values.items()}
+    return DecisionCurve(**columns)
 
 
 def _prediction_from_dict(values: dict[str, Any]) -> Prediction:

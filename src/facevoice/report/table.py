@@ -1,28 +1,29 @@
-"""Reports as tables: rows of windows for CSV and pandas, and what the console shows."""
+"""Reports as tables: windows and moments for CSV and pandas, and what the console shows."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from facevoice.errors import MissingExtraError
-from facevoice.records import EMOTIONS, Outcome, Prediction, Report, Status, top_emotion
+from facevoice.records import EMOTIONS, Moment, Outcome, Prediction, Report, Status, top_emotion
 from facevoice.report.json import round_probs
 from facevoice.report.words import (
     CHANNEL_WORDS,
-    GAP,
     OUTCOME_STYLES,
     STATUS_WORDS,
     channel_words,
     conflict_words,
     count_noun,
+    gap_words,
     strength_words,
     strongest_conflicts,
 )
@@ -36,6 +37,7 @@ _PROBS: Final = {channel: [f"{channel}_{e.value}" for e in EMOTIONS] for channel
 CSV_COLUMNS: Final[tuple[str, ...]] = (
     "file",
     "status",
+    "moment",
     "start_s",
     "end_s",
     "outcome",
@@ -46,31 +48,64 @@ CSV_COLUMNS: Final[tuple[str, ...]] = (
     "reasons",
     *(name for names in _PROBS.values() for name in names),
 )
-"""Columns of every CSV; face, voice, fused name the likeliest emotion, `reasons` is joined by |."""
+"""Columns of every CSV of windows; moment: its number, from 1; face, voice, fused: the likeliest
+emotion; `reasons` is joined by |."""
+
+MOMENT_COLUMNS: Final[tuple[str, ...]] = (
+    *("file", "status", "moment", "start_s", "end_s", "outcome", "face", "voice", "conflict"),
+    *("strength", "num_windows", "reasons"),
+)
+"""Columns of every CSV of moments; see `Moment`."""
 
 _HOUR_S: Final = 3600.0
 
 
-def window_row(report: Report, window: Prediction) -> dict[str, Any]:
-    """A window by `CSV_COLUMNS`, with all its digits; `reasons` is a list, what is missing None."""
-    row: dict[str, Any] = dict.fromkeys(CSV_COLUMNS)
-    row |= {
-        "file": report.path,
-        "status": report.status.value,
-        "start_s": window.start_s,
-        "end_s": window.end_s,
-        "outcome": window.outcome.value,
-        "conflict": window.conflict,
-        "face_coverage": window.face_coverage,
-        "speech_coverage": window.speech_coverage,
-        "reasons": [reason.value for reason in window.reasons],
+def window_rows(report: Report) -> Iterator[dict[str, Any]]:
+    """Windows by `CSV_COLUMNS`, with all digits; `reasons` is a list, what is missing None."""
+    numbers = {
+        place: number
+        for number, moment in enumerate(report.moments, start=1)
+        for place in range(moment.first, moment.last + 1)
     }
-    for channel, names in _PROBS.items():
-        posterior = getattr(window, channel)
-        if posterior is not None:
-            row[channel] = top_emotion(posterior)[0].value
-            row |= zip(names, posterior.probs.tolist(), strict=True)
-    return row
+    for place, window in enumerate(report.windows):
+        row: dict[str, Any] = dict.fromkeys(CSV_COLUMNS)
+        row |= {
+            "file": report.path,
+            "status": report.status.value,
+            "moment": numbers.get(place),
+            "start_s": window.start_s,
+            "end_s": window.end_s,
+            "outcome": window.outcome.value,
+            "conflict": window.conflict,
+            "face_coverage": window.face_coverage,
+            "speech_coverage": window.speech_coverage,
+            "reasons": [reason.value for reason in window.reasons],
+        }
+        for channel, names in _PROBS.items():
+            posterior = getattr(window, channel)
+            if posterior is not None:
+                row[channel] = top_emotion(posterior)[0].value
+                row |= zip(names, posterior.probs.tolist(), strict=True)
+        yield row
+
+
+def moment_rows(report: Report) -> Iterator[dict[str, Any]]:
+    """Moments by `MOMENT_COLUMNS`, in the form of `window_rows`."""
+    for number, moment in enumerate(report.moments, start=1):
+        yield {
+            "file": report.path,
+            "status": report.status.value,
+            "moment": number,
+            "start_s": moment.start_s,
+            "end_s": moment.end_s,
+            "outcome": moment.outcome.value,
+            "face": None if moment.face is None else moment.face.value,
+            "voice": None if moment.voice is None else moment.voice.value,
+            "conflict": moment.conflict,
+            "strength": moment.strength,
+            "num_windows": moment.last - moment.first + 1,
+            "reasons": [reason.value for reason in moment.reasons],
+        }
 
 
 def to_csv(reports: Iterable[Report], *, header: bool = True) -> str:
@@ -78,30 +113,43 @@ def to_csv(reports: Iterable[Report], *, header: bool = True) -> str:
 
     What is missing is empty.
     """
+    rows = (_rounded(row) for report in reports for row in window_rows(report))
+    return _csv_text(CSV_COLUMNS, rows, header)
+
+
+def to_moments_csv(reports: Iterable[Report], *, header: bool = True) -> str:
+    """All moments as CSV text, in the form of `to_csv`."""
+    rows = (row for report in reports for row in moment_rows(report))
+    return _csv_text(MOMENT_COLUMNS, rows, header)
+
+
+def _csv_text(columns: Sequence[str], rows: Iterable[dict[str, Any]], header: bool) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     if header:
         writer.writeheader()
-    for report in reports:
-        for window in report.windows:
-            row = window_row(report, window) | {"reasons": "|".join(window.reasons)}
-            for channel, names in _PROBS.items():
-                posterior = getattr(window, channel)
-                if posterior is not None:  # rounded so that they still sum to one
-                    row |= zip(names, round_probs(posterior.probs), strict=True)
-            writer.writerow(
-                {n: v if v is None or isinstance(v, str) else f"{v:.6f}" for n, v in row.items()}
-            )
+    for row in rows:
+        cells = {n: f"{v:.6f}" if isinstance(v, float) else v for n, v in row.items()}
+        writer.writerow(cells | {"reasons": "|".join(row["reasons"])})
     return text.getvalue()
+
+
+def _rounded(row: dict[str, Any]) -> dict[str, Any]:
+    """A row whose probabilities still sum to one when they are written with six digits."""
+    for names in _PROBS.values():
+        if row[names[0]] is not None:
+            probs = np.array([row[name] for name in names])
+            row |= zip(names, round_probs(probs), strict=True)
+    return row
 
 
 def to_pandas(report: Report) -> DataFrame:
     """One row per window; columns are those of the CSV, numbers with all their digits.
 
     file, reasons (joined by |): text; status, outcome, face, voice, fused: categories that list
-    every value there is, so that groups of several files agree; all others: float64, times in
-    seconds, NaN where a channel or the conflict is missing. A report without windows gives no rows
-    and the same columns.
+    every value there is, so that groups of several files agree; moment: Int64; all others:
+    float64, times in seconds, NaN where a channel or the conflict is missing. A report without
+    windows gives no rows and the same columns.
 
     Raises:
         MissingExtraError: pandas is not installed.
@@ -113,8 +161,7 @@ def to_pandas(report: Report) -> DataFrame:
     # Names that are no valid text, which file systems allow, can't be stored as text.
     name = report.path.encode("utf-8", "replace").decode("utf-8")
     rows = [
-        window_row(report, window) | {"file": name, "reasons": "|".join(window.reasons)}
-        for window in report.windows
+        row | {"file": name, "reasons": "|".join(row["reasons"])} for row in window_rows(report)
     ]
     dtypes: dict[str, Any] = {
         **dict.fromkeys(CSV_COLUMNS, "float64"),
@@ -122,6 +169,7 @@ def to_pandas(report: Report) -> DataFrame:
         **dict.fromkeys(_CHANNELS, pd.CategoricalDtype([e.value for e in EMOTIONS])),
         "status": pd.CategoricalDtype([status.value for status in Status]),
         "outcome": pd.CategoricalDtype([outcome.value for outcome in Outcome]),
+        "moment": "Int64",
     }
     # Column by column: what is missing in all rows must still be NaN of the right type.
     return pd.DataFrame(
@@ -134,19 +182,16 @@ def build_moments(report: Report, *, max_moments: int | None = None) -> Table:
 
     `max_moments` cuts long tables; what was left out is said in the caption.
     """
-    conflicts = strongest_conflicts(report.moments)
-    moments = [*conflicts, *(m for m in report.moments if m.outcome is not Outcome.CONFLICT)]
-    table = _new_table("time (h:m:s)", "outcome", "face", "voice", "probability")
-    shown = moments[:max_moments]
-    for moment in shown:
-        style = OUTCOME_STYLES[moment.outcome]
-        table.add_row(
-            _span(moment.start_s, moment.end_s, 0),
-            Text(moment.outcome.value, style=style),
-            *(GAP if emotion is None else emotion.value for emotion in (moment.face, moment.voice)),
-            strength_words(moment) or GAP,
-        )
-    _say_hidden(table, len(moments) - len(shown), "moment")
+    conflicts = strongest_conflicts(report.moments)[:max_moments]
+    others = [m for m in report.moments if m.outcome is not Outcome.CONFLICT]
+    others = others[: None if max_moments is None else max_moments - len(conflicts)]
+    table = _new_table(_time_heading(report), "face", "voice", "outcome", "probability")
+    for moment in conflicts:
+        table.add_row(*_moment_cells(moment))
+    table.add_section()
+    for moment in others:
+        table.add_row(*_moment_cells(moment))
+    _say_hidden(table, len(report.moments) - len(conflicts) - len(others), "moment")
     return table
 
 
@@ -156,10 +201,10 @@ def build_table(report: Report, *, max_windows: int | None = None) -> Table:
     `max_windows` cuts long tables; what was left out is said in the caption.
     """
     channels = [word.lower() for word in CHANNEL_WORDS.values()]
-    table = _new_table("time (h:m:s)", *channels, "outcome", "conflict")
+    table = _new_table(_time_heading(report), *channels, "outcome", "conflict")
     shown = report.windows[:max_windows]
     for window in shown:
-        table.add_row(_time_span(window), *_cells(window))
+        table.add_row(_span(window.start_s, window.end_s, 1), *_cells(window))
     if report.summary is not None and len(report.windows) > 1:
         table.add_section()
         table.add_row("all of it", *_cells(report.summary))
@@ -170,15 +215,23 @@ def build_table(report: Report, *, max_windows: int | None = None) -> Table:
 def _new_table(*headings: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     for heading in headings:
-        right = heading in ("conflict", "probability")
-        table.add_column(heading, justify="right" if right else "left", no_wrap=True)
+        # On a narrow screen, emotions and leanings go into two lines; the rest stays whole.
+        folds = heading in ("face", "voice", "both", "probability")
+        is_right = heading in ("conflict", "probability")
+        # As a text: in markup, ":m:" is a picture of a letter.
+        table.add_column(Text(heading), justify="right" if is_right else "left", no_wrap=not folds)
     return table
+
+
+def _time_heading(report: Report) -> str:
+    end_s = max((window.end_s for window in report.windows), default=0.0)
+    return "time (min:s)" if end_s < _HOUR_S else "time (h:min:s)"
 
 
 def _say_hidden(table: Table, number: int, noun: str) -> None:
     if number:
         told = count_noun(number, f"more {noun}")
-        table.caption = f"… and {told}: --verbose shows and --out writes them all"
+        table.caption = f"… and {told} (-v shows all)"
         table.caption_justify = "left"
 
 
@@ -190,6 +243,7 @@ class Tally:
         self.num_known = 0
         self.num_failed = 0
         self._files: Counter[Outcome] = Counter()
+        self._moments: Counter[Outcome] = Counter()
         self._windows: Counter[Outcome] = Counter()
         self._seconds: dict[Outcome, float] = dict.fromkeys(Outcome, 0.0)
         self._remarks: Counter[str] = Counter()
@@ -206,35 +260,45 @@ class Tally:
         self._windows.update(report.outcome_counts)
         if report.status is not Status.OK:
             self._remarks[STATUS_WORDS[report.status]] += 1
-        for outcome in {moment.outcome for moment in report.moments}:
-            self._files[outcome] += 1
+        self._files.update({moment.outcome for moment in report.moments})
         for moment in report.moments:
+            self._moments[moment.outcome] += 1
             self._seconds[moment.outcome] += moment.end_s - moment.start_s
 
     def line(self) -> str:
         """How many files there are, and in how many of them each outcome is found."""
-        counts = {f"with {outcome.value}": self._files[outcome] for outcome in Outcome}
-        counts["failed"] = self.num_failed
-        cells = [f"{number} {name}" for name, number in counts.items() if number]
+        counts = [f"{o.value} in {self._files[o]}" for o in Outcome if self._files[o]]
+        if self.num_failed:
+            counts.append(f"{self.num_failed} failed")
         known = f" ({self.num_known} done before)" if self.num_known else ""
-        return f"{count_noun(self.num_files, 'file')}{known}: {', '.join(cells)}"
+        return f"{count_noun(self.num_files, 'file')}{known}: {', '.join(counts)}"
 
     def table(self) -> Table:
-        """Files, windows and minutes by outcome; then what is to be known of single files."""
+        """Files, moments, windows and minutes by outcome; then what is to be known of files."""
         table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
         table.add_column("")
-        for heading in ("in files", "windows", "minutes"):
+        for heading in ("in files", "moments", "windows", "minutes"):
             table.add_column(heading, justify="right")
         for outcome in Outcome:
-            minutes = f"{self._seconds[outcome] / 60:.1f}"
-            files, windows = str(self._files[outcome]), str(self._windows[outcome])
-            table.add_row(outcome.value, files, windows, minutes)
+            counts = (self._files[outcome], self._moments[outcome], self._windows[outcome])
+            minutes = f"{self._seconds[outcome] / 60:,.1f}"
+            table.add_row(outcome.value, *(f"{number:,}" for number in counts), minutes)
         if self._remarks:
             table.add_section()
         remarks = self._remarks.most_common()
         for words, number in sorted(remarks, key=lambda remark: remark[0].startswith("failed")):
-            table.add_row(words, str(number))
+            table.add_row(words, f"{number:,}")
         return table
+
+
+def _moment_cells(moment: Moment) -> list[Text | str]:
+    """When, what is shown and heard, the outcome and how probable it is."""
+    channels = [
+        Text(gap_words(moment.reasons, channel), style="dim") if emotion is None else emotion.value
+        for channel, emotion in (("face", moment.face), ("voice", moment.voice))
+    ]
+    badge = Text(moment.outcome.value, style=OUTCOME_STYLES[moment.outcome])
+    return [_span(moment.start_s, moment.end_s, 0), *channels, badge, strength_words(moment)]
 
 
 def _cells(prediction: Prediction) -> list[Text | str]:
@@ -249,10 +313,6 @@ def _cells(prediction: Prediction) -> list[Text | str]:
     ]
     badge = Text(outcome.value, style=OUTCOME_STYLES[outcome])
     return [*channels, badge, conflict_words(prediction)]
-
-
-def _time_span(window: Prediction) -> str:
-    return _span(window.start_s, window.end_s, 1)
 
 
 def _span(start_s: float, end_s: float, digits: int) -> str:

@@ -41,7 +41,7 @@ _LOOKS: Final = {
         "#B48EAD", "half", "magenta", "both express something, but it is too close to call"
     ),
     Outcome.FLAT: _Look(
-        "#8A9BA8", "bar", "cyan", "one of them shows no emotion, so there is nothing to compare"
+        "#8A9BA8", "bar", "cyan", "one of them shows no clear emotion: nothing to compare"
     ),
     Outcome.INSUFFICIENT: _Look("#D5D9DD", "ring", "dim", "the face or the voice is missing"),
 }
@@ -74,13 +74,13 @@ _REASON_WORDS: Final[dict[Reason, str]] = {
     Reason.FACE_TOO_SELDOM: "the face is rarely seen",
     Reason.NO_SPEECH: "no speech is heard",
     Reason.SPEECH_TOO_SHORT: "too little speech is heard",
-    Reason.TOO_SHORT: "it is too short",
-    Reason.FACE_FLAT: "the face shows no emotion",
-    Reason.VOICE_FLAT: "the voice has no emotion",
-    Reason.EMOTIONS_DIFFER: "the likeliest emotions differ, so it isn't called a match",
-    Reason.EMOTIONS_AGREE: "the likeliest emotions are the same, so it isn't called a conflict",
+    Reason.TOO_SHORT: "this stretch is too short",
+    Reason.FACE_FLAT: "the face shows no clear emotion",
+    Reason.VOICE_FLAT: "the voice shows no clear emotion",
+    Reason.EMOTIONS_DIFFER: "the likeliest emotions differ, so it is not called a match",
+    Reason.EMOTIONS_AGREE: "the likeliest emotions agree, so it is not called a conflict",
     Reason.SEVERAL_FACES: "several faces are seen at once; the most prominent one is read",
-    Reason.MODEL_WITHOUT_CONFLICT: "the model does not compare face and voice",
+    Reason.MODEL_WITHOUT_CONFLICT: "this model was not made to compare them",
 }
 """What each reason says, as a clause."""
 
@@ -117,22 +117,13 @@ STATUS_WORDS: Final[dict[Status, str]] = {
     Status.TRUNCATED: "damaged or cut off",
 }
 _MAX_TOLD: Final = 3
+# A share of conflicts for comparison, and one so near to one window in so many that it is said so.
 _RARE: Final = 0.05
-_TENS: Final = 10
-_NUMBERS: Final = [
-    "no",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-]
+_NEAR: Final = 0.05
+_NUMBERS: Final = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _SURE: Final = 0.95
+# Conflicts are what people look for.
+_FIRST_TOLD: Final = (Outcome.CONFLICT, *(o for o in Outcome if o is not Outcome.CONFLICT))
 
 
 def vocabulary() -> dict[str, Any]:
@@ -198,7 +189,7 @@ def summarize_in_words(report: Report) -> str:
         detail = "no reason was recorded" if report.error is None else report.error.message
         return f"Could not be analysed: {detail.rstrip('.')}."
     if not report.windows:
-        return "Nothing to say: the file holds no window that could be read."
+        return "Nothing to say: no part of the file could be read."
     if report.summary is not None:
         parts = [describe_in_words(report.summary)]
         outcomes = {window.outcome for window in report.windows}
@@ -223,7 +214,7 @@ def describe_in_words(prediction: Prediction) -> str:
         )
         if posterior is not None
     ]
-    words = _sentence(prediction.outcome, told, prediction.reasons, prediction.conflict)
+    words = _sentence(prediction, told)
     if Reason.SEVERAL_FACES in prediction.reasons:
         words += " Several faces are seen at once; the most prominent one is read."
     return words
@@ -231,24 +222,22 @@ def describe_in_words(prediction: Prediction) -> str:
 
 def describe_moment(moment: Moment) -> str:
     """What a moment says in a few words: "face happy, voice sad: conflict, 78%"."""
-    shown = [
-        f"{channel} {emotion.value}"
-        for channel, emotion in (("face", moment.face), ("voice", moment.voice))
-        if emotion is not None
-    ]
     if moment.outcome is Outcome.INSUFFICIENT:
         why = _clauses(moment.reasons, _MISSING)
-        return "; ".join([part for part in (why, ", ".join(shown)) if part])
-    return ", ".join(shown) + strength_words(moment, ": {}")
+        return "; ".join(part for part in (why, _shown(moment)) if part)
+    if moment.outcome in NOT_COMPARED:
+        return _shown(moment)
+    name = "" if moment.outcome is Outcome.UNDECIDED else f"{moment.outcome.value}, "
+    return f"{_shown(moment)}: {name}{strength_words(moment)}"
 
 
-def strength_words(moment: Moment, form: str = "{}") -> str:
-    """How strong a moment is: "78%", or where it leans; nothing where it doesn't count."""
+def strength_words(moment: Moment) -> str:
+    """How probable a moment's outcome is: "78%", or where it leans; a dash where none counts."""
     if moment.conflict is None or moment.outcome in NOT_COMPARED:
-        return ""
+        return GAP
     if moment.outcome is Outcome.UNDECIDED:
-        return form.format(lean_words(moment.conflict))
-    return form.format(f"{percent(moment.conflict)} conflict")
+        return lean_words(moment.conflict)
+    return percent(moment.conflict if moment.outcome is Outcome.CONFLICT else 1 - moment.conflict)
 
 
 def lean_words(conflict: float) -> str:
@@ -264,20 +253,21 @@ def describe_point(report: Report) -> str:
     point, curve, decision = report.point, report.curve, report.config.decision
     if point is None or curve is None:
         return "This model does not compare face and voice."
-    if point.conflict_precision is None:
-        return (
-            f"Conflict is called from {percent(point.conflict_above)}, match up to "
-            f"{percent(point.match_below)}; how many such calls are right was not measured."
-        )
     share = decision.expected_conflicts
-    equal = share == 1 / 2
+    other_share = _RARE if share == 1 / 2 else 1 / 2
     threshold = at_equal_numbers(point.conflict_above, share)
-    here = precision_at(curve, threshold, Outcome.CONFLICT, share)
-    other_share = _RARE if equal else 1 / 2
-    other = precision_at(curve, threshold, Outcome.CONFLICT, other_share)
+    here, other = (
+        precision_at(curve, threshold, Outcome.CONFLICT, of) for of in (share, other_share)
+    )
+    if here is None or other is None:
+        return (
+            f"A conflict is called where its probability is {percent(point.conflict_above)} or "
+            f"more, a match where it is {percent(point.match_below)} or less; how many such calls "
+            "are right was not measured."
+        )
     return (
-        f"Of ten conflicts called at this setting, {_in_ten(here)} are real "
-        f"{_where(share)}; {_where(other_share)}, {_in_ten(other)}. "
+        f"Of ten conflicts called at this setting, expect {_in_ten(here)} to be real "
+        f"{_where(share)}, and {_in_ten(other)} {_where(other_share)}. "
         "Measured on actors whom the model had not met."
     )
 
@@ -287,8 +277,13 @@ def channel_words(prediction: Prediction, channel: str) -> str:
     posterior: ChannelPosterior | None = getattr(prediction, channel)
     if posterior is not None:
         return _reading(posterior, "{} {}")
+    return gap_words(prediction.reasons, channel)
+
+
+def gap_words(reasons: Collection[Reason], channel: str) -> str:
+    """Why "face" or "voice" says nothing, in two words, or a dash."""
     gaps = _GAPS.get(channel, {})
-    return next((words for reason, words in gaps.items() if reason in prediction.reasons), GAP)
+    return next((words for reason, words in gaps.items() if reason in reasons), GAP)
 
 
 def conflict_words(prediction: Prediction) -> str:
@@ -316,11 +311,11 @@ def clock(seconds: float) -> str:
 
 
 def duration_words(seconds: float) -> str:
-    """`8 s`, `2 min 10 s`."""
+    """`8 s`, `2 min 10 s`, `3 h 2 min`."""
     minutes, second = divmod(round(seconds), 60)
-    if not minutes:
-        return f"{second} s"
-    return f"{minutes} min" + (f" {second} s" if second else "")
+    hours, minute = divmod(minutes, 60)
+    parts = [(hours, "h"), (minute, "min"), (second if not hours else 0, "s")]
+    return " ".join(f"{number:,} {unit}" for number, unit in parts if number) or "0 s"
 
 
 def _reading(posterior: ChannelPosterior, form: str) -> str:
@@ -328,32 +323,31 @@ def _reading(posterior: ChannelPosterior, form: str) -> str:
     return form.format(emotion.value, percent(prob))
 
 
-def _sentence(
-    outcome: Outcome,
-    told: Sequence[str],
-    reasons: Sequence[Reason],
-    conflict: float | None,
-) -> str:
+def _sentence(said: Prediction, told: Sequence[str]) -> str:
     """See `describe_in_words`; `told`: what each channel shows, those that are read."""
+    outcome, reasons, conflict = said.outcome, said.reasons, said.conflict
     if outcome is Outcome.INSUFFICIENT or conflict is None:
         rest = f" {_capital(' and '.join(told))}." if told else ""
-        why = _clauses(reasons, _MISSING) or "no part of it shows enough of both"
+        why = _clauses(reasons, _MISSING) or "there is never enough of both at once"
         return f"Face and voice can't be compared: {why}.{rest}"
     seen, heard = told
     if outcome is Outcome.FLAT:
-        flat = [r for r in reasons if r in (Reason.FACE_FLAT, Reason.VOICE_FLAT)]
-        if len(flat) > 1:
-            return f"Neither shows an emotion: {seen} and {heard}."
-        which = "face" if Reason.FACE_FLAT in flat else "voice"
-        return f"No emotion in the {which} to compare: {seen}, {heard}."
+        flat = {Reason.FACE_FLAT: "face", Reason.VOICE_FLAT: "voice"}
+        where = " or ".join(f"the {name}" for reason, name in flat.items() if reason in reasons)
+        return f"No clear emotion in {where}, so nothing to compare: {seen}, {heard}."
     chance = f"Probability of conflict: {percent(conflict)}."
     if outcome is Outcome.MATCH:
-        return f"Face and voice match: {seen} and {heard}. {chance}"
+        akin = "" if _top(said.face) is _top(said.voice) else ", which go together"
+        return f"Face and voice match: {seen} and {heard}{akin}. {chance}"
     if outcome is Outcome.CONFLICT:
         return f"Face and voice conflict: {seen}, but {heard}. {chance}"
     why = _clauses(reasons, {Reason.EMOTIONS_AGREE, Reason.EMOTIONS_DIFFER})
     because = f" {_capital(why)}." if why else ""
     return f"Undecided, {lean_words(conflict)}: {seen} and {heard}.{because}"
+
+
+def _top(posterior: ChannelPosterior | None) -> Emotion | None:
+    return None if posterior is None else top_emotion(posterior)[0]
 
 
 def _clauses(reasons: Sequence[Reason], of: Collection[Reason]) -> str:
@@ -371,25 +365,27 @@ def _counts(report: Report) -> str:
 
 
 def _headline(report: Report) -> str:
-    """How many conflicts and matches, and for how long, in a long file."""
+    """For how long, and how often, each outcome holds in a long file."""
     parts = []
-    for outcome in Outcome:
+    for outcome in _FIRST_TOLD:
         moments = [m for m in report.moments if m.outcome is outcome]
         if moments:
             seconds = sum(m.end_s - m.start_s for m in moments)
-            parts.append(f"{outcome.value} {duration_words(seconds)} ({_times(len(moments))})")
+            parts.append(f"{outcome.value} for {duration_words(seconds)} ({_times(len(moments))})")
     return f"{_capital(', '.join(parts))}."
 
 
 def _times(number: int) -> str:
-    return {1: "once", 2: "twice"}.get(number, f"{number} times")
+    return {1: "once", 2: "twice"}.get(number, f"{number:,} times")
 
 
 def _strongest(report: Report) -> str:
     conflicts = strongest_conflicts(report.moments)[:_MAX_TOLD]
     if not conflicts:
         return "No conflict is called."
-    told = "; ".join(f"{clock(m.start_s)}–{clock(m.end_s)} {describe_moment(m)}" for m in conflicts)
+    told = "; ".join(
+        f"{clock(m.start_s)}–{clock(m.end_s)} {_shown(m)} ({strength_words(m)})" for m in conflicts
+    )
     return f"Strongest {'conflicts' if len(conflicts) > 1 else 'conflict'}: {told}."
 
 
@@ -399,20 +395,25 @@ def strongest_conflicts(moments: Sequence[Moment]) -> list[Moment]:
     return sorted(conflicts, key=lambda m: (-(m.strength or 0.0), m.start_s - m.end_s, m.start_s))
 
 
-def _in_ten(precision: float | None) -> str:
-    if precision is None:
-        return "an unknown number"
+def _shown(moment: Moment) -> str:
+    """The emotions of a moment: "face happy, voice sad"; nothing where none is read."""
+    channels = (("face", moment.face), ("voice", moment.voice))
+    return ", ".join(f"{channel} {emotion.value}" for channel, emotion in channels if emotion)
+
+
+def _in_ten(precision: float) -> str:
     if precision >= _SURE:
         return "nearly all"
-    number = round(precision * _TENS)
-    return f"about {_NUMBERS[number]}" if number else "hardly any"
+    number = round(precision * 10)
+    return f"about {_NUMBERS[number - 1]}" if number else "hardly any"
 
 
 def _where(share: float) -> str:
     if share == 1 / 2:
         return "where as many windows conflict as match"
-    if share < 1 / 2:
-        return f"where one window in {round(1 / share)} conflicts"
+    whole = round(1 / share)
+    if abs(share * whole - 1) < _NEAR:
+        return f"where one window in {whole} conflicts"
     return f"where {percent(share)} of the windows conflict"
 
 
