@@ -1,19 +1,24 @@
-"""An invented report with conflicts and gaps, for pictures of what such reports look like."""
+"""Invented reports for pictures of what reports look like; nothing in them was measured.
+
+Only probabilities are invented: outcomes, moments, sentences come from the rules of every report.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
-import facevoice
-from facevoice.interpret import summarize
+from facevoice.interpret import decide_again, find_point
 from facevoice.records import (
     EMOTIONS,
     PEAKS_HZ,
+    VERSION,
     AudioInfo,
     ChannelPosterior,
+    DecisionCurve,
     Emotion,
     FloatArray,
     MediaInfo,
@@ -22,96 +27,129 @@ from facevoice.records import (
     Reason,
     Report,
     Status,
-    Thresholds,
     Trace,
     VideoInfo,
 )
 from facevoice.settings import AnalyzerConfig
 
-TITLE = "invented example"
+TITLE: Final = "invented example"
 
-_THRESHOLDS = Thresholds(conflict_above=0.8, match_below=0.35, flat_above=0.5, clear_above=0.35)
 _WINDOW_S, _HOP_S = 4.0, 2.0
-_FACE_PROB, _VOICE_PROB = 0.74, 0.66
-
-# Windows, emotion of the face, emotion of the voice, probability of conflict.
-_Scene = tuple[int, Emotion | None, Emotion | None, float | None]
-_SCENES: tuple[_Scene, ...] = (
-    (7, Emotion.HAPPY, Emotion.HAPPY, 0.14),
-    (4, Emotion.HAPPY, Emotion.CALM, 0.5),
-    (6, Emotion.HAPPY, Emotion.SAD, 0.9),
-    (3, Emotion.HAPPY, None, None),
-    (6, Emotion.SAD, Emotion.SAD, 0.2),
-    (4, None, Emotion.SAD, None),
-    (3, Emotion.NEUTRAL, Emotion.ANGRY, 0.62),
-    (6, Emotion.ANGRY, Emotion.ANGRY, 0.12),
-    (4, Emotion.SURPRISED, Emotion.FEARFUL, 0.6),
-    (7, Emotion.HAPPY, Emotion.ANGRY, 0.93),
-    (4, Emotion.CALM, Emotion.CALM, 0.4),
+_FACE_PROB, _VOICE_PROB = 0.74, 0.62
+_PROBS: Final = tuple(k / 100 for k in range(101))
+# That of a probability which is right as often as it says, and anything between 0 and 1.
+_CURVE: Final = DecisionCurve(
+    probs=_PROBS,
+    conflict_hits=tuple(1 - p**2 for p in _PROBS),
+    conflict_alarms=tuple((1 - p) ** 2 for p in _PROBS),
+    match_hits=tuple(1 - (1 - p) ** 2 for p in _PROBS),
+    match_alarms=tuple(p**2 for p in _PROBS),
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """Windows in which face and voice stay as they are; `conflict`: its probability."""
+
+    windows: int
+    face: Emotion | None
+    voice: Emotion | None
+    conflict: float | None = None
+
+
+_TALK: Final = (
+    _Scene(7, Emotion.HAPPY, Emotion.HAPPY, 0.14),
+    _Scene(4, Emotion.HAPPY, Emotion.CALM, 0.5),
+    _Scene(6, Emotion.HAPPY, Emotion.SAD, 0.84),
+    _Scene(3, Emotion.HAPPY, None),
+    _Scene(6, Emotion.SAD, Emotion.SAD, 0.24),
+    _Scene(4, None, Emotion.SAD),
+    _Scene(3, Emotion.NEUTRAL, Emotion.ANGRY, 0.62),
+    _Scene(6, Emotion.ANGRY, Emotion.ANGRY, 0.12),
+    _Scene(4, Emotion.SURPRISED, Emotion.FEARFUL, 0.56),
+    _Scene(7, Emotion.HAPPY, Emotion.ANGRY, 0.93),
+    _Scene(4, Emotion.CALM, Emotion.CALM, 0.4),
+)
+
+SHORT: Final = {
+    "match": (_Scene(2, Emotion.HAPPY, Emotion.HAPPY, 0.14),),
+    "conflict": (_Scene(2, Emotion.HAPPY, Emotion.SAD, 0.86),),
+    "undecided": (_Scene(2, Emotion.SURPRISED, Emotion.FEARFUL, 0.55),),
+    "flat": (_Scene(2, Emotion.HAPPY, Emotion.NEUTRAL, 0.45),),
+    "insufficient": (_Scene(2, Emotion.HAPPY, None),),
+}
+"""A short file for each outcome."""
+
+
 def invent_report() -> tuple[Report, Trace]:
-    """The same report and trace every time; nothing of them was measured."""
+    """Two minutes with something of everything."""
+    return _invent(TITLE, _TALK)
+
+
+def invent_short(outcome: str) -> tuple[Report, Trace]:
+    """A file of two windows that comes to the outcome."""
+    return _invent(f"{TITLE}, {outcome}", SHORT[outcome])
+
+
+def invent_long() -> tuple[Report, Trace]:
+    """Ten minutes: scenes of the two minutes in another order, over and over."""
+    rng = np.random.default_rng(11)
+    scenes: list[_Scene] = []
+    while sum(scene.windows for scene in scenes) < 600 / _HOP_S - 1:
+        scenes.append(_TALK[int(rng.integers(len(_TALK)))])
+    return _invent(f"{TITLE}, ten minutes", tuple(scenes))
+
+
+def _invent(title: str, scenes: tuple[_Scene, ...]) -> tuple[Report, Trace]:
+    """The same report and trace every time."""
     rng = np.random.default_rng(5)
-    scenes = [scene for scene in _SCENES for _ in range(scene[0])]
-    windows = tuple(_window(rng, k, scene) for k, scene in enumerate(scenes))
-    duration_s = windows[-1].end_s
+    each = [scene for scene in scenes for _ in range(scene.windows)]
+    windows = tuple(_window(rng, k, scene) for k, scene in enumerate(each))
     media = MediaInfo(
-        path=Path(TITLE),
-        duration_s=duration_s,
+        path=Path(title),
+        duration_s=windows[-1].end_s,
         video=VideoInfo(1280, 720, 25.0, 0.0, 0, "h264"),
         audio=AudioInfo(48_000, 1, 0.0, "aac"),
     )
+    config = AnalyzerConfig()
     report = Report(
-        path=TITLE,
+        path=title,
         sha256=None,
         media=media,
         status=Status.OK,
         error=None,
         windows=windows,
-        summary=summarize(windows, _THRESHOLDS),
-        outcome_counts=Counter(window.outcome for window in windows),
+        summary=None,
+        outcome_counts={},
         models={},
-        config=AnalyzerConfig(),
-        facevoice_version=facevoice.__version__,
-        thresholds=_THRESHOLDS,
+        config=config,
+        facevoice_version=VERSION,
+        curve=_CURVE,
+        point=find_point(_CURVE, config.decision),
     )
-    return report, _trace(rng, scenes, duration_s)
+    return decide_again(report, config.decision), _trace(rng, each, media.duration_s)
 
 
 def _window(rng: np.random.Generator, place: int, scene: _Scene) -> Prediction:
-    _, face, voice, conflict = scene
+    """A window whose outcome is still open."""
+    conflict = scene.conflict
     if conflict is not None:
         conflict = float(np.clip(conflict + rng.normal(0, 0.03), 0.02, 0.98))
-    outcome, reasons = _decide(face, voice, conflict)
-    faces, voices = _posterior(rng, face, _FACE_PROB), _posterior(rng, voice, _VOICE_PROB)
+    face = _posterior(rng, scene.face, _FACE_PROB)
+    voice = _posterior(rng, scene.voice, _VOICE_PROB)
+    missing = {Reason.NO_FACE: face is None, Reason.NO_SPEECH: voice is None}
     return Prediction(
         start_s=_HOP_S * place,
         end_s=_HOP_S * place + _WINDOW_S,
-        face=faces,
-        voice=voices,
-        fused=_both(faces, voices),
+        face=face,
+        voice=voice,
+        fused=_both(face, voice),
         conflict=conflict,
-        outcome=outcome,
-        reasons=reasons,
+        outcome=Outcome.INSUFFICIENT,
+        reasons=tuple(reason for reason, holds in missing.items() if holds),
         face_coverage=0.05 if face is None else 0.95,
         speech_coverage=0.04 if voice is None else 0.8,
     )
-
-
-def _decide(
-    face: Emotion | None, voice: Emotion | None, conflict: float | None
-) -> tuple[Outcome, tuple[Reason, ...]]:
-    if face is None or voice is None or conflict is None:
-        return Outcome.INSUFFICIENT, (Reason.NO_FACE if face is None else Reason.NO_SPEECH,)
-    if {face, voice} & {Emotion.NEUTRAL, Emotion.CALM}:
-        return Outcome.FLAT, ()
-    if conflict > _THRESHOLDS.conflict_above:
-        return Outcome.CONFLICT, ()
-    if conflict < _THRESHOLDS.match_below:
-        return Outcome.MATCH, ()
-    return Outcome.INSUFFICIENT, (Reason.UNDECIDED,)
 
 
 def _posterior(
@@ -121,7 +159,7 @@ def _posterior(
         return None
     probs = rng.dirichlet(np.ones(len(EMOTIONS)))
     probs[emotion.position] = 0
-    prob = float(np.clip(prob + rng.normal(0, 0.07), 0.5, 0.95))
+    prob = float(np.clip(prob + rng.normal(0, 0.05), 0.5, 0.95))
     probs *= (1 - prob) / probs.sum()
     probs[emotion.position] = prob
     return ChannelPosterior(probs, 0.9)
@@ -134,12 +172,12 @@ def _both(face: ChannelPosterior | None, voice: ChannelPosterior | None) -> Chan
 
 
 def _trace(rng: np.random.Generator, scenes: list[_Scene], duration_s: float) -> Trace:
-    spans = []
-    for place, (_, _, voice, _) in enumerate(scenes):
+    spans: list[list[float]] = []
+    for place, scene in enumerate(scenes):
         start_s = _HOP_S * place + 1
-        if voice is not None and spans and spans[-1][1] >= start_s:
+        if scene.voice is not None and spans and spans[-1][1] >= start_s:
             spans[-1][1] = start_s + _HOP_S
-        elif voice is not None:
+        elif scene.voice is not None:
             spans.append([start_s, start_s + _HOP_S])
     times_s = np.arange(round(duration_s * PEAKS_HZ)) / PEAKS_HZ
     peaks = 0.02 + 0.02 * rng.uniform(size=len(times_s))
@@ -152,7 +190,7 @@ def _trace(rng: np.random.Generator, scenes: list[_Scene], duration_s: float) ->
         boxes_xyxy_rel=np.zeros((0, 4), np.float32),
         track_ids=np.zeros(0, np.int64),
         peaks=_clipped(peaks),
-        speech_spans_s=np.array(spans, np.float64),
+        speech_spans_s=np.array(spans, np.float64).reshape(-1, 2),
     )
 
 

@@ -25,7 +25,6 @@ from facevoice.errors import ConfigError
 from facevoice.files import write_atomically
 from facevoice.interpret import decide_again, shown_spans
 from facevoice.records import (
-    EMOTIONS,
     NOTICE,
     PEAKS_HZ,
     ChannelPosterior,
@@ -42,6 +41,8 @@ from facevoice.report.words import (
     conflict_zones,
     describe_moment,
     describe_point,
+    percent,
+    strongest_conflicts,
     summarize_in_words,
     vocabulary,
 )
@@ -60,6 +61,7 @@ WINDOW_FIELDS: Final = (
 _SCRIPTS: Final = ("words.js", "timeline.js", "video.js", "page.js")
 _HEAD_BYTES: Final = 4096
 _THOUSAND: Final = 1000
+_HUNDRED: Final = 100
 _FRAME_PX: Final = 820
 _SHORT_FRAME_PX: Final = 280
 
@@ -199,17 +201,23 @@ def to_view(report: Report, trace: Trace | None = None) -> dict[str, Any]:
 def _point_view(report: Report, duration_s: float) -> dict[str, Any]:
     """What a report says at one sensitivity.
 
-    name, meaning: of the setting; sentence, counts: of the file, by place in `outcomes`; zones:
-    what a probability of conflict means, [{from, to, words, color}], empty where the model doesn't
-    tell; outcomes, reasons: of each window, as in `window_view`; moments: see `_moment_view`;
-    summary: the one answer of a short file as a window, or None.
+    name, meaning: of the setting; sentence: of the file; counts, seconds: of its windows, by place
+    in `outcomes`; zones: what a probability of conflict means, [{from, to, words, color}], empty
+    where the model doesn't tell; outcomes, reasons: of each window, as in `window_view`; moments:
+    see `_moment_view`, in order of time; strongest: places of the conflicts among them, the
+    strongest first; summary: the one answer of a short file as a window, or None.
     """
-    level, summary = report.config.decision.sensitivity, report.summary
+    level, summary, moments = report.config.decision.sensitivity, report.summary, report.moments
+    places = {moment.first: place for place, moment in enumerate(moments)}
     return {
-        "name": level if isinstance(level, str) else f"{level:g}",
+        "name": level if isinstance(level, str) else f"{percent(level)} right",
         "meaning": describe_point(report),
         "sentence": summarize_in_words(report),
         "counts": [report.outcome_counts.get(outcome, 0) for outcome in Outcome],
+        "seconds": [
+            round(sum(m.end_s - m.start_s for m in moments if m.outcome is outcome))
+            for outcome in Outcome
+        ],
         "zones": [
             {"from": _thousandths(low), "to": _thousandths(high), "words": words, "color": color}
             for low, high, words, color in (
@@ -218,26 +226,18 @@ def _point_view(report: Report, duration_s: float) -> dict[str, Any]:
         ],
         "outcomes": [_place(window.outcome) for window in report.windows],
         "reasons": [_places(window.reasons) for window in report.windows],
-        "moments": [_moment_view(moment) for moment in report.moments],
+        "moments": [_moment_view(moment) for moment in moments],
+        "strongest": [places[moment.first] for moment in strongest_conflicts(moments)],
         "summary": None if summary is None else window_view(summary, (0.0, duration_s)),
     }
 
 
 def _moment_view(moment: Moment) -> dict[str, Any]:
-    """A moment: from, to in seconds; places of outcome and emotions; thousandths; words."""
-    emotions = {
-        channel: None if emotion is None else EMOTIONS.index(emotion)
-        for channel, emotion in (("face", moment.face), ("voice", moment.voice))
-    }
+    """A moment: from, to in seconds; outcome: its place in `outcomes`; words: what it says."""
     return {
         "from": _seconds(moment.start_s),
         "to": _seconds(moment.end_s),
-        "first": moment.first,
-        "last": moment.last,
         "outcome": _place(moment.outcome),
-        **emotions,
-        "conflict": None if moment.conflict is None else _thousandths(moment.conflict),
-        "strength": None if moment.strength is None else _thousandths(moment.strength),
         "words": describe_moment(moment),
     }
 
@@ -295,11 +295,18 @@ def _packed(values: FloatArray | DoubleArray, dtype: str) -> str:
 
 
 def _posterior(posterior: ChannelPosterior | None) -> list[int] | None:
-    return None if posterior is None else [_thousandths(p) for p in posterior.probs.tolist()]
+    if posterior is None:
+        return None
+    top = int(posterior.probs.argmax())
+    units = [_thousandths(prob) for prob in posterior.probs.tolist()]
+    # What leads goes on leading when it is rounded.
+    return [unit if k == top else min(unit, units[top] - 1) for k, unit in enumerate(units)]
 
 
 def _thousandths(value: float) -> int:
-    return round(value * _THOUSAND)
+    # Rounded once more for people, they give the whole per cent that `percent` gives.
+    tens = _THOUSAND // _HUNDRED * round(value * _HUNDRED)
+    return min(max(round(value * _THOUSAND), tens - 5), tens + 4)
 
 
 def _seconds(value: float) -> float:

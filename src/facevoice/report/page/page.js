@@ -1,24 +1,109 @@
 // What is said in words and tables around the timeline, and the putting together of all parts; the
 // only thing that the page around sees is `window.facevoice.mount`.
+//
+// A part is {element, show, refresh, destroy}: `show` when the playhead has moved, `refresh` when
+// another sensitivity was chosen; only the first must be there.
 
+const FEW_MOMENTS = 12;
+
+// The file and its answer; the answer alone changes with the sensitivity, and is then read out.
 function createHeader(model, level) {
-  const badge = model.summary !== null
-    ? outcomeBadge(model.summary.outcomeOf)
-    : el("span", { class: "fv-badge fv-badge-failed" }, model.status === "failed" ? "not analysed" : "nothing read");
   const count = model.windows.length;
   const facts = [
     model.duration_s > 0 ? clock(model.duration_s) : null,
     count ? `${count} window${count === 1 ? "" : "s"}` : null,
     model.statuses[model.status] ?? null,
   ].filter((fact) => fact !== null);
-  return el(
+  const answer = el("div", { "aria-live": "polite" }, answerParts(model));
+  const element = el(
     "header",
     { class: "fv-header" },
     el(`h${level}`, { class: "fv-title" }, model.title),
     facts.length ? el("p", { class: "fv-meta" }, facts.join(" · ")) : null,
-    el("p", { class: "fv-sentence" }, badge, el("span", {}, model.sentence)),
+    answer,
     el("p", { class: "fv-notice", role: "note" }, model.notice),
   );
+  return { element, refresh() { answer.replaceChildren(...answerParts(model)); } };
+}
+
+// One answer for a short file, counts for a long one.
+function answerParts(model) {
+  const { summary, sentence, counts } = model.point;
+  const failed = model.status === "failed" ? "not analysed" : "nothing read";
+  const hasCounts = summary === null && model.windows.length > 0;
+  const badge = summary === null
+    ? el("span", { class: "fv-badge fv-badge-failed" }, failed)
+    : outcomeBadge(summary.outcomeOf);
+  const items = model.outcomes.map((outcome, k) =>
+    (counts[k] ? el("li", {}, outcomeShape(outcome), `${counts[k]} ${outcome.name}`) : null));
+  return [
+    el("p", { class: "fv-sentence" }, hasCounts ? null : badge, el("span", {}, sentence)),
+    ...(hasCounts ? [el("ul", { class: "fv-counts", "aria-label": "Windows of each outcome" }, items)] : []),
+  ];
+}
+
+let numMounted = 0;
+
+// At which sensitivity the page is read; `choose(place)` is told of another.
+function createPoints(model, choose) {
+  numMounted += 1;
+  const name = `fv-points-${numMounted}`;
+  const meaning = el("p", { class: "fv-note", id: name, "aria-live": "polite" });
+  const radio = (point, k) => el(
+    "label",
+    {},
+    el("input", { type: "radio", name, checked: k === model.chosen, autocomplete: "off", onchange: () => choose(k) }),
+    point.name,
+  );
+  const refresh = () => { meaning.textContent = model.point.meaning; };
+  refresh();
+  const legend = el("legend", {}, "How readily is a match or conflict called?");
+  const options = model.points.length > 1
+    ? el("fieldset", { "aria-describedby": name }, legend, model.points.map(radio))
+    : null;
+  return { element: el("div", { class: "fv-points" }, options, meaning), refresh };
+}
+
+// The moments to jump to: conflicts from the strongest on, then the others as they come.
+function createMoments(model, playhead, level, jump) {
+  const list = el("ul", { class: "fv-moments" });
+  const more = el("button", { type: "button", class: "fv-button", onclick: () => showAll() });
+  const title = el(`h${level}`, {}, "Moments", el("small", {}, "strongest conflicts first"));
+  const element = el("section", {}, title, list, more);
+  let rows = [];
+  let isWhole = false;
+  const show = () => {
+    for (const { moment, button } of rows) {
+      const isHere = String(moment.from <= playhead.time && playhead.time < moment.to);
+      if (button.getAttribute("aria-current") !== isHere) button.setAttribute("aria-current", isHere);
+    }
+  };
+  const refresh = () => {
+    const { moments, strongest } = model.point;
+    const first = strongest.map((k) => moments[k]);
+    const all = [...first, ...moments.filter((moment) => !model.point.conflicts.includes(moment))];
+    rows = all.slice(0, isWhole ? all.length : FEW_MOMENTS).map((moment) => momentRow(moment, jump));
+    list.replaceChildren(...rows.map((row) => row.element));
+    more.textContent = `Show all ${all.length}`;
+    more.hidden = rows.length === all.length;
+    element.hidden = all.length === 1 && model.point.summary !== null;  // The answer has said it.
+    show();
+  };
+  const showAll = () => {
+    isWhole = true;
+    refresh();
+    rows[FEW_MOMENTS].button.focus();
+  };
+  refresh();
+  return { element, show, refresh };
+}
+
+function momentRow(moment, jump) {
+  const time = span(moment.from, moment.to);
+  const attributes = { type: "button", class: "fv-link", title: "Go there", onclick: () => jump(moment.from) };
+  const button = el("button", attributes, time);
+  const outcome = el("span", { class: "fv-nowrap" }, outcomeShape(moment.outcomeOf), moment.outcomeOf.name);
+  return { moment, button, element: el("li", {}, button, outcome, el("span", {}, moment.words)) };
 }
 
 function createFooter(model) {
@@ -40,18 +125,16 @@ function createDetail(model, level) {
   let shown = -1;
   return {
     element: el("section", { class: "fv-detail", "aria-label": "The selected window" }, heading, body),
-    show(time) {
+    refresh() { shown = -1; },
+    show({ time }) {
       const place = windowAt(model, time);
       if (place === shown) return;
       shown = place;
       const window = model.windows[place];
       const number = count > 1 ? `window ${place + 1} of ${count}` : "the only window";
-      const { words } = window.outcomeOf;
-      const why = remarks(window);
-      const verdict = `${words.charAt(0).toUpperCase()}${words.slice(1)}${why ? `: ${why}` : ""}.`;
-      heading.replaceChildren(span(window), el("small", {}, number));
+      heading.replaceChildren(span(window.start, window.end), el("small", {}, number));
       body.replaceChildren(
-        el("p", { class: "fv-verdict" }, outcomeBadge(window.outcomeOf), el("span", {}, verdict)),
+        el("p", { class: "fv-verdict" }, outcomeBadge(window.outcomeOf), el("span", {}, verdict(model, window))),
         facts(window),
         distributions(model, window),
       );
@@ -59,9 +142,20 @@ function createDetail(model, level) {
   };
 }
 
+// What is shown, what it means, and why.
+function verdict(model, window) {
+  const shown = ["face", "voice"].filter((key) => window[key] !== null);
+  const clauses = [
+    shown.map((key) => told(model, window, key)).join(", "),
+    window.outcomeOf.words,
+    ...remarks(window),
+  ];
+  return clauses.filter((clause) => clause !== "").map((clause) => `${capital(clause)}.`).join(" ");
+}
+
 function facts(window) {
   const rows = [
-    ["Probability of conflict", window.conflict === null ? "not told" : percent(window.conflict)],
+    ["Probability of conflict", window.counted === null ? "not compared" : percent(window.counted)],
     ["Face seen", `${share(window.face_coverage)} of the pictures`],
     ["Speech heard", `${share(window.speech_coverage)} of the sound`],
   ];
@@ -96,7 +190,7 @@ function probCell(model, window, key, place) {
   if (probs === null) {
     if (place > 0) return null;
     const attributes = { rowspan: model.emotions.length, class: "fv-missing" };
-    return el("td", attributes, `not read: ${whyMissing(window, key)}`);
+    return el("td", attributes, capital(whyMissing(window, key)));
   }
   const style = { width: `${probs[place] / 10}%`, background: model.emotions[place].color };
   return el(
@@ -112,36 +206,45 @@ function probCell(model, window, key, place) {
 }
 
 function createSummary(model, level) {
-  const seconds = model.outcomes.map(() => 0);
-  for (const window of model.windows) seconds[window.outcome] += window.to - window.from;
+  const element = el("section", {});
+  const refresh = () => {
+    const { summary } = model.point;
+    const overall = summary !== null && model.windows.length > 1
+      ? [
+        el(`h${level + 1}`, { class: "fv-sub" }, "All windows taken together"),
+        facts(summary),
+        distributions(model, summary),
+      ]
+      : [];
+    element.replaceChildren(el(`h${level}`, {}, "Summary"), outcomeTable(model), ...overall);
+  };
+  refresh();
+  return { element, refresh };
+}
+
+function outcomeTable(model) {
+  const { counts, seconds } = model.point;
   const whole = Math.max(1e-9, seconds.reduce((a, b) => a + b, 0));
   const rows = model.outcomes.map((outcome, k) => el(
     "tr",
     {},
     el("th", { scope: "row" }, outcomeShape(outcome), outcome.name, el("small", { class: "fv-below" }, outcome.words)),
-    el("td", { class: "fv-number" }, String(outcome.count)),
-    el("td", { class: "fv-number" }, outcome.count ? duration(seconds[k]) : "–"),
-    el("td", { class: "fv-number" }, share((1000 * seconds[k]) / whole)),
+    el("td", { class: "fv-number" }, String(counts[k])),
+    el("td", { class: "fv-number" }, clock(seconds[k])),
+    el("td", { class: "fv-number" }, String(Math.round((100 * seconds[k]) / whole))),
     el("td", { class: "fv-meaning" }, outcome.words),
   ));
-  const names = ["Outcome", "Windows", "Time", "Share", "Meaning"];
-  const head = headRow(names, ["Windows", "Time", "Share"]);
-  const table = el("table", { class: "fv-table fv-outcomes" }, head, el("tbody", {}, rows));
-  const overall = model.summary !== null && model.windows.length > 1
-    ? [
-      el(`h${level + 1}`, { class: "fv-sub" }, "All windows taken together"),
-      facts(model.summary),
-      distributions(model, model.summary),
-    ]
-    : [];
-  return el("section", {}, el(`h${level}`, {}, "Summary"), table, overall);
+  const numbers = ["Windows", `Time (${clockUnit(model)})`, "Share (%)"];
+  const head = headRow(["Outcome", ...numbers, "Meaning"], numbers);
+  return el("table", { class: "fv-table fv-outcomes" }, head, el("tbody", {}, rows));
 }
 
 // All windows as a table, also the timeline's text; built when it is opened.
 function createTable(model, onPick) {
   const body = el("tbody");
   const channels = model.channels.map(({ label }) => label);
-  const head = headRow(["Time", "Outcome", "Conflict", ...channels, "Remarks"]);
+  const names = [`Time (${clockUnit(model)})`, "Outcome", "Conflict (%)", ...channels, "Remarks"];
+  const head = headRow(names, ["Conflict (%)"]);
   const table = el("table", { class: "fv-table fv-windows" }, head, body);
   const build = () => {
     if (!body.childElementCount) body.append(...model.windows.map((w, k) => windowRow(model, w, k)));
@@ -157,7 +260,19 @@ function createTable(model, onPick) {
     el("summary", {}, count > 1 ? `All ${count} windows as a table` : "The window as a table"),
     el("div", { class: "fv-scroll", tabindex: "0", role: "region", "aria-label": "Table of windows" }, table),
   );
-  return { element, build };
+  const print = () => {
+    build();
+    element.open = true;
+  };
+  window.addEventListener("beforeprint", print);
+  return {
+    element,
+    refresh() {
+      body.replaceChildren();
+      if (element.open) build();
+    },
+    destroy() { window.removeEventListener("beforeprint", print); },
+  };
 }
 
 function windowRow(model, window, place) {
@@ -165,20 +280,21 @@ function windowRow(model, window, place) {
   return el(
     "tr",
     {},
-    el("td", {}, el("button", { type: "button", class: "fv-link", "data-window": place }, span(window))),
+    el("td", {}, el("button", { type: "button", class: "fv-link", "data-window": place }, span(window.start, window.end))),
     el("td", { class: "fv-nowrap" }, outcomeShape(window.outcomeOf), window.outcomeOf.name),
-    el("td", { class: "fv-number" }, window.conflict === null ? "–" : percent(window.conflict)),
+    el("td", { class: "fv-number" }, window.counted === null ? "–" : String(hundredths(window.counted))),
     model.channels.map(({ key }) => el("td", { class: "fv-nowrap" }, said(key))),
-    el("td", {}, remarks(window)),
+    el("td", {}, capital(remarks(window).join("; "))),
   );
 }
 
-// The moment that is looked at: chosen by people, or followed from a video.
-class Moment {
+// The time that is looked at: chosen by people, or followed from a video.
+class Playhead {
   constructor(duration) {
     this.duration = duration;
     this.time = 0;
     this.video = null;
+    this.overlay = null;
     this.isChosen = true;
     this.changed = () => {};
   }
@@ -208,49 +324,53 @@ class Moment {
 function mount(element, view, { video = null, pickVideo = false } = {}) {
   const model = openView(view);
   const level = document.querySelector("h1") === null ? 1 : 2;
-  const moment = new Moment(model.duration_s);
-  const hasWindows = model.windows.length > 0;
-  const { parts, ends } = hasWindows
-    ? createResults(model, moment, level + 1, video === null && pickVideo)
-    : { parts: [], ends: [] };
+  const playhead = new Playhead(model.duration_s);
+  const parts = [createHeader(model, level)];
+  const update = () => {
+    for (const part of parts) part.show?.(playhead);
+  };
+  const choosePoint = (place) => {
+    usePoint(model, place);
+    for (const part of parts) part.refresh?.();
+    update();
+    playhead.overlay?.draw();
+  };
+  let link = null;
+  if (model.windows.length) {
+    parts.push(...createResults(model, playhead, level + 1, video === null && pickVideo, choosePoint));
+    if (video !== null) link = followVideo(video, model, playhead);
+    playhead.changed = update;
+  }
   element.classList.add("fv-root");
-  element.replaceChildren(createHeader(model, level), ...parts, createFooter(model));
-  if (video !== null && hasWindows) ends.push(followVideo(video, model, moment));
-  moment.changed();
+  element.replaceChildren(...parts.map((part) => part.element), createFooter(model));
+  update();
   return {
-    seek: (seconds) => moment.choose(seconds),
+    seek: (seconds) => playhead.choose(seconds),
     destroy() {
-      for (const part of ends) part.destroy();
-      moment.changed = () => {};
+      for (const part of parts) part.destroy?.();
+      link?.destroy();
+      playhead.changed = () => {};
       element.classList.remove("fv-root");
       element.replaceChildren();
     },
   };
 }
 
-function createResults(model, moment, level, pickVideo) {
-  const timeline = createTimeline(model, moment, level);
-  const detail = createDetail(model, level);
-  const table = createTable(model, (window) => moment.choose(middleOf(window)));
-  const picker = pickVideo ? createPicker(model, moment) : null;
-  moment.changed = () => {
-    timeline.show(moment);
-    detail.show(moment.time);
+function createResults(model, playhead, level, pickVideo, choosePoint) {
+  const timeline = createTimeline(model, playhead, level);
+  const jump = (time) => {
+    playhead.choose(time);
+    (playhead.video ?? timeline.element).scrollIntoView({ block: "nearest" });
   };
-  const print = () => {
-    table.build();
-    table.element.open = true;
-  };
-  window.addEventListener("beforeprint", print);
-  const shown = [picker, timeline, detail, { element: createSummary(model, level) }, table];
-  return {
-    parts: shown.filter((part) => part !== null).map((part) => part.element),
-    ends: [
-      timeline,
-      ...(picker === null ? [] : [picker]),
-      { destroy: () => window.removeEventListener("beforeprint", print) },
-    ],
-  };
+  return [
+    createPoints(model, choosePoint),
+    createMoments(model, playhead, level, jump),
+    ...(pickVideo ? [createPicker(model, playhead)] : []),
+    timeline,
+    createDetail(model, level),
+    createSummary(model, level),
+    createTable(model, (window) => playhead.choose(middleOf(window))),
+  ];
 }
 
 window.facevoice = { ...(window.facevoice ?? {}), mount };

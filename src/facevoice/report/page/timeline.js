@@ -185,9 +185,15 @@ function drawShape(context, { shape, ink }, x, y, size) {
   if (shape === "bar") context.rect(x - r, y - r / 3, size, size / 3);
   else if (shape === "diamond") {
     for (const [dx, dy] of [[0, -r], [r, 0], [0, r], [-r, 0]]) context.lineTo(x + dx, y + dy);
-  } else context.arc(x, y, shape === "ring" ? r - context.lineWidth / 2 : r, 0, 7);
-  if (shape === "ring") context.stroke();
-  else context.fill();
+  } else if (shape === "disc") context.arc(x, y, r, 0, 7);
+  else context.arc(x, y, r - context.lineWidth / 2, Math.PI / 2, 2.5 * Math.PI);
+  if (shape === "ring" || shape === "half") context.stroke();
+  if (shape === "ring") return;
+  if (shape === "half") {
+    context.beginPath();
+    context.arc(x, y, r, Math.PI / 2, 1.5 * Math.PI);
+  }
+  context.fill();
 }
 
 function drawOutcomes(context, model, axis, top, height) {
@@ -239,13 +245,13 @@ function drawBand(context, model, axis, key, top, height) {
 
 function drawConflict(context, model, axis, top, height) {
   const y = (thousandths) => top + height * (1 - thousandths / 1000);
-  for (const run of runs(model, axis, (window) => window.conflict === null)) {
+  for (const run of runs(model, axis, (window) => window.counted === null)) {
     if (!run.kind) continue;
     const [left, right] = axis.ends(run);
     hatch(context, left, top, Math.max(right - left, 1), height);
     writeIn(context, "not compared", [left, right], top + height / 4, ON_WHITE);
   }
-  if (model.zones.length) drawZones(context, model.zones, axis, y);
+  if (model.point.zones.length) drawZones(context, model.point.zones, axis, y);
   context.strokeStyle = LINE;
   context.lineWidth = 1;
   context.strokeRect(0.5, top + 0.5, axis.width - 1, height);
@@ -267,7 +273,7 @@ function drawZones(context, zones, axis, y) {
   context.font = `11px ${FONT}`;
   for (const zone of zones) {
     const room = y(zone.from) - y(zone.to);
-    if (room < 13 && !between.includes(zone)) continue;
+    if (room < 13) continue;
     const width = context.measureText(zone.words).width + 10;
     const options = { ink: SOFT_INK, ground: "rgba(255, 255, 255, 0.85)", size: 11 };
     writeIn(context, zone.words, [axis.width - width, axis.width - 1], y(zone.to) + room / 2, options);
@@ -277,13 +283,13 @@ function drawZones(context, zones, axis, y) {
 function drawCurve(context, model, axis, y) {
   const [first, last] = shownWindows(model, axis);
   const { windows } = model;
-  const isKnown = (k) => (windows[k]?.conflict ?? null) !== null;
+  const isKnown = (k) => (windows[k]?.counted ?? null) !== null;
   const x = (k) => axis.x(middleOf(windows[k]));
   context.beginPath();
   for (let k = Math.max(0, first - 1); k <= Math.min(last + 1, windows.length - 1); k += 1) {
     if (!isKnown(k)) continue;
-    if (isKnown(k - 1)) context.lineTo(x(k), y(windows[k].conflict));
-    else context.moveTo(x(k), y(windows[k].conflict));
+    if (isKnown(k - 1)) context.lineTo(x(k), y(windows[k].counted));
+    else context.moveTo(x(k), y(windows[k].counted));
   }
   context.stroke();
   context.fillStyle = INK;
@@ -292,13 +298,13 @@ function drawCurve(context, model, axis, y) {
     const isRoomy = axis.x(windows[k].to) - axis.x(windows[k].from) > 24;
     if (!isKnown(k) || !(isAlone || isRoomy)) continue;
     context.beginPath();
-    context.arc(x(k), y(windows[k].conflict), 2.5, 0, 7);
+    context.arc(x(k), y(windows[k].counted), 2.5, 0, 7);
     context.fill();
   }
 }
 
 function drawDenseCurve(context, model, axis, y) {
-  const columns = columnRanges(model, axis, (window) => window.conflict);
+  const columns = columnRanges(model, axis, (window) => window.counted);
   columns.forEach(({ least, most }, k) => {
     const tall = Math.max(y(least) - y(most), 1);
     fill(context, "rgba(31, 41, 51, 0.22)", k * COLUMN_PX, y(most), COLUMN_PX + 0.3, tall);
@@ -393,7 +399,7 @@ function rowLabels(layout) {
   ));
 }
 
-function createTimeline(model, moment, level) {
+function createTimeline(model, playhead, level) {
   const axis = new Axis(model.duration_s);
   const layout = timelineRows(model);
   const canvas = el("canvas", { "aria-hidden": "true" });
@@ -404,7 +410,7 @@ function createTimeline(model, moment, level) {
     class: "fv-area",
     role: "slider",
     tabindex: "0",
-    "aria-label": "Moment of the file",
+    "aria-label": "Place in the file",
     "aria-valuemin": "0",
     "aria-valuemax": String(model.duration_s),
     style: { height },
@@ -413,7 +419,8 @@ function createTimeline(model, moment, level) {
   const strip = createStrip(model, axis, () => schedule());
   const hint = el("p", { class: "fv-note" });
   const buttons = zoomButtons((factor) => zoom(factor));
-  const marks = { axis, model, moment, area, cursor, selected, spoken: -1 };
+  const steps = conflictButtons(model, playhead);
+  const marks = { axis, model, playhead, area, cursor, selected, spoken: -1 };
   let frame = 0;
 
   function draw() {
@@ -436,7 +443,7 @@ function createTimeline(model, moment, level) {
     draw();
   }
 
-  function zoom(factor, time = moment.time) {
+  function zoom(factor, time = playhead.time) {
     if (factor === 0) axis.whole();
     else axis.zoomTo(axis.shown / factor, time);
     schedule();
@@ -447,7 +454,7 @@ function createTimeline(model, moment, level) {
   const observer = new ResizeObserver(() => resize(area.clientWidth));
   observer.observe(area);
   const unprint = takePrint(axis, resize, () => area.clientWidth);
-  const title = el("div", { class: "fv-bar-title" }, el(`h${level}`, {}, "Timeline"), buttons.element);
+  const title = el("div", { class: "fv-bar-title" }, el(`h${level}`, {}, "Timeline"), steps.element, buttons.element);
   const plot = el(
     "div",
     { class: "fv-plot" },
@@ -463,13 +470,19 @@ function createTimeline(model, moment, level) {
   );
   return {
     element: el("section", { class: "fv-timeline" }, title, plot, hint, legend),
-    // Brings the moment into sight and marks it.
+    // Brings the playhead into sight and marks it.
     show({ time, isChosen }) {
       if (!axis.holds(time)) {
         axis.moveTo(time - axis.shown * (isChosen ? 0.5 : 0.05));
         schedule();
       }
       placeMarks(marks);
+      steps.update();
+    },
+    refresh() {
+      marks.spoken = -1;
+      strip.forget();
+      schedule();
     },
     destroy() {
       cancelAnimationFrame(frame);
@@ -481,7 +494,7 @@ function createTimeline(model, moment, level) {
 
 function hints(isAfar) {
   if (!isAfar) {
-    return ["The height of a band is the probability of its emotion. Hatched: not enough to read."];
+    return ["The height of a band is the probability of its emotion. Hatched: nothing to read or to compare."];
   }
   const zoom = el("span", { class: "fv-screen" }, " Zoom in for single windows.");
   const line = "of conflict, the dark line is the mean and the grey the range.";
@@ -489,20 +502,40 @@ function hints(isAfar) {
 }
 
 function placeMarks(marks) {
-  const { axis, model, moment, area, cursor, selected } = marks;
-  const place = windowAt(model, moment.time);
-  const x = Math.min(axis.x(moment.time), axis.width - 1);
-  cursor.style.display = axis.holds(moment.time) ? "block" : "none";
+  const { axis, model, playhead, area, cursor, selected } = marks;
+  const place = windowAt(model, playhead.time);
+  const x = Math.min(axis.x(playhead.time), axis.width - 1);
+  cursor.style.display = axis.holds(playhead.time) ? "block" : "none";
   cursor.style.transform = `translateX(${x.toFixed(2)}px)`;
   const window = model.windows[place];
   const [left, right] = axis.ends(window);
   selected.style.display = right > left && model.windows.length > 1 ? "block" : "none";
   selected.style.left = `${left}px`;
   selected.style.width = `${Math.max(right - left, 1)}px`;
-  if (marks.spoken === place && !moment.isChosen) return;  // Not with every frame of a video.
+  if (marks.spoken === place && !playhead.isChosen) return;  // Not with every frame of a video.
   marks.spoken = place;
-  area.setAttribute("aria-valuenow", moment.time.toFixed(2));
-  area.setAttribute("aria-valuetext", inWords(model, window, moment.time));
+  area.setAttribute("aria-valuenow", playhead.time.toFixed(2));
+  area.setAttribute("aria-valuetext", inWords(model, window, playhead.time));
+}
+
+// Goes to where the conflict before or after the playhead begins.
+function conflictButtons(model, playhead) {
+  const before = () => model.point.conflicts.findLast(({ to }) => to <= playhead.time);
+  const after = () => model.point.conflicts.find(({ from }) => from > playhead.time);
+  const make = (text, find) => el(
+    "button",
+    { type: "button", class: "fv-button", onclick: () => playhead.choose(find().from) },
+    text,
+  );
+  const previous = make("Previous conflict", before);
+  const next = make("Next conflict", after);
+  return {
+    element: el("div", { class: "fv-steps", role: "group", "aria-label": "Conflicts" }, previous, next),
+    update() {
+      previous.disabled = before() === undefined;
+      next.disabled = after() === undefined;
+    },
+  };
 }
 
 function zoomButtons(zoom) {
@@ -543,6 +576,7 @@ function createStrip(model, axis, changed) {
   const whole = new Axis(axis.duration);
   return {
     element,
+    forget() { whole.width = 0; },
     draw() {
       if (whole.width !== axis.width) {
         whole.width = axis.width;
@@ -556,17 +590,17 @@ function createStrip(model, axis, changed) {
   };
 }
 
-function takePointer({ area, axis, model, moment }, zoom, schedule) {
+function takePointer({ area, axis, model, playhead }, zoom, schedule) {
   const timeAt = (event) => axis.time(event.clientX - area.getBoundingClientRect().left);
   area.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
     area.setPointerCapture(event.pointerId);
-    moment.choose(timeAt(event));
+    playhead.choose(timeAt(event));
   });
   area.addEventListener("pointermove", (event) => {
     const time = timeAt(event);
-    if (event.buttons & 1) moment.choose(time);
-    else area.title = hoverText(model, time);
+    if (event.buttons & 1) playhead.choose(time);
+    else area.title = inWords(model, model.windows[windowAt(model, time)], time);
   });
   const wheel = (event) => {
     if (event.ctrlKey) {
@@ -582,17 +616,10 @@ function takePointer({ area, axis, model, moment }, zoom, schedule) {
   area.addEventListener("wheel", wheel, { passive: false });
 }
 
-function hoverText(model, time) {
-  const window = model.windows[windowAt(model, time)];
-  const missing = ["face", "voice"].filter((key) => window[key] === null);
-  const why = missing.map((key) => `${key}: ${whyMissing(window, key)}`);
-  return [inWords(model, window, time), ...why].join("\n");
-}
-
-function takeKeys({ area, model, moment }, zoom) {
+function takeKeys({ area, model, playhead }, zoom) {
   const last = model.windows.length - 1;
-  const go = (place) => moment.choose(middleOf(model.windows[Math.min(Math.max(place, 0), last)]));
-  const step = (count) => () => go(windowAt(model, moment.time) + count);
+  const go = (place) => playhead.choose(middleOf(model.windows[Math.min(Math.max(place, 0), last)]));
+  const step = (count) => () => go(windowAt(model, playhead.time) + count);
   const actions = {
     ArrowLeft: step(-1),
     ArrowDown: step(-1),
@@ -606,7 +633,7 @@ function takeKeys({ area, model, moment }, zoom) {
     "=": () => zoom(2),
     "-": () => zoom(0.5),
     0: () => zoom(0),
-    " ": () => moment.togglePlay(),
+    " ": () => playhead.togglePlay(),
   };
   area.addEventListener("keydown", (event) => {
     const action = actions[event.key];

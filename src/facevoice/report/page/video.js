@@ -99,17 +99,20 @@ function drawFace(context, model, window, { box, who }, area) {
     context.lineWidth = px;
     context.strokeRect(x0, y0, x1 - x0, y1 - y0);
   }
-  const said = reading(model, window.faceTop);
-  const text = `face ${who}${said === null ? "" : ` · ${said}`}`;
+  const text = faceWords(model, window, who);
   context.font = `600 13px ${FONT}`;
   const most = Math.max(0, area.width - context.measureText(text).width - 12);
   const x = Math.min(Math.max(x0 - 2, 0), most);
   tag(context, text, x, y0 >= 24 ? y0 - 22 : Math.max(y0, 0) + 2, outcome);
 }
 
+function faceWords(model, window, who) {
+  const name = model.areFacesNumbered ? `Face ${who}` : "The face";
+  return window.face === null ? name : told(model, window, "face", name);
+}
+
 function drawCaption(context, model, window, area, raised) {
-  const said = reading(model, window.voiceTop);
-  const text = said === null ? `no voice: ${whyMissing(window, "voice")}` : `voice: ${said}`;
+  const text = capital(told(model, window, "voice"));
   const y = area.height - TAG_PX - raised;
   fill(context, "rgba(31, 41, 51, 0.82)", 0, y, area.width, TAG_PX);
   const width = tag(context, window.outcomeOf.name, 0, y, window.outcomeOf);
@@ -118,32 +121,32 @@ function drawCaption(context, model, window, area, raised) {
   context.fillText(text, width + 8, y + 11);  // What is too long ends with the picture.
 }
 
-// Keeps the moment and the video together, with what is drawn over the picture.
-function followVideo(video, model, moment) {
+// Keeps the playhead and the video together, with what is drawn over the picture.
+function followVideo(video, model, playhead) {
   const overlay = createOverlay(video, model);
   let frame = 0;
   const step = () => {
-    moment.follow(video.currentTime);
+    playhead.follow(video.currentTime);
     overlay.draw();
     frame = video.paused || video.ended ? 0 : requestAnimationFrame(step);
   };
   const update = () => { if (!frame) step(); };
   const events = ["play", "pause", "seeking", "seeked", "timeupdate", "loadedmetadata", "loadeddata"];
   for (const name of events) video.addEventListener(name, update);
-  moment.video = video;
+  Object.assign(playhead, { video, overlay });
   if (video.readyState > 0) update();
   return {
     destroy() {
       for (const name of events) video.removeEventListener(name, update);
       cancelAnimationFrame(frame);
       overlay.destroy();
-      if (moment.video === video) moment.video = null;
+      if (playhead.video === video) Object.assign(playhead, { video: null, overlay: null });
     },
   };
 }
 
 // Asks for the file; it is played from disk by an address that never leaves this page.
-function createPicker(model, moment) {
+function createPicker(model, playhead) {
   const status = el("p", { class: "fv-note", role: "status" });
   const input = el("input", { type: "file", accept: "video/*,audio/*,.mkv,.avi,.mov,.ts" });
   const stage = el("div", { class: "fv-stage" });
@@ -171,10 +174,10 @@ function createPicker(model, moment) {
     });
     video.addEventListener("loadedmetadata", () => {
       status.textContent = doubts(model, file, video);
-      if (moment.time > 0) video.currentTime = moment.time;
+      if (playhead.time > 0) video.currentTime = playhead.time;
     });
     stage.replaceChildren(video);
-    playing = { video, address, link: followVideo(video, model, moment) };
+    playing = { video, address, link: followVideo(video, model, playhead) };
     video.src = address;
   });
   const label = el(

@@ -2,7 +2,6 @@
 // small elements that show them. What outcomes, emotions and reasons are called and look like comes
 // with the view.
 
-const NBSP = "\u00a0";
 const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif";
 const INK = "#1F2933";
 const SOFT_INK = "#55616B";
@@ -12,17 +11,42 @@ function openView(view) {
   const open = (row) => {
     const window = {};
     view.window_fields.forEach((name, k) => { window[name] = row[k]; });
-    window.outcomeOf = view.outcomes[window.outcome];
-    window.reasonsOf = window.reasons.map((k) => view.reasons[k]);
     for (const { key } of view.channels) window[`${key}Top`] = likeliest(window[key]);
+    decide(view, window, window.outcome, window.reasons);
     return window;
   };
-  return {
+  const openPoint = (point) => {
+    const moments = point.moments.map((m) => ({ ...m, outcomeOf: view.outcomes[m.outcome] }));
+    const conflicts = moments.filter((m) => m.outcomeOf.name === "conflict");
+    return { ...point, moments, conflicts, summary: point.summary === null ? null : open(point.summary) };
+  };
+  const model = {
     ...view,
     windows: view.windows.map(open),
-    summary: view.summary === null ? null : open(view.summary),
+    points: view.points.map(openPoint),
     trace: view.trace === null ? null : openTrace(view.trace),
   };
+  // A lone face needs no number, not even where a cut makes two of it.
+  const isCrowded = (window) => window.reasonsOf.some((reason) => reason.name === "several_faces");
+  model.areFacesNumbered = model.windows.some(isCrowded);
+  usePoint(model, view.chosen);
+  return model;
+}
+
+// Takes over what was decided at one sensitivity; no rule of it stands here.
+function usePoint(model, place) {
+  model.chosen = place;
+  model.point = model.points[place];
+  const { outcomes, reasons } = model.point;
+  model.windows.forEach((window, k) => decide(model, window, outcomes[k], reasons[k]));
+}
+
+function decide(model, window, outcome, reasons) {
+  window.outcome = outcome;
+  window.outcomeOf = model.outcomes[outcome];
+  window.reasonsOf = reasons.map((k) => model.reasons[k]);
+  // The probability of conflict, null where it counts for nothing.
+  window.counted = window.outcomeOf.counts ? window.conflict : null;
 }
 
 function openTrace({ peaks_hz: peaksHz, peaks, speech, faces }) {
@@ -73,10 +97,12 @@ function middleOf(window) {
 }
 
 // Nothing here is certain: never 0 or 100 per cent.
+function hundredths(thousandths) {
+  return Math.min(Math.max(Math.round(thousandths / 10), 1), 99);
+}
+
 function percent(thousandths) {
-  const whole = Math.round(thousandths / 10);
-  if (whole < 1) return `<1%`;
-  return whole > 99 ? `>99%` : `${whole}%`;
+  return `${hundredths(thousandths)}%`;
 }
 
 function share(thousandths) {
@@ -95,19 +121,26 @@ function clock(seconds, digits = 0) {
   return `${head}:${two(whole % 60)}${tail}`;
 }
 
-function span(window) {
+function span(from, to) {
   const isWhole = (t) => Math.abs(t - Math.round(t)) < 1e-3;
-  const digits = isWhole(window.start) && isWhole(window.end) ? 0 : 1;
-  return `${clock(window.start, digits)}–${clock(window.end, digits)}`;
+  const digits = isWhole(from) && isWhole(to) ? 0 : 1;
+  return `${clock(from, digits)}–${clock(to, digits)}`;
 }
 
-function duration(seconds) {
-  if (seconds < 60) return `${seconds.toFixed(seconds < 10 ? 1 : 0)}${NBSP}s`;
-  return `${(seconds / 60).toFixed(seconds < 600 ? 1 : 0)}${NBSP}min`;
+function clockUnit(model) {
+  return model.duration_s < 3600 ? "min:s" : "h:min:s";
 }
 
 function reading(model, top) {
   return top === null ? null : `${model.emotions[top.emotion].name} ${percent(top.prob)}`;
+}
+
+// "the face looks happy (74%)", or why it says nothing.
+function told(model, window, key, name = `the ${key}`) {
+  const top = window[`${key}Top`];
+  if (top === null) return whyMissing(window, key);
+  const verb = key === "face" ? "looks" : "sounds";
+  return `${name} ${verb} ${model.emotions[top.emotion].name} (${percent(top.prob)})`;
 }
 
 // Why a channel says nothing in a window.
@@ -119,17 +152,25 @@ function whyMissing(window, key) {
   return named.length ? named.join(", ") : "not enough evidence";
 }
 
+// Clauses beside an outcome: where an open one leans, then the reasons.
 function remarks(window) {
-  return window.reasonsOf.map((reason) => reason.words).join("; ");
+  const lean = window.outcomeOf.name === "undecided" ? [leanOf(window.conflict)] : [];
+  return [...lean, ...window.reasonsOf.map((reason) => reason.words)];
 }
 
-// "0:12, face happy 74%, voice calm 84%, flat"
+function leanOf(conflict) {
+  if (hundredths(conflict) === 50) return "it leans neither way";
+  return conflict > 500 ? "it leans to conflict" : "it leans to match";
+}
+
+function capital(text) {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}`;
+}
+
+// "0:12, the face looks happy (74%), the voice sounds calm (84%): flat"
 function inWords(model, window, time) {
-  const said = ["face", "voice"].map((key) => {
-    const words = reading(model, window[`${key}Top`]);
-    return words === null ? `no ${key}` : `${key} ${words}`;
-  });
-  return [clock(time), ...said, window.outcomeOf.name].join(", ");
+  const clauses = new Set(["face", "voice"].map((key) => told(model, window, key)));
+  return `${[clock(time), ...clauses].join(", ")}: ${window.outcomeOf.name}`;
 }
 
 // Elements are built from text only: names of files never become markup.
@@ -145,7 +186,7 @@ function el(tag, attributes = {}, ...children) {
   return element;
 }
 
-// Shapes tell outcomes apart without colour: disc, diamond, bar, ring.
+// Shapes tell outcomes apart without colour: disc, diamond, half disc, bar, ring.
 function outcomeShape(outcome) {
   const shape = el("span", { class: `fv-shape fv-shape-${outcome.shape}`, "aria-hidden": "true" });
   shape.style.setProperty("--fv-color", outcome.color);
