@@ -164,7 +164,7 @@ def analyze(
         go_on = "" if plan.store is None else " Run again to go on."
         raise KeyboardInterrupt(kept + go_on) from error
     if output.point is not None:
-        screen.say(output.point)
+        screen.say(*([""] if output.has_lines else []), output.point)
     if len(files) > 1:
         screen.say("", output.tally.line(), "", output.tally.table())
     if out is not None:
@@ -224,6 +224,11 @@ class _Output:
     point: str | None = None
     """What the calls of these files are worth, in words."""
 
+    @property
+    def has_lines(self) -> bool:
+        """Whether each file is shown in a line."""
+        return self.num_files > _MAX_TABLES and not self.screen.verbose
+
     def take(self, file: FoundFile, result: FileResult) -> None:
         """Write, print and count a result."""
         report = result.report
@@ -240,7 +245,7 @@ class _Output:
             self.point = describe_point(report)
         if report.status is Status.FAILED:
             self.screen.complain(summarize_in_words(report))
-        elif self.num_files > _MAX_TABLES and not self.screen.verbose:
+        elif self.has_lines:
             self._show_line(report)
         else:
             self._show(report)

@@ -18,6 +18,7 @@ from facevoice.records import EMOTIONS, Moment, Outcome, Prediction, Report, Sta
 from facevoice.report.json import round_probs
 from facevoice.report.words import (
     CHANNEL_WORDS,
+    EMOTION_WORDS,
     OUTCOME_STYLES,
     STATUS_WORDS,
     channel_words,
@@ -294,7 +295,9 @@ class Tally:
 def _moment_cells(moment: Moment) -> list[Text | str]:
     """When, what is shown and heard, the outcome and how probable it is."""
     channels = [
-        Text(gap_words(moment.reasons, channel), style="dim") if emotion is None else emotion.value
+        Text(gap_words(moment.reasons, channel), style="dim")
+        if emotion is None
+        else EMOTION_WORDS[emotion]
         for channel, emotion in (("face", moment.face), ("voice", moment.voice))
     ]
     badge = Text(moment.outcome.value, style=OUTCOME_STYLES[moment.outcome])

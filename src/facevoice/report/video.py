@@ -51,6 +51,7 @@ from facevoice.records import (
     Frame,
     MediaInfo,
     Prediction,
+    Reason,
     Report,
     Trace,
 )
@@ -58,9 +59,9 @@ from facevoice.report.words import (
     CHANNEL_WORDS,
     GAP,
     OUTCOME_COLORS,
+    chance_words,
     channel_words,
     ink_on,
-    percent,
 )
 from facevoice.workers import num_cpus
 
@@ -100,7 +101,7 @@ _EMPTY: Final = "#3A4046"
 # The letters' height as a share of the picture's, and what all words together take of them.
 _UNITS_PER_HEIGHT: Final = 28.0
 _UNITS_FOR_ONE_LINE: Final = 46.0
-_UNITS_FOR_TWO_LINES: Final = 26.0
+_UNITS_FOR_TWO_LINES: Final = 28.0
 # Smaller letters than this share of what the height allows, and the words go into two lines.
 _MIN_SHRINK: Final = 0.85
 _MIN_UNIT_PX: Final = 9.0
@@ -223,9 +224,13 @@ class _Overlay:
     def __init__(self, report: Report, trace: Trace, duration_s: float) -> None:
         self._windows = report.windows
         self._trace = trace
-        # People are numbered as they appear.
+        # People are numbered as they appear, if more than one is ever seen at once.
+        is_crowd = any(Reason.SEVERAL_FACES in window.reasons for window in report.windows)
         people = dict.fromkeys(trace.track_ids.tolist())
-        self._numbers = {who: number for number, who in enumerate(people, start=1)}
+        self._names = {
+            who: f"face {number}" if is_crowd else "face"
+            for number, who in enumerate(people, start=1)
+        }
         self._end_s = max([duration_s, 1e-3, *(w.end_s for w in report.windows[-1:])])
         self._ends_s = [end_s for _, end_s in shown_spans(report.windows, self._end_s)]
 
@@ -281,7 +286,7 @@ class _Overlay:
         badge = Image.fromarray(self._label(window.outcome.value, OUTCOME_COLORS[window.outcome]))
         middle = round(1.1 * unit)
         image.paste(badge, (margin, middle - badge.height // 2))
-        chance = "" if window.conflict is None else f"conflict: {percent(window.conflict)}"
+        chance = chance_words(window)
         parts = [
             f"{label.lower()}: {channel_words(window, key).replace(GAP, '-')}"  # not in the font
             for key, label in CHANNEL_WORDS.items()
@@ -310,8 +315,8 @@ class _Overlay:
             _fill(picture, (left, top + high - px, wide, px), ink)
             _fill(picture, (left, top, px, high), ink)
             _fill(picture, (left + wide - px, top, px, high), ink)
-        words = "" if window.face is None else f" · {channel_words(window, 'face')}"
-        label = self._label(f"face {self._numbers[who]}{words}", color)
+        words = "" if window.face is None else f" looks {channel_words(window, 'face')}"
+        label = self._label(f"{self._names[who]}{words}", color)
         top, left = y0 - label.shape[0] - 2, min(max(0, x0), max(0, width - label.shape[1]))
         if top < 0:  # No room above: inside, below the line.
             top = max(0, y0) + line_px

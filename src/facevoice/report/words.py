@@ -62,6 +62,11 @@ EMOTION_COLORS: Final[dict[Emotion, str]] = {
     Emotion.SURPRISED: "#88CCEE",
 }
 
+EMOTION_WORDS: Final[dict[Emotion, str]] = {
+    emotion: "disgusted" if emotion is Emotion.DISGUST else emotion.value for emotion in Emotion
+}
+"""What a face looks and a voice sounds."""
+
 CHANNEL_WORDS: Final[dict[str, str]] = {"face": "Face", "voice": "Voice", "fused": "Both"}
 
 INK: Final = "#1F2933"
@@ -135,7 +140,7 @@ def vocabulary() -> dict[str, Any]:
     """
     return {
         "emotions": [
-            {"name": emotion.value, "color": color, "ink": ink_on(color)}
+            {"name": EMOTION_WORDS[emotion], "color": color, "ink": ink_on(color)}
             for emotion, color in EMOTION_COLORS.items()
         ],
         "outcomes": [
@@ -293,6 +298,15 @@ def conflict_words(prediction: Prediction) -> str:
     return percent(prediction.conflict)
 
 
+def chance_words(prediction: Prediction) -> str:
+    """The same with its name: "conflict: 87%", "leans to match, 64%"; empty where none counts."""
+    if prediction.conflict is None or prediction.outcome in NOT_COMPARED:
+        return ""
+    if prediction.outcome is Outcome.UNDECIDED:
+        return lean_words(prediction.conflict)
+    return f"conflict: {percent(prediction.conflict)}"
+
+
 def percent(prob: float) -> str:
     """A probability for people: whole per cent from 1 to 99, since nothing here is certain."""
     return f"{min(max(round(prob * 100), 1), 99)}%"
@@ -320,7 +334,7 @@ def duration_words(seconds: float) -> str:
 
 def _reading(posterior: ChannelPosterior, form: str) -> str:
     emotion, prob = top_emotion(posterior)
-    return form.format(emotion.value, percent(prob))
+    return form.format(EMOTION_WORDS[emotion], percent(prob))
 
 
 def _sentence(said: Prediction, told: Sequence[str]) -> str:
@@ -398,7 +412,8 @@ def strongest_conflicts(moments: Sequence[Moment]) -> list[Moment]:
 def _shown(moment: Moment) -> str:
     """The emotions of a moment: "face happy, voice sad"; nothing where none is read."""
     channels = (("face", moment.face), ("voice", moment.voice))
-    return ", ".join(f"{channel} {emotion.value}" for channel, emotion in channels if emotion)
+    shown = ((channel, emotion) for channel, emotion in channels if emotion is not None)
+    return ", ".join(f"{channel} {EMOTION_WORDS[emotion]}" for channel, emotion in shown)
 
 
 def _in_ten(precision: float) -> str:
