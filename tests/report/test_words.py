@@ -1,16 +1,45 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
-from builders import make_failed_report, make_prediction, make_report
-from facevoice.records import Emotion, Outcome, Prediction, Reason, Status
-from facevoice.report import summarize_in_words, vocabulary
-from facevoice.report.words import EMOTION_COLORS, OUTCOME_COLORS, ink_on, percent, shown_spans
+from builders import make_failed_report, make_report
+from facevoice.interpret import shown_spans
+from facevoice.records import DecisionCurve, Emotion, Outcome, Prediction, Reason, Report, Status
+from facevoice.report import describe_point, summarize_in_words, vocabulary
+from facevoice.report.words import (
+    EMOTION_COLORS,
+    EMOTION_WORDS,
+    NOT_COMPARED,
+    OUTCOME_COLORS,
+    channel_words,
+    conflict_words,
+    describe_moment,
+    duration_words,
+    ink_on,
+    percent,
+    strength_words,
+)
+from facevoice.settings import DecisionConfig
 
-HAPPY = "the face reads as happy (91%)"
-INSUFFICIENT = Outcome.INSUFFICIENT
+from .made import (
+    BLIND,
+    CONFLICT,
+    CURVE,
+    DEAF,
+    FLAT,
+    MATCH,
+    UNDECIDED,
+    decided,
+    in_a_row,
+    make_window,
+)
+
+ANGRY, CALM, FEARFUL, HAPPY = Emotion.ANGRY, Emotion.CALM, Emotion.FEARFUL, Emotion.HAPPY
+NEUTRAL, SAD, DISGUST = Emotion.NEUTRAL, Emotion.SAD, Emotion.DISGUST
+LOOKS_HAPPY = "the face looks happy (91%)"
 
 
 def luminance(color: str) -> float:
@@ -27,87 +56,138 @@ def test_words_on_every_color_are_readable(color: str) -> None:
 
 
 def test_everything_has_its_own_look_and_words() -> None:
-    words = vocabulary({Outcome.MATCH: 3})
-    assert [item["name"] for item in words["emotions"]] == list(Emotion)
+    words = vocabulary()
+    assert [item["name"] for item in words["emotions"]] == [EMOTION_WORDS[e] for e in Emotion]
     assert [item["name"] for item in words["outcomes"]] == list(Outcome)
     assert [item["name"] for item in words["reasons"]] == list(Reason)
     for key in ("color", "shape", "words"):
         assert len({item[key] for item in words["outcomes"]}) == len(Outcome)
     assert len({item["color"] for item in words["emotions"]}) == len(Emotion)
-    assert all(item["words"] for item in words["reasons"])
-    assert [item["count"] for item in words["outcomes"]] == [3, 0, 0, 0]
+    assert len({item["words"] for item in words["reasons"]}) == len(Reason)
+    assert {item["name"] for item in words["outcomes"] if item["counts"]} == {
+        *("match", "conflict", "undecided")
+    }
     about = {item["name"]: item["about"] for item in words["reasons"]}
     assert (about["no_face"], about["no_speech"], about["too_short"]) == ("face", "voice", None)
 
 
 @pytest.mark.parametrize(
-    ("outcome", "conflict", "sureness"),
+    ("window", "sentence", "moment"),
     [
-        (Outcome.MATCH, 0.04, "very likely match"),
-        (Outcome.MATCH, 0.25, "probably match"),
-        (Outcome.MATCH, 0.4, "may match"),
-        (Outcome.CONFLICT, 0.95, "very likely conflict"),
-        (Outcome.CONFLICT, 0.8, "probably conflict"),
-        (Outcome.CONFLICT, 0.6, "may conflict"),
+        (
+            MATCH,
+            f"Face and voice match: {LOOKS_HAPPY} and the voice sounds happy (55%). "
+            "Probability of conflict: 4%.",
+            "face happy, voice happy: match, 96%",
+        ),
+        (
+            make_window(DISGUST, FEARFUL, 0.1),
+            "Face and voice match: the face looks disgusted (91%) and the voice sounds fearful "
+            "(55%), which go together. Probability of conflict: 10%.",
+            "face disgusted, voice fearful: match, 90%",
+        ),
+        (
+            CONFLICT,
+            f"Face and voice conflict: {LOOKS_HAPPY}, but the voice sounds sad (55%). "
+            "Probability of conflict: 90%.",
+            "face happy, voice sad: conflict, 90%",
+        ),
+        (
+            UNDECIDED,
+            f"Undecided, leans to conflict, 64%: {LOOKS_HAPPY} and the voice sounds sad (55%).",
+            "face happy, voice sad: leans to conflict, 64%",
+        ),
+        (
+            make_window(HAPPY, HAPPY, 0.5),
+            f"Undecided, leans neither way, 50%: {LOOKS_HAPPY} and the voice sounds happy (55%).",
+            "face happy, voice happy: leans neither way, 50%",
+        ),
+        (
+            make_window(HAPPY, SAD, 0.1),
+            f"Undecided, leans to match, 90%: {LOOKS_HAPPY} and the voice sounds sad (55%). "
+            "The likeliest emotions differ, so it is not called a match.",
+            "face happy, voice sad: leans to match, 90%",
+        ),
+        (
+            make_window(HAPPY, HAPPY, 0.9),
+            f"Undecided, leans to conflict, 90%: {LOOKS_HAPPY} and the voice sounds happy (55%). "
+            "The likeliest emotions agree, so it is not called a conflict.",
+            "face happy, voice happy: leans to conflict, 90%",
+        ),
+        (
+            FLAT,
+            f"No clear emotion in the voice, so nothing to compare: {LOOKS_HAPPY}, "
+            "the voice sounds neutral (55%).",
+            "face happy, voice neutral",
+        ),
+        (
+            make_window(NEUTRAL, ANGRY, 0.5),
+            "No clear emotion in the face, so nothing to compare: the face looks neutral (91%), "
+            "the voice sounds angry (55%).",
+            "face neutral, voice angry",
+        ),
+        (
+            make_window(NEUTRAL, CALM, 0.1),
+            "No clear emotion in the face or the voice, so nothing to compare: the face looks "
+            "neutral (91%), the voice sounds calm (55%).",
+            "face neutral, voice calm",
+        ),
+        (
+            BLIND,
+            "Face and voice can't be compared: no face is seen. The voice sounds sad (55%).",
+            "no face is seen; voice sad",
+        ),
+        (
+            make_window(None, None, None, Reason.NO_VIDEO_STREAM, Reason.NO_SPEECH),
+            "Face and voice can't be compared: the file has no picture and no speech is heard.",
+            "the file has no picture and no speech is heard",
+        ),
+        (
+            replace(make_window(HAPPY, SAD, None, Reason.SEVERAL_FACES), voice=None),
+            "Face and voice can't be compared: there is never enough of both at once. "
+            "The face looks happy (91%). Several faces are seen at once; the most prominent one "
+            "is read.",
+            "face happy",
+        ),
     ],
 )
-def test_match_and_conflict_say_how_sure(outcome: Outcome, conflict: float, sureness: str) -> None:
-    window = make_prediction(voice=Emotion.SAD, outcome=outcome, conflict=conflict)
-    assert summarize_in_words(make_report(window)) == (
-        f"Face and voice {sureness}: {HAPPY}, the voice reads as sad (55%); "
-        f"probability of conflict {conflict:.0%}."
+def test_a_window_says_one_thing_and_why(window: Prediction, sentence: str, moment: str) -> None:
+    report = decided(window)
+    assert summarize_in_words(report) == sentence
+    assert describe_moment(report.moments[0]) == moment
+
+
+def test_a_model_that_compares_nothing_says_so() -> None:
+    report = decided(make_window(HAPPY, SAD, None, Reason.MODEL_WITHOUT_CONFLICT), curve=None)
+    assert summarize_in_words(report) == (
+        "Face and voice can't be compared: this model was not made to compare them. "
+        "The face looks happy (91%) and the voice sounds sad (55%)."
     )
+    assert describe_point(report) == "This model does not compare face and voice."
 
 
-def unclear(
-    face: Emotion | None, voice: Emotion | None, outcome: Outcome, *reasons: Reason
-) -> Prediction:
-    conflict = None if face is None or voice is None else 0.5
-    return make_prediction(face, voice, outcome=outcome, conflict=conflict, reasons=reasons)
-
-
-@pytest.mark.parametrize(
-    ("window", "words"),
-    [
-        (
-            unclear(Emotion.HAPPY, Emotion.NEUTRAL, Outcome.FLAT, Reason.VOICE_FLAT),
-            "Neither match nor conflict: the voice carries no clear emotion; "
-            f"{HAPPY}, the voice reads as neutral (55%).",
-        ),
-        (
-            unclear(None, Emotion.HAPPY, INSUFFICIENT, Reason.NO_FACE),
-            "Not enough to compare face and voice: no face was seen; "
-            "the voice reads as happy (55%).",
-        ),
-        (
-            unclear(None, None, INSUFFICIENT, Reason.NO_VIDEO_STREAM, Reason.NO_SPEECH),
-            "Not enough to compare face and voice: the file has no picture and no speech was "
-            "heard.",
-        ),
-        (
-            unclear(Emotion.HAPPY, Emotion.HAPPY, INSUFFICIENT, Reason.UNDECIDED),
-            f"Too close to call whether face and voice match or conflict: {HAPPY}, "
-            "the voice reads as happy (55%); probability of conflict 50%.",
-        ),
-        (
-            replace(unclear(Emotion.HAPPY, Emotion.HAPPY, INSUFFICIENT), conflict=None),
-            "Not enough to compare face and voice: no window holds enough of both; "
-            f"{HAPPY}, the voice reads as happy (55%).",
-        ),
-    ],
-)
-def test_what_is_not_clear_says_why_and_what_is_known(window: Prediction, words: str) -> None:
-    assert summarize_in_words(make_report(window)) == words
-
-
-def test_windows_are_counted_and_caveats_said() -> None:
-    match = make_prediction(reasons=(Reason.SEVERAL_FACES,))
-    conflict = make_prediction(outcome=Outcome.CONFLICT, conflict=0.9)
-    report = make_report(match, match, conflict, summary=match, status=Status.TRUNCATED)
+def test_a_short_file_has_one_answer_and_says_where_windows_differ() -> None:
+    report = decided(*in_a_row([CONFLICT, CONFLICT, MATCH]), status=Status.TRUNCATED)
     assert summarize_in_words(report).endswith(
-        "Of 3 windows: 2 match, 1 conflict. "
-        "The file is damaged or ends early: only the part that decodes was read. "
-        "Several faces were seen: the leading one was read."
+        "Of 3 windows: 1 match, 2 conflict. "
+        "The file is damaged or ends early: only the part that decodes was read."
+    )
+    assert "Of 2 windows" not in summarize_in_words(decided(*in_a_row([MATCH, MATCH])))
+    both = summarize_in_words(decided(*in_a_row([BLIND, DEAF])))
+    assert both.startswith("Face and voice can't be compared: there is never enough of both")
+
+
+def test_a_long_file_leads_with_its_strongest_conflicts() -> None:
+    crowd = replace(CONFLICT, conflict=0.97, reasons=(Reason.SEVERAL_FACES,))
+    report = decided(*in_a_row([CONFLICT, MATCH, crowd, crowd, FLAT, FLAT, CONFLICT]))
+    assert summarize_in_words(report) == (
+        "Conflict for 10 s (3 times), match for 2 s (once), flat for 4 s (once). "
+        "Strongest conflicts: 0:05–0:09 face happy, voice sad (97%); "
+        "0:00–0:03 face happy, voice sad (90%); 0:13–0:16 face happy, voice sad (90%). "
+        "At times several faces are seen at once; the most prominent one is read."
+    )
+    assert summarize_in_words(decided(*in_a_row([MATCH] * 3 + [UNDECIDED]))) == (
+        "Match for 7 s (once), undecided for 3 s (once). No conflict is called."
     )
 
 
@@ -116,27 +196,105 @@ def test_files_without_an_answer() -> None:
         "Could not be analysed: clips/broken.mp4: the file is empty."
     )
     assert summarize_in_words(make_report(status=Status.NO_FACE_NO_SPEECH)) == (
-        "Nothing to say: the file holds no window that could be read."
+        "Nothing to say: no part of the file could be read."
     )
 
 
-@pytest.mark.parametrize("outcome", Outcome)
-def test_every_status_gives_whole_sentences(outcome: Outcome) -> None:
-    for status in Status:
-        report = make_report(make_prediction(outcome=outcome), status=status)
-        text = summarize_in_words(report)
+WINDOWS = [MATCH, CONFLICT, UNDECIDED, FLAT, BLIND, DEAF]
+
+
+@pytest.mark.parametrize("status", [s for s in Status if s is not Status.FAILED])
+def test_every_file_gives_whole_plain_sentences(status: Status) -> None:
+    files = [[window] for window in WINDOWS]
+    files += [in_a_row(pair) for pair in product(WINDOWS, repeat=2)]
+    files.append(in_a_row(WINDOWS))
+    for windows in files:
+        text = summarize_in_words(decided(*windows, status=status))
         assert text[0].isupper()
         assert text.endswith(".")
-        assert "None" not in text
+        assert ".." not in text
+        assert not [word for word in ("None", "_", "carries", "reads as", "  ") if word in text]
 
 
-def test_percent_never_claims_certainty() -> None:
+def test_a_probability_of_conflict_stands_only_where_it_counts() -> None:
+    for window in WINDOWS:
+        report = decided(window)
+        (said,), (moment,) = report.windows, report.moments
+        shown = (conflict_words(said), strength_words(moment))
+        assert (shown == ("–", "–")) is (said.outcome in NOT_COMPARED)
+        assert ("conflict" in describe_moment(moment)) is (
+            said.outcome in {Outcome.CONFLICT, Outcome.UNDECIDED}
+        )
+    assert conflict_words(decided(MATCH).windows[0]) == "4%"
+    assert strength_words(decided(MATCH).moments[0]) == "96%"
+
+
+@pytest.mark.parametrize(
+    ("reason", "channel", "words"),
+    [
+        (Reason.NO_FACE, "face", "no face"),
+        (Reason.FACE_TOO_SELDOM, "face", "rarely seen"),
+        (Reason.SPEECH_TOO_SHORT, "voice", "little speech"),
+        (Reason.TOO_SHORT, "voice", "too short"),
+        (Reason.TOO_SHORT, "fused", "–"),
+    ],
+)
+def test_a_channel_without_emotion_says_why(reason: Reason, channel: str, words: str) -> None:
+    assert channel_words(make_window(None, None, None, reason), channel) == words
+
+
+def meaning(share: float, curve: DecisionCurve | None = CURVE) -> str:
+    decision = DecisionConfig(expected_conflicts=share)
+    return describe_point(decided(MATCH, curve=curve, decision=decision))
+
+
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [
+        (
+            0.5,
+            "expect about eight to be real where as many windows conflict as match, "
+            "and about two where one window in 20 conflicts.",
+        ),
+        (
+            0.05,
+            "expect about two to be real where one window in 20 conflicts, "
+            "and about eight where as many windows conflict as match.",
+        ),
+        (0.4, "where 40% of the windows conflict"),
+        (1 / 3, "where one window in 3 conflicts"),
+        (0.99, "expect nearly all to be real where 99% of the windows conflict"),
+    ],
+)
+def test_a_setting_says_how_many_of_its_conflicts_are_real(share: float, words: str) -> None:
+    text = meaning(share)
+    assert text.startswith("Of ten conflicts called at this setting, expect ")
+    assert words in text
+    assert text.endswith("Measured on actors whom the model had not met.")
+
+
+def test_a_setting_that_nobody_measured_says_so() -> None:
+    assert meaning(0.5, DecisionCurve()) == (
+        "A conflict is called where its probability is 80% or more, a match where it is 20% or "
+        "less; how many such calls are right was not measured."
+    )
+
+
+def test_numbers_for_people() -> None:
     said = [percent(p) for p in (0.0, 0.004, 0.125, 0.5, 0.994, 1.0)]
     assert said == ["1%", "1%", "12%", "50%", "99%", "99%"]
+    lengths = [duration_words(s) for s in (0, 8.4, 60, 130, 3600, 10_930)]
+    assert lengths == ["0 s", "8 s", "1 min", "2 min 10 s", "1 h", "3 h 2 min"]
 
 
-def test_each_moment_belongs_to_the_window_whose_middle_is_nearest() -> None:
-    windows = [make_prediction(start_s=a, end_s=b) for a, b in ((0, 4), (2, 6), (4, 7))]
+def test_each_time_belongs_to_the_window_whose_middle_is_nearest() -> None:
+    spans = [(0, 4), (2, 6), (4, 7)]
+    windows = [replace(MATCH, start_s=start_s, end_s=end_s) for start_s, end_s in spans]
     assert shown_spans(windows, 7.2) == [(0.0, 3.0), (3.0, 4.75), (4.75, 7.2)]
     assert shown_spans(windows[:1], 4.5) == [(0.0, 4.5)]
     assert shown_spans([], 3.0) == []
+
+
+def test_every_outcome_has_been_met_above() -> None:
+    reports: list[Report] = [decided(window) for window in WINDOWS]
+    assert {report.windows[0].outcome for report in reports} == set(Outcome)
