@@ -498,8 +498,9 @@ def _moment(
         shown[_top(window.face), _top(window.voice), window.reasons] += seconds[place]  # type: ignore[assignment]
     (face, voice, reasons), _ = max(shown.items(), key=lambda item: item[1])
     outcome = windows[run[0]].outcome
-    conflicts = [windows[place].conflict for place in run]
     weights = [seconds[place] for place in run]
+    conflict = _mean([windows[place].conflict for place in run], weights)
+    flat = _mean([_flat_share(windows[place]) for place in run], weights)
     return Moment(
         start_s=spans[run[0]][0],
         end_s=spans[run[-1]][1],
@@ -508,8 +509,8 @@ def _moment(
         outcome=outcome,
         face=face,
         voice=voice,
-        conflict=_mean(conflicts, weights),
-        strength=_mean([_strength(windows[place]) for place in run], weights),
+        conflict=conflict,
+        strength=flat if outcome is Outcome.FLAT else _strength(outcome, conflict),
         reasons=reasons,
     )
 
@@ -518,18 +519,20 @@ def _top(channel: ChannelPosterior | None) -> Emotion | None:
     return None if channel is None else top_emotion(channel)[0]
 
 
-def _strength(window: Prediction) -> float | None:
-    """The probability of what a window's outcome says; None where it says nothing."""
-    conflict = window.conflict
-    if conflict is None or window.outcome is Outcome.INSUFFICIENT:
+def _flat_share(window: Prediction) -> float | None:
+    """How likely the channel that a window calls flat is so; None where it calls none."""
+    named = ((Reason.FACE_FLAT, window.face), (Reason.VOICE_FLAT, window.voice))
+    flat = [flatness(c.probs) for reason, c in named if c and reason in window.reasons]
+    return max(flat, default=None)
+
+
+def _strength(outcome: Outcome, conflict: float | None) -> float | None:
+    """The probability of what an outcome says; None where it compares nothing."""
+    if conflict is None or outcome in (Outcome.FLAT, Outcome.INSUFFICIENT):
         return None
-    if window.outcome is Outcome.FLAT:
-        named = ((Reason.FACE_FLAT, window.face), (Reason.VOICE_FLAT, window.voice))
-        flat = [flatness(c.probs) for reason, c in named if c and reason in window.reasons]
-        return max(flat, default=None)
-    if window.outcome is Outcome.UNDECIDED:
+    if outcome is Outcome.UNDECIDED:
         return max(conflict, 1 - conflict)
-    return conflict if window.outcome is Outcome.CONFLICT else 1 - conflict
+    return conflict if outcome is Outcome.CONFLICT else 1 - conflict
 
 
 def _mean(values: Sequence[float | None], weights: Sequence[float]) -> float | None:

@@ -142,6 +142,10 @@ def round_probs(probs: DoubleArray) -> list[float]:
     step = 1 if missing >= 0 else -1
     for position in order[: abs(missing)] if step > 0 else order[missing:]:
         units[position] += step
+    # What leads goes on leading when it is rounded.
+    first, leader = int(units.argmax()), int(probs.argmax())
+    units[first] -= first != leader
+    units[leader] += first != leader
     return [int(unit) / _UNITS for unit in units]
 
 

@@ -190,7 +190,12 @@ def to_view(report: Report, trace: Trace | None = None) -> dict[str, Any]:
         "window_fields": list(WINDOW_FIELDS),
         "windows": [window_view(w, s) for w, s in zip(report.windows, spans, strict=True)],
         "points": [
-            _point_view(decide_again(report, replace(decision, sensitivity=level)), duration_s)
+            _point_view(
+                report
+                if level == decision.sensitivity
+                else decide_again(report, replace(decision, sensitivity=level)),
+                duration_s,
+            )
             for level in levels
         ],
         "chosen": levels.index(decision.sensitivity),
