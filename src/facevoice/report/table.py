@@ -6,7 +6,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from rich import box
@@ -218,9 +218,11 @@ def _new_table(*headings: str) -> Table:
     for heading in headings:
         # On a narrow screen, emotions and leanings go into two lines; the rest stays whole.
         folds = heading in ("face", "voice", "both", "probability")
-        is_right = heading in ("conflict", "probability")
+        justify: Literal["left", "right"] = "left"
+        if heading in ("conflict", "probability"):
+            justify = "right"
         # As a text: in markup, ":m:" is a picture of a letter.
-        table.add_column(Text(heading), justify="right" if is_right else "left", no_wrap=not folds)
+        table.add_column(Text(heading), justify=justify, no_wrap=not folds, overflow="fold")
     return table
 
 

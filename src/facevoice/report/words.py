@@ -427,7 +427,7 @@ def _where(share: float) -> str:
     if share == 1 / 2:
         return "where as many windows conflict as match"
     whole = round(1 / share)
-    if abs(share * whole - 1) < _NEAR:
+    if whole > 1 and abs(share * whole - 1) < _NEAR:
         return f"where one window in {whole} conflicts"
     return f"where {percent(share)} of the windows conflict"
 
