@@ -7,21 +7,34 @@ from dataclasses import replace
 import numpy as np
 
 from builders import make_prediction, make_report
+from echo import CURVE
+from facevoice.interpret import decide_again
 from facevoice.records import (
     EMOTIONS,
     PEAKS_HZ,
     ChannelPosterior,
-    Outcome,
     Prediction,
     Reason,
     Report,
     Status,
-    Thresholds,
     Trace,
 )
+from facevoice.settings import DecisionConfig
 
-THRESHOLDS = Thresholds(conflict_above=0.8, match_below=0.35, flat_above=0.3, clear_above=0.3)
 HOP_S = 2.0
+
+
+def decided(report: Report, sensitivity: float | str = "balanced") -> Report:
+    """What `interpret` makes of the probabilities: outcomes, moments, an answer or none."""
+    return decide_again(replace(report, curve=CURVE), DecisionConfig(sensitivity=sensitivity))
+
+
+def make_file(*windows: Prediction, duration_s: float | None = None) -> Report:
+    """A file that ends with its last window, or at `duration_s`."""
+    report = make_report(*windows)
+    assert report.media is not None
+    end_s = windows[-1].end_s if duration_s is None else duration_s
+    return decided(replace(report, media=replace(report.media, duration_s=end_s)))
 
 
 def make_long_report(num_windows: int, status: Status = Status.OK) -> Report:
@@ -31,7 +44,7 @@ def make_long_report(num_windows: int, status: Status = Status.OK) -> Report:
     report = make_report(*windows, status=status, path="talks/long talk.mp4")
     assert report.media is not None
     media = replace(report.media, duration_s=HOP_S * (num_windows + 1))
-    return replace(report, media=media, thresholds=THRESHOLDS)
+    return decided(replace(report, media=media))
 
 
 def _varied_window(rng: np.random.Generator, k: int) -> Prediction:
@@ -45,7 +58,6 @@ def _varied_window(rng: np.random.Generator, k: int) -> Prediction:
         voice=voice,
         fused=face or voice,
         conflict=None if missing else float(rng.uniform()),
-        outcome=Outcome.INSUFFICIENT if missing else list(Outcome)[int(rng.integers(3))],
         reasons=(Reason.NO_FACE,) if face is None else (Reason.NO_SPEECH,) if missing else (),
         face_coverage=float(rng.uniform()),
         speech_coverage=float(rng.uniform()),

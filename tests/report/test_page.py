@@ -13,7 +13,14 @@ import pytest
 
 from builders import make_failed_report, make_prediction, make_report
 from facevoice.errors import ConfigError
-from facevoice.records import Emotion, Outcome, Reason, Status
+from facevoice.records import (
+    ChannelPosterior,
+    Emotion,
+    Prediction,
+    Reason,
+    Status,
+    top_emotion,
+)
 from facevoice.report import (
     is_report_page,
     page_script,
@@ -22,8 +29,14 @@ from facevoice.report import (
     to_view,
     write_report_page,
 )
+from facevoice.report.words import (
+    describe_moment,
+    describe_point,
+    percent,
+    summarize_in_words,
+)
 
-from .pages import make_long_report, make_trace
+from .pages import decided, make_file, make_long_report, make_trace
 
 HOSTILE = """</script><script>alert(1)</script>{{view}}<!--"'&amp;\u2028.mp4"""
 POLICY = (
@@ -83,9 +96,10 @@ def test_the_policy_forbids_everything_from_elsewhere() -> None:
 def test_every_status_has_a_page(status: Status) -> None:
     if status is Status.FAILED:
         view = embedded(to_html(make_failed_report()))
-        assert view["windows"] == []
-        assert view["summary"] is None
-        assert "the file is empty" in view["sentence"]
+        assert (view["windows"], view["chosen"]) == ([], 0)
+        [point] = view["points"]
+        assert point["summary"] is None
+        assert "the file is empty" in point["sentence"]
     else:
         view = embedded(to_html(make_report(make_prediction(), status=status)))
         assert len(view["windows"]) == 1
@@ -100,24 +114,86 @@ def test_an_hour_is_small() -> None:
 
 
 def test_windows_are_rows_in_the_order_that_the_view_tells() -> None:
-    window = make_prediction(
-        None, Emotion.SAD, outcome=Outcome.INSUFFICIENT, conflict=None, reasons=(Reason.NO_FACE,)
-    )
-    view = to_view(make_report(window))
+    window = make_prediction(None, Emotion.SAD, conflict=None, reasons=(Reason.NO_FACE,))
+    view = to_view(make_file(window, duration_s=6.437))
     row = dict(zip(view["window_fields"], view["windows"][0], strict=True))
     assert (row["start"], row["end"], row["from"], row["to"]) == (0, 4, 0, 6.437)
     assert row["face"] is None
     assert row["voice"][Emotion.SAD.position] == 550
     assert view["outcomes"][row["outcome"]]["name"] == "insufficient"
     assert [view["reasons"][k] for k in row["reasons"]] == [
-        {"name": "no_face", "words": "no face was seen", "about": "face"}
+        {"name": "no_face", "words": "no face is seen", "about": "face"}
     ]
     assert (row["conflict"], row["face_coverage"], row["speech_coverage"]) == (None, 0, 750)
-    assert view["zones"] == []
-    zones = to_view(make_long_report(1))["zones"]
-    assert [(zone["from"], zone["to"], zone["words"]) for zone in zones] == [
-        *((0, 350, "match"), (350, 800, "too close to call"), (800, 1000, "conflict"))
+
+
+def sad_voices(*conflicts: float) -> list[Prediction]:
+    """One window of a happy face and a sad voice after the other."""
+    return [
+        make_prediction(voice=Emotion.SAD, conflict=conflict, start_s=2 * k, end_s=2 * k + 4)
+        for k, conflict in enumerate(conflicts)
     ]
+
+
+def test_a_view_holds_what_is_said_at_each_sensitivity() -> None:
+    report = make_file(*sad_voices(0.6, 0.4, 0.75, 0.95, 0.55))
+    view = to_view(report)
+    names = [outcome["name"] for outcome in view["outcomes"]]
+    said = {
+        point["name"]: [names[outcome] for outcome in point["outcomes"]] for point in view["points"]
+    }
+    undecided, conflict = "undecided", "conflict"
+    assert said == {
+        "cautious": [undecided, undecided, undecided, conflict, undecided],
+        "balanced": [undecided, undecided, conflict, conflict, undecided],
+        "sensitive": [conflict, undecided, conflict, conflict, conflict],
+    }
+    assert view["chosen"] == 1
+    for point in view["points"]:
+        again = decided(report, point["name"])
+        assert point["sentence"] == summarize_in_words(again)
+        assert point["meaning"] == describe_point(again)
+        assert [m["words"] for m in point["moments"]] == [*map(describe_moment, again.moments)]
+        assert sum(point["counts"]) == 5
+        assert sum(point["seconds"]) == 12
+        assert point["summary"] is None
+    sensitive = view["points"][2]
+    assert [sensitive["moments"][k]["from"] for k in sensitive["strongest"]] == [5, 0]
+    reasons = [[view["reasons"][k]["name"] for k in places] for places in sensitive["reasons"]]
+    assert reasons == [[], ["emotions_differ"], [], [], []]
+    zones = [(zone["from"], zone["to"], zone["words"]) for zone in view["points"][1]["zones"]]
+    assert zones == [(0, 300, "match"), (300, 700, "undecided"), (700, 1000, "conflict")]
+
+
+def test_a_sensitivity_of_ones_own_is_another_choice() -> None:
+    view = to_view(decided(make_file(*sad_voices(0.6)), 0.85))
+    names = [point["name"] for point in view["points"]]
+    assert names == ["cautious", "balanced", "sensitive", "85% right"]
+    assert view["chosen"] == 3
+    # A model that compares nothing has nothing to choose from.
+    [point] = to_view(make_report(make_prediction()))["points"]
+    assert point["zones"] == []
+
+
+def test_numbers_give_the_same_per_cent_on_the_page_as_in_words() -> None:
+    rng = np.random.default_rng(2)
+    windows = [
+        replace(make_prediction(conflict=float(conflict)), face=ChannelPosterior(probs))
+        for conflict, probs in zip(
+            rng.integers(0, 20_001, 2000) / 20_000,
+            rng.dirichlet(np.full(8, 0.5), 2000),
+            strict=True,
+        )
+    ]
+    view = to_view(make_file(*windows))
+    rows = [dict(zip(view["window_fields"], row, strict=True)) for row in view["windows"]]
+    for window, row in zip(windows, rows, strict=True):
+        assert window.face is not None
+        emotion, prob = top_emotion(window.face)
+        assert row["face"].index(max(row["face"])) == emotion.position
+        for value, unit in ((window.conflict, row["conflict"]), (prob, max(row["face"]))):
+            # As scripts round: half a per cent is rounded up.
+            assert f"{min(max((unit + 5) // 10, 1), 99)}%" == percent(value or 0.0)
 
 
 def test_packed_numbers_hold_what_was_seen_and_heard() -> None:

@@ -15,10 +15,19 @@ import pytest
 from browser import open_browser, watched_page
 from builders import make_failed_report, make_prediction, make_report
 from conftest import ClipMaker
-from facevoice.records import Emotion, Outcome, Reason, Report, Status, Trace
+from facevoice.records import Emotion, Outcome, Prediction, Reason, Report, Status, Trace
 from facevoice.report import page_script, page_style, to_html, to_view
+from facevoice.report.words import (
+    channel_words,
+    conflict_words,
+    describe_moment,
+    describe_point,
+    strongest_conflicts,
+    summarize_in_words,
+)
+from facevoice.settings import SENSITIVITIES
 
-from .pages import make_long_report, make_trace
+from .pages import decided, make_file, make_long_report, make_trace
 
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
 VIDEO = "document.querySelector('video')"
@@ -54,17 +63,32 @@ def open_report(open_page: Opener) -> Opener:
     return lambda report, trace=None, **options: open_page(to_html(report, trace), **options)
 
 
-def two_outcomes() -> Report:
+def two_outcomes(*reasons: Reason) -> Report:
     """8 s: a match up to 3 s, a conflict up to 5 s, then no face."""
-    conflict = {"outcome": Outcome.CONFLICT, "conflict": 0.87}
-    gap = {"outcome": Outcome.INSUFFICIENT, "conflict": None, "reasons": (Reason.NO_FACE,)}
-    report = make_report(
-        make_prediction(),
-        make_prediction(voice=Emotion.SAD, start_s=2, end_s=6, **conflict),
-        make_prediction(None, Emotion.CALM, start_s=4, end_s=8, **gap),
+    return make_file(
+        make_prediction(reasons=reasons),
+        make_prediction(voice=Emotion.SAD, conflict=0.87, start_s=2, end_s=6),
+        make_prediction(
+            None, Emotion.CALM, conflict=None, reasons=(Reason.NO_FACE,), start_s=4, end_s=8
+        ),
     )
-    assert report.media is not None
-    return replace(report, media=replace(report.media, duration_s=8.0))
+
+
+def make_scenes(*scenes: tuple[Emotion, Emotion, float]) -> Report:
+    """A window for each face, voice and probability of conflict: 3 s, then 2 s each."""
+    windows = [
+        make_prediction(face, voice, conflict=conflict, start_s=2 * k, end_s=2 * k + 4)
+        for k, (face, voice, conflict) in enumerate(scenes)
+    ]
+    return make_file(*windows)
+
+
+def three_conflicts() -> Report:
+    """Conflicts at 3, 9 and 13 s, the one at 9 s the strongest, among all that isn't missing."""
+    happy, sad, calm = Emotion.HAPPY, Emotion.SAD, Emotion.CALM
+    match, flat, open_one = (happy, happy, 0.1), (happy, calm, 0.9), (happy, sad, 0.64)
+    conflicts = (happy, sad, 0.8), (sad, happy, 0.95), (happy, sad, 0.75)
+    return make_scenes(match, conflicts[0], match, flat, conflicts[1], open_one, conflicts[2])
 
 
 def still_trace() -> Trace:
@@ -119,11 +143,13 @@ def test_it_says_what_the_report_says(open_report: Opener) -> None:
     page = open_report(two_outcomes(), still_trace())
     assert page.title() == "talk.mp4 · facevoice"
     assert page.locator("h1").inner_text() == "talk.mp4"
-    assert page.locator(".fv-header .fv-badge").inner_text() == "match"
+    assert page.locator(".fv-header .fv-badge").inner_text() == "undecided"
+    sentence = page.locator(".fv-header .fv-sentence").inner_text()
+    assert "Undecided, leans to match" in sentence
     assert "never for decisions about a person" in page.locator(".fv-notice").inner_text()
     assert "Nothing is uploaded" in page.locator(".fv-watch").inner_text()
     levels = page.eval_on_selector_all("h1,h2,h3,h4", "all => all.map(h => Number(h.tagName[1]))")
-    assert levels == [1, 2, 2, 2, 3]
+    assert levels == [1, 2, 2, 2, 2, 3]
     assert ink(page, ".fv-area canvas") > 10_000
     assert "ab" * 32 in page.locator(".fv-footer").inner_text()
     rows = page.locator(".fv-windows tbody tr")
@@ -131,8 +157,10 @@ def test_it_says_what_the_report_says(open_report: Opener) -> None:
     page.locator("summary").click()
     page.wait_for_selector(".fv-windows tbody tr")
     cells = [cell.strip() for cell in rows.nth(1).locator("td").all_inner_texts()]
-    assert cells == ["0:02–0:06", "conflict", "87%", "happy 91%", "sad 55%", "happy 80%", ""]
-    assert "no face was seen" in rows.nth(2).inner_text()
+    assert cells == ["0:02–0:06", "conflict", "87", "happy 91%", "sad 55%", "happy 80%", ""]
+    assert "No face is seen" in rows.nth(2).inner_text()
+    heads = page.locator(".fv-windows th").all_inner_texts()
+    assert heads[:3] == ["Time (min:s)", "Outcome", "Conflict (%)"]
     rows.nth(2).get_by_role("button").click()
     assert "window 3 of 3" in page.locator(".fv-detail").inner_text()
 
@@ -144,14 +172,149 @@ def test_a_click_selects_the_moment(open_report: Opener) -> None:
     click_at(page, 0.5)
     assert "0:02–0:06" in detail.inner_text()
     assert "conflict" in detail.locator(".fv-badge").inner_text()
+    assert "The face looks happy (91%), the voice sounds sad (55%)." in detail.inner_text()
     assert "87%" in detail.inner_text()
     slider = page.get_by_role("slider")
     assert float(slider.get_attribute("aria-valuenow")) == pytest.approx(4.0, abs=0.05)
     said = slider.get_attribute("aria-valuetext")
-    assert said.endswith("face happy 91%, voice sad 55%, conflict")
+    assert said == "0:04, the face looks happy (91%), the voice sounds sad (55%): conflict"
     click_at(page, 0.9)
-    assert "not read: no face was seen" in detail.inner_text()
-    assert slider.get_attribute("aria-valuetext").endswith("no face, voice calm 55%, insufficient")
+    assert "No face is seen" in detail.locator("td").first.inner_text()
+    said = slider.get_attribute("aria-valuetext")
+    assert said == "0:07, no face is seen, the voice sounds calm (55%): insufficient"
+
+
+def check_page(page: Any, report: Report) -> None:
+    """Every part of the page says what the report says."""
+    assert page.locator(".fv-sentence").inner_text().endswith(summarize_in_words(report))
+    assert page.locator(".fv-points .fv-note").inner_text() == describe_point(report)
+    counts = [
+        f"{report.outcome_counts[outcome]} {outcome}"
+        for outcome in Outcome
+        if report.outcome_counts[outcome]
+    ]
+    if report.summary is None:
+        assert page.locator(".fv-counts li").all_inner_texts() == counts
+        assert page.locator(".fv-header .fv-badge").count() == 0
+    else:
+        assert page.locator(".fv-header .fv-badge").inner_text() == report.summary.outcome
+    rows = page.locator(".fv-outcomes tbody tr")
+    shown = [int(cell) for cell in rows.locator("td:nth-child(2)").all_inner_texts()]
+    assert shown == [report.outcome_counts[outcome] for outcome in Outcome]
+    conflicts = strongest_conflicts(report.moments)
+    listed = [*conflicts, *(m for m in report.moments if m.outcome is not Outcome.CONFLICT)]
+    moments = page.locator(".fv-moments li > span:last-child").all_text_contents()
+    assert moments == [describe_moment(moment) for moment in listed][: len(moments)]
+    rows = page.locator(".fv-windows tbody tr").all()
+    for row, window in zip(rows, report.windows, strict=True):
+        cells = [cell.strip() for cell in row.locator("td").all_inner_texts()]
+        chance = conflict_words(window).rstrip("%")
+        assert cells[1:3] == [window.outcome, chance]
+        assert cells[3] == channel_words(window, "face").replace("no face", "–")
+
+
+def check_window(page: Any, window: Prediction) -> None:
+    """The card and the timeline say what the selected window says."""
+    card = page.locator(".fv-detail")
+    assert card.locator(".fv-badge").inner_text() == window.outcome
+    said = page.get_by_role("slider").get_attribute("aria-valuetext")
+    assert said.endswith(f": {window.outcome}")
+    chance = conflict_words(window).replace("–", "not compared")
+    assert card.locator("dd").first.inner_text() == chance
+    verdict = card.locator(".fv-verdict").inner_text()
+    assert ("leans" in verdict) == (window.outcome is Outcome.UNDECIDED)
+
+
+def test_another_sensitivity_changes_all_that_is_said(open_report: Opener) -> None:
+    report = make_long_report(130)
+    page = open_report(report)
+    page.locator("summary").click()
+    page.wait_for_selector(".fv-windows tbody tr")
+    page.get_by_role("slider").press("End")
+    drawn = set()
+    for name in ("sensitive", "cautious", "balanced"):
+        page.get_by_role("radio", name=name).check()
+        again = decided(report, name)
+        check_page(page, again)
+        check_window(page, again.windows[-1])
+        until(page, "new Promise(done => requestAnimationFrame(() => done(true)))")
+        drawn.add(page.evaluate("document.querySelector('.fv-area canvas').toDataURL()"))
+    assert len(drawn) == 3
+    group = page.get_by_role("group", name="How readily is a match or conflict called?")
+    assert group.get_by_role("radio").count() == len(SENSITIVITIES)
+    page.keyboard.press("ArrowRight")
+    check_page(page, decided(report, "sensitive"))
+    outcomes = set()
+    page.get_by_role("slider").press("End")
+    for window in reversed(decided(report, "sensitive").windows[100:]):
+        outcomes.add(window.outcome)
+        check_window(page, window)
+        page.get_by_role("slider").press("ArrowLeft")
+    assert outcomes == set(Outcome)
+
+
+def test_a_short_file_has_one_answer_at_each_sensitivity(open_report: Opener) -> None:
+    report = make_scenes((Emotion.HAPPY, Emotion.SAD, 0.6))
+    page = open_report(report)
+    assert page.locator(".fv-moments").is_hidden()  # The sentence has said it.
+    page.locator("summary").click()
+    for name, outcome in (("sensitive", "conflict"), ("balanced", "undecided")):
+        page.get_by_role("radio", name=name).check()
+        check_page(page, decided(report, name))
+        assert page.locator(".fv-header .fv-badge").inner_text() == outcome
+    assert "leans to conflict" in page.locator(".fv-windows").inner_text()
+
+
+def test_moments_lead_and_jump(open_report: Opener) -> None:
+    report = three_conflicts()
+    page = open_report(report)
+    rows = page.locator(".fv-moments li")
+    assert [row.split("\n")[:2] for row in rows.all_inner_texts()] == [
+        *(["0:09–0:11", "conflict"], ["0:03–0:05", "conflict"], ["0:13–0:16", "conflict"]),
+        *(["0:00–0:03", "match"], ["0:05–0:07", "match"], ["0:07–0:09", "flat"]),
+        ["0:11–0:13", "undecided"],
+    ]
+    assert "face sad, voice happy" in rows.first.inner_text()
+    assert "%" not in rows.nth(5).inner_text()  # Of a flat voice, no conflict is told.
+    rows.first.get_by_role("button").click()
+    assert "window 5 of 7" in page.locator(".fv-detail").inner_text()
+    assert rows.first.get_by_role("button").get_attribute("aria-current") == "true"
+    assert page.locator(".fv-moments [aria-current=true]").count() == 1
+    slider = page.get_by_role("slider")
+    assert float(slider.get_attribute("aria-valuenow")) == 9
+    earlier = page.get_by_role("button", name="Previous conflict")
+    later = page.get_by_role("button", name="Next conflict")
+    later.click()
+    assert "window 7 of 7" in page.locator(".fv-detail").inner_text()
+    assert later.is_disabled()
+    earlier.click()
+    earlier.click()
+    assert "window 2 of 7" in page.locator(".fv-detail").inner_text()
+    assert earlier.is_disabled()
+    later.press("Enter")
+    assert "window 5 of 7" in page.locator(".fv-detail").inner_text()
+    page.get_by_role("radio", name="cautious").check()  # Now it is the only one.
+    assert later.is_disabled()
+    assert earlier.is_disabled()
+
+
+def test_a_long_file_shows_few_moments_until_it_is_asked(open_report: Opener) -> None:
+    report = make_long_report(300)
+    page = open_report(report, make_trace(602))
+    assert "All windows taken together" not in page.locator(".fv-root").inner_text()
+    assert page.locator(".fv-header .fv-badge").count() == 0
+    rows = page.locator(".fv-moments li")
+    assert rows.count() == 12
+    page.get_by_role("button", name=f"Show all {len(report.moments)}").click()
+    assert rows.count() == len(report.moments) > 100
+    assert rows.nth(12).get_by_role("button").evaluate("b => b === document.activeElement")
+    assert page.get_by_role("button", name="Show all").count() == 0
+    page.locator("summary").click()
+    check_page(page, report)
+    rows.last.get_by_role("button").click()
+    last = [m for m in report.moments if m.outcome is not Outcome.CONFLICT][-1]
+    assert f"window {last.first + 1} of 300" in page.locator(".fv-detail").inner_text()
+    until(page, "document.querySelector('.fv-timeline').getBoundingClientRect().top < innerHeight")
 
 
 def test_keys_go_through_windows_and_zoom(open_report: Opener) -> None:
@@ -217,6 +380,40 @@ def test_a_video_from_disk_plays_along(open_report: Opener, make_clip: ClipMaker
     assert page.evaluate(f"{VIDEO}.paused")
 
 
+@pytest.mark.parametrize("reasons", [(), (Reason.SEVERAL_FACES,)])
+def test_only_one_of_several_faces_has_a_number(
+    open_report: Opener, make_clip: ClipMaker, reasons: tuple[Reason, ...]
+) -> None:
+    trace = replace(still_trace(), track_ids=np.repeat([4, 9], [6, 5]))  # a cut after one second
+    page = open_report(two_outcomes(*reasons), trace)
+    page.evaluate(
+        """() => {
+          const { fillText } = CanvasRenderingContext2D.prototype;
+          window.written = [];
+          CanvasRenderingContext2D.prototype.fillText = function (text, ...place) {
+            window.written.push(text);
+            fillText.call(this, text, ...place);
+          };
+        }"""
+    )
+    clip = make_clip("talk.mp4", duration_s=8.0, width=320, height=240)
+    page.set_input_files("input[type=file]", clip)
+    until(page, f"{VIDEO}?.readyState >= 2")
+    click_at(page, 0.2)
+    assert video_time_s(page) == pytest.approx(1.6, abs=0.1)
+    name = "Face 2" if reasons else "The face"
+    until(page, f"window.written.includes('{name} looks happy (91%)')")
+    until(page, "window.written.includes('The voice sounds happy (55%)')")
+    faces = set(page.evaluate("window.written.filter(text => /^Face \\d/.test(text))"))
+    assert bool(faces) == bool(reasons)
+    page.get_by_role("button", name="0:03–0:05").click()
+    assert video_time_s(page) == pytest.approx(3, abs=0.1)
+    page.evaluate("window.written = []")
+    page.get_by_role("radio", name="cautious").check()  # also over the picture
+    spoken = "window.written.lastIndexOf('The voice sounds sad (55%)')"
+    until(page, f"window.written[{spoken} - 1] === 'undecided'")
+
+
 def test_another_video_and_no_video_are_told(
     open_report: Opener, make_clip: ClipMaker, tmp_path: Path
 ) -> None:
@@ -265,9 +462,9 @@ def test_one_channel_alone(
     gap = {"outcome": Outcome.INSUFFICIENT, "conflict": None, "reasons": (reason,), missing: None}
     empty = Trace(np.zeros(0), np.zeros((0, 4)), np.zeros(0, int), np.zeros(0), np.zeros((0, 2)))
     page = open_report(make_report(make_prediction(**gap), status=status), empty)
-    detail = page.locator(".fv-detail").inner_text()
-    assert detail.count("not read: the file has no") == 1
-    assert "not told" in detail
+    detail = page.locator(".fv-detail")
+    assert detail.locator("td.fv-missing").inner_text().startswith("The file has no")
+    assert "not compared" in detail.inner_text()
 
 
 def test_mount_in_a_page_of_others(open_page: Opener, make_clip: ClipMaker) -> None:
@@ -278,12 +475,14 @@ def test_mount_in_a_page_of_others(open_page: Opener, make_clip: ClipMaker) -> N
         <h1 id="mine">Host</h1><div id="box"><video controls width="320" height="400"
         src="{clip.as_uri()}"></video></div><div id="here"></div><script>{page_script()}
         window.shown = window.facevoice.mount(document.getElementById("here"), {view},
-          {{ video: document.querySelector("video"), pickVideo: false }});</script>"""
+          {{ video: document.querySelector("video"), pickVideo: false, switch: false }});
+        </script>"""
     )
     until(page, f"{VIDEO}.readyState >= 2")
     assert page.locator("#here h1").count() == 0
     assert page.locator("#here h2.fv-title").count() == 1
-    assert page.locator("input[type=file]").count() == 0
+    assert page.locator("input").count() == 0
+    assert "Of ten conflicts called" in page.locator("#here .fv-points").inner_text()
     canvas = page.locator("#box > canvas").bounding_box()
     video = page.locator("video").bounding_box()
     assert (canvas["width"], canvas["height"]) == pytest.approx((320, 240), abs=1)

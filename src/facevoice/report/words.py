@@ -33,7 +33,7 @@ class _Look(NamedTuple):
 
 
 _LOOKS: Final = {
-    Outcome.MATCH: _Look("#0072B2", "disc", "bold blue", "face and voice express the same"),
+    Outcome.MATCH: _Look("#0072B2", "disc", "bold blue", "face and voice go together"),
     Outcome.CONFLICT: _Look(
         "#D55E00", "diamond", "bold yellow", "face and voice express different emotions"
     ),

@@ -44,7 +44,7 @@ function answerParts(model) {
 
 let numMounted = 0;
 
-// At which sensitivity the page is read; `choose(place)` is told of another.
+// At which sensitivity the page is read; `choose(place)` is told of another, null offers none.
 function createPoints(model, choose) {
   numMounted += 1;
   const name = `fv-points-${numMounted}`;
@@ -58,9 +58,9 @@ function createPoints(model, choose) {
   const refresh = () => { meaning.textContent = model.point.meaning; };
   refresh();
   const legend = el("legend", {}, "How readily is a match or conflict called?");
-  const options = model.points.length > 1
-    ? el("fieldset", { "aria-describedby": name }, legend, model.points.map(radio))
-    : null;
+  const options = choose === null
+    ? null
+    : el("fieldset", { "aria-describedby": name }, legend, model.points.map(radio));
   return { element: el("div", { class: "fv-points" }, options, meaning), refresh };
 }
 
@@ -319,9 +319,9 @@ class Playhead {
   }
 }
 
-// Shows a view of `to_view` in an empty element; {video, pickVideo}: a video to follow, whether to
-// offer to choose one. Gives {seek(t_s), destroy()}.
-function mount(element, view, { video = null, pickVideo = false } = {}) {
+// Shows a view of `to_view` in an empty element; {video, pickVideo, switch}: a video to follow,
+// whether to offer to choose one, and another sensitivity. Gives {seek(t_s), destroy()}.
+function mount(element, view, { video = null, pickVideo = false, switch: canSwitch = true } = {}) {
   const model = openView(view);
   const level = document.querySelector("h1") === null ? 1 : 2;
   const playhead = new Playhead(model.duration_s);
@@ -337,7 +337,9 @@ function mount(element, view, { video = null, pickVideo = false } = {}) {
   };
   let link = null;
   if (model.windows.length) {
-    parts.push(...createResults(model, playhead, level + 1, video === null && pickVideo, choosePoint));
+    const canPick = video === null && pickVideo;
+    const points = createPoints(model, canSwitch && model.points.length > 1 ? choosePoint : null);
+    parts.push(points, ...createResults(model, playhead, level + 1, canPick));
     if (video !== null) link = followVideo(video, model, playhead);
     playhead.changed = update;
   }
@@ -356,16 +358,15 @@ function mount(element, view, { video = null, pickVideo = false } = {}) {
   };
 }
 
-function createResults(model, playhead, level, pickVideo, choosePoint) {
+function createResults(model, playhead, level, canPick) {
   const timeline = createTimeline(model, playhead, level);
   const jump = (time) => {
     playhead.choose(time);
     (playhead.video ?? timeline.element).scrollIntoView({ block: "nearest" });
   };
   return [
-    createPoints(model, choosePoint),
     createMoments(model, playhead, level, jump),
-    ...(pickVideo ? [createPicker(model, playhead)] : []),
+    ...(canPick ? [createPicker(model, playhead)] : []),
     timeline,
     createDetail(model, level),
     createSummary(model, level),
