@@ -37,10 +37,10 @@ def test_every_setting_in_the_default_file_has_a_comment() -> None:
 def test_schema_lists_the_words_of_the_code() -> None:
     schema = json.loads((ROOT / "docs" / "report.schema.json").read_text(encoding="utf-8"))
     defs = schema["$defs"]
-    prediction = defs["prediction"]["properties"]
     assert list(defs["probs"]["properties"]) == [e.value for e in EMOTIONS]
-    assert prediction["outcome"]["enum"] == [o.value for o in Outcome]
-    assert prediction["reasons"]["items"]["enum"] == [r.value for r in Reason]
+    assert defs["emotion"]["enum"] == [*(e.value for e in EMOTIONS), None]
+    assert defs["outcome"]["enum"] == [o.value for o in Outcome]
+    assert defs["reasons"]["items"]["enum"] == [r.value for r in Reason]
     assert schema["properties"]["status"]["enum"] == [s.value for s in Status]
 
 

@@ -1,37 +1,43 @@
 from __future__ import annotations
 
 import json
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from builders import make_failed_report, make_prediction, make_report
+from builders import make_failed_report, make_report
 from facevoice.errors import ReportError
-from facevoice.records import EMOTIONS, NOTICE, Emotion, Outcome, Reason, Report, Status
-from facevoice.report import from_json, read_report, to_json, to_jsonl
+from facevoice.interpret import decide_again
+from facevoice.records import EMOTIONS, NOTICE, DecisionCurve, Outcome, Reason, Report, Status
+from facevoice.report import describe_point, from_json, read_report, to_json, to_jsonl
 from facevoice.report.json import round_probs
+from facevoice.settings import DecisionConfig
+
+from .made import BLIND, CONFLICT, FLAT, MATCH, UNDECIDED, decided, in_a_row, make_window
 
 SCHEMA_PATH = Path(__file__).parents[2] / "docs" / "report.schema.json"
 
-WINDOWS = (
-    make_prediction(),
-    make_prediction(Emotion.ANGRY, outcome=Outcome.CONFLICT, conflict=1 / 3, start_s=2, end_s=6),
-    make_prediction(
-        None,
-        outcome=Outcome.INSUFFICIENT,
-        conflict=None,
-        reasons=(Reason.NO_FACE, Reason.SEVERAL_FACES),
-        start_s=4,
-        end_s=6.437123456,
-    ),
+CROWD = make_window(None, None, None, Reason.NO_FACE, Reason.SEVERAL_FACES)
+SHORT = (
+    MATCH,
+    replace(CONFLICT, conflict=5 / 6, start_s=2, end_s=6),
+    replace(CROWD, start_s=4, end_s=6.437123456),
 )
+LONG = in_a_row([CONFLICT, CONFLICT, UNDECIDED, FLAT, FLAT, BLIND, MATCH])
 REPORTS = {
-    "three windows": make_report(*WINDOWS),
-    "truncated": make_report(WINDOWS[2], status=Status.TRUNCATED),
+    "three windows": decided(*SHORT),
+    "long": decided(*LONG),
+    "rare": decided(*LONG, decision=DecisionConfig(sensitivity=0.65, expected_conflicts=0.2)),
+    "not measured": decided(*SHORT, curve=DecisionCurve(), decision=DecisionConfig(0.3, 1, 1, 0.9)),
+    "truncated": decided(SHORT[2], status=Status.TRUNCATED),
+    "compares nothing": decided(
+        make_window(*EMOTIONS[2:4], None, Reason.MODEL_WITHOUT_CONFLICT), curve=None
+    ),
     "no windows": make_report(status=Status.VIDEO_ONLY),
     "failed": make_failed_report(),
 }
@@ -57,7 +63,15 @@ def test_json_follows_the_committed_schema(report: Report) -> None:
         (("windows", 0, "face", "probs", "bored"), 0.1),
         (("status",), "fine"),
         (("file", "sha256"), "short"),
-        (("summary", "sentence"), None),
+        (("sentence",), None),
+        (("schema_version",), 1),
+        (("thresholds",), {}),
+        (("summary", "sentence"), "Face and voice match."),
+        (("moments", 0, "first"), -1),
+        (("moments", 0, "face"), "bored"),
+        (("decision", "point", "match_below"), None),
+        (("decision", "curve", "probs", 0), "low"),
+        (("windows", 0, "reasons", 0), "undecided"),
         (("extra",), 1),
     ],
 )
@@ -66,6 +80,8 @@ def test_schema_refuses_what_no_report_says(where: tuple[str | int, ...], value:
     place = values
     for key in where[:-1]:
         place = place[key]
+    if isinstance(place, list) and not place:
+        place.append(None)
     place[where[-1]] = value
     schema = json.loads(SCHEMA_PATH.read_text(encoding="utf-8"))
     assert not Draft202012Validator(schema).is_valid(values)
@@ -79,8 +95,14 @@ def test_report_read_back_is_written_as_the_same_text(report: Report) -> None:
 def test_report_read_back_says_the_same() -> None:
     report = REPORTS["three windows"]
     back = from_json(to_json(report))
-    for name in ("status", "config", "models", "thresholds", "sha256"):
+    for name in ("status", "config", "models", "outcome_counts", "curve", "sha256"):
         assert getattr(back, name) == getattr(report, name), name
+    assert describe_point(back) == describe_point(report)
+    for ours, theirs in zip(report.moments, back.moments, strict=True):
+        rounded = replace(ours, start_s=theirs.start_s, end_s=theirs.end_s)
+        assert replace(rounded, conflict=theirs.conflict, strength=theirs.strength) == theirs
+        for one, other in zip(astuple(ours), astuple(theirs), strict=True):
+            assert one == other or one == pytest.approx(other, abs=1e-6)
     assert back.media is not None
     assert back.media.video == report.media.video
     for ours, theirs in zip(report.windows, back.windows, strict=True):
@@ -92,22 +114,62 @@ def test_report_read_back_says_the_same() -> None:
                 np.testing.assert_allclose(one.probs, other.probs, atol=1e-6)
 
 
-def test_content_of_a_window_and_of_the_summary() -> None:
+def test_a_report_read_back_is_decided_again_like_the_one_written() -> None:
+    report = REPORTS["long"]
+    for decision in (DecisionConfig(), DecisionConfig(sensitivity=0.6, expected_conflicts=0.7)):
+        again, back = (decide_again(r, decision) for r in (report, from_json(to_json(report))))
+        assert [w.outcome for w in back.windows] == [w.outcome for w in again.windows]
+        assert json.loads(to_json(back))["decision"] == json.loads(to_json(again))["decision"]
+
+
+def test_the_order_of_keys_means_nothing() -> None:
+    text = to_json(REPORTS["long"])
+    turned = json.dumps(json.loads(text), sort_keys=True)
+    assert to_json(from_json(turned)) == text
+
+
+def test_content_of_a_window_a_moment_and_the_whole() -> None:
     values = json.loads(to_json(REPORTS["three windows"]))
     assert values["notice"] == NOTICE
     first, second, third = values["windows"]
     assert list(first["face"]["probs"]) == [emotion.value for emotion in EMOTIONS]
-    assert (first["face"]["probs"]["happy"], second["conflict"]) == (0.91, 0.333333)
+    assert (first["face"]["probs"]["happy"], second["conflict"]) == (0.91, 0.833333)
     assert (third["face"], third["reasons"]) == (None, ["no_face", "several_faces"])
-    counts = {"match": 1, "conflict": 1, "flat": 0, "insufficient": 1}
-    assert values["summary"]["outcome_counts"] == counts
-    assert values["summary"]["sentence"].startswith("Face and voice very likely match")
+    assert values["outcome_counts"] == {
+        **{"match": 1, "conflict": 1, "undecided": 0, "flat": 0, "insufficient": 1}
+    }
+    assert values["sentence"].endswith("Of 3 windows: 1 match, 1 conflict, 1 insufficient.")
+    assert values["summary"].keys() == first.keys()
+    assert values["moments"][1] == {
+        **{"start_s": 3.0, "end_s": 4.609281, "first": 1, "last": 1, "outcome": "conflict"},
+        **{"face": "happy", "voice": "sad", "conflict": 0.833333, "strength": 0.833333},
+        "reasons": [],
+    }
+    assert values["decision"]["point"] == {
+        **{"conflict_above": 0.7, "match_below": 0.3},
+        **{"conflict_precision": 0.8, "match_precision": 0.9},
+    }
+
+
+def test_a_long_report_has_moments_and_no_summary() -> None:
+    values = json.loads(to_json(REPORTS["long"]))
+    assert values["summary"] is None
+    moments = values["moments"]
+    assert [(m["first"], m["last"], m["outcome"]) for m in moments] == [
+        *((0, 1, "conflict"), (2, 2, "undecided"), (3, 4, "flat"), (5, 5, "insufficient")),
+        (6, 6, "match"),
+    ]
+    assert moments[3]["strength"] is moments[3]["conflict"] is None
+    assert sum(values["outcome_counts"].values()) == len(values["windows"]) == 7
+    assert values["sentence"].startswith("Conflict for 5 s (once)")
 
 
 def test_failed_report_names_the_error_and_nothing_else() -> None:
     values = json.loads(to_json(REPORTS["failed"]))
     assert (values["status"], values["error"]["kind"]) == ("failed", "empty_media")
-    assert (values["windows"], values["summary"]) == ([], None)
+    assert (values["windows"], values["moments"], values["summary"]) == ([], [], None)
+    assert values["sentence"].startswith("Could not be analysed")
+    assert set(values["outcome_counts"]) == set(Outcome)
 
 
 def test_one_line_forms_hold_the_same_values() -> None:
@@ -120,6 +182,7 @@ def test_one_line_forms_hold_the_same_values() -> None:
     assert [json.loads(row) for row in to_jsonl(report).splitlines()] == windows
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=8, max_size=8).filter(lambda values: sum(values) > 1e-3))
 def test_rounded_probabilities_sum_to_one_stay_close_and_round_only_once(
     values: list[float],
@@ -139,7 +202,11 @@ def test_rounded_probabilities_sum_to_one_stay_close_and_round_only_once(
         ("[]", '"schema" is not'),
         ('{"schema": "other"}', '"schema" is not'),
         ('{"schema": "facevoice.report", "schema_version": 99}', "schema version 99"),
-        ('{"schema": "facevoice.report", "schema_version": 1}', "breaks its schema: KeyError"),
+        (
+            '{"schema": "facevoice.report", "schema_version": 1, "windows": []}',
+            r"schema version 1, this facevoice reads 2; analyse the file again.*report-schema\.md",
+        ),
+        ('{"schema": "facevoice.report", "schema_version": 2}', "breaks its schema: KeyError"),
     ],
 )
 def test_other_texts_are_refused_with_the_cause(text: str, words: str) -> None:
