@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePath
 
 import duckdb
@@ -17,26 +18,36 @@ import pytest
 from pyarrow import dataset
 from typer.testing import CliRunner
 
-from builders import make_failed_report, make_prediction, make_report
+from builders import make_failed_report
 from conftest import ClipMaker
 from facevoice.cli import app as cli
 from facevoice.errors import MissingExtraError
 from facevoice.files import write_atomically
-from facevoice.records import EMOTIONS, Emotion, Outcome, Reason, Report
-from facevoice.report import CSV_COLUMNS, ReportFolder, folder, read_report, to_csv
+from facevoice.records import EMOTIONS, Report
+from facevoice.report import (
+    CSV_COLUMNS,
+    MOMENT_COLUMNS,
+    ReportFolder,
+    folder,
+    read_report,
+    to_csv,
+    to_moments_csv,
+)
 
-# Writes three files of 20 windows each when it is told to; stays inside when that is asked for.
+from .made import BLIND, CONFLICT, FLAT, MATCH, decided, in_a_row
+
+# Writes three files of 20 windows each, two moments, when it is told to; stays inside until then.
 WRITER = """
 import sys, time
 from pathlib import Path, PurePath
-from builders import make_prediction, make_report
+from report.made import FLAT, MATCH, decided, in_a_row
 from facevoice.report import ReportFolder
 who, *formats = sys.argv[2].split(",")
 with ReportFolder(Path(sys.argv[1]), formats) as folder:
     print("ready", flush=True)
     sys.stdin.readline()
     for k in range(3):
-        report = make_report(*[make_prediction()] * 20, path=f"{who}{k}.mp4")
+        report = decided(*in_a_row([MATCH] * 15 + [FLAT] * 5), path=f"{who}{k}.mp4")
         folder.write(report, PurePath(f"{who}{k}"))
     print("written", flush=True)
     sys.stdin.readline()
@@ -60,8 +71,7 @@ def write(root: Path, formats: Sequence[str], *reports: Report) -> None:
 
 
 def report_of(path: str, num_windows: int = 1) -> Report:
-    windows = [make_prediction(start_s=k, end_s=k + 4) for k in range(num_windows)]
-    return make_report(*windows, path=path)
+    return decided(*in_a_row([MATCH] * num_windows), path=path)
 
 
 def names(root: Path) -> set[str]:
@@ -77,30 +87,48 @@ def rows(root: Path) -> Counter[str]:
     return Counter(row["file"] for row in found)
 
 
+def moments(root: Path) -> Counter[str]:
+    """Rows of moments.csv by file."""
+    with (root / "moments.csv").open(newline="") as file:
+        return Counter(row["file"] for row in csv.DictReader(file))
+
+
 def stored(root: Path) -> Counter[str]:
     """Rows of the dataset by file; its table of files tells as many."""
     windows = Counter(pd.read_parquet(root / "dataset" / "windows")["file"])
-    files = pd.read_parquet(root / "dataset" / "files.parquet").set_index("file")["num_windows"]
-    assert {name: number for name, number in files.items() if number} == windows
+    files = pd.read_parquet(root / "dataset" / "files.parquet").set_index("file")
+    told = {name: number for name, number in files["num_windows"].items() if number}
+    assert told == windows
+    of_moments = Counter(pd.read_parquet(root / "dataset" / "moments.parquet")["file"])
+    told = {name: number for name, number in files["num_moments"].items() if number}
+    assert told == of_moments
     return windows
 
 
 def test_default_formats_and_the_table_over_all(tmp_path: Path) -> None:
     root = tmp_path / "new" / "out"
     write(root, ["json", "csv"], report_of("a/talk.1.mp4", 2), make_failed_report("broken.mp4"))
-    tables = {"a/talk.1.csv", "broken.csv", "windows.csv"}
+    tables = {"a/talk.1.csv", "broken.csv", "windows.csv", "moments.csv"}
     assert names(root) == {"a/talk.1.json", "broken.json", *tables}
     assert len(read_report(root / "a" / "talk.1.json").windows) == 2
     assert (root / "windows.csv").read_text() == to_csv([report_of("a/talk.1.mp4", 2)])
+    assert (root / "moments.csv").read_text() == to_moments_csv([report_of("a/talk.1.mp4", 2)])
 
 
 @pytest.mark.parametrize(
     ("formats", "expected"),
     [
         (["json"], {"t.json"}),
-        (["csv"], {"t.csv", "windows.csv"}),
+        (["csv"], {"t.csv", "windows.csv", "moments.csv"}),
         (["jsonl", "html"], {"t.jsonl", "t.html"}),
-        (["parquet"], {"dataset/files.parquet", "dataset/windows/outcome=match/part-0.parquet"}),
+        (
+            ["parquet"],
+            {
+                "dataset/files.parquet",
+                "dataset/moments.parquet",
+                "dataset/windows/outcome=match/part-0.parquet",
+            },
+        ),
     ],
 )
 def test_only_the_asked_formats(tmp_path: Path, formats: list[str], expected: set[str]) -> None:
@@ -124,9 +152,13 @@ def test_a_later_run_keeps_the_files_of_earlier_ones(tmp_path: Path) -> None:
     write(tmp_path, both, report_of("a.mp4", 2), report_of("sub/b.mp4", 3))
     write(tmp_path, both, report_of("c.mp4", 4), report_of("a.mp4", 1))
     assert rows(tmp_path) == stored(tmp_path) == {"a.mp4": 1, "sub/b.mp4": 3, "c.mp4": 4}
+    assert moments(tmp_path) == {"a.mp4": 1, "sub/b.mp4": 1, "c.mp4": 1}
     failed = make_failed_report("c.mp4")
     write(tmp_path, both, failed)
     assert rows(tmp_path) == stored(tmp_path) == {"a.mp4": 1, "sub/b.mp4": 3}
+    (tmp_path / "sub" / "b.csv").unlink()  # as the handbook says
+    write(tmp_path, both, failed)
+    assert rows(tmp_path) == moments(tmp_path) == {"a.mp4": 1}
 
 
 def test_two_processes_may_fill_one_folder(tmp_path: Path) -> None:
@@ -140,6 +172,7 @@ def test_two_processes_may_fill_one_folder(tmp_path: Path) -> None:
         assert (writer.returncode, errors) == (0, "")
     expected = {f"{who}{k}.mp4": 20 for who in "ab" for k in range(3)}
     assert rows(tmp_path) == stored(tmp_path) == expected
+    assert moments(tmp_path) == dict.fromkeys(expected, 2)
     assert [path.name for path in tmp_path.rglob("*.part")] == []
 
 
@@ -154,12 +187,14 @@ def test_the_rows_of_a_killed_run_are_found_by_the_next(tmp_path: Path) -> None:
     writer.communicate(timeout=60)
     assert not (tmp_path / "windows.csv").exists()
     # What a run leaves that is killed while it makes the tables.
-    (tmp_path / ".windows.csv.part").write_text("half")
+    for name in (".windows.csv.part", ".moments.csv.part"):
+        (tmp_path / name).write_text("half")
     for name in (".dataset.part", ".dataset.old"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "files.parquet").write_bytes(b"half")
     write(tmp_path, ["csv", "parquet"], report_of("b.mp4"))
     assert rows(tmp_path) == stored(tmp_path) == {**{f"a{k}.mp4": 20 for k in range(3)}, "b.mp4": 1}
+    assert moments(tmp_path) == {**{f"a{k}.mp4": 2 for k in range(3)}, "b.mp4": 1}
     assert {path.name for path in tmp_path.iterdir() if path.name[0] == "."} == {".tables"}
 
 
@@ -171,14 +206,15 @@ def test_an_interruption_keeps_what_is_done(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         run()
-    assert rows(tmp_path) == {"t.mp4": 1}
+    assert rows(tmp_path) == moments(tmp_path) == {"t.mp4": 1}
 
 
 def test_tables_of_others_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "budget.csv").write_text("year,amount\n2026,3\n")
     write(tmp_path / "older", ["csv"], report_of("x.mp4"))
-    write(tmp_path, ["csv"], report_of("windows/windows.mp4"))
-    assert rows(tmp_path) == {"windows/windows.mp4": 1}
+    write(tmp_path, ["csv"], report_of("windows/windows.mp4"), report_of("windows/moments.mp4"))
+    expected = {"windows/windows.mp4": 1, "windows/moments.mp4": 1}
+    assert rows(tmp_path) == moments(tmp_path) == expected
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:
@@ -190,16 +226,12 @@ def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:
 
 
 def test_pandas_and_duckdb_read_the_dataset(tmp_path: Path) -> None:
-    conflict = make_prediction(voice=Emotion.SAD, outcome=Outcome.CONFLICT, conflict=1 / 3)
-    blind = make_prediction(
-        None, outcome=Outcome.INSUFFICIENT, conflict=None, reasons=(Reason.NO_FACE,), start_s=2
-    )
-    report = make_report(conflict, blind, path="a.mp4")
+    report = decided(*in_a_row([replace(CONFLICT, conflict=5 / 6), BLIND]), path="a.mp4")
     write(tmp_path, ["parquet"], report, make_failed_report("broken.mp4"), report_of("b.mp4"))
     windows = pd.read_parquet(tmp_path / "dataset" / "windows")
     assert set(windows.columns) == set(CSV_COLUMNS)
     (first,) = windows[windows["outcome"] == "conflict"].to_dict("records")
-    assert (first["voice"], first["conflict"]) == ("sad", 1 / 3)  # with all digits
+    assert (first["voice"], first["conflict"]) == ("sad", 5 / 6)  # with all digits
     assert sum(first[f"voice_{e.value}"] for e in EMOTIONS) == pytest.approx(1.0)
     (second,) = windows[windows["outcome"] == "insufficient"].to_dict("records")
     assert pd.isna(second["face"])
@@ -207,13 +239,36 @@ def test_pandas_and_duckdb_read_the_dataset(tmp_path: Path) -> None:
     assert list(second["reasons"]) == ["no_face"]
     files = pd.read_parquet(tmp_path / "dataset" / "files.parquet").set_index("file")
     assert files.loc["broken.mp4", "error_kind"] == "empty_media"
-    assert files.loc["a.mp4", "num_conflict"] == 1
+    assert files.loc["a.mp4", ["num_conflict", "num_moments"]].tolist() == [1, 2]
     table = dataset.dataset(tmp_path / "dataset" / "windows", partitioning="hive")
     (fragment,) = table.get_fragments(dataset.field("outcome") == "conflict")
     assert "outcome=conflict" in fragment.path
     parts = str(tmp_path / "dataset" / "windows" / "**" / "*.parquet")
     found = duckdb.read_parquet(parts, hive_partitioning=True).filter("outcome = 'conflict'")
     assert found.select("file", "voice").fetchall() == [("a.mp4", "sad")]
+    told = duckdb.read_parquet(str(tmp_path / "dataset" / "moments.parquet"))
+    told = told.filter("outcome = 'conflict'").select("file", "moment", "face", "strength")
+    assert told.fetchall() == [("a.mp4", 1, "happy", 5 / 6)]
+
+
+def test_only_short_files_have_one_answer(tmp_path: Path) -> None:
+    long = decided(*in_a_row([CONFLICT, CONFLICT, FLAT, MATCH]), path="long.mp4")
+    short = decided(CONFLICT, path="short.mp4")
+    write(tmp_path, ["parquet"], long, short)
+    files = pd.read_parquet(tmp_path / "dataset" / "files.parquet").set_index("file")
+    answer = ["outcome", "conflict", "face", "voice", "fused"]
+    assert files.loc["short.mp4", answer].tolist() == ["conflict", 0.9, "happy", "sad", "happy"]
+    assert files.loc["long.mp4", answer].isna().all()
+    numbers = ["num_windows", "num_conflict", "num_undecided", "num_flat", "num_moments"]
+    assert files.loc["long.mp4", numbers].tolist() == [4, 2, 0, 1, 3]
+    told = pd.read_parquet(tmp_path / "dataset" / "moments.parquet")
+    assert tuple(told.columns) == MOMENT_COLUMNS
+    by_file = told[told["file"] == "long.mp4"]
+    assert by_file["outcome"].tolist() == ["conflict", "flat", "match"]
+    assert by_file["end_s"].tolist()[:-1] == by_file["start_s"].tolist()[1:]
+    windows = pd.read_parquet(tmp_path / "dataset" / "windows")
+    numbers = windows[windows["file"] == "long.mp4"].sort_values("start_s")["moment"]
+    assert numbers.tolist() == [1, 1, 2, 3]
 
 
 def test_large_tables_are_cut_into_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,7 +278,15 @@ def test_large_tables_are_cut_into_parts(tmp_path: Path, monkeypatch: pytest.Mon
     parts = sorted((tmp_path / "dataset" / "windows" / "outcome=match").iterdir())
     assert [path.name for path in parts] == [f"part-{k}.parquet" for k in range(3)]
     starts_s = pd.read_parquet(tmp_path / "dataset" / "windows")["start_s"]
-    assert sorted(starts_s) == list(range(25))
+    assert sorted(starts_s) == list(range(0, 50, 2))
+    assert moment_files(tmp_path) == ["long.mp4"]
+    many = [decided(*in_a_row([MATCH, FLAT] * 3), path=f"{k}.mp4") for k in range(3)]
+    write(tmp_path, ["parquet"], *many)
+    assert sorted(moment_files(tmp_path)) == sorted(["long.mp4", *["0.mp4", "1.mp4", "2.mp4"] * 6])
+
+
+def moment_files(root: Path) -> list[str]:
+    return pd.read_parquet(root / "dataset" / "moments.parquet")["file"].tolist()
 
 
 def test_a_full_disk_is_told_by_the_command(
