@@ -18,18 +18,21 @@ import pytest
 from typer.testing import CliRunner
 
 import facevoice
-from builders import make_prediction, make_report
 from conftest import ClipMaker
 from facevoice.analyzer import Analyzer
 from facevoice.batch import AnalyzerSetup
 from facevoice.cli import app as cli
 from facevoice.errors import UnreadableMediaError, WeightsError
-from facevoice.records import Emotion, ModelId, Outcome, Reason, Report, WindowView
+from facevoice.records import ModelId, Prediction, Reason, Report, WindowView
 from facevoice.report import from_json, read_report
+from made_reports import BLIND, CONFLICT, FLAT, MATCH, decided, in_a_row
 
 
 class FakeAnalyzer:
-    """Answers by file name: `good*` conflicts, `stop*` is interrupted, anything else fails."""
+    """Answers by file name: `good*` conflicts, `stop*` is interrupted, anything else fails.
+
+    `good*_long` has many windows.
+    """
 
     models: ClassVar = {"voice": ModelId("v", "0" * 64)}
 
@@ -52,16 +55,10 @@ class FakeAnalyzer:
         return path
 
     def interpret(self, path: str | Path) -> Report:
-        conflict = make_prediction(voice=Emotion.SAD, outcome=Outcome.CONFLICT, conflict=0.87)
-        no_face = make_prediction(
-            None,
-            outcome=Outcome.INSUFFICIENT,
-            conflict=None,
-            reasons=(Reason.NO_FACE,),
-            start_s=2,
-            end_s=6,
-        )
-        return make_report(conflict, no_face, path=str(path))
+        windows: list[Prediction] = [CONFLICT, BLIND]
+        if "long" in Path(path).name:
+            windows = [MATCH, CONFLICT, FLAT] * 9
+        return decided(*in_a_row(windows), path=str(path), decision=self.config.decision)
 
 
 @pytest.fixture
@@ -135,26 +132,60 @@ def test_a_file_in_place_of_a_command(
     assert meant in in_a_line(run(*words, code=2)[1])
 
 
-def test_table_and_sentence_on_standard_output(
+def test_a_short_file_is_a_sentence_and_with_verbose_a_table(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
     stdout, stderr = analyze(folder / "good1.mp4")
     assert stderr == ""
-    assert "0:00.0–0:04.0" in stdout
-    assert "no face" in stdout
-    assert "Face and voice probably conflict" in stdout
+    text = in_a_line(stdout)
+    assert "Face and voice conflict: the face looks happy (91%), but the voice sounds sad" in text
+    assert "Of 2 windows: 1 conflict, 1 insufficient." in text
+    assert text.count("Of ten conflicts called at this setting, expect about eight") == 1
+    assert "0:00" not in stdout
     lines = [line for line in stdout.splitlines() if str(folder) not in line]
     assert max(len(line) for line in lines) <= 80
     assert "\x1b" not in stdout
     assert sorted(tmp_path.rglob("*")) == before  # Nothing is written without --out.
+    stdout, _ = analyze(folder / "good1.mp4", "-v")
+    assert "0:00.0–0:04.0 happy 91%" in stdout
+    assert "no face" in stdout
+
+
+def test_a_long_file_is_a_sentence_and_its_moments_and_with_verbose_all_windows(
+    folder: Path,
+) -> None:
+    clip = folder / "good_long.mp4"
+    clip.touch()
+    stdout, _ = analyze(clip)
+    assert "Conflict for 18 s (9 times), match for 19 s (9 times)" in in_a_line(stdout)
+    lines = [" ".join(line.split()) for line in stdout.splitlines()]
+    (heading,) = [place for place, line in enumerate(lines) if line.startswith("time")]
+    assert lines[heading] == "time (min:s) face voice outcome probability"
+    assert lines[heading + 2] == "0:03–0:05 happy sad conflict 90%"
+    assert lines[heading + 12] == "0:00–0:03 happy happy match 96%"
+    assert "… and 7 more moments (-v shows all)" in stdout
+    assert "0:00.0–0:04.0" not in stdout
+    stdout, _ = analyze(clip, "-v")
+    assert "more moments" not in stdout
+    assert stdout.index("0:03–0:05 ") < stdout.index("0:00.0–0:04.0")
+    assert stdout.count("happy 91%") == 27
+
+
+def test_what_the_setting_means_is_said_once_and_the_setting_decides(folder: Path) -> None:
+    clips = [folder / "good1.mp4", folder / "sub" / "good1.mp4"]
+    text = in_a_line(analyze(*clips)[0])
+    assert text.count("Measured on actors") == 1
+    text = in_a_line(analyze(*clips, "--expected-conflicts", "0.05")[0])
+    assert "about two to be real where one window in 20 conflicts" in text
+    assert "Measured" not in analyze(*clips, "--quiet")[0]
 
 
 def test_some_failing_gives_exit_1_and_all_the_others(folder: Path) -> None:
     stdout, stderr = analyze(folder, folder / "gone.mp4", code=1)
-    assert stdout.count("probably conflict") == 2
-    assert "4 files: 2 conflict, 2 failed" in stdout
+    assert stdout.count("Face and voice conflict") == 2
+    assert "4 files: conflict in 2, insufficient in 2, 2 failed" in stdout
     assert "no media file" in in_a_line(stderr)
     stdout, stderr = analyze(folder, "--quiet", code=1)
     assert stdout == ""
@@ -167,12 +198,14 @@ def test_out_writes_what_was_asked_for_and_mirrors_the_tree(folder: Path, tmp_pa
         analyze(folder, "--out", out, code=1)
         names = ["bad", "good1", "sub/good1"]
         reports = [f"{name}.{ending}" for name in names for ending in ("csv", "json")]
-        assert shown(out) == [*reports, "windows.csv"]
+        assert shown(out) == sorted([*reports, "windows.csv", "moments.csv"])
         contents.append({name: (out / name).read_bytes() for name in shown(out)})
     assert contents[0] == contents[1]
     assert read_report(out / "bad.json").error.kind == "unreadable_media"
     rows = list(csv.DictReader((out / "windows.csv").open(encoding="utf-8")))
     assert [Path(row["file"]).parent.name for row in rows] == ["in", "in", "sub", "sub"]
+    rows = list(csv.DictReader((out / "moments.csv").open(encoding="utf-8")))
+    assert [row["outcome"] for row in rows] == ["conflict", "insufficient"] * 2
 
 
 @pytest.mark.parametrize(
@@ -194,7 +227,7 @@ def test_data_on_standard_output_is_only_data(folder: Path) -> None:
     stdout, stderr = analyze(folder, "--format", "json", code=1)
     reports = [from_json(line) for line in stdout.splitlines()]
     assert [Path(report.path).name for report in reports] == ["bad.mp4", "good1.mp4", "good1.mp4"]
-    assert "probably conflict" in stderr
+    assert "Face and voice conflict" in stderr
     stdout, _ = analyze(folder, "--format", "csv", code=1)
     assert stdout.startswith("file,status,")  # also where the first file fails
     assert stdout.count("start_s") == 1
@@ -205,11 +238,15 @@ def test_data_on_standard_output_is_only_data(folder: Path) -> None:
 def test_many_files_are_shown_in_a_line_each(folder: Path) -> None:
     for number in range(9):
         (folder / f"good{number}.mp4").write_text(str(number))
+    (folder / "good_long.mp4").touch()
     stdout, _ = analyze(folder, code=1)
-    assert f"{folder / 'good3.mp4'} conflict, 2 windows" in in_a_line(stdout)
-    assert "0:00.0" not in stdout
-    assert "11 files: 10 conflict, 1 failed" in stdout
-    assert "failed: unreadable_media" in stdout
+    assert f"{folder / 'good3.mp4'} conflict {folder / 'good4.mp4'}" in in_a_line(stdout)
+    assert "good_long.mp4 match 9×, conflict 9×, flat 9×" in in_a_line(stdout)
+    assert "0:00" not in stdout
+    assert "12 files: match in 1, conflict in 11, flat in 1, insufficient in 10, 1 failed" in (
+        in_a_line(stdout)
+    )
+    assert "failed: unreadable media" in stdout
     assert "0:00.0" in analyze(folder, "--verbose", code=1)[0]
 
 
@@ -218,7 +255,7 @@ def test_interruption_keeps_what_is_done_and_exits_130(folder: Path, tmp_path: P
     files = [folder / name for name in ("good1.mp4", "stop.mp4", "bad.mp4")]
     _, stderr = analyze(*files, "--out", tmp_path / "out", code=130)
     assert "1 of 3 files are done and kept. Run again to go on." in in_a_line(stderr)
-    assert shown(tmp_path / "out") == ["good1.csv", "good1.json", "windows.csv"]
+    assert shown(tmp_path / "out") == ["good1.csv", "good1.json", "moments.csv", "windows.csv"]
     assert "Run again" not in analyze(*files, code=130)[1]
 
 
@@ -241,6 +278,7 @@ def test_settings_come_from_file_then_options(
 def test_every_analysis_takes_the_same_options(command: str) -> None:
     told, _ = run(command, "--help")
     options = ("--config", "--window", "--hop", "--checkpoint", "--backbone", "--threads")
+    options += ("--sensitivity", "--expected-conflicts")
     assert [option for option in options if option not in told] == []
 
 
@@ -354,7 +392,7 @@ def test_no_file_is_read_twice(
     (films / "bad.mp4").write_text("no film " * 99)
     (out / ".facevoice").mkdir(parents=True)  # what earlier versions left there
     stdout, _ = analyze(films, "--out", out, code=1)
-    assert "3 files: 2 insufficient, 1 failed" in stdout
+    assert "3 files: insufficient in 2, 1 failed" in stdout
     first = read_report(out / "0.json")
     read: list[str] = []
     perceive = Analyzer.perceive
@@ -368,7 +406,7 @@ def test_no_file_is_read_twice(
     settings.write_text("[decision]\nmin_window_s = 1.2\n")
     (films / "1.mp4").rename(films / "moved.mp4")  # is known by its content
     stdout, _ = analyze(films, "--out", out, "--config", settings, code=1)
-    assert "3 files (2 done before): 2 insufficient, 1 failed" in stdout
+    assert "3 files (2 done before): insufficient in 2, 1 failed" in stdout
     assert read == ["bad.mp4"]
     assert Reason.TOO_SHORT not in first.windows[0].reasons
     again = read_report(out / "0.json")

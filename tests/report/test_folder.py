@@ -33,14 +33,13 @@ from facevoice.report import (
     to_csv,
     to_moments_csv,
 )
-
-from .made import BLIND, CONFLICT, FLAT, MATCH, decided, in_a_row
+from made_reports import BLIND, CONFLICT, FLAT, MATCH, decided, in_a_row
 
 # Writes three files of 20 windows each, two moments, when it is told to; stays inside until then.
 WRITER = """
 import sys, time
 from pathlib import Path, PurePath
-from report.made import FLAT, MATCH, decided, in_a_row
+from made_reports import FLAT, MATCH, decided, in_a_row
 from facevoice.report import ReportFolder
 who, *formats = sys.argv[2].split(",")
 with ReportFolder(Path(sys.argv[1]), formats) as folder:

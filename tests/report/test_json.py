@@ -17,8 +17,7 @@ from facevoice.records import EMOTIONS, NOTICE, DecisionCurve, Outcome, Reason, 
 from facevoice.report import describe_point, from_json, read_report, to_json, to_jsonl
 from facevoice.report.json import round_probs
 from facevoice.settings import DecisionConfig
-
-from .made import BLIND, CONFLICT, FLAT, MATCH, UNDECIDED, decided, in_a_row, make_window
+from made_reports import BLIND, CONFLICT, FLAT, MATCH, UNDECIDED, decided, in_a_row, make_window
 
 SCHEMA_PATH = Path(__file__).parents[2] / "docs" / "report.schema.json"
 

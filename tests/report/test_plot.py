@@ -16,8 +16,8 @@ from facevoice.errors import MissingExtraError
 from facevoice.interpret import shown_spans
 from facevoice.records import EMOTIONS, Outcome, Report, top_emotion
 from facevoice.report.words import EMOTION_COLORS, EMOTION_WORDS, OUTCOME_COLORS
+from made_reports import CONFLICT, FLAT, MATCH, decided, in_a_row
 
-from .made import CONFLICT, FLAT, MATCH, decided, in_a_row
 from .pages import make_long_report
 
 CHANNELS = ("face", "voice", "fused")

@@ -26,8 +26,7 @@ from facevoice.report import (
     to_csv,
     to_moments_csv,
 )
-
-from .made import BLIND, CONFLICT, FLAT, MATCH, UNDECIDED, decided, in_a_row, make_window
+from made_reports import BLIND, CONFLICT, FLAT, MATCH, UNDECIDED, decided, in_a_row, make_window
 
 CHANNELS = ("face", "voice", "fused")
 

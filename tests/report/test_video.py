@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import resource
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from facevoice.records import Emotion, Outcome, Prediction, Reason, Trace
 from facevoice.report import render_video
 from facevoice.report.words import OUTCOME_COLORS
 from films import BOX, close_to, make_trace, read_film, report_of, sound_of
+from made_reports import BLIND, CONFLICT, FLAT, MATCH, UNDECIDED, decided, make_window
 
 
 def render(path: Path, **how: object) -> Path:
@@ -264,11 +266,8 @@ def test_missing_films_and_films_without_windows(make_clip: ClipMaker, tmp_path:
 
 # What is drawn, on grey films.
 
-MATCH, CONFLICT = OUTCOME_COLORS[Outcome.MATCH], OUTCOME_COLORS[Outcome.CONFLICT]
-WINDOWS = (
-    make_prediction(start_s=0, end_s=2),
-    make_prediction(voice=Emotion.SAD, outcome=Outcome.CONFLICT, conflict=0.9, start_s=2, end_s=4),
-)
+BLUE, ORANGE = OUTCOME_COLORS[Outcome.MATCH], OUTCOME_COLORS[Outcome.CONFLICT]
+WINDOWS = (replace(MATCH, end_s=2.0), replace(CONFLICT, start_s=2.0, end_s=4.0))
 
 
 def drawn(
@@ -283,9 +282,8 @@ def drawn(
     grey = np.full((height, width, 3), 128, np.uint8)
     look = {"width": width, "height": height, "paint": lambda *_: grey, "fps": 10, "audio": False}
     clip = make_clip(duration_s=duration_s, **look)
-    return read_film(
-        render_video(report_of(clip, *windows), trace, clip.with_name("drawn.mp4"))
-    ).pictures
+    report = decided(*windows, path=str(clip))
+    return read_film(render_video(report, trace, clip.with_name("drawn.mp4"))).pictures
 
 
 def left_edge(picture: np.ndarray, box: tuple[float, float, float, float] = BOX) -> np.ndarray:
@@ -301,11 +299,11 @@ def test_the_frame_follows_one_person_in_the_colour_of_the_window(make_clip: Cli
     pictures = drawn(make_clip, trace, *WINDOWS)
     between = tuple(np.mean([BOX, moved], axis=0))
     for frame, box, color in (
-        (0, BOX, MATCH),
-        (2, between, MATCH),
-        (4, moved, MATCH),
-        (10, BOX, MATCH),
-        (20, BOX, CONFLICT),
+        (0, BOX, BLUE),
+        (2, between, BLUE),
+        (4, moved, BLUE),
+        (10, BOX, BLUE),
+        (20, BOX, ORANGE),
     ):
         assert close_to(left_edge(pictures[frame], box), color).any(), frame
     for frame in (5, 9, 15, 22, 27, 39):  # another person, too far apart, nobody after
@@ -318,8 +316,8 @@ def test_the_strip_shows_all_outcomes_and_the_moment(make_clip: ClipMaker) -> No
         picture = pictures[frame]
         assert close_to(picture[:300], "#808080", 8).all()
         half = picture.shape[1] // 2
-        is_bar = close_to(picture[:, 20 : half - 20], MATCH).mean(axis=1) > 0.9
-        is_bar &= close_to(picture[:, half + 20 : -20], CONFLICT).mean(axis=1) > 0.9
+        is_bar = close_to(picture[:, 20 : half - 20], BLUE).mean(axis=1) > 0.9
+        is_bar &= close_to(picture[:, half + 20 : -20], ORANGE).mean(axis=1) > 0.9
         (rows,) = np.nonzero(is_bar)
         assert 2 <= len(rows) <= 12
         white = np.flatnonzero(close_to(picture[rows[len(rows) // 2]], "#FFFFFF", 60))
@@ -346,24 +344,63 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
 def test_words_fit_and_are_those_of_the_tables(
     make_clip: ClipMaker, written: list[tuple[str, float]], size: tuple[int, int]
 ) -> None:
-    wide = make_prediction(Emotion.SURPRISED, Emotion.SURPRISED, outcome=Outcome.INSUFFICIENT)
+    wide = make_window(Emotion.SURPRISED, Emotion.SURPRISED, 0.64)
     drawn(make_clip, make_trace([0.0], [3]), wide, size=size, duration_s=0.2)
     assert max(end_px for _, end_px in written) <= size[0]
     said = " ".join(words for words, _ in written)
-    for words in ("face: surprised 91%", "voice: surprised 55%", "conflict: 4%", "insufficient"):
+    for words in ("face: surprised 91%", "voice: surprised 55%", "leans to conflict, 64%"):
         assert words in said
-    assert "face 1 · surprised 91%" in said
+    assert "undecided" in said
+    assert "face looks surprised 91%" in said
     assert "expressed emotion, estimated by facevoice" in said
     written.clear()
-    reasons = (Reason.NO_FACE, Reason.NO_SPEECH)
-    blind = make_prediction(
-        None, None, outcome=Outcome.INSUFFICIENT, conflict=None, reasons=reasons
-    )
+    blind = make_window(None, None, None, Reason.NO_FACE, Reason.NO_SPEECH)
     drawn(make_clip, make_trace(), blind, size=size, duration_s=0.2)
     said = " ".join(words for words, _ in written)
     assert "face: no face · voice: no speech" in said
     assert "both: -" in said
     assert said.replace("·", "").isascii()  # the font has no other signs
+
+
+@pytest.mark.parametrize(
+    ("window", "words"),
+    [
+        (MATCH, ["match", "conflict: 4%"]),
+        (CONFLICT, ["conflict", "conflict: 90%"]),
+        (UNDECIDED, ["undecided", "leans to conflict, 64%"]),
+        (FLAT, ["flat"]),
+        (BLIND, ["insufficient"]),
+    ],
+)
+def test_a_probability_of_conflict_is_written_only_where_it_counts(
+    make_clip: ClipMaker, written: list[tuple[str, float]], window: Prediction, words: list[str]
+) -> None:
+    drawn(make_clip, make_trace(), window, duration_s=0.2)
+    parts = [part for text, _ in written for part in text.split(" · ")]
+    of_channels = ("face:", "voice:", "both:", "expressed")
+    # The strip is drawn once.
+    assert [part for part in parts if not part.startswith(of_channels)] == words
+
+
+def test_faces_have_numbers_only_where_several_are_seen_at_once(
+    make_clip: ClipMaker, written: list[tuple[str, float]]
+) -> None:
+    cuts = make_trace([0.0, 0.1, 0.2, 0.3], [4, 4, 9, 9])  # one person, as two tracks
+    drawn(make_clip, cuts, MATCH, duration_s=0.4)
+    labels = {text for text, _ in written if "looks" in text}
+    assert labels == {"face looks happy 91%"}
+    written.clear()
+    drawn(make_clip, cuts, replace(MATCH, reasons=(Reason.SEVERAL_FACES,)), duration_s=0.4)
+    labels = {text for text, _ in written if "looks" in text}
+    assert labels == {"face 1 looks happy 91%", "face 2 looks happy 91%"}
+
+
+def test_a_face_that_is_not_read_is_only_framed(
+    make_clip: ClipMaker, written: list[tuple[str, float]]
+) -> None:
+    rare = make_window(None, Emotion.SAD, None, Reason.FACE_TOO_SELDOM)
+    drawn(make_clip, make_trace([0.0]), rare, duration_s=0.2)
+    assert "face" in {text for text, _ in written}
 
 
 @pytest.mark.parametrize(
@@ -383,4 +420,4 @@ def test_boxes_at_the_border_and_tiny_ones(
 ) -> None:
     trace = make_trace([0.0], box=box)
     picture = drawn(make_clip, trace, *WINDOWS, size=(320, 240), duration_s=0.1)[0]
-    assert close_to(picture[:190], MATCH, 60).any() == visible
+    assert close_to(picture[:190], BLUE, 60).any() == visible

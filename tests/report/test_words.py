@@ -23,8 +23,7 @@ from facevoice.report.words import (
     strength_words,
 )
 from facevoice.settings import DecisionConfig
-
-from .made import (
+from made_reports import (
     BLIND,
     CONFLICT,
     CURVE,
