@@ -191,6 +191,31 @@ def test_of_equal_faces_the_older_leads():
     assert window.face_coverage == 1
 
 
+def seen_at(*people):
+    """Frames that show these people, each in turn."""
+    for place, tracks in enumerate(people):
+        yield FrameFaces(place / 5, 200, 400, tuple(sighting(place / 5, t) for t in tracks))
+
+
+@pytest.mark.parametrize(
+    ("people", "num_faces"),
+    [
+        (((1,), (1,), (1,), (1,), (1,)), 1),
+        (((1,), (1,), (2,), (3,), (3,)), 1),  # cuts: one after another
+        (((1,), (1, 2), (2,), (2,), (2,)), 1),  # a cut, and the face before it for a moment more
+        (((1, 2), (1,), (), (1, 2), ()), 2),
+        (((1, 2), (2, 3), (3,), (3,), (3,)), 2),
+        (((1, 2, 3), (1, 2), (1,), (1,), (1,)), 2),
+        (((1, 2, 3), (1,), (1, 2, 3), (1,), (1,)), 3),
+        (((1,), (), (), (), ()), 1),
+        (((1, 2),), 1),
+    ],
+)
+def test_several_faces_are_those_seen_at_once_and_more_than_once(people, num_faces):
+    (window,) = cut(1.0, seen_at(*people), None)
+    assert window.num_faces == num_faces
+
+
 def test_coverage_counts_the_leading_face_only():
     a, b = (sighting(0.0, 1, side=100),), (sighting(0.2, 2, side=40),)
     (window,) = cut(0.4, iter([FrameFaces(0.0, 200, 400, a), FrameFaces(0.2, 200, 400, b)]), None)

@@ -36,6 +36,17 @@ from facevoice.training.config import TrainConfig
         ({"model": 7}, "model = 7 is not text"),
         ({"windows": {"hop_s": 5}}, "windows.hop_s = 5.0 is not allowed"),
         ({"decision": {"min_face_coverage": 0}}, "decision.min_face_coverage = 0.0 is not allowed"),
+        (
+            {"decision": {"sensitivity": "bold"}},
+            "setting decision.sensitivity = 'bold' is not allowed: one of cautious, balanced, "
+            "sensitive, or a precision above 0.5 and below 1",
+        ),
+        ({"decision": {"sensitivity": 0.5}}, "decision.sensitivity = 0.5 is not allowed"),
+        ({"decision": {"sensitivity": 1}}, "decision.sensitivity = 1.0 is not allowed"),
+        ({"decision": {"sensitivity": [0.8]}}, "decision.sensitivity = [0.8] is not"),
+        ({"decision": {"sensitivity": True}}, "decision.sensitivity = True is not"),
+        ({"decision": {"expected_conflicts": 0}}, "expected_conflicts = 0.0 is not allowed"),
+        ({"decision": {"expected_conflicts": "often"}}, "'often' is not a number"),
     ],
 )
 def test_wrong_settings_are_named(values: object, message: str) -> None:
@@ -70,3 +81,16 @@ def test_an_assignment_never_loses_its_value(name: str, text: str) -> None:
     except ConfigError:
         return
     assert tomllib.loads(format_toml(values)) == values
+
+
+def test_a_sensitivity_is_a_name_or_a_precision() -> None:
+    for asked, precision in (
+        ("cautious", 0.9),
+        ("balanced", 0.8),
+        ("sensitive", 0.7),
+        (0.85, 0.85),
+    ):
+        config = build_settings(AnalyzerConfig, {"decision": {"sensitivity": asked}})
+        assert config.decision.precision == precision
+        read = tomllib.loads(format_toml(config.to_dict()))
+        assert build_settings(AnalyzerConfig, read) == config

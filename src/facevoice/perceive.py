@@ -582,9 +582,12 @@ def _window(
 
 
 def _num_at_once(frames: list[FrameFaces]) -> int:
-    """The most faces seen at the same time, in two frames or more: one alone may be a cut."""
+    """The most faces seen at the same time, in two frames or more: one alone may be a cut.
+
+    Some frame shows a face.
+    """
     counts = sorted((len(frame.sightings) for frame in frames), reverse=True)
-    return counts[1] if len(counts) > 1 else counts[0]
+    return max([1, *counts[1:2]])
 
 
 def _leading_face(frames: list[FrameFaces]) -> int | None:

@@ -275,7 +275,7 @@ class Window:
     samples: float32 (N,) mono 16 kHz, or None;
     face_coverage: share of the sampled frames that show the leading face, in [0, 1];
     speech_coverage: share of the window's length that is speech, in [0, 1];
-    num_faces: the most faces seen at once, in at least two frames if it has two;
+    num_faces: the most faces seen at once in two of its frames, at least 1 if any face is;
     face_timestamps_s (T,), boxes (T, 4) as fractions of picture width and height, track_id:
     of the leading face, None without faces;
     speech_spans_s (n, 2): from when to when speech is heard, None without sound;

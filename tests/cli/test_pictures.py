@@ -60,7 +60,7 @@ def test_a_clip_becomes_a_page_with_its_waveform(make_clip: ClipMaker, here: Pat
 def test_reports_become_pages_without_waveform(
     report_file: Path, tmp_path: Path, here: Path
 ) -> None:
-    assert "very likely match" in run("report", report_file)[0]
+    assert "Face and voice match" in run("report", report_file)[0]
     page = (here / "talk.1.html").read_text(encoding="utf-8")
     assert page == to_html(make_report(make_prediction()))
     failed = tmp_path / "broken.json"
@@ -114,7 +114,11 @@ def test_options_of_render(make_clip: ClipMaker, here: Path) -> None:
         (["report", "list.json"], 1, "list.json: not a facevoice report"),
         (["report", "talk.mp4", "--out", "no/page.html"], 2, "make it first"),
         (["report", "talk.mp4", "--out", "."], 2, "is a folder"),
-        (["report", "list.json", "--checkpoint", "x"], 2, "are for videos, not for reports"),
+        (
+            ["report", "list.json", "--checkpoint", "x"],
+            2,
+            "only --sensitivity and --expected-conflicts can be changed",
+        ),
         (["report", "talk.mp4", "--config", "wrong.toml"], 2, "length_s"),
         (["report", "https://user:secret@example.org/a.mp4?key=1"], 2, "fetch the file first"),
         (["render", "gone.mp4"], 1, "gone.mp4: no such file"),
