@@ -23,13 +23,13 @@ from typing import Any, Final
 
 import av
 import numpy as np
-from invented_report import invent_report
+from invented_report import SHORT, invent_long, invent_report, invent_short
 from PIL import Image, ImageColor
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from facevoice.analyzer import Analyzer
 from facevoice.media import read_audio
-from facevoice.records import SAMPLE_RATE_HZ
+from facevoice.records import SAMPLE_RATE_HZ, Report, Trace
 from facevoice.report import render_video, to_html, vocabulary
 from facevoice.web import WebOptions, launch_app
 
@@ -75,6 +75,14 @@ class Studio:
             yield page
         finally:
             context.close()
+
+    @contextmanager
+    def report(self, size: str, report: Report, trace: Trace) -> Iterator[Page]:
+        """The page of a report, opened from disk."""
+        file = self.folder / "report.html"
+        file.write_text(to_html(report, trace), encoding="utf-8")
+        with self.page(size, file.as_uri()) as page:
+            yield page
 
     @contextmanager
     def app(self, size: str) -> Iterator[Page]:
@@ -179,15 +187,9 @@ def shoot_result(studio: Studio) -> Shots:
             page.wait_for_selector(".fvw-result .fv-root")
             page.wait_for_function("document.querySelector('.fvw-stage video').readyState >= 2")
             page.locator(".fvw-result [role=slider]").press("ArrowRight")
-            page.evaluate("document.activeElement.blur()")
-            page.evaluate("scrollTo(0, 0)")
-            page.wait_for_timeout(1500)
+            page.wait_for_timeout(1000)
             # Down to the details, which the pictures of the report show.
-            details = page.locator(".fv-detail").bounding_box()
-            if details is None:
-                raise RuntimeError("the page has no details")
-            clip = {"x": 0, "y": 0, **page.viewport_size, "height": details["y"] - 12}
-            yield f"-{size}", page.screenshot(full_page=True, clip=clip)
+            yield f"-{size}", shoot_still(page, until=".fv-detail")
 
 
 def shoot_live(studio: Studio) -> Shots:
@@ -205,20 +207,44 @@ def shoot_live(studio: Studio) -> Shots:
 
 def shoot_report(studio: Studio) -> Shots:
     """The page of a report with conflicts and gaps; the report is invented and says so."""
-    file = studio.folder / "report.html"
-    report, trace = invent_report()
-    file.write_text(to_html(report, trace), encoding="utf-8")
     for size in SIZES:
-        with studio.page(size, file.as_uri()) as page:
-            area = page.locator("[role=slider]")
-            box = area.bounding_box()
-            if box is None:
-                raise RuntimeError("the page has no timeline")
-            area.click(position={"x": box["width"] * 0.24, "y": 90})
-            page.evaluate("document.activeElement.blur()")
-            page.mouse.move(2, 2)
-            page.wait_for_timeout(500)
-            yield f"-{size}", page.screenshot(full_page=True)
+        with studio.report(size, *invent_report()) as page:
+            page.get_by_role("button", name="Next conflict").click()
+            yield f"-{size}", shoot_still(page)
+
+
+def shoot_short(outcome: str) -> Callable[[Studio], Shots]:
+    """The page of an invented short file that comes to an outcome, down to the timeline."""
+
+    def shoot(studio: Studio) -> Shots:
+        for size in SIZES:
+            with studio.report(size, *invent_short(outcome)) as page:
+                yield f"-{size}", shoot_still(page, until=".fv-detail")
+
+    return shoot
+
+
+def shoot_moments(studio: Studio) -> Shots:
+    """The moments of ten invented minutes, after a jump to the second, down to the timeline."""
+    for size in SIZES:
+        with studio.report(size, *invent_long()) as page:
+            page.locator(".fv-moments button").nth(1).click()
+            yield f"-{size}", shoot_still(page, until=".fv-detail")
+
+
+def shoot_still(page: Page, until: str | None = None) -> bytes:
+    """The page without focus or pointer, from the top to where an element begins, or all of it."""
+    page.evaluate("document.activeElement.blur()")
+    page.mouse.move(2, 2)
+    page.evaluate("scrollTo(0, 0)")
+    page.wait_for_timeout(500)
+    if until is None:
+        return page.screenshot(full_page=True)
+    box = page.locator(until).bounding_box()
+    if box is None:
+        raise RuntimeError(f"the page has no {until}")
+    clip = {"x": 0, "y": 0, **page.viewport_size, "height": box["y"] - 12}
+    return page.screenshot(full_page=True, clip=clip)
 
 
 def shoot_render(studio: Studio) -> Shots:
@@ -246,6 +272,8 @@ PICTURES: Final[dict[str, Callable[[Studio], Shots]]] = {
     "page-result": shoot_result,
     "page-live": shoot_live,
     "report": shoot_report,
+    **{f"report-{outcome}": shoot_short(outcome) for outcome in SHORT},
+    "report-moments": shoot_moments,
     "render": shoot_render,
     "plot": shoot_plot,
 }

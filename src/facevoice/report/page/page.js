@@ -73,8 +73,10 @@ function createMoments(model, playhead, level, jump) {
   let rows = [];
   let isWhole = false;
   const show = () => {
+    const { moments } = model.point;
+    const here = moments[lastBefore(moments, playhead.time, ({ from }) => from)];
     for (const { moment, button } of rows) {
-      const isHere = String(moment.from <= playhead.time && playhead.time < moment.to);
+      const isHere = String(moment === here);
       if (button.getAttribute("aria-current") !== isHere) button.setAttribute("aria-current", isHere);
     }
   };

@@ -264,10 +264,9 @@ function drawConflict(context, model, axis, top, height) {
 
 // The outer zones have lines of their colours, those between are shaded.
 function drawZones(context, zones, axis, y) {
-  const [lowest, ...between] = zones;
-  const highest = between.pop();
-  for (const { from, to, color } of between) fill(context, `${color}38`, 0, y(to), axis.width, y(from) - y(to));
-  for (const [value, { color }] of [[highest.from, highest], [lowest.to, lowest]]) {
+  const [match, { from, to, color: between }, conflict] = zones;
+  fill(context, `${between}38`, 0, y(to), axis.width, y(from) - y(to));
+  for (const [value, { color }] of [[conflict.from, conflict], [match.to, match]]) {
     fill(context, color, 0, Math.round(y(value)) - 0.5, axis.width, 1);
   }
   context.font = `11px ${FONT}`;
