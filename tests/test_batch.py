@@ -19,7 +19,6 @@ from typing import Any, ClassVar
 import pytest
 from benchmarks.long_videos import repeat_video
 
-from builders import make_prediction, make_report
 from facevoice.batch import (
     MEDIA_EXTENSIONS,
     AnalyzerSetup,
@@ -36,6 +35,7 @@ from facevoice.report import to_json
 from facevoice.settings import AnalyzerConfig, WindowConfig
 from facevoice.store import Store
 from file_server import FileServer
+from made_reports import MATCH, decided
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SETUP = AnalyzerSetup(AnalyzerConfig())
@@ -61,7 +61,7 @@ class ScriptedAnalyzer:
         return path
 
     def interpret(self, path: Path) -> Report:
-        return make_report(make_prediction(), path=str(path))
+        return decided(MATCH, path=str(path))
 
 
 def touch(*paths: Path) -> None:
@@ -111,13 +111,13 @@ def test_names_mirror_the_folder_searched(tmp_path: Path) -> None:
 
 def test_clashing_names_are_told_apart_and_stable(tmp_path: Path) -> None:
     files = [tmp_path / "x" / "a.mp4", tmp_path / "y" / "A.mp4", tmp_path / "y" / "a.wav"]
-    windows = tmp_path / "windows.mp4"
-    touch(*files, windows)
-    names = [file.name.as_posix() for file in find_files([*files, windows])]
-    assert len({name.casefold() for name in names}) == 4
-    assert [name.split("-")[0] for name in names] == ["a", "A", "a", "windows"]
+    files += [tmp_path / "windows.mp4", tmp_path / "Moments.mp4"]  # tables over all files
+    touch(*files)
+    names = [file.name.as_posix() for file in find_files(files)]
+    assert len({name.casefold() for name in names}) == 5
+    assert [name.split("-")[0] for name in names] == ["a", "A", "a", "windows", "Moments"]
     assert all(len(name.split("-")[1]) == 8 for name in names)
-    assert names == [file.name.as_posix() for file in find_files([*files, windows])]
+    assert names == [file.name.as_posix() for file in find_files(files)]
     assert find_files([files[0]])[0].name == PurePath("a")
 
 
@@ -263,7 +263,7 @@ def test_a_killed_batch_goes_on_within_a_file(tmp_path: Path) -> None:
     assert done.returncode == 0
     fresh = start(films, tmp_path / "fresh")
     fresh.communicate(timeout=120)
-    for name in ("film1.json", "film2.json", "film1.csv", "windows.csv"):
+    for name in ("film1.json", "film2.json", "film1.csv", "windows.csv", "moments.csv"):
         expected = (tmp_path / "fresh" / name).read_bytes()
         assert (tmp_path / "out" / name).read_bytes() == expected
     assert all(path.read_bytes() == content for path, content in reported.items())
