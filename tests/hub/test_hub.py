@@ -25,6 +25,7 @@ from facevoice.hub import HubError, from_pretrained, plan_push, pull_checkpoint
 from facevoice.hub.hub import CHECKPOINT_FILES, ORIGIN_FILE, choose_license, find_sources
 from facevoice.models.checkpoint import CheckpointInfo, UsedEmbeddings
 from facevoice.records import Modality
+from facevoice.report import summarize_in_words
 from hub.write_server import START, Fault, HubWriteServer
 from tiny_models import FACE, VOICE, make_info, make_runnable_info, write_model
 
@@ -496,10 +497,20 @@ def test_from_pretrained_gives_an_analyzer_that_runs(hub: HubWriteServer, tmp_pa
         NAME, revision=commit, endpoint=hub.url, cache_dir=tmp_path / "cache"
     )
     reports = [each.analyze(sample) for each in (loaded, facevoice.from_pretrained(runnable))]
-    fused = [report.summary.fused for report in reports if report.summary is not None]
+    fused = [report.windows[0].fused for report in reports]
     assert fused[0] is not None
     assert fused[1] is not None
     assert (fused[0].probs == fused[1].probs).all()
+
+    # What the card says how to use it is as true of the folder.
+    card = plan_push(runnable, NAME).card
+    code = card.partition("```python\n")[2].partition("```")[0]
+    code = code.replace(NAME, str(runnable)).replace("talk.mp4", str(sample))
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    sentence, *moments = said.stdout.splitlines()
+    assert sentence == summarize_in_words(reports[0])
+    assert len(moments) == len(reports[0].moments)
+    assert moments[0].endswith(f" s: {reports[0].moments[0].outcome}")
 
 
 # The commands.

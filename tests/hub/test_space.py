@@ -259,5 +259,5 @@ def test_the_app_answers_over_http(folder: Path, tmp_path: Path) -> None:
         process.wait(timeout=20)
     assert report.path == "smile_sad_voice.mp4"
     assert len(report.windows) == 3
-    assert report.summary is not None
-    assert report.summary.face is not None
+    assert report.moments
+    assert report.windows[0].face is not None

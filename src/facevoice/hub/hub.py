@@ -639,9 +639,12 @@ def _result(figure: Figure, info: CheckpointInfo, task: str) -> Any:
 
 def _usage(hub_id: str) -> Iterator[str]:
     yield from ("```", f"{install_command('full')}  # in a clone of facevoice", "```", "")
-    yield from ("```python", "import facevoice", "")
+    yield from ("```python", "import facevoice", "from facevoice.report import summarize_in_words")
+    yield ""
     yield f'analyzer = facevoice.from_pretrained("{hub_id}")  # revision="…" pins a commit'
-    yield 'print(analyzer.analyze("talk.mp4").summary.outcome)'
+    yield from ('report = analyzer.analyze("talk.mp4")', "print(summarize_in_words(report))")
+    yield "for moment in report.moments:"
+    yield '    print(f"{moment.start_s:.0f}–{moment.end_s:.0f} s: {moment.outcome}")'
     yield from ("```", "")
     yield "Only JSON, TOML and safetensors are fetched, checked by SHA-256; nothing is unpickled."
 

@@ -215,7 +215,7 @@ def _card(options: SpaceOptions, model: _Model) -> Iterator[str]:
         yield from ("models:", f"- {options.hub_id}")
     yield from ("---", "", f"# {options.title}", "")
     yield "Upload a clip of one person who speaks: which emotion the face shows, how the voice"
-    yield "sounds, and whether they match, conflict, are flat, or can't be told, window by window."
+    yield "sounds, and whether the two match or conflict, moment by moment, or why nobody can tell."
     yield ""
     if model.revision is not None:
         yield f"Model: `{options.hub_id}` at commit `{model.revision}`."
