@@ -19,10 +19,11 @@ from safetensors.torch import load_file
 
 from facevoice.errors import WeightsError
 from facevoice.evaluation.predictions import Channel, posteriors_of, read_run
+from facevoice.interpret import precision_at
 from facevoice.models.checkpoint import CheckpointInfo, load_checkpoint
 from facevoice.models.model import CheckpointModel
 from facevoice.models.network import FUSIONS
-from facevoice.records import Modality
+from facevoice.records import Modality, Outcome
 from facevoice.training import loop
 from facevoice.training.config import TrainConfig
 from facevoice.training.data import FeatureTable, TokenArray
@@ -80,6 +81,11 @@ def test_it_learns_emotion_and_conflict(fusion: str, tmp_path: Path) -> None:
         assert figure(done, corpus, "face_uar") > 0.7
         assert figure(done, corpus, "voice_uar") > 0.7
     assert figure(done, "ravdess", "conflict_auroc") > 0.75
+    assert done.curve is not None
+    for outcome in (Outcome.CONFLICT, Outcome.MATCH):
+        precision = precision_at(done.curve, 0.5, outcome)
+        assert precision is not None
+        assert precision > 0.6
 
 
 @pytest.mark.parametrize("channel", ["video", "audio"])
