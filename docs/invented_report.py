@@ -36,15 +36,11 @@ TITLE: Final = "invented example"
 
 _WINDOW_S, _HOP_S = 4.0, 2.0
 _FACE_PROB, _VOICE_PROB = 0.74, 0.62
+# Calls from a probability on are right as often as it says.
 _PROBS: Final = tuple(k / 100 for k in range(101))
-# That of a probability which is right as often as it says, and anything between 0 and 1.
-_CURVE: Final = DecisionCurve(
-    probs=_PROBS,
-    conflict_hits=tuple(1 - p**2 for p in _PROBS),
-    conflict_alarms=tuple((1 - p) ** 2 for p in _PROBS),
-    match_hits=tuple(1 - (1 - p) ** 2 for p in _PROBS),
-    match_alarms=tuple(p**2 for p in _PROBS),
-)
+_HITS: Final = tuple(min(1.0, 2 - 2 * p) for p in _PROBS)
+_ALARMS: Final = tuple(min(1.0, 2 * (1 - p) ** 2 / max(p, 0.5)) for p in _PROBS)
+_CURVE: Final = DecisionCurve(_PROBS, _HITS, _ALARMS, _HITS[::-1], _ALARMS[::-1])
 
 
 @dataclass(frozen=True, slots=True)

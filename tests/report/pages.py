@@ -7,21 +7,36 @@ from dataclasses import replace
 import numpy as np
 
 from builders import make_prediction, make_report
-from echo import CURVE
 from facevoice.interpret import decide_again
 from facevoice.records import (
     EMOTIONS,
     PEAKS_HZ,
     ChannelPosterior,
+    DecisionCurve,
     Prediction,
     Reason,
     Report,
     Status,
     Trace,
 )
-from facevoice.settings import DecisionConfig
+from facevoice.settings import SENSITIVITIES, DecisionConfig
 
 HOP_S = 2.0
+# Calls from a probability on are right as often as it says.
+_PROBS = tuple(k / 100 for k in range(101))
+_HITS = tuple(min(1.0, 2 - 2 * p) for p in _PROBS)
+_ALARMS = tuple(min(1.0, 2 * (1 - p) ** 2 / max(p, 0.5)) for p in _PROBS)
+CURVE = DecisionCurve(_PROBS, _HITS, _ALARMS, _HITS[::-1], _ALARMS[::-1])
+
+_CAUTIOUS, _BALANCED, _SENSITIVE = SENSITIVITIES.values()
+# Called a conflict at every sensitivity, at all but `cautious`, at `sensitive` only, at none.
+CLEAR, LIKELY, FAINT, OPEN = (
+    round(prob, 2)
+    for prob in (
+        *((1 + _CAUTIOUS) / 2, (_CAUTIOUS + _BALANCED) / 2, (_BALANCED + _SENSITIVE) / 2),
+        (_SENSITIVE + 0.5) / 2,
+    )
+)
 
 
 def decided(report: Report, sensitivity: float | str = "balanced") -> Report:

@@ -36,7 +36,16 @@ from facevoice.report.words import (
     summarize_in_words,
 )
 
-from .pages import decided, make_file, make_long_report, make_trace
+from .pages import (
+    CLEAR,
+    FAINT,
+    LIKELY,
+    OPEN,
+    decided,
+    make_file,
+    make_long_report,
+    make_trace,
+)
 
 HOSTILE = """</script><script>alert(1)</script>{{view}}<!--"'&amp;\u2028.mp4"""
 POLICY = (
@@ -136,7 +145,7 @@ def sad_voices(*conflicts: float) -> list[Prediction]:
 
 
 def test_a_view_holds_what_is_said_at_each_sensitivity() -> None:
-    report = make_file(*sad_voices(0.6, 0.4, 0.75, 0.95, 0.55))
+    report = make_file(*sad_voices(FAINT, 1 - FAINT, LIKELY, CLEAR, FAINT))
     view = to_view(report)
     names = [outcome["name"] for outcome in view["outcomes"]]
     said = {
@@ -161,12 +170,16 @@ def test_a_view_holds_what_is_said_at_each_sensitivity() -> None:
     assert [sensitive["moments"][k]["from"] for k in sensitive["strongest"]] == [5, 0]
     reasons = [[view["reasons"][k]["name"] for k in places] for places in sensitive["reasons"]]
     assert reasons == [[], ["emotions_differ"], [], [], []]
-    zones = [(zone["from"], zone["to"], zone["words"]) for zone in view["points"][1]["zones"]]
-    assert zones == [(0, 300, "match"), (300, 700, "undecided"), (700, 1000, "conflict")]
+    for point, prob in zip(view["points"], (LIKELY, FAINT, OPEN), strict=True):
+        zones = {zone["words"]: (zone["from"], zone["to"]) for zone in point["zones"]}
+        assert list(zones) == ["match", "undecided", "conflict"]
+        assert zones["match"][0] == 0 < zones["match"][1] == zones["undecided"][0]
+        assert zones["undecided"][0] < 500 < 1000 * prob < zones["undecided"][1]
+        assert zones["undecided"][1] == zones["conflict"][0] < zones["conflict"][1] == 1000
 
 
 def test_a_sensitivity_of_ones_own_is_another_choice() -> None:
-    view = to_view(decided(make_file(*sad_voices(0.6)), 0.85))
+    view = to_view(decided(make_file(*sad_voices(FAINT)), 0.85))
     names = [point["name"] for point in view["points"]]
     assert names == ["cautious", "balanced", "sensitive", "85% right"]
     assert view["chosen"] == 3

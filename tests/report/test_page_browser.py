@@ -22,12 +22,22 @@ from facevoice.report.words import (
     conflict_words,
     describe_moment,
     describe_point,
+    percent,
     strongest_conflicts,
     summarize_in_words,
 )
 from facevoice.settings import SENSITIVITIES
 
-from .pages import decided, make_file, make_long_report, make_trace
+from .pages import (
+    CLEAR,
+    FAINT,
+    LIKELY,
+    OPEN,
+    decided,
+    make_file,
+    make_long_report,
+    make_trace,
+)
 
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
 VIDEO = "document.querySelector('video')"
@@ -67,7 +77,7 @@ def two_outcomes(*reasons: Reason) -> Report:
     """8 s: a match up to 3 s, a conflict up to 5 s, then no face."""
     return make_file(
         make_prediction(reasons=reasons),
-        make_prediction(voice=Emotion.SAD, conflict=0.87, start_s=2, end_s=6),
+        make_prediction(voice=Emotion.SAD, conflict=LIKELY, start_s=2, end_s=6),
         make_prediction(
             None, Emotion.CALM, conflict=None, reasons=(Reason.NO_FACE,), start_s=4, end_s=8
         ),
@@ -86,8 +96,8 @@ def make_scenes(*scenes: tuple[Emotion, Emotion, float]) -> Report:
 def three_conflicts() -> Report:
     """Conflicts at 3, 9 and 13 s, the one at 9 s the strongest, among all that isn't missing."""
     happy, sad, calm = Emotion.HAPPY, Emotion.SAD, Emotion.CALM
-    match, flat, open_one = (happy, happy, 0.1), (happy, calm, 0.9), (happy, sad, 0.64)
-    conflicts = (happy, sad, 0.8), (sad, happy, 0.95), (happy, sad, 0.75)
+    match, flat, open_one = (happy, happy, 0.1), (happy, calm, 0.9), (happy, sad, OPEN)
+    conflicts = (happy, sad, LIKELY + 0.01), (sad, happy, CLEAR), (happy, sad, LIKELY)
     return make_scenes(match, conflicts[0], match, flat, conflicts[1], open_one, conflicts[2])
 
 
@@ -157,7 +167,15 @@ def test_it_says_what_the_report_says(open_report: Opener) -> None:
     page.locator("summary").click()
     page.wait_for_selector(".fv-windows tbody tr")
     cells = [cell.strip() for cell in rows.nth(1).locator("td").all_inner_texts()]
-    assert cells == ["0:02–0:06", "conflict", "87", "happy 91%", "sad 55%", "happy 80%", ""]
+    assert cells == [
+        "0:02–0:06",
+        "conflict",
+        str(round(100 * LIKELY)),
+        "happy 91%",
+        "sad 55%",
+        "happy 80%",
+        "",
+    ]
     assert "No face is seen" in rows.nth(2).inner_text()
     heads = page.locator(".fv-windows th").all_inner_texts()
     assert heads[:3] == ["Time (min:s)", "Outcome", "Conflict (%)"]
@@ -173,7 +191,7 @@ def test_a_click_selects_the_moment(open_report: Opener) -> None:
     assert "0:02–0:06" in detail.inner_text()
     assert "conflict" in detail.locator(".fv-badge").inner_text()
     assert "The face looks happy (91%), the voice sounds sad (55%)." in detail.inner_text()
-    assert "87%" in detail.inner_text()
+    assert percent(LIKELY) in detail.inner_text()
     slider = page.get_by_role("slider")
     assert float(slider.get_attribute("aria-valuenow")) == pytest.approx(4.0, abs=0.05)
     said = slider.get_attribute("aria-valuetext")
@@ -254,7 +272,7 @@ def test_another_sensitivity_changes_all_that_is_said(open_report: Opener) -> No
 
 
 def test_a_short_file_has_one_answer_at_each_sensitivity(open_report: Opener) -> None:
-    report = make_scenes((Emotion.HAPPY, Emotion.SAD, 0.6))
+    report = make_scenes((Emotion.HAPPY, Emotion.SAD, FAINT))
     page = open_report(report)
     assert page.locator(".fv-moments").is_hidden()  # The sentence has said it.
     page.locator("summary").click()
