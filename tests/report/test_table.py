@@ -226,12 +226,20 @@ def test_a_narrow_screen_cuts_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("start_s", "end_s", "words"),
-    [(59.96, 3599.96, "1:00.0–1:00:00.0 "), (3600.0, 3604.0, "1:00:00–00:04 ")],
+    [
+        (59.96, 3599.96, "1:00.0–1:00:00.0 "),
+        (3600.0, 3604.0, "1:00:00–00:04 "),
+        (3598.0, 3602.0, "0:59:58–1:00:02 "),
+    ],
 )
 def test_clock_carries_into_minutes_and_hours(start_s: float, end_s: float, words: str) -> None:
     text = printed(build_table(decided(replace(MATCH, start_s=start_s, end_s=end_s))))
     assert text.splitlines()[-1].startswith(words)
     assert ("time (h:min:s)" in text) is (end_s >= 3600)
+    moments = printed(build_moments(decided(*in_a_row([CONFLICT] + [MATCH] * 1800))))
+    assert [line.split()[0] for line in moments.splitlines()[2:] if line.strip()] == [
+        *("0:00:00–0:00:03", "0:00:03–1:00:04")
+    ]
 
 
 def test_long_tables_are_cut_and_say_so() -> None:

@@ -273,9 +273,11 @@ def test_a_setting_says_how_many_of_its_conflicts_are_real(share: float, words: 
 
 
 def test_a_setting_that_nobody_measured_says_so() -> None:
-    assert meaning(0.5, DecisionCurve()) == (
-        "A conflict is called where its probability is 80% or more, a match where it is 20% or "
-        "less; how many such calls are right was not measured."
+    report = decided(MATCH, curve=DecisionCurve())
+    above, below = report.point.conflict_above, report.point.match_below
+    assert describe_point(report) == (
+        f"A conflict is called where its probability is {above:.0%} or more, a match where it is "
+        f"{below:.0%} or less; how many such calls are right was not measured."
     )
 
 

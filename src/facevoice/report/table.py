@@ -187,11 +187,12 @@ def build_moments(report: Report, *, max_moments: int | None = None) -> Table:
     others = [m for m in report.moments if m.outcome is not Outcome.CONFLICT]
     others = others[: None if max_moments is None else max_moments - len(conflicts)]
     table = _new_table(_time_heading(report), "face", "voice", "outcome", "probability")
-    for moment in conflicts:
-        table.add_row(*_moment_cells(moment))
-    table.add_section()
-    for moment in others:
-        table.add_row(*_moment_cells(moment))
+    with_hours = _end_s(report) >= _HOUR_S
+    for group in (conflicts, others):
+        for moment in group:
+            times = (_clock(s, with_hours=with_hours) for s in (moment.start_s, moment.end_s))
+            table.add_row("–".join(times), *_moment_cells(moment))
+        table.add_section()
     _say_hidden(table, len(report.moments) - len(conflicts) - len(others), "moment")
     return table
 
@@ -205,7 +206,7 @@ def build_table(report: Report, *, max_windows: int | None = None) -> Table:
     table = _new_table(_time_heading(report), *channels, "outcome", "conflict")
     shown = report.windows[:max_windows]
     for window in shown:
-        table.add_row(_span(window.start_s, window.end_s, 1), *_cells(window))
+        table.add_row(_window_span(window), *_cells(window))
     if report.summary is not None and len(report.windows) > 1:
         table.add_section()
         table.add_row("all of it", *_cells(report.summary))
@@ -227,8 +228,11 @@ def _new_table(*headings: str) -> Table:
 
 
 def _time_heading(report: Report) -> str:
-    end_s = max((window.end_s for window in report.windows), default=0.0)
-    return "time (min:s)" if end_s < _HOUR_S else "time (h:min:s)"
+    return "time (min:s)" if _end_s(report) < _HOUR_S else "time (h:min:s)"
+
+
+def _end_s(report: Report) -> float:
+    return max((moment.end_s for moment in report.moments), default=0.0)
 
 
 def _say_hidden(table: Table, number: int, noun: str) -> None:
@@ -295,7 +299,7 @@ class Tally:
 
 
 def _moment_cells(moment: Moment) -> list[Text | str]:
-    """When, what is shown and heard, the outcome and how probable it is."""
+    """What is shown and heard, the outcome and how probable it is."""
     channels = [
         Text(gap_words(moment.reasons, channel), style="dim")
         if emotion is None
@@ -303,7 +307,7 @@ def _moment_cells(moment: Moment) -> list[Text | str]:
         for channel, emotion in (("face", moment.face), ("voice", moment.voice))
     ]
     badge = Text(moment.outcome.value, style=OUTCOME_STYLES[moment.outcome])
-    return [_span(moment.start_s, moment.end_s, 0), *channels, badge, strength_words(moment)]
+    return [*channels, badge, strength_words(moment)]
 
 
 def _cells(prediction: Prediction) -> list[Text | str]:
@@ -320,18 +324,21 @@ def _cells(prediction: Prediction) -> list[Text | str]:
     return [*channels, badge, conflict_words(prediction)]
 
 
-def _span(start_s: float, end_s: float, digits: int) -> str:
+def _window_span(window: Prediction) -> str:
+    """In tenths of a second; beyond an hour in seconds, so that tables fit into 80 columns."""
+    start_s, end_s = window.start_s, window.end_s
     if end_s < _HOUR_S:
-        return f"{_clock(start_s, digits)}–{_clock(end_s, digits)}"
-    # Beyond an hour, tenths and the hour of the end would push the table past 80 columns.
-    return f"{_clock(start_s, 0)}–{_clock(end_s % _HOUR_S, 0, minute_digits=2)}"
+        return f"{_clock(start_s, 1)}–{_clock(end_s, 1)}"
+    start, end = (_clock(time_s, with_hours=True) for time_s in (start_s, end_s))
+    hour = f"{start.partition(':')[0]}:"
+    return f"{start}–{end.removeprefix(hour)}"
 
 
-def _clock(seconds: float, digits: int, *, minute_digits: int = 1) -> str:
+def _clock(seconds: float, digits: int = 0, *, with_hours: bool = False) -> str:
     tenths = round(seconds, digits) * 10
     minutes, second = divmod(round(tenths) / 10, 60)
     hours, minute = divmod(int(minutes), 60)
     second_text = f"{second:0{3 + digits if digits else 2}.{digits}f}"
-    if hours:
+    if hours or with_hours:
         return f"{hours}:{minute:02}:{second_text}"
-    return f"{minute:0{minute_digits}}:{second_text}"
+    return f"{minute}:{second_text}"
