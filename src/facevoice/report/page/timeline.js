@@ -245,13 +245,14 @@ function drawBand(context, model, axis, key, top, height) {
 
 function drawConflict(context, model, axis, top, height) {
   const y = (thousandths) => top + height * (1 - thousandths / 1000);
+  const { zones } = model.point;
+  if (zones.length) drawZones(context, zones, axis, y);
   for (const run of runs(model, axis, (window) => window.counted === null)) {
     if (!run.kind) continue;
     const [left, right] = axis.ends(run);
     hatch(context, left, top, Math.max(right - left, 1), height);
     writeIn(context, "not compared", [left, right], top + height / 4, ON_WHITE);
   }
-  if (model.point.zones.length) drawZones(context, model.point.zones, axis, y);
   context.strokeStyle = LINE;
   context.lineWidth = 1;
   context.strokeRect(0.5, top + 0.5, axis.width - 1, height);
@@ -260,6 +261,7 @@ function drawConflict(context, model, axis, top, height) {
   context.lineJoin = "round";
   if (isDense(model, axis)) drawDenseCurve(context, model, axis, y);
   else drawCurve(context, model, axis, y);
+  nameZones(context, zones, axis, y);
 }
 
 // The outer zones have lines of their colours, those between are shaded.
@@ -269,6 +271,9 @@ function drawZones(context, zones, axis, y) {
   for (const [value, { color }] of [[conflict.from, conflict], [match.to, match]]) {
     fill(context, color, 0, Math.round(y(value)) - 0.5, axis.width, 1);
   }
+}
+
+function nameZones(context, zones, axis, y) {
   context.font = `11px ${FONT}`;
   for (const zone of zones) {
     const room = y(zone.from) - y(zone.to);
