@@ -8,9 +8,12 @@ import numpy as np
 
 from facevoice.models.heads import Embeddings, Posteriors
 from facevoice.records import DecisionCurve, Modality, ModelId
+from facevoice.settings import SENSITIVITIES
 
 _HITS = (1.0, 0.97, 0.9, 0.75, 0.6, 0.3, 0.0)
-_ALARMS = (1.0, 0.7, 0.5, 0.3, 0.14, 0.02, 0.0)
+# From the middle on, just enough calls are right for each level in turn.
+_RIGHT = (0.5, 0.51, 0.52, *(level + 0.005 for level in sorted(SENSITIVITIES.values())), 1.0)
+_ALARMS = tuple(hits * (1 - right) / right for hits, right in zip(_HITS, _RIGHT, strict=True))
 CURVE = DecisionCurve(
     (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0), _HITS, _ALARMS, _HITS[::-1], _ALARMS[::-1]
 )

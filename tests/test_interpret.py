@@ -357,11 +357,11 @@ def test_what_is_not_reached_or_not_measured() -> None:
     # No threshold is sure enough: the surest is taken, but not one that so few calls pass.
     hits, alarms = (1.0, 0.8, 0.5, 0.01), (1.0, 0.5, 0.25, 0.0)
     curve = DecisionCurve((0.0, 0.6, 0.8, 1.0), hits, alarms, hits[::-1], alarms[::-1])
-    point = find_point(curve, DecisionConfig(sensitivity="cautious"))
+    point = find_point(curve, DecisionConfig(sensitivity=0.9))
     assert point is not None
     assert point.conflict_above == 0.8
     assert point.conflict_precision == pytest.approx(2 / 3)
-    unknown = find_point(DecisionCurve(), DecisionConfig(sensitivity="balanced"))
+    unknown = find_point(DecisionCurve(), DecisionConfig(sensitivity=0.8))
     assert unknown == OperatingPoint(0.8, pytest.approx(0.2), None, None)
     assert precision_at(DecisionCurve(), 0.8, Outcome.CONFLICT) is None
     assert precision_at(curve, 0.0, Outcome.MATCH) is not None

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from facevoice.errors import ConfigError
 from facevoice.settings import (
+    SENSITIVITIES,
     AnalyzerConfig,
     build_settings,
     format_toml,
@@ -84,12 +85,9 @@ def test_an_assignment_never_loses_its_value(name: str, text: str) -> None:
 
 
 def test_a_sensitivity_is_a_name_or_a_precision() -> None:
-    for asked, precision in (
-        ("cautious", 0.9),
-        ("balanced", 0.8),
-        ("sensitive", 0.7),
-        (0.85, 0.85),
-    ):
+    assert list(SENSITIVITIES) == ["cautious", "balanced", "sensitive"]
+    assert sorted(SENSITIVITIES.values(), reverse=True) == list(SENSITIVITIES.values())
+    for asked, precision in (*SENSITIVITIES.items(), (0.85, 0.85)):
         config = build_settings(AnalyzerConfig, {"decision": {"sensitivity": asked}})
         assert config.decision.precision == precision
         read = tomllib.loads(format_toml(config.to_dict()))

@@ -149,7 +149,7 @@ def test_a_stored_report_is_decided_again(tmp_path: Path, here: Path) -> None:
     assert page.read_text(encoding="utf-8") == to_html(cautious)
     assert "Undecided" in run("report", path, "--expected-conflicts", 0.2)
     assert "Face and voice conflict" in run(
-        "report", path, "--sensitivity", 0.7, "--expected-conflicts", 0.4
+        "report", path, "--sensitivity", "sensitive", "--expected-conflicts", 0.4
     )
     assert to_json(stored) == path.read_text(encoding="utf-8")
 
