@@ -105,7 +105,7 @@ def measure(page: Page, address: str, seconds: float) -> Run:
     page.wait_for_timeout(1000 * seconds)
     run.latencies_ms = page.evaluate("window.facevoiceLive.latencies_ms")
     button.click()
-    page.get_by_text("In all: ").wait_for()
+    page.get_by_text("Ended.").wait_for()
     return run
 
 

@@ -34,15 +34,16 @@ PUBLISHED = "published"
 class CompactData:
     """Clips by id; faces; voices by the untuned network, and by the tuned ones that left some out.
 
-    shipped: windows of every clip as the network tuned on all of them embeds them.
+    shipped: windows of every clip as the network tuned on all of them embeds them;
+    tuned, shipped: None where only the untuned network was asked.
     """
 
     clips: Mapping[str, Clip]
     lengths_s: Mapping[str, float]
     faces: Channel
     voices: Channel
-    tuned: TunedVoices
-    shipped: Samples
+    tuned: TunedVoices | None
+    shipped: Samples | None
 
 
 def voice_name(part: str) -> str:
@@ -77,8 +78,11 @@ def _factory(part: str, path: Path) -> Callable[[int], CompactVoice]:
     return build
 
 
-def read_data(corpora: Path, work: Path, jobs: int) -> CompactData:
-    """Unpack, probe and extract what is not there yet, then read all features."""
+def read_data(corpora: Path, work: Path, jobs: int, *, untuned: bool = False) -> CompactData:
+    """Unpack, probe and extract what is not there yet, then read all features.
+
+    untuned: of voices, only what the published network makes of them.
+    """
     found = {name: read_clips(corpora, work, name, ARCHIVES[name]) for name in ARCHIVES}
     # The filmed clips' own ids are those of the sound archive: keep them apart.
     filmed = read_clips(corpora, work, "ravdess", FILMED)
@@ -87,7 +91,7 @@ def read_data(corpora: Path, work: Path, jobs: int) -> CompactData:
     store = work / "features.db"
     faces = read_channel([*av_clips, *filmed], store, (FACE,), lengths_s, jobs)[FACE]
     folds = [f"fold{k}" for k in range(NUM_FOLDS)]
-    parts = (PUBLISHED, ALL, *folds)
+    parts = (PUBLISHED,) if untuned else (PUBLISHED, ALL, *folds)
     register_voices(work, parts)
     heard = [c for part in found.values() for c in part]
     # In this process: others don't know the networks that were registered just now.
@@ -96,13 +100,15 @@ def read_data(corpora: Path, work: Path, jobs: int) -> CompactData:
     plain, plain_ids = voices[voice_name(PUBLISHED)]
     if any(ids != plain_ids for _, ids in voices.values()):
         raise SystemExit(f"{store}: the voice networks have embedded different windows; delete it")
+    clips.update(clips_by_id(filmed))
+    channels = make_channels(*faces, plain, plain_ids)
+    if untuned:
+        return CompactData(clips, lengths_s, *channels, None, None)
     tuned = TunedVoices(
         tuple(voices[voice_name(part)][0] for part in folds),
         plain_ids,
         np.array([fold_of(clips[key]) for key in plain_ids]),
     )
-    clips.update(clips_by_id(filmed))
-    channels = make_channels(*faces, plain, plain_ids)
     return CompactData(clips, lengths_s, *channels, tuned, voices[voice_name(ALL)][0])
 
 

@@ -26,14 +26,14 @@ from recipes.fitting import (
 
 from facevoice.corpora.pairs import Pair
 from facevoice.evaluation.metrics import best_threshold
-from facevoice.models.heads import ConflictHead, LateFusion, LinearHead
+from facevoice.models.heads import ConflictHead, LateFusion, LinearHead, Posteriors
 from facevoice.records import NUM_EMOTIONS, DoubleArray
 
 AV_CORPUS = "javanese"
 FACE_PENALTIES = FacePenalties(features=1000.0, evidence=1000.0)
 CONFLICT_PENALTY = 0.02
 
-Posteriors = dict[str, DoubleArray]
+ByClip = dict[str, DoubleArray]
 
 
 class Channel:
@@ -58,7 +58,7 @@ class Channel:
             self._heads[without] = self._fit(self.samples.where(kept))
         return self._heads[without]
 
-    def posteriors(self, without: frozenset[str]) -> tuple[Posteriors, float]:
+    def posteriors(self, without: frozenset[str]) -> tuple[ByClip, float]:
         """Posteriors of all clips of the audio-visual corpus, and the sharpness they were given.
 
         Each speaker's are made by a head without that speaker and without `without`; the
@@ -86,7 +86,7 @@ class TunedVoices:
         self.folds = folds
         self._probs: dict[int, DoubleArray] = {}
 
-    def posteriors(self, speaker: str, sharpness: float | None = None) -> Posteriors:
+    def posteriors(self, speaker: str, sharpness: float | None = None) -> ByClip:
         """Those of one speaker's clips: network and head never heard this speaker.
 
         Without a sharpness it is fitted to the other speakers whom the network never heard.
@@ -99,9 +99,9 @@ class TunedVoices:
             sharpness = fit_sharpness(probs[others], self.samples.where(others))
         return mean_by_clip(self.clip_ids[own], power(probs[own], sharpness))
 
-    def all_posteriors(self, sharpness: float | None = None) -> Posteriors:
+    def all_posteriors(self, sharpness: float | None = None) -> ByClip:
         """Those of every clip, each as `posteriors` has them."""
-        found: Posteriors = {}
+        found: ByClip = {}
         for speaker in np.unique(self.samples.speakers):
             found.update(self.posteriors(str(speaker), sharpness))
         return found
@@ -124,7 +124,7 @@ class TunedVoices:
         return self._probs[fold]
 
 
-def mean_by_clip(clip_ids: np.ndarray, probs: DoubleArray) -> Posteriors:
+def mean_by_clip(clip_ids: np.ndarray, probs: DoubleArray) -> ByClip:
     """Windows of one clip averaged, as a report's summary does."""
     names, inverse = np.unique(clip_ids, return_inverse=True)
     total = np.zeros((len(names), probs.shape[1]))
@@ -137,14 +137,23 @@ def mean_by_clip(clip_ids: np.ndarray, probs: DoubleArray) -> Posteriors:
 class Scored:
     """Out-of-speaker posteriors by clip id, and the conflict probability of each pair.
 
-    threshold: by tested speaker, of the best balanced accuracy on the other speakers' pairs.
+    By tested speaker, from the other speakers' pairs: threshold, of the best balanced accuracy;
+    heads, the conflict model.
     """
 
-    face: Posteriors
-    voice: Posteriors
+    face: ByClip
+    voice: ByClip
     fused: dict[tuple[str, str], DoubleArray]
     conflict: dict[tuple[str, str], float]
     threshold: dict[str, float]
+    heads: dict[str, ConflictHead]
+
+
+def said_of(scored: Scored, pair: Pair) -> Posteriors:
+    """What was said of a pair, as a model says it of a window."""
+    key = pair.face_clip_id, pair.voice_clip_id
+    face, voice = scored.face[pair.face_clip_id], scored.voice[pair.voice_clip_id]
+    return Posteriors(face, voice, scored.fused[key], scored.conflict[key])
 
 
 def make_channels(
@@ -157,7 +166,7 @@ def make_channels(
 
 
 def fit_joint(
-    face_channel: Channel, pairs: Sequence[Pair], face: Posteriors, voice: Posteriors
+    face_channel: Channel, pairs: Sequence[Pair], face: ByClip, voice: ByClip
 ) -> tuple[LateFusion, ConflictHead]:
     """Fusion on the pairs that match, conflict on all."""
     samples = face_channel.samples
@@ -172,7 +181,7 @@ def fit_joint(
 
 
 def pair_posteriors(
-    pairs: Sequence[Pair], face: Posteriors, voice: Posteriors
+    pairs: Sequence[Pair], face: ByClip, voice: ByClip
 ) -> tuple[DoubleArray, DoubleArray]:
     """Posteriors (n, 8) of each pair's face, and of its voice."""
     return (
@@ -181,7 +190,7 @@ def pair_posteriors(
     )
 
 
-def of_speaker(channel: Channel, posteriors: Posteriors, speaker: str) -> Posteriors:
+def of_speaker(channel: Channel, posteriors: ByClip, speaker: str) -> ByClip:
     """Those of one speaker's clips."""
     own = np.unique(channel.clip_ids[channel.samples.speakers == speaker]).tolist()
     return {clip_id: posteriors[clip_id] for clip_id in own}
@@ -198,15 +207,16 @@ def crossfit(
 
     tuned: hears the tested speakers; without it the untuned network does.
     """
-    scored = Scored({}, {}, {}, {}, {})
+    scored = Scored({}, {}, {}, {}, {}, {})
     for speaker in face_channel.speakers:
         face, _ = face_channel.posteriors(frozenset({speaker}))
         voice, sharpness = voice_channel.posteriors(frozenset({speaker}))
         train = [p for p in pairs if p.speaker != speaker]
         fusion, conflict = fit_joint(face_channel, train, face, voice)
-        scored.threshold[speaker] = best_threshold(
-            [p.is_conflict for p in train], conflict(*pair_posteriors(train, face, voice))
-        )
+        f, v = pair_posteriors(train, face, voice)
+        truth = np.array([p.is_conflict for p in train])
+        scored.threshold[speaker] = best_threshold(truth, conflict(f, v))
+        scored.heads[speaker] = conflict
         weights = f"fusion weights {fusion.face_weight:.2f} face {fusion.voice_weight:.2f} voice"
         print(f"  without {speaker}: {weights}", flush=True)
         if tuned is not None:

@@ -1,10 +1,14 @@
 """The compact family's heads, fitted to everybody and put into the package.
 
     python -m recipes.heads --corpora CORPORA --work WORK
+    python -m recipes.heads --corpora CORPORA --work WORK --curve-only
 
 `CORPORA` (or FACEVOICE_CORPORA) holds javanese.zip, ravdess_audio.zip, ravdess_av.zip, emodb.zip;
 WORK/voice holds what `recipes.voice` wrote of every fold, of all, and untuned. Scored are the same
 steps, without a speaker at a time, by `python -m benchmarks.congruence`.
+
+`--curve-only` measures anew what calls are worth, and leaves all else as it is: by voices of the
+untuned network, which has heard nobody, so that the hours of tuning are not needed.
 """
 
 from __future__ import annotations
@@ -12,28 +16,30 @@ from __future__ import annotations
 import argparse
 import io
 import os
-from dataclasses import astuple
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 from recipes.compact_data import make_all_pairs, read_data
-from recipes.crossfit import crossfit, fit_joint
+from recipes.crossfit import fit_joint
+from recipes.decisions import Strangers, measure
 from recipes.fitting import fit_voice_head, sharpen
-from recipes.thresholds import choose_thresholds
 from recipes.weights_index import store_weights
 
-from facevoice.models.heads import NUMBERS, CompactModel
+from facevoice.interpret import find_point
+from facevoice.models.heads import CURVE, NUMBERS, CompactModel, load_model
 from facevoice.records import Emotion, Modality
+from facevoice.sessions import read_weights, weights_entry
+from facevoice.settings import SENSITIVITIES, DecisionConfig
 
 LICENSE = "CC BY-NC-SA 4.0 (fitted to RAVDESS, Javanese and EmoDB)"
 
 
 def fit(corpora: Path, work: Path, jobs: int) -> tuple[CompactModel, tuple[str, ...]]:
-    """The model and its training corpora; thresholds come from speaker-independent scores."""
+    """The model and its training corpora; its curve comes from people left out."""
     data = read_data(corpora, work, jobs)
-    pairs, originals = make_all_pairs(data)
-    scored = crossfit(data.faces, data.voices, pairs, originals, data.tuned)
+    pairs, _ = make_all_pairs(data)
     face, face_sharpness = data.faces.posteriors(frozenset())
     voice_sharpness = data.tuned.sharpness()
     voice = data.tuned.all_posteriors(voice_sharpness)
@@ -45,8 +51,17 @@ def fit(corpora: Path, work: Path, jobs: int) -> tuple[CompactModel, tuple[str, 
     print(f"sharpness {face_sharpness:.2f} face, {voice_sharpness:.2f} voice; ", end="")
     print(f"fusion {fusion.face_weight:.2f} face, {fusion.voice_weight:.2f} voice")
     corpora_used = {*data.faces.samples.corpora, *data.shipped.corpora}
-    model = CompactModel(heads, fusion, conflict, choose_thresholds(scored, pairs))
+    curve = measure(Strangers.of(data), conflict)
+    model = CompactModel(heads, fusion, conflict, curve)
     return model, tuple(sorted(str(c) for c in corpora_used))
+
+
+def measure_again(corpora: Path, work: Path, jobs: int) -> tuple[CompactModel, tuple[str, ...]]:
+    """The package's model with its curve measured anew, by the untuned voice network."""
+    model = load_model(read_weights("heads"))
+    strangers = Strangers.of(read_data(corpora, work, jobs, untuned=True))
+    used = weights_entry("heads").training_corpora
+    return replace(model, curve=measure(strangers, model.conflict)), used
 
 
 def save_model(model: CompactModel, file: IO[bytes]) -> None:
@@ -55,7 +70,7 @@ def save_model(model: CompactModel, file: IO[bytes]) -> None:
         "fusion.weights": np.array([model.fusion.face_weight, model.fusion.voice_weight]),
         "fusion.bias": model.fusion.bias,
         **{f"conflict.{name}": np.array(getattr(model.conflict, name)) for name in NUMBERS},
-        "thresholds": np.array(astuple(model.thresholds)),
+        **{f"curve.{name}": np.array(getattr(model.curve, name)) for name in CURVE},
         "emotions": np.array([e.value for e in Emotion]),
     }
     for modality, head in model.channels.items():
@@ -72,11 +87,14 @@ def main() -> None:
     parser.add_argument("--corpora", type=Path, default=Path(corpora) if corpora else None)
     parser.add_argument("--work", type=Path, required=True, help="folder for all that is made")
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--curve-only", action="store_true")
     arguments = parser.parse_args()
     if arguments.corpora is None:
         raise SystemExit("give --corpora DIR or set FACEVOICE_CORPORA: the folder of zip files")
-    model, used = fit(arguments.corpora, arguments.work, arguments.jobs)
-    print(model.thresholds)
+    make = measure_again if arguments.curve_only else fit
+    model, used = make(arguments.corpora, arguments.work, arguments.jobs)
+    for level in SENSITIVITIES:
+        print(level, find_point(model.curve, DecisionConfig(sensitivity=level)))
     file = io.BytesIO()
     save_model(model, file)
     store_weights(

@@ -191,7 +191,7 @@ class WindowConfig:
         require(fits, "windows.hop_s", self.hop_s, "0.1 to windows.length_s")
 
 
-SENSITIVITIES: Final = {"cautious": 0.9, "balanced": 0.8, "sensitive": 0.7}
+SENSITIVITIES: Final = {"cautious": 0.8, "balanced": 0.72, "sensitive": 0.65}
 """The share of calls that shall be right at equal numbers of conflicts and matches, by name."""
 
 

@@ -1,0 +1,125 @@
+"""What calls of match and conflict are worth: how much is decided, and how often it is right.
+
+A speaker's pairs are decided by `choose_outcome`, as users' windows are, at thresholds that were
+measured on the other speakers' pairs. All shares are at equal numbers of conflicts and matches;
+intervals: 95 %, bootstrap over speakers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from recipes.crossfit import Scored, said_of
+
+from facevoice.corpora.pairs import Pair, PairBin
+from facevoice.evaluation.bootstrap import Figure, Measure, Refused, Statistic, figure
+from facevoice.evaluation.metrics import IntArray
+from facevoice.interpret import choose_outcome, find_point
+from facevoice.records import BoolArray, DecisionCurve, DoubleArray, Outcome
+from facevoice.settings import SENSITIVITIES, DecisionConfig
+
+CURVE_PRECISIONS: Final = tuple(round(0.52 + 0.02 * k, 2) for k in range(24))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decided:
+    """Pairs (n,) and what was called: whose, whether conflicts, of opposite valence, outcomes."""
+
+    speakers: tuple[str, ...]
+    is_conflict: BoolArray
+    is_opposite: BoolArray
+    outcomes: np.ndarray
+
+    def of(self, *outcomes: Outcome) -> BoolArray:
+        """Which pairs came to one of these."""
+        return np.isin(self.outcomes, [outcome.value for outcome in outcomes])
+
+
+def decide(
+    scored: Scored,
+    pairs: Sequence[Pair],
+    curves: Mapping[str, DecisionCurve],
+    sensitivity: str | float,
+) -> Decided:
+    """Decide each pair at the thresholds of its speaker's curve."""
+    config = DecisionConfig(sensitivity=sensitivity)
+    points = {speaker: find_point(curve, config) for speaker, curve in curves.items()}
+    outcomes = [choose_outcome(said_of(scored, p), points[p.speaker])[0].value for p in pairs]
+    return Decided(
+        tuple(pair.speaker for pair in pairs),
+        np.array([pair.is_conflict for pair in pairs]),
+        np.array([pair.bin is PairBin.OPPOSITE_VALENCE for pair in pairs]),
+        np.array(outcomes),
+    )
+
+
+def share_measure(part: BoolArray, whole: BoolArray, is_conflict: BoolArray) -> Measure:
+    """Share of `part` in `whole`, conflicts and matches weighing alike whatever their number."""
+
+    def measure(index: IntArray, size: int) -> Statistic:
+        def sums(rows: BoolArray) -> DoubleArray:
+            return np.bincount(index[rows], minlength=size).astype(np.float64)
+
+        counts = [sums(is_conflict == kind) for kind in (True, False)]
+        above = [sums(part & (is_conflict == kind)) for kind in (True, False)]
+        below = [sums(whole & (is_conflict == kind)) for kind in (True, False)]
+
+        def statistic(weights: DoubleArray) -> DoubleArray:
+            numbers = [np.maximum(weights @ each, 1e-9) for each in counts]
+            top = sum(weights @ a / n for a, n in zip(above, numbers, strict=True))
+            bottom = sum(weights @ b / n for b, n in zip(below, numbers, strict=True))
+            return np.where(bottom > 0, top / np.maximum(bottom, 1e-9), np.nan)
+
+        return statistic
+
+    return measure
+
+
+def figures(decided: Decided, num_resamples: int = 2000) -> dict[str, Figure | Refused]:
+    """Share decided, precision, recall of conflicts; see the names."""
+    conflict, opposite = decided.is_conflict, decided.is_opposite
+    everything = np.ones(len(conflict), dtype=np.bool_)
+    called = decided.of(Outcome.CONFLICT)
+    settled = decided.of(Outcome.CONFLICT, Outcome.MATCH)
+    wanted = {
+        "decided": (settled, everything),
+        "precision": (settled & (called == conflict), settled),
+        "precision of conflicts": (called & conflict, called),
+        "precision of matches": (settled & ~called & ~conflict, settled & ~called),
+        "conflicts found": (called & conflict, conflict),
+        "opposite valence found": (called & opposite, opposite),
+        "undecided": (decided.of(Outcome.UNDECIDED), everything),
+        "flat": (decided.of(Outcome.FLAT), everything),
+    }
+    return {
+        name: figure(share_measure(part, whole, conflict), decided.speakers, num_resamples)
+        for name, (part, whole) in wanted.items()
+    }
+
+
+def markdown(scored: Scored, pairs: Sequence[Pair], curves: Mapping[str, DecisionCurve]) -> str:
+    """The table of the three sensitivities, and the risk–coverage curve, as Markdown."""
+    found = {level: figures(decide(scored, pairs, curves, level)) for level in SENSITIVITIES}
+    names = list(next(iter(found.values())))
+    lines = [f"| in % | {' | '.join(found)} |", "|---|" + "---|" * len(found)]
+    lines += [
+        f"| {name} | " + " | ".join(_words(found[level][name]) for level in found) + " |"
+        for name in names
+    ]
+    lines += ["", "| wanted precision | decided | precision |", "|---|---|---|"]
+    for precision in CURVE_PRECISIONS:
+        row = figures(decide(scored, pairs, curves, precision))
+        lines.append(f"| {precision} | {_words(row['decided'])} | {_words(row['precision'])} |")
+    return "\n".join(lines)
+
+
+def _words(value: Figure | Refused) -> str:
+    if isinstance(value, Refused) or np.isnan(value.value):
+        return "–"
+    told = f"{100 * value.value:.1f}"
+    if value.low is None or value.high is None:
+        return told
+    return f"{told} [{100 * value.low:.1f}, {100 * value.high:.1f}]"
