@@ -15,6 +15,7 @@ from typing import Any
 
 from facevoice.analyzer import Analyzer
 from facevoice.records import Perception, Prediction, Window
+from facevoice.settings import AnalyzerConfig
 from facevoice.web import WebOptions, launch_app
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -91,8 +92,8 @@ class Gate:
 class GatedAnalyzer(Analyzer):
     """Gives the same perception of every file, and of every stream; each window works at a gate."""
 
-    def __init__(self, gate: Gate) -> None:
-        super().__init__()
+    def __init__(self, gate: Gate, config: AnalyzerConfig | None = None) -> None:
+        super().__init__(config)
         self._gate = gate
         self.perception = super().perceive(SAMPLE)
 

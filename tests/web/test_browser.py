@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -17,9 +18,9 @@ from playwright.sync_api import Browser, Page, expect
 from browser import open_browser, watched_page
 from conftest import ClipMaker
 from facevoice.analyzer import Analyzer
-from facevoice.report import CSV_COLUMNS, read_report
+from facevoice.report import CSV_COLUMNS, describe_point, read_report, summarize_in_words
 from facevoice.report.page import is_report_page
-from facevoice.settings import WindowConfig
+from facevoice.settings import AnalyzerConfig, DecisionConfig, WindowConfig
 from facevoice.web import WebOptions
 from fake_devices import file_devices, make_devices
 from portraits import make_portrait
@@ -91,6 +92,16 @@ KEEP_TRACKS = """() => {
   };
 }"""
 
+# What is written on canvases, from now on.
+KEEP_WRITTEN = """() => {
+  const pen = CanvasRenderingContext2D.prototype, write = pen.fillText;
+  window.written = [];
+  pen.fillText = function (text, ...place) {
+    window.written.push(text);
+    return write.call(this, text, ...place);
+  };
+}"""
+
 # Of the canvas over the live video.
 COLOURED_PIXELS = """() => {
   const canvas = document.querySelector('.fvw-live-stage canvas');
@@ -135,7 +146,10 @@ def open_page(page: Page, server: Server) -> Page:
     page.set_default_timeout(PATIENCE_MS)
     page.goto(server.url)
     expect(page.get_by_text("Intended use.")).to_be_visible(timeout=PATIENCE_MS)
+    # Gradio draws part after part.
     page.wait_for_function("document.querySelector('#fvw-chooser')?.innerText.trim()")
+    page.locator("#fvw-start").wait_for()
+    page.locator("#fvw-clip button").first.wait_for()
     return page
 
 
@@ -189,7 +203,8 @@ def tab_through(page: Page, until: str) -> list[str]:
             """() => {
               const node = document.activeElement, style = getComputedStyle(node);
               const ring = style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2;
-              const name = node.getAttribute('aria-label') || node.innerText || node.title || '';
+              const name = node.getAttribute('aria-label') || node.labels?.[0]?.innerText
+                || node.innerText || node.title || '';
               return [name.trim(), ring || node.tagName === 'VIDEO'];
             }"""
         )
@@ -245,11 +260,61 @@ def test_from_upload_to_downloads(
         assert sum(1 for _ in container.decode(video=0)) > 100
 
 
+def test_another_setting_shows_at_once_everywhere(browser: Browser, tmp_path: Path) -> None:
+    gate = Gate()
+    gate.opened.set()
+    config = AnalyzerConfig(decision=DecisionConfig(sensitivity=0.75, expected_conflicts=0.07))
+    analyzer = GatedAnalyzer(gate, config)
+    with (
+        serve(analyzer, tmp_path / "up", WebOptions(samples=EXAMPLES)) as server,
+        watched_page(browser, **DESKTOP) as page,
+    ):
+        open_page(page, server)
+        expect(page.locator("#fvw-settings")).to_be_hidden()
+        choose_sample(page)
+        analyze(page)
+        gate.opened.clear()  # from here on, nothing can be read
+        expect(page.get_by_label("75% right")).to_be_checked()  # as the server was started
+        expect(page.get_by_label("7%")).to_be_checked()
+        page.wait_for_function("document.querySelector('.fvw-stage video').readyState >= 1")
+        page.evaluate("document.querySelector('.fvw-stage video').currentTime = 2")
+
+        page.get_by_label("1 in 100").check()
+        page.get_by_label("cautious").check()
+        decision = DecisionConfig(sensitivity="cautious", expected_conflicts=0.01)
+        report = analyzer.interpret(analyzer.perception, decision=decision)
+        expect(page.locator(".fvw-result")).to_contain_text(summarize_in_words(report))
+        expect(page.locator(".fvw-result")).to_contain_text(describe_point(report))
+        expect(page.get_by_label("cautious")).to_be_focused()
+        assert page.evaluate("document.querySelector('.fvw-stage video').currentTime") == 2
+        assert page.locator(RESULT).count() == 1
+        # One control for all: the report's own switch would change what is seen, but no download.
+        assert page.get_by_text("sensitive", exact=True).count() == 1
+
+        read = read_report(download(page, "#fvw-json", tmp_path))
+        assert read.config.decision == decision
+        assert [w.outcome for w in read.windows] == [w.outcome for w in report.windows]
+        with download(page, "#fvw-csv", tmp_path).open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert [row["outcome"] for row in rows] == [w.outcome.value for w in report.windows]
+        html = download(page, "#fvw-html", tmp_path).read_text("utf-8")
+        assert json.dumps(summarize_in_words(report))[1:-1] in html
+
+        gate.opened.set()
+        page.click("#fvw-draw")
+        page.wait_for_selector("#fvw-mp4")
+        page.get_by_label("balanced").check()
+        expect(page.locator("#fvw-mp4")).to_be_hidden()  # it was of the other setting
+        expect(page.locator("#fvw-draw")).to_be_visible()
+
+
 def test_progress_and_stop(page: Page, make_clip: ClipMaker) -> None:
     choose(page, portrait_clip(make_clip, "stopped.mp4", 58))
     page.click("#fvw-start")
     page.wait_for_selector(".fvw-progress progress")
-    assert re.search(r"\d:\d\d of 0:58 · .* × real time", page.inner_text(".fvw-progress"))
+    said = page.inner_text(".fvw-progress")
+    assert re.search(r"Read \d:\d\d of 0:58: about .* left, .* times as fast as it plays", said)
+    assert re.search(r"Windows so far: \d+, with conflict: \d+\.", said)
     page.click("#fvw-stop")
     expect_problem(page, "Stopped.")  # said when the work has ended
     assert page.locator(RESULT).count() == 0
@@ -371,6 +436,7 @@ def test_a_recording_is_read_like_an_upload(page: Page, tmp_path: Path) -> None:
 def test_looks_keys_and_readers(browser: Browser, server: Server) -> None:
     with watched_page(browser, color_scheme="dark", **DESKTOP) as page:
         open_page(page, server)
+        page.get_by_text("smile sad voice").wait_for()
         for part in (".fvw-intro", "#fvw-chooser", "button[role=tab]"):
             assert_readable(page, part)
         names = tab_through(page, until="Analyse")
@@ -387,7 +453,7 @@ def test_looks_keys_and_readers(browser: Browser, server: Server) -> None:
         heard = page.evaluate("window.heard")
         assert heard[0] == "The clip is being read."
         assert len(heard) <= 3
-        for part in (".fvw-result", "#fvw-downloads"):
+        for part in (".fvw-result", "#fvw-downloads", "#fvw-settings"):
             assert_readable(page, part)
         assert page.evaluate("document.activeElement.className") == "fv-title"
         levels = page.evaluate(
@@ -407,6 +473,9 @@ def test_looks_keys_and_readers(browser: Browser, server: Server) -> None:
         names = tab_through(page, until="All 3 windows as a table")
         wanted = {"Another clip", "JSON", "CSV", "Report (HTML)", "Make annotated video", "Zoom in"}
         assert wanted <= set(names)
+        assert {"cautious", "balanced", "sensitive", "1 in 2", "1 in 20"} <= set(names)
+        question = "How often do face and voice conflict where this comes from?"
+        expect(page.get_by_role("group", name=question)).to_be_visible()
         expect(page.locator("#fvw-chooser")).to_be_hidden()
         page.click("#fvw-again")
         expect(page.locator("#fvw-chooser")).to_be_visible()
@@ -450,9 +519,16 @@ def expect_stopped(page: Page, status: str) -> None:
     assert page.evaluate("document.querySelector('.fvw-live video').srcObject") is None
 
 
+def expect_ended(page: Page) -> None:
+    """The session has ended, and what it said in all is shown."""
+    expect_stopped(page, "Ended.")
+    expect(page.locator(".fvw-verdict-words")).to_contain_text(".")
+
+
 def test_live_from_start_to_summary_and_again(page: Page, server: Server) -> None:
     open_live(page, server)
     page.evaluate(KEEP_TRACKS)
+    page.evaluate(KEEP_WRITTEN)
     # Stopped before anything came.
     page.evaluate(
         "() => { const b = document.querySelector('.fvw-live button'); b.click(); b.click(); }"
@@ -469,9 +545,15 @@ def test_live_from_start_to_summary_and_again(page: Page, server: Server) -> Non
     page.wait_for_function(f"({COLOURED_PIXELS})() > 100")
     assert min(page.evaluate("window.facevoiceLive.latencies_ms")) > 0
     assert page.evaluate("window.openedTracks.slice(-2).every(t => t.readyState === 'live')")
+    page.wait_for_function("window.facevoiceLive.latencies_ms.length > 3")
+    shown = page.evaluate("window.written")
+    assert "happy" in shown
+    assert not any(text.startswith("face ") for text in shown)  # a lone face needs no number
     button(page).click()
-    expect_stopped(page, "In all: ")
-    expect_stopped(page, "the face reads as happy")
+    expect_ended(page)
+    expect(page.locator(".fvw-verdict .fvw-chip")).to_have_text("In all")
+    expect(page.locator(".fvw-verdict-words")).to_contain_text(re.compile(r"\d+ s \(.*\)\."))
+    expect(face).to_be_hidden()  # no window's numbers beside what is said of all
     assert page.evaluate("window.openedTracks.every(track => track.readyState === 'ended')")
     assert page.evaluate(COLOURED_PIXELS) == 0
 
@@ -479,11 +561,11 @@ def test_live_from_start_to_summary_and_again(page: Page, server: Server) -> Non
     page.get_by_role("tab", name="Clip").click()
     page.wait_for_function("window.openedTracks.every(track => track.readyState === 'ended')")
     page.get_by_role("tab", name="Live").click()
-    expect_stopped(page, "In all: ")
+    expect_ended(page)
 
     start(page)  # Scripts can't pull a camera out; the event is what they would see.
     page.evaluate("window.openedTracks.at(-1).dispatchEvent(new Event('ended'))")
-    expect_stopped(page, "In all: ")
+    expect_ended(page)
 
 
 def test_a_closed_page_gives_its_place_back(browser: Browser, page: Page, server: Server) -> None:
@@ -496,7 +578,7 @@ def test_a_closed_page_gives_its_place_back(browser: Browser, page: Page, server
     # The server notices a moment later that the page is gone.
     assert wait_until(lambda: gets_in(page))
     button(page).click()
-    expect_stopped(page, "In all: ")
+    expect_ended(page)
 
 
 def gets_in(page: Page) -> bool:

@@ -55,6 +55,9 @@ def test_options_reach_the_page(launched: dict[str, Any], monkeypatch: pytest.Mo
     assert launched["auth"] == [("anna", "a:b")]
     assert launched["share"] is False
     assert isinstance(launched["analyzer"], Analyzer)
+    run("--sensitivity", "cautious", "--expected-conflicts", 0.1)
+    decision = launched["analyzer"].config.decision
+    assert (decision.sensitivity, decision.expected_conflicts) == ("cautious", 0.1)
     monkeypatch.setenv("FACEVOICE_WEB_AUTH", "anna:one ben:two")
     run()
     assert launched["auth"] == [("anna", "one"), ("ben", "two")]

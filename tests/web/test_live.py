@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from starlette.routing import WebSocketRoute
 from starlette.testclient import TestClient, WebSocketTestSession
 
 from facevoice.analyzer import Analyzer
-from facevoice.records import SAMPLE_RATE_HZ
+from facevoice.records import SAMPLE_RATE_HZ, Outcome
 from facevoice.report.page import WINDOW_FIELDS
 from facevoice.settings import WindowConfig
 from facevoice.web import WebOptions
@@ -37,8 +38,8 @@ def desk(analyzer: Analyzer) -> LiveDesk:
     return make_desk(analyzer)
 
 
-def make_desk(analyzer: Analyzer, **options: Any) -> LiveDesk:
-    return LiveDesk(analyzer, WebOptions(live_windows=WindowConfig(1.0, 0.5), **options))
+def make_desk(analyzer: Analyzer, hop_s: float = 0.5, **options: Any) -> LiveDesk:
+    return LiveDesk(analyzer, WebOptions(live_windows=WindowConfig(1.0, hop_s), **options))
 
 
 @contextmanager
@@ -76,7 +77,13 @@ def speak(socket: WebSocketTestSession, seconds: float) -> None:
 def next_window(socket: WebSocketTestSession) -> dict[str, Any]:
     while "window" not in (message := json.loads(socket.receive_text())):
         assert "faces" in message, message
-    return dict(zip(WINDOW_FIELDS, message["window"], strict=True))
+    return as_window(message)
+
+
+def as_window(message: dict[str, Any]) -> dict[str, Any]:
+    """A window's row by its names, with what is said of it."""
+    row = dict(zip(WINDOW_FIELDS, message["window"], strict=True))
+    return {**row, "sentence": message["sentence"]}
 
 
 def ending(socket: WebSocketTestSession) -> dict[str, Any]:
@@ -86,30 +93,49 @@ def ending(socket: WebSocketTestSession) -> dict[str, Any]:
 
 
 def test_windows_come_while_the_stream_goes_on(
-    desk: LiveDesk, monkeypatch: pytest.MonkeyPatch
+    analyzer: Analyzer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("facevoice.web.live._MAX_LAG_S", 1000)  # on a busy machine too
-    with connected(desk) as socket:
+    with connected(make_desk(analyzer, hop_s=1.0)) as socket:
         # At the pace at which the pipeline follows, or frames would be dropped.
-        first = None
+        told: list[dict[str, Any]] = []
         for k in range(30):
             socket.send_bytes(sound(k / 10))
             if k % 2 == 0:
                 socket.send_bytes(frame(k / 10))
-                message = json.loads(socket.receive_text())
-                first = first or message.get("faces")
-        window = next_window(socket)
+                told.append(json.loads(socket.receive_text()))
+        while not any("window" in message for message in told):
+            told.append(json.loads(socket.receive_text()))
         socket.send_text("stop")
         end = ending(socket)["end"]
-    assert first is not None
+    first = next(message["faces"] for message in told if "faces" in message)
+    window = as_window(next(message for message in told if "window" in message))
     (found,) = first["found"]
     x0, y0, x1, y1 = found["box"]
     assert 300 < (x0 + x1) / 2 < 700  # the portrait's face, in thousandths
     assert 0 <= y0 < y1 <= 1000
     assert window["end"] - window["start"] == pytest.approx(1.0)
     assert sum(window["face"]) == pytest.approx(1000, abs=4)
-    assert end["summary"] is not None
-    assert "face reads as happy" in end["sentence"]
+    assert "face looks happy" in window["sentence"]
+    summary = dict(zip(WINDOW_FIELDS, end["summary"], strict=True))  # of at most three windows
+    assert summary["face"] is not None
+    assert "face looks happy" in end["sentence"]
+
+
+def test_of_a_longer_session_counts_are_told_but_no_average(
+    desk: LiveDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facevoice.web.live._MAX_LAG_S", 1000)
+    with connected(desk, make_hello(desk, has_video=False)) as socket:
+        speak(socket, 4.0)
+        windows = [next_window(socket) for _ in range(4)]
+        socket.send_text("stop")
+        end = ending(socket)["end"]
+    assert all(list(Outcome)[window["outcome"]] == "insufficient" for window in windows)
+    assert all("no face is seen" in window["sentence"] for window in windows)
+    assert end["summary"] is None
+    assert re.match(r"Insufficient .*\d+ s \(once\)", end["sentence"])
+    assert "No conflict is called." in end["sentence"]
 
 
 def test_without_a_camera_the_face_is_missing_not_neutral(

@@ -49,7 +49,7 @@ def test_one_bound_holds_for_pages_programs_drawing_and_live_windows(
     def read(name: str) -> Any:
         request: Any = SimpleNamespace(session_hash=name)
         tab.begin(request)
-        return list(tab.analyze(str(SAMPLE), request))[-1]
+        return list(tab.analyze(str(SAMPLE), "balanced", 0.5, request))[-1]
 
     def film(name: str) -> Any:
         request: Any = SimpleNamespace(session_hash=name)
@@ -63,7 +63,7 @@ def test_one_bound_holds_for_pages_programs_drawing_and_live_windows(
             hello = {"ticket": desk.new_ticket(), "sample_rate_hz": 16_000, "has_video": True}
             socket.send_text(json.dumps(hello))
             while "end" not in (message := json.loads(socket.receive_text())):
-                assert set(message) == {"window", "lag_ms", "dropped"}
+                assert set(message) == {"window", "sentence", "lag_ms", "dropped"}
             return message
 
     asked = [read, read, film, live, live, lambda _: tab.answer(str(SAMPLE)), film]

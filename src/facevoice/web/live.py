@@ -3,8 +3,9 @@
 From the page: first a text, {"ticket", "sample_rate_hz" or null, "has_video"}; then bytes: one
 letter, V or A, then float64 (little endian) seconds of the session's clock, then a JPEG, or float32
 mono samples. A text "stop" ends the session.
-To the page, texts in JSON: {"faces"} for each frame, {"window"} for each window, {"late"} for each
-one that is left out because the server can't follow, {"end"} or {"error"} at last.
+To the page, texts in JSON: {"faces"} for each frame, {"window", "sentence"} for each window,
+{"late"} for each one that is left out because the server can't follow, {"end"} or {"error"} at
+last. The end has a sentence, and a summary (a window's row) of a session of few windows, else null.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import math
 import secrets
 import struct
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from queue import SimpleQueue
 from threading import Thread
@@ -31,18 +32,21 @@ from PIL import Image
 
 from facevoice.analyzer import Analyzer
 from facevoice.errors import FacevoiceError
-from facevoice.interpret import summarize
+from facevoice.interpret import MAX_SHORT_WINDOWS, find_moments, summarize
 from facevoice.records import (
     SAMPLE_RATE_HZ,
+    VERSION,
     AudioBlock,
     ByteArray,
     FloatArray,
     Frame,
     FrameFaces,
     Prediction,
+    Report,
+    Status,
     Window,
 )
-from facevoice.report import describe_in_words, window_view
+from facevoice.report import describe_in_words, summarize_in_words, window_view
 from facevoice.web.work import Turns, WebOptions
 
 LIVE_PATH: Final = "/facevoice/live"
@@ -264,14 +268,39 @@ class LiveDesk:
                 if stream.stopped:
                     break  # what comes now is cut short
                 predictions.append(prediction)
-                view = window_view(prediction, (prediction.start_s, prediction.end_s))
-                lag_ms = round(1000 * stream.lag_s(prediction.end_s))
-                send({"window": view, "lag_ms": lag_ms, "dropped": stream.num_dropped})
+                send(
+                    {
+                        "window": _row(prediction),
+                        "sentence": describe_in_words(prediction),
+                        "lag_ms": round(1000 * stream.lag_s(prediction.end_s)),
+                        "dropped": stream.num_dropped,
+                    }
+                )
         if not predictions:
             return {"end": {"sentence": "Stopped before a window was whole.", "summary": None}}
-        whole = summarize(predictions, self._analyzer.point)
-        span = (whole.start_s, whole.end_s)
-        return {"end": {"sentence": describe_in_words(whole), "summary": window_view(whole, span)}}
+        report = self._report(predictions)
+        summary = None if report.summary is None else _row(report.summary)
+        return {"end": {"sentence": summarize_in_words(report), "summary": summary}}
+
+    def _report(self, windows: Sequence[Prediction]) -> Report:
+        """A session as a report: what is said of files is said of it."""
+        point = self._analyzer.point
+        is_short = len(windows) <= MAX_SHORT_WINDOWS
+        return Report(
+            path="live",
+            sha256=None,
+            media=None,
+            status=Status.OK,
+            error=None,
+            windows=tuple(windows),
+            summary=summarize(windows, point) if is_short else None,
+            outcome_counts=Counter(window.outcome for window in windows),
+            models=self._analyzer.models,
+            config=self._analyzer.config,
+            facevoice_version=VERSION,
+            moments=find_moments(windows),
+            point=point,
+        )
 
 
 async def _receive(socket: Any, stream: LiveStream) -> None:
@@ -299,6 +328,10 @@ def _take(content: bytes, stream: LiveStream) -> None:
         samples = np.frombuffer(content, "<f4", offset=9)
         if np.isfinite(samples).all():
             stream.put_sound(time_s, samples.astype(np.float32))
+
+
+def _row(window: Prediction) -> list[Any]:
+    return window_view(window, (window.start_s, window.end_s))
 
 
 def _faces_view(faces: FrameFaces) -> dict[str, Any]:

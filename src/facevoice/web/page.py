@@ -23,8 +23,18 @@ from starlette.routing import WebSocketRoute
 from facevoice.analyzer import Analyzer
 from facevoice.errors import FacevoiceError, MediaError
 from facevoice.hub.space import find_samples
+from facevoice.interpret import judge
 from facevoice.media import probe
-from facevoice.records import NOTICE, Perception, Prediction, Report, Trace, WindowView
+from facevoice.records import (
+    NOTICE,
+    MediaInfo,
+    Outcome,
+    Perception,
+    Prediction,
+    Report,
+    Trace,
+    WindowView,
+)
 from facevoice.report import (
     WINDOW_FIELDS,
     describe_in_words,
@@ -37,6 +47,8 @@ from facevoice.report import (
     to_view,
     vocabulary,
 )
+from facevoice.report.words import conflict_zones, percent
+from facevoice.settings import SENSITIVITIES, DecisionConfig
 from facevoice.web.live import LIVE_PATH, LiveDesk
 from facevoice.web.work import Done, SessionFiles, StoppedError, Turns, WebOptions, work_aside
 
@@ -50,6 +62,8 @@ _LIVE_SCRIPTS: Final = ("live_media.js", "live_panel.js", "live.js")
 _SERVER_FAILED: Final = "The server failed; its log says why."
 # What gradio itself has threads for; each clip that waits or is read holds one more.
 _SPARE_THREADS: Final = 40
+# How many windows are meant by a share of conflicts that a page offers: one in so many.
+_ONE_IN: Final = (2, 3, 5, 10, 20, 100)
 # The visitor's own fonts: nothing is fetched from anywhere.
 _FONTS: Final = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 _MONO_FONTS: Final = ["ui-monospace", "Consolas", "monospace"]
@@ -63,6 +77,8 @@ _Changes = dict[Any, Any]
 """What an event changes, by component."""
 _Tell = Callable[[str], None]
 """Takes what to show while something goes on, as HTML."""
+_Choices = list[tuple[str, float | str]]
+"""Of a control: what is shown, and what it means."""
 
 
 def build_app(analyzer: Analyzer, options: WebOptions, desk: LiveDesk | None) -> Any:
@@ -80,7 +96,7 @@ def build_app(analyzer: Analyzer, options: WebOptions, desk: LiveDesk | None) ->
                     tab = ClipTab(analyzer, options, samples, turns)
                 with gr.Tab("Live", id="live"):
                     live = gr.HTML()
-            settings = (lambda: _live(desk.new_ticket(), options), None, live)
+            settings = (lambda: _live(desk.new_ticket(), analyzer, options), None, live)
             app.load(*settings, api_visibility="private")
         app.unload(tab.leave)
     # `Turns` says who comes next, for live sessions too: gradio's own queue holds nobody back.
@@ -111,11 +127,13 @@ def launch_app(analyzer: Analyzer, options: WebOptions, *, wait: bool, **more: A
 class Session:
     """One open page: whether to stop what it asked for, and the clip that it shows.
 
-    perceived: can be interpreted again at once, with other settings.
+    perceived: can be interpreted again at once, with other settings; decision: by which it is
+    shown, None as the analyzer does.
     """
 
     stopping: Event = field(default_factory=Event)
     perceived: Perception | None = None
+    decision: DecisionConfig | None = None
 
 
 class ClipTab:
@@ -172,30 +190,58 @@ class ClipTab:
             self.film = gr.DownloadButton(
                 "Annotated video (MP4)", visible=False, elem_id="fvw-mp4", **small
             )
+        self._add_settings()
         self.result = gr.HTML(elem_id="fvw-result")
+
+    def _add_settings(self) -> None:
+        """What a clip that is read already is judged by; a change shows at once."""
+        decision = self._analyzer.config.decision
+        with gr.Row(visible=False, elem_id="fvw-settings") as self.settings:
+            self.sensitivity = gr.Radio(
+                _levels(decision.sensitivity),
+                value=decision.sensitivity,
+                label="How readily is a match or conflict called?",
+                info="Cautious calls fewer, and more of them are right.",
+                elem_id="fvw-sensitivity",
+            )
+            self.expected = gr.Radio(
+                _shares(decision.expected_conflicts),
+                value=decision.expected_conflicts,
+                label="How often do face and voice conflict where this comes from?",
+                info="The rarer, the fewer conflicts are called. Leave 1 in 2 if you don't know.",
+                elem_id="fvw-expected",
+            )
 
     def _add_events(self) -> None:
         run: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
         at_once = {**run, "queue": False}
-        busy = [self.status, self.start, self.stop]
+        asked = [self.sensitivity, self.expected]
+        busy = [self.status, self.start, self.stop, *asked]
         shown = [*busy, self.chooser, self.result, self.downloads, self.draw, self.film]
-        shown += self.buttons.values()
+        shown += [self.settings, *self.buttons.values()]
         for button, work, given in (
-            (self.start, self.analyze, [self.clip]),
+            (self.start, self.analyze, [self.clip, *asked]),
             (self.draw, self.make_film, None),
         ):
             begun = button.click(self.begin, None, busy, **at_once)
             # Not "analyze": that name is the programs'.
             done = begun.then(work, given, shown, api_name=f"page_{work.__name__}", **run)
             done.failure(lambda: self._idle(_problem(_SERVER_FAILED)), None, busy, **at_once)
+        # Who clicks on quickly gets what was clicked last.
+        gr.on(
+            [self.sensitivity.input, self.expected.input],
+            *(self.decide, asked, shown),
+            trigger_mode="always_last",
+            **at_once,
+        ).failure(lambda: self._idle(_problem(_SERVER_FAILED)), None, busy, **at_once)
         self.stop.click(self.end, None, [self.stop], **at_once)
         self.again.click(self.start_anew, None, [self.clip, *shown], **at_once)
         self.clip.change(self.choose, [self.clip], None, **at_once)
         # For programs: a clip in, the report out; as text, since gradio's client would take the
         # report's own "path" for a file to fetch.
         answer = gr.Textbox(visible=False)
-        asked = gr.Button(visible=False)
-        asked.click(self.answer, [self.clip], [answer], api_name="analyze")
+        called = gr.Button(visible=False)
+        called.click(self.answer, [self.clip], [answer], api_name="analyze")
 
     def session(self, request: gr.Request) -> Session:
         """What is known of the page that asks."""
@@ -225,7 +271,9 @@ class ClipTab:
         """Show what a clip is chosen with in place of the result."""
         return {**self._idle(), **self._without_result(request), self.clip: None}
 
-    def analyze(self, clip: str | None, request: gr.Request) -> Iterator[_Changes]:
+    def analyze(
+        self, clip: str | None, sensitivity: float | str, expected: float, request: gr.Request
+    ) -> Iterator[_Changes]:
         """Perceive the chosen clip, telling how far it is; then show what it says."""
         if not clip:
             yield self._idle(_problem("Choose a clip first."))
@@ -234,11 +282,26 @@ class ClipTab:
         self._files.keep_upload(_name(request), path)
         yield self._without_result(request)
 
+        decision = session.decision = self._decision(sensitivity, expected)
+
         def work(tell: _Tell) -> _Changes:
-            session.perceived = self._perceive(path, tell)
-            return self._show(session.perceived, self._files.new_folder(_name(request)))
+            session.perceived = self._perceive(path, decision, tell)
+            return self._show(session.perceived, decision, request)
 
         yield from self._work(work, path, session.stopping)
+
+    def decide(self, sensitivity: float | str, expected: float, request: gr.Request) -> _Changes:
+        """Show what the clip says at another setting, without reading it again."""
+        session = self.session(request)
+        if session.perceived is None:
+            return self._idle(_problem("Analyse a clip first."))
+        session.decision = self._decision(sensitivity, expected)
+        return self._show(session.perceived, session.decision, request)
+
+    def _decision(self, sensitivity: float | str, expected: float) -> DecisionConfig:
+        return replace(
+            self._analyzer.config.decision, sensitivity=sensitivity, expected_conflicts=expected
+        )
 
     def make_film(self, request: gr.Request) -> Iterator[_Changes]:
         """Make the annotated video of the clip that is shown."""
@@ -256,7 +319,7 @@ class ClipTab:
                 tell(_progress(words, done_s / media.duration_s))
                 self._turns.give_way()
 
-            report = self._analyzer.interpret(perceived)
+            report = self._analyzer.interpret(perceived, decision=session.decision)
             render_video(report, perceived.trace, out, on_progress=on_progress)
             return {**self._idle(), self.draw: _is_shown(False), self.film: _file(out)}
 
@@ -270,7 +333,7 @@ class ClipTab:
         self._files.keep_upload(name, path)
         try:
             with self._turns.job(Event(), lambda _: None):
-                perceived = self._perceive(path, lambda _: None)
+                perceived = self._perceive(path, self._analyzer.config.decision, lambda _: None)
         except FacevoiceError as error:
             raise gr.Error(_told(error, path)) from error
         finally:
@@ -301,7 +364,7 @@ class ClipTab:
             told = f"The server could not keep the result: {error.strerror}."
             yield self._idle(_problem(told))
 
-    def _perceive(self, path: Path, tell: _Tell) -> Perception:
+    def _perceive(self, path: Path, decision: DecisionConfig, tell: _Tell) -> Perception:
         media, begun_s = probe(path), time.monotonic()
         longest_s = self._options.max_length_s
         if media.duration_s > longest_s:
@@ -311,19 +374,27 @@ class ClipTab:
                 "Cut it, or use the command: facevoice analyze.",
             )
         tell(_progress("Reading the clip…"))
+        windows: list[Prediction] = []
 
         def on_view(view: WindowView) -> None:
-            window = self._analyzer.judge(view, media)
-            tell(_reading(window, media.duration_s, time.monotonic() - begun_s))
+            windows.extend(judge([view], media, self._analyzer.assembly.model, decision))
+            tell(_reading(windows, media, time.monotonic() - begun_s))
             self._turns.give_way()
 
         return self._analyzer.perceive(path, on_view=on_view)
 
-    def _show(self, perceived: Perception, folder: Path) -> _Changes:
-        """Interpret what was perceived: the report, and its downloads in a folder."""
+    def _show(
+        self, perceived: Perception, decision: DecisionConfig | None, request: gr.Request
+    ) -> _Changes:
+        """Interpret what was perceived: the report, and its downloads in a new folder.
+
+        The annotated video is of the setting at which it was made: it must be made again.
+        """
         path, trace = perceived.media.path, perceived.trace
+        folder = self._files.new_folder(_name(request))
+        report = self._analyzer.interpret(perceived, decision=decision)
         # Where the server keeps the clip is of no interest to anybody.
-        report = replace(self._analyzer.interpret(perceived), path=path.name)
+        report = replace(report, path=path.name)
         texts = {
             "json": to_json(report) + "\n",
             "csv": to_csv([report]),
@@ -340,17 +411,23 @@ class ClipTab:
             self.result: _result(report, trace, path),
             self.chooser: _is_shown(False),
             self.downloads: _is_shown(True),
+            self.settings: _is_shown(report.point is not None and len(report.windows) > 0),
             self.draw: gr.update(visible=perceived.media.has_video, interactive=True),
             self.film: gr.update(visible=False, value=None),
         }
 
     def _working(self, status: str) -> _Changes:
-        start, stop = gr.update(interactive=False), gr.update(visible=True, interactive=True)
-        return {self.status: status, self.start: start, self.stop: stop}
+        stop = gr.update(visible=True, interactive=True)
+        return {self.status: status, self.stop: stop, **self._controls(interactive=False)}
 
     def _idle(self, status: str = "") -> _Changes:
-        start = gr.update(interactive=True)
-        return {self.status: status, self.start: start, self.stop: _is_shown(False)}
+        controls = self._controls(interactive=True)
+        return {self.status: status, self.stop: _is_shown(False), **controls}
+
+    def _controls(self, *, interactive: bool) -> _Changes:
+        """What may be changed while nothing goes on."""
+        controls = (self.start, self.sensitivity, self.expected)
+        return {control: gr.update(interactive=interactive) for control in controls}
 
     def _without_result(self, request: gr.Request) -> _Changes:
         self.session(request).perceived = None
@@ -358,7 +435,25 @@ class ClipTab:
             self.result: "",
             self.chooser: _is_shown(True),
             self.downloads: _is_shown(False),
+            self.settings: _is_shown(False),
         }
+
+
+def _levels(chosen: float | str) -> _Choices:
+    """Sensitivities to choose from, with that of the server's settings."""
+    levels: list[float | str] = list(SENSITIVITIES)
+    if chosen not in levels:
+        levels.append(chosen)
+    return [
+        (level if isinstance(level, str) else f"{percent(level)} right", level) for level in levels
+    ]
+
+
+def _shares(chosen: float) -> _Choices:
+    """Expected shares of conflicts to choose from, with that of the server's settings."""
+    known = {1 / number: f"1 in {number}" for number in _ONE_IN}
+    shares = sorted({*known, chosen}, reverse=True)
+    return [(known.get(share, f"{100 * share:g}%"), share) for share in shares]
 
 
 def _name(request: gr.Request) -> str:
@@ -417,22 +512,26 @@ def _limits(options: WebOptions) -> str:
     )
 
 
-def _progress(words: str, share: float | None = None, below: str = "") -> str:
-    """What goes on, how far it is, and what was found last."""
+def _progress(words: str, share: float | None = None, *below: str) -> str:
+    """What goes on, how far it is, and what was found so far."""
     bar = "" if share is None else f'<progress max="1" value="{min(1.0, share):.3f}"></progress>'
-    found = below and f'<p class="fvw-small">{escape(below)}</p>'
+    found = "".join(f'<p class="fvw-small">{escape(line)}</p>' for line in below)
     return f'<div class="fvw-progress">{bar}<p>{words}</p>{found}</div>'
 
 
-def _reading(window: Prediction, duration_s: float, spent_s: float) -> str:
+def _reading(windows: list[Prediction], media: MediaInfo, spent_s: float) -> str:
+    """How far the reading is, what was found so far, and what the last window says."""
+    window, duration_s = windows[-1], media.duration_s
     done_s = min(window.end_s, duration_s)
     left_s = spent_s / max(done_s, 0.1) * (duration_s - done_s)
     words = (
-        f"{_clock(done_s)} of {_clock(duration_s)} · {done_s / max(spent_s, 1e-3):.1f} × real time "
-        f"· about {_length(max(1, left_s))} left"
+        f"Read {_clock(done_s)} of {_clock(duration_s)}: about {_length(max(1, left_s))} left, "
+        f"{done_s / max(spent_s, 1e-3):.1f} times as fast as it plays"
     )
-    said = f"{_clock(window.start_s)}–{_clock(window.end_s)}: {describe_in_words(window)}"
-    return _progress(words, done_s / duration_s, said)
+    num_conflicts = sum(each.outcome is Outcome.CONFLICT for each in windows)
+    so_far = f"Windows so far: {len(windows)}, with conflict: {num_conflicts}."
+    last = f"{_clock(window.start_s)}–{_clock(window.end_s)}: {describe_in_words(window)}"
+    return _progress(words, done_s / duration_s, so_far, last)
 
 
 def _problem(message: str) -> str:
@@ -447,12 +546,13 @@ def _result(report: Report, trace: Trace, video: Path) -> str:
     return f'<div class="fvw-result" data-view="{view}" data-video="{address}"></div>'
 
 
-def _live(ticket: str, options: WebOptions) -> str:
+def _live(ticket: str, analyzer: Analyzer, options: WebOptions) -> str:
     """The live mode for `live.js` to mount."""
     settings = {
         "ticket": ticket,
         "window_s": options.live_windows.length_s,
         "window_fields": WINDOW_FIELDS,
+        "zones": [] if analyzer.point is None else conflict_zones(analyzer.point),
         **vocabulary(),
     }
     return (

@@ -54,21 +54,19 @@ Session.prototype.build = function (place) {
   this.strip = make("canvas", "fvw-strip");
   this.strip.setAttribute("role", "img");
   this.strip.setAttribute("aria-label", "The last minute: outcome, face, voice, and conflict");
-  place.append(grid, this.strip);
+  place.append(grid, make("h2", "fvw-strip-title", "The last minute"), this.strip);
   this.points = [];
-  this.showWaiting("Not running");
+  this.showNone("Not running");
   this.drawStrip();
-};
-
-Session.prototype.showWaiting = function (text) {
-  this.verdict.replaceChildren(make("span", "fvw-chip fvw-chip-none", text));
 };
 
 Session.prototype.start = async function () {
   var run = (this.run = {});
   this.running = true;
   this.button.textContent = "Stop";
+  this.showNone("No answer yet");
   this.points = [];
+  this.drawStrip();
   this.sent = [];
   this.latencies = api.latencies_ms = [];
   this.say("Asking for camera and microphone…");
@@ -187,7 +185,7 @@ Session.prototype.send = function (letter, time, content) {
 Session.prototype.take = function (message) {
   if (message.error) { this.say(message.error, true); this.running = false; }
   if (message.faces) this.drawFaces(message.faces);
-  if (message.window) this.showWindow(this.named(message.window));
+  if (message.window) this.showWindow(this.named(message.window), message.sentence);
   if (message.late && this.running) this.say("The server is busy: some answers are left out.");
   if (message.end) this.showEnd(message.end);
 };
@@ -195,16 +193,16 @@ Session.prototype.take = function (message) {
 Session.prototype.named = function (row) {
   var settings = this.settings, view = {};
   settings.window_fields.forEach(function (name, k) { view[name] = row[k]; });
-  view.reasons = view.reasons.map(function (k) { return settings.reasons[k].words; });
+  view.reasons = view.reasons.map(function (k) { return settings.reasons[k]; });
   return view;
 };
 
-Session.prototype.showWindow = function (view) {
+Session.prototype.showWindow = function (view, sentence) {
   var self = this;
   if (!this.running) return;
   this.say("");
   this.current = view;
-  this.showVerdict(view);
+  this.showVerdict(view, sentence);
   this.points.push(view);
   while (this.points[0].end < view.end - SHOWN_S) this.points.shift();
   this.drawStrip();
@@ -228,9 +226,11 @@ Session.prototype.say = function (text, isError) {
   this.status.classList.toggle("fvw-problem", Boolean(isError));
 };
 
+// The last window's answer would contradict what is said of all: one of both is shown.
 Session.prototype.showEnd = function (end) {
-  this.say("In all: " + end.sentence);
-  if (end.summary) this.showVerdict(this.named(end.summary));
+  this.say("Ended.");
+  if (end.summary) this.showVerdict(this.named(end.summary), end.sentence);
+  else this.showNone("In all", end.sentence);
   this.running = false;
 };
 
@@ -238,7 +238,10 @@ Session.prototype.stop = function () {
   this.running = false;
   this.closeMedia();
   if (!this.socket) {
-    if (this.run) this.say("");
+    if (this.run) {
+      this.say("");
+      this.showNone("Not running");
+    }
     this.end();
   } else if (this.socket.readyState === WebSocket.OPEN) {
     this.socket.send("stop");

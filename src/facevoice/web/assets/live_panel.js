@@ -8,22 +8,46 @@ function make(tag, className, text) {
   return node;
 }
 
+// The place of the likeliest emotion, -1 where a channel says nothing.
+function top(probs) {
+  return probs ? probs.indexOf(Math.max.apply(null, probs)) : -1;
+}
+
+// Nothing here is certain: never 0 or 100 per cent.
+function percent(thousandths) {
+  return Math.min(Math.max(Math.round(thousandths / 10), 1), 99) + "%";
+}
+
+// While no window's answer is shown; `sentence`: of a whole session, if there was one.
+Session.prototype.showNone = function (text, sentence) {
+  this.said = null;
+  this.channels.hidden = true;
+  this.verdict.replaceChildren(make("span", "fvw-chip fvw-chip-none", text));
+  if (!sentence) return;
+  this.verdict.append(make("span", "fvw-verdict-words", sentence));
+  this.tell(sentence);
+};
+
 // Nodes are made once and then changed: bars glide.
-Session.prototype.showVerdict = function (view) {
+Session.prototype.showVerdict = function (view, sentence) {
   var outcome = this.settings.outcomes[view.outcome];
-  var words = view.reasons.length ? view.reasons.join("; ") : outcome.words;
-  if (this.said !== outcome.name + words) {
-    this.said = outcome.name + words;
-    var chip = make("span", "fvw-chip", outcome.name);
-    chip.style.background = outcome.color;
-    chip.style.color = outcome.ink;
-    this.verdict.replaceChildren(chip, " ", make("span", "fvw-verdict-words", words));
-    this.tell(outcome.name + ": " + words);
+  if (this.said === null) {
+    this.chip = make("span", "fvw-chip");
+    this.words = make("span", "fvw-verdict-words");
+    this.verdict.replaceChildren(this.chip, this.words);
+    this.channels.hidden = false;
+  }
+  this.words.textContent = sentence;
+  var said = [outcome.name, top(view.face), top(view.voice)].join();
+  if (this.said !== said) {
+    this.said = said;
+    this.chip.replaceChildren(make("span", "fvw-shape fvw-shape-" + outcome.shape), outcome.name);
+    this.chip.style.background = outcome.color;
+    this.chip.style.color = outcome.ink;
+    this.tell(sentence);
   }
   if (!this.bars) this.makeBars();
-  var text = view.conflict === null ? "–" : Math.round(view.conflict / 10) + "%";
-  this.conflict.textContent = "Probability of conflict: " + text;
-  for (var channel in this.bars) this.fill(this.bars[channel], view[channel]);
+  for (var channel in this.bars) this.fill(this.bars[channel], view[channel], view.reasons);
 };
 
 // Screen readers hear what is new, but not each change of a second.
@@ -37,13 +61,11 @@ Session.prototype.tell = function (text) {
 };
 
 Session.prototype.makeBars = function () {
-  var self = this, titles = { face: "Face", voice: "Voice", fused: "Both" };
+  var self = this;
   this.bars = {};
-  this.conflict = make("p", "fvw-conflict");
-  this.channels.replaceChildren(this.conflict);
-  Object.keys(titles).forEach(function (channel) {
-    var box = make("section", "fvw-bars"), none = make("p", "fvw-small", "no answer");
-    box.append(make("h2", "", titles[channel]), none);
+  this.settings.channels.forEach(function (channel) {
+    var box = make("section", "fvw-bars"), none = make("p", "fvw-small");
+    box.append(make("h2", "", channel.label), none);
     var rows = self.settings.emotions.map(function (emotion) {
       var row = make("div", "fvw-bar"), track = make("span", "fvw-bar-track");
       var fill = make("span", "fvw-bar-fill"), value = make("span", "fvw-bar-value");
@@ -53,20 +75,29 @@ Session.prototype.makeBars = function () {
       box.append(row);
       return { row: row, fill: fill, value: value };
     });
-    self.bars[channel] = { none: none, rows: rows };
+    self.bars[channel.key] = { key: channel.key, none: none, rows: rows };
     self.channels.append(box);
   });
 };
 
-Session.prototype.fill = function (bars, probs) {
-  var best = probs ? probs.indexOf(Math.max.apply(null, probs)) : -1;
+Session.prototype.fill = function (bars, probs, reasons) {
+  var best = top(probs);
   bars.none.hidden = Boolean(probs);
+  if (!probs) bars.none.textContent = whyMissing(bars.key, reasons);
   bars.rows.forEach(function (bar, k) {
     bar.row.classList.toggle("fvw-bar-best", k === best);
     bar.fill.style.width = (probs ? probs[k] / 10 : 0) + "%";
-    bar.value.textContent = probs ? Math.round(probs[k] / 10) + "%" : "";
+    bar.value.textContent = probs ? percent(probs[k]) : "";
   });
 };
+
+function whyMissing(channel, reasons) {
+  var told = reasons.filter(function (reason) {
+    return channel === "fused" ? reason.about : reason.about === channel;
+  });
+  var words = told.map(function (reason) { return reason.words; }).join(", ");
+  return "not read" + (words ? ": " + words : "");
+}
 
 Session.prototype.drawFaces = function (faces) {
   if (!this.running) return;
@@ -84,16 +115,16 @@ Session.prototype.drawFaces = function (faces) {
     pen.strokeStyle = color;
     pen.strokeRect(x, y, (face.box[2] - face.box[0]) * width / 1000,
                    (face.box[3] - face.box[1]) * height / 1000);
-    var label = "face " + (face.track + 1);
-    if (k === 0 && view && view.face) {
-      var best = view.face.indexOf(Math.max.apply(null, view.face));
-      label += " · " + settings.emotions[best].name;
-    }
-    var top = Math.max(0, y - 22);
+    // Numbers tell faces apart: one alone has none.
+    var label = faces.found.length > 1 ? "face " + (face.track + 1) : "";
+    if (k === 0 && view && view.face)
+      label += (label && " · ") + settings.emotions[top(view.face)].name;
+    if (!label) return;
+    var above = Math.max(0, y - 22);
     pen.fillStyle = "rgba(17,17,17,.75)";
-    pen.fillRect(x, top, pen.measureText(label).width + 12, 22);
+    pen.fillRect(x, above, pen.measureText(label).width + 12, 22);
     pen.fillStyle = "#FFFFFF";
-    pen.fillText(label, x + 6, top + 16);
+    pen.fillText(label, x + 6, above + 16);
   });
 };
 
@@ -114,22 +145,21 @@ Session.prototype.drawStrip = function () {
   [[0, 18], [22, 18], [44, 18], [68, 60]].forEach(function (row) {
     pen.fillRect(left, row[0], width - left, row[1]);
   });
+  this.drawZones(pen, left, width);
+  var rows = [[], [], []]; // outcome, face, voice
   var points = this.points, end = points.length ? points[points.length - 1].end : SHOWN_S;
   var begin = Math.max(0, end - SHOWN_S), span = Math.max(SHOWN_S, end) - begin;
   var place = function (t) { return left + (width - left) * (t - begin) / span; };
   var previous = null;
-  pen.strokeStyle = "#0072B2";
+  pen.strokeStyle = "#1F2933";
   pen.lineWidth = 2;
   points.forEach(function (view, k) {
     var from = place(k ? points[k - 1].end : Math.max(begin, view.end - 0.5)), to = place(view.end);
-    pen.fillStyle = settings.outcomes[view.outcome].color;
-    pen.fillRect(from, 0, to - from + 0.5, 18);
-    [[view.face, 22], [view.voice, 44]].forEach(function (row) {
-      if (!row[0]) return;
-      pen.fillStyle = settings.emotions[row[0].indexOf(Math.max.apply(null, row[0]))].color;
-      pen.fillRect(from, row[1], to - from + 0.5, 18);
-    });
-    var y = view.conflict === null ? null : 128 - 60 * view.conflict / 1000;
+    var outcome = settings.outcomes[view.outcome];
+    [outcome, settings.emotions[top(view.face)], settings.emotions[top(view.voice)]].forEach(
+      function (shown, row) { extend(rows[row], shown, from, to); });
+    var isTold = view.conflict !== null && outcome.counts;
+    var y = isTold ? 128 - 60 * view.conflict / 1000 : null;
     if (y !== null && previous !== null) {
       pen.beginPath();
       pen.moveTo(place(points[k - 1].end), previous);
@@ -137,5 +167,41 @@ Session.prototype.drawStrip = function () {
       pen.stroke();
     }
     previous = y;
+  });
+  rows.forEach(function (runs, row) {
+    runs.forEach(function (run) { drawRun(pen, run, 22 * row); });
+  });
+};
+
+// Neighbours that show the same are one run.
+function extend(runs, shown, from, to) {
+  var last = runs[runs.length - 1];
+  if (!shown) return;
+  if (last && last.shown === shown && last.to === from) last.to = to;
+  else runs.push({ shown: shown, from: from, to: to });
+}
+
+// A colour with its word, where that has room.
+function drawRun(pen, run, y) {
+  pen.fillStyle = run.shown.color;
+  pen.fillRect(run.from, y, run.to - run.from, 18);
+  if (pen.measureText(run.shown.name).width + 8 > run.to - run.from) return;
+  pen.fillStyle = run.shown.ink;
+  pen.fillText(run.shown.name, run.from + 4, y + 14);
+}
+
+// From where on a probability is called conflict, and up to where match.
+Session.prototype.drawZones = function (pen, left, width) {
+  this.settings.zones.forEach(function (zone) {
+    var low = zone[0], high = zone[1], y = 128 - 60 * high, height = 60 * (high - low);
+    pen.globalAlpha = 0.18;
+    pen.fillStyle = zone[3];
+    pen.fillRect(left, y, width - left, height);
+    pen.globalAlpha = 1;
+    if (height < 12) return;
+    pen.fillStyle = "#4A5560";
+    pen.font = "11px system-ui, sans-serif";
+    pen.fillText(zone[2], left + 4, y + height / 2 + 4);
+    pen.font = "13px system-ui, sans-serif";
   });
 };

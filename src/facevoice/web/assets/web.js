@@ -23,41 +23,71 @@
     video.playsInline = true;
     video.preload = "metadata";
     video.setAttribute("aria-label", "The clip");
+    var made = { element: stage, video: video };
     video.addEventListener("error", function () {
       var note = document.createElement("p");
       note.className = "fvw-small";
       note.textContent =
         "This browser can't play the file. The timeline works; the annotated video plays everywhere.";
       stage.replaceWith(note);
+      made.element = note;
     });
     video.src = address;
     stage.appendChild(video);
-    return { element: stage, video: video };
+    return made;
   }
 
   function mountResult(place) {
     if (mounted.has(place)) return;
-    var view = JSON.parse(place.dataset.view);
-    var stage = place.dataset.video && view.summary ? createStage(place.dataset.video) : null;
-    var body = document.createElement("div");
-    if (stage) place.appendChild(stage.element);
-    place.appendChild(body);
-    mounted.set(place, window.facevoice.mount(body, view, {
-      video: stage && stage.video, pickVideo: false,
-    }));
-    arrange(body, stage && stage.element);
-    say("The result is there. " + view.sentence);
+    var result = { stage: null };
+    mounted.set(place, result);
+    show(place, result);
     // The button that was pressed is gone: keys go on from the result.
-    var title = body.querySelector(".fv-title");
+    var title = place.querySelector(".fv-title");
     title.tabIndex = -1;
     title.focus();
   }
 
-  // What is chosen first stands first; the notice already stands above: here it follows the result.
+  // Gradio leaves the place and changes its view where the same clip is judged at another setting:
+  // the film stays, at its time, and whoever chose the setting stays at the control.
+  function showAgain(place) {
+    var result = mounted.get(place);
+    if (!result) return;
+    var time = result.stage && result.stage.video.currentTime;
+    result.handle.destroy();
+    place.replaceChildren();
+    show(place, result);
+    if (time) result.handle.seek(time);
+  }
+
+  function show(place, result) {
+    var view = JSON.parse(place.dataset.view), address = place.dataset.video;
+    if (!view.windows.length) result.stage = null;
+    else if (!result.stage) result.stage = createStage(address);
+    var body = document.createElement("div"), stage = result.stage;
+    if (stage) place.appendChild(stage.element);
+    place.appendChild(body);
+    // The page's own controls tell the sensitivity: downloads follow them too.
+    result.handle = window.facevoice.mount(body, view, {
+      video: stage && stage.video, pickVideo: false, switch: false,
+    });
+    arrange(body, stage && stage.element);
+    say("The result is there. " + view.points[view.chosen].sentence);
+  }
+
+  // What is chosen first stands first; what the setting means stands below its control; the notice
+  // already stands above: here it follows the result.
   function arrange(body, stage) {
+    var meaning = body.querySelector(".fv-points");
+    if (meaning) body.prepend(meaning);
     var notice = body.querySelector(".fv-notice"), footer = body.querySelector(".fv-footer");
     if (stage) body.querySelector(".fv-header").after(stage);
     if (notice && footer) footer.before(notice);
+  }
+
+  // Gradio shows the question, but readers would hear the answers alone.
+  function nameSetting(box) {
+    box.setAttribute("aria-label", box.querySelector("[data-testid=block-info]").textContent.trim());
   }
 
   function showProgress(place) {
@@ -75,6 +105,7 @@
   function look(node) {
     if (node.nodeType !== 1) return;
     each(node, ".fvw-result", mountResult);
+    each(node, "#fvw-settings fieldset", nameSetting);
     each(node, ".fvw-progress", showProgress);
     each(node, ".fvw-problem", function () { spoken = ""; }); // is an alert by itself
     each(node, ".fvw-live", function (place) { window.facevoiceLive.mount(place); });
@@ -83,8 +114,8 @@
   function forget(node) {
     if (node.nodeType !== 1) return;
     each(node, ".fvw-result", function (place) {
-      var handle = mounted.get(place);
-      if (handle) handle.destroy();
+      var result = mounted.get(place);
+      if (result) result.handle.destroy();
       mounted.delete(place);
     });
     each(node, ".fvw-live", function (place) { window.facevoiceLive.unmount(place); });
@@ -99,13 +130,15 @@
     look(document.body);
     new MutationObserver(function (changes) {
       changes.forEach(function (change) {
+        if (change.type === "attributes") return showAgain(change.target);
         change.removedNodes.forEach(forget);
         change.addedNodes.forEach(look);
         // Gradio may change the words within a node and leave the node.
         var parent = change.target.parentElement, place = parent && parent.closest(".fvw-progress");
         if (place || change.target.className === "fvw-progress") showProgress(place || change.target);
       });
-    }).observe(document.body, { childList: true, characterData: true, subtree: true });
+    }).observe(document.body,
+      { childList: true, characterData: true, subtree: true, attributeFilter: ["data-view"] });
   }
 
   if (document.body) begin();
