@@ -12,8 +12,9 @@ import pytest
 from facevoice import Outcome, Reason, Status
 from facevoice.analyzer import Analyzer
 from facevoice.errors import ConfigError, EmptyMediaError, NoStreamError, UnreadableMediaError
+from facevoice.interpret import decide_again
 from facevoice.records import Report
-from facevoice.settings import AnalyzerConfig, WindowConfig
+from facevoice.settings import SENSITIVITIES, AnalyzerConfig, DecisionConfig, WindowConfig
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SAMPLE = EXAMPLES / "smile_glad_voice.mp4"
@@ -107,6 +108,24 @@ def test_no_face_and_no_speech_are_never_neutral(analyzer: Analyzer, make_clip: 
     assert report.summary.voice is None
     assert report.summary.fused is None
     assert set(report.summary.reasons) == {Reason.NO_FACE, Reason.NO_SPEECH}
+
+
+def test_another_setting_gives_the_same_from_the_report_as_from_the_file(
+    analyzer: Analyzer, sample_report: Report
+) -> None:
+    perception = analyzer.perceive(SAMPLE)
+    for level in (*SENSITIVITIES, 0.55, 0.97):
+        decision = DecisionConfig(sensitivity=level, expected_conflicts=0.3)
+        expected = analyzer.interpret(perception, decision=decision)
+        again = decide_again(sample_report, decision)
+        assert again.config == expected.config
+        assert again.point == expected.point
+        assert again.outcome_counts == expected.outcome_counts
+        assert [m.outcome for m in again.moments] == [m.outcome for m in expected.moments]
+        for one, other in zip(again.windows, expected.windows, strict=True):
+            assert one.conflict == pytest.approx(other.conflict, abs=1e-9)
+    with_default = analyzer.interpret(perception)
+    assert analyzer.point == with_default.point == sample_report.point
 
 
 def test_files_that_are_no_media_are_refused(analyzer: Analyzer, tmp_path: Path) -> None:

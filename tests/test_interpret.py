@@ -370,6 +370,20 @@ def test_what_is_not_reached_or_not_measured() -> None:
     assert find_point(None, DecisionConfig()) is None
 
 
+def test_a_point_says_how_sure_the_calls_are_that_are_made() -> None:
+    equal = find_point(CURVE, DecisionConfig())
+    rare = find_point(CURVE, DecisionConfig(expected_conflicts=0.1))
+    assert equal is not None
+    assert rare is not None
+    assert (rare.conflict_above, rare.match_below) == (equal.conflict_above, equal.match_below)
+    # Odds of 9 to 1 against a conflict: 0.7 is 0.95 at equal numbers, and 0.3 is 0.79.
+    for outcome, found, threshold in (
+        (Outcome.CONFLICT, rare.conflict_precision, 0.7 / (0.7 + 0.3 / 9)),
+        (Outcome.MATCH, rare.match_precision, 0.3 / (0.3 + 0.7 / 9)),
+    ):
+        assert found == pytest.approx(precision_at(CURVE, threshold, outcome))
+
+
 @given(st.floats(0, 1), st.floats(0.01, 0.99))
 def test_where_conflicts_are_rarer_fewer_are_called(conflict: float, share: float) -> None:
     seen = view(ANGRY, HAPPY)

@@ -255,7 +255,7 @@ def find_point(curve: DecisionCurve | None, decision: DecisionConfig) -> Operati
     """
     if curve is None:
         return None
-    wanted = decision.precision
+    wanted, share = decision.precision, decision.expected_conflicts
     if not curve.probs:
         return OperatingPoint(wanted, 1 - wanted, None, None)
     found = _cheapest(curve.probs, curve.conflict_hits, curve.conflict_alarms, wanted)
@@ -265,8 +265,8 @@ def find_point(curve: DecisionCurve | None, decision: DecisionConfig) -> Operati
     return OperatingPoint(
         above,
         below,
-        precision_at(curve, above, Outcome.CONFLICT),
-        precision_at(curve, below, Outcome.MATCH),
+        precision_at(curve, at_equal_numbers(above, share), Outcome.CONFLICT),
+        precision_at(curve, at_equal_numbers(below, share), Outcome.MATCH),
     )
 
 
