@@ -490,7 +490,7 @@ def test_from_pretrained_tells_folders_from_names(tmp_path: Path) -> None:
 
 
 def test_from_pretrained_gives_an_analyzer_that_runs(hub: HubWriteServer, tmp_path: Path) -> None:
-    sample = Path(__file__).parents[2] / "examples" / "smile_sad_voice.mp4"
+    sample = Path(__file__).parents[2] / "examples" / "smile_glad_voice.mp4"
     runnable = write_model(tmp_path / "runnable", make_runnable_info())
     commit = push(hub, runnable).commit
     loaded = facevoice.from_pretrained(

@@ -19,7 +19,7 @@ from facevoice.settings import AnalyzerConfig
 from facevoice.web import WebOptions, launch_app
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-SAMPLE = EXAMPLES / "smile_sad_voice.mp4"
+SAMPLE = EXAMPLES / "smile_glad_voice.mp4"
 # Nothing takes so long; a busy machine may take its time.
 PATIENCE_S = 120.0
 

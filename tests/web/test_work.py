@@ -18,6 +18,7 @@ from starlette.testclient import TestClient
 
 from facevoice.errors import ConfigError
 from facevoice.report import from_json
+from facevoice.settings import DecisionConfig
 from facevoice.web import WebOptions
 from facevoice.web.live import LIVE_PATH, LiveDesk
 from facevoice.web.work import BusyError, Done, SessionFiles, StoppedError, Turns, work_aside
@@ -78,6 +79,34 @@ def test_one_bound_holds_for_pages_programs_drawing_and_live_windows(
     assert all(done[k][tab.film]["visible"] for k in (2, 6))
     assert all(done[k]["end"]["summary"] is not None for k in (3, 4))
     assert from_json(done[5]).path == SAMPLE.name
+
+
+def test_the_film_is_of_the_setting_that_is_shown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gr = pytest.importorskip("gradio", reason="needs the extra web")
+    from facevoice.web import page
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    drawn: list[DecisionConfig] = []
+
+    def draw(report: Any, *_: Any, **__: Any) -> None:
+        drawn.append(report.config.decision)
+
+    monkeypatch.setattr(page, "render_video", draw)
+    gate = Gate()
+    gate.opened.set()
+    with gr.Blocks():
+        tab = page.ClipTab(GatedAnalyzer(gate), WebOptions(), [], Turns())
+    request: Any = SimpleNamespace(session_hash="anna")
+    list(tab.analyze(str(SAMPLE), "cautious", 0.1, request))
+    list(tab.make_film(request))
+    tab.decide("sensitive", 0.2, request)
+    list(tab.make_film(request))
+    assert [(d.sensitivity, d.expected_conflicts) for d in drawn] == [
+        ("cautious", 0.1),
+        ("sensitive", 0.2),
+    ]
 
 
 def test_clips_come_in_their_order_and_live_windows_between_two_of_their_windows() -> None:

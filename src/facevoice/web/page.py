@@ -96,8 +96,9 @@ def build_app(analyzer: Analyzer, options: WebOptions, desk: LiveDesk | None) ->
                     tab = ClipTab(analyzer, options, samples, turns)
                 with gr.Tab("Live", id="live"):
                     live = gr.HTML()
+            # Not queued: leaving the page would break off a stream of events, and gradio complain.
             settings = (lambda: _live(desk.new_ticket(), analyzer, options), None, live)
-            app.load(*settings, api_visibility="private")
+            app.load(*settings, api_visibility="private", queue=False)
         app.unload(tab.leave)
     # `Turns` says who comes next, for live sessions too: gradio's own queue holds nobody back.
     app.queue(default_concurrency_limit=None)
