@@ -7,13 +7,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 .PHONY: help demo test check clean
 
 help:
-	@echo "make demo    analyse the two sample clips"
+	@echo "make demo    analyse the three sample clips"
 	@echo "make test    run the tests"
 	@echo "make check   run the linters and the type checker"
 	@echo "make clean   remove .venv and caches"
 
 demo: $(VENV)/.base
-	$(BIN)/facevoice analyze examples/smile_glad_voice.mp4 examples/smile_sad_voice.mp4
+	$(BIN)/facevoice analyze examples/smile_glad_voice.mp4 examples/smile_frightened_voice.mp4 \
+	    examples/smile_plain_voice.mp4
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest

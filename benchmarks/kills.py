@@ -170,7 +170,7 @@ def main() -> None:
             films = folder / "films"
             films.mkdir()
             for number in range(8):
-                sample = ("smile_glad_voice", "smile_sad_voice")[number % 2]
+                sample = ("smile_glad_voice", "smile_frightened_voice")[number % 2]
                 repeat_video(EXAMPLES / f"{sample}.mp4", films / f"{number}.mp4", 1 + number % 3)
             counts = kill_runs(films, asked.trials, folder, asked.seed)
     print(f"{asked.trials} trials: " + ", ".join(f"{n} {what}" for what, n in counts.items()))

@@ -50,7 +50,7 @@ def make_tree(root: Path, num_files: int, num_broken: int) -> set[Path]:
 
 def make_clip(path: Path, number: int) -> bytes:
     """A part of a sample, 1 to 3 s long, video and sound encoded anew."""
-    source = SAMPLES / ("smile_glad_voice.mp4" if number % 2 else "smile_sad_voice.mp4")
+    source = SAMPLES / ("smile_glad_voice.mp4" if number % 2 else "smile_frightened_voice.mp4")
     start_s, length_s = 0.15 * number, 1.0 + 2.0 * number / NUM_BASES
     with av.open(str(source)) as given, av.open(str(path), "w") as written:
         video = written.add_stream("libx264", rate=25)

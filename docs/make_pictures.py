@@ -36,7 +36,7 @@ from facevoice.web import WebOptions, launch_app
 ROOT = Path(__file__).parents[1]
 OUT = ROOT / "docs" / "pictures"
 SAMPLES = ROOT / "examples"
-SAMPLE = SAMPLES / "smile_sad_voice.mp4"
+SAMPLE = SAMPLES / "smile_frightened_voice.mp4"
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SIZES: Final[dict[str, dict[str, Any]]] = {
     "desktop": {"viewport": {"width": 1280, "height": 800}},

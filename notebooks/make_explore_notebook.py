@@ -33,7 +33,7 @@ from facevoice import Analyzer
 from facevoice.report import ReportFolder
 
 EXAMPLES = Path("../examples")  # the folder of the repository; or a folder of your own
-VIDEO = EXAMPLES / "smile_sad_voice.mp4"  # or any video or audio file
+VIDEO = EXAMPLES / "smile_frightened_voice.mp4"  # or any video or audio file
 OUT = Path("explored")"""
 
 ANALYZE: Final = """analyzer = Analyzer()  # built once, used for many files

@@ -13,7 +13,7 @@ from facevoice.media import read_audio
 from facevoice.records import SAMPLE_RATE_HZ
 from portraits import make_portrait
 
-SPEECH = Path(__file__).parents[1] / "examples" / "smile_sad_voice.mp4"
+SPEECH = Path(__file__).parents[1] / "examples" / "smile_frightened_voice.mp4"
 SIZE_PX = (640, 480)
 _FPS = 30
 

@@ -181,7 +181,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two films, the same one twice, and three files that are broken in ways of their own."""
     root = tmp_path_factory.mktemp("batch")
     shutil.copy(EXAMPLES / "smile_glad_voice.mp4", root / "a.mp4")
-    shutil.copy(EXAMPLES / "smile_sad_voice.mp4", root / "b.mp4")
+    shutil.copy(EXAMPLES / "smile_frightened_voice.mp4", root / "b.mp4")
     (root / "copies").mkdir()
     shutil.copy(root / "a.mp4", root / "copies" / "again.mp4")
     (root / "empty.mp4").touch()
@@ -248,7 +248,7 @@ def num_windows(path: Path) -> int:
 def test_a_killed_batch_goes_on_within_a_file(tmp_path: Path) -> None:
     films = tmp_path / "films"
     films.mkdir()
-    for number, name in enumerate(("smile_glad_voice", "smile_sad_voice"), start=1):
+    for number, name in enumerate(("smile_glad_voice", "smile_frightened_voice"), start=1):
         repeat_video(EXAMPLES / f"{name}.mp4", films / f"film{number}.mp4", number + 1)
     process = start(films, tmp_path / "out")
     store = tmp_path / "out" / ".facevoice.db"
@@ -306,7 +306,7 @@ def test_a_store_that_can_not_be_made_is_said_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     plan = BatchPlan(SETUP, jobs=1, store=tmp_path / "file" / "store.db")
     with pytest.raises(StoreError, match="can't be made"):
-        list(analyze_files([EXAMPLES / "smile_sad_voice.mp4"], plan))
+        list(analyze_files([EXAMPLES / "smile_frightened_voice.mp4"], plan))
 
 
 @pytest.fixture
@@ -330,7 +330,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six films, two of which are broken."""
     root = tmp_path_factory.mktemp("films")
     for number in range(4):
-        name = "smile_glad_voice" if number % 2 else "smile_sad_voice"
+        name = "smile_glad_voice" if number % 2 else "smile_frightened_voice"
         content = (EXAMPLES / f"{name}.mp4").read_bytes()
         box = b"\x00\x00\x00\x09free" + bytes([number])  # read by nobody, makes another content
         (root / f"film{number}.mp4").write_bytes(content + box)

@@ -91,7 +91,7 @@ def small_corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """RAVDESS and CREMA-D with three speakers each; one face, slices of synthetic speech."""
     root = tmp_path_factory.mktemp("published")
     portrait = make_portrait()
-    sample = ROOT / "examples" / "smile_sad_voice.mp4"
+    sample = ROOT / "examples" / "smile_frightened_voice.mp4"
     speech = np.concatenate([block.samples for block in read_audio(sample)])
     look = {"width": 300, "height": 300, "fps": 5, "duration_s": 1.2}
     names = {
@@ -242,9 +242,9 @@ def test_exploring_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.M
     assert isinstance(names["report"], Report)
     assert names["report"] in shown
     assert names["figure"] in shown
-    for name in ("timeline.png", "timeline.pdf", "windows.csv", "smile_sad_voice.json"):
+    for name in ("timeline.png", "timeline.pdf", "windows.csv", "smile_frightened_voice.json"):
         assert (tmp_path / "notebooks" / "explored" / name).stat().st_size > 0
     assert len(names["everything"]) == len(names["dataset"]) > len(names["windows"])
-    assert set(names["everything"]["name"]) == {"smile_sad_voice.mp4", "smile_glad_voice.mp4"}
+    assert set(names["everything"]["name"]) == {"smile_frightened_voice.mp4", "smile_glad_voice.mp4"}
     assert names["means"].sum().tolist() == pytest.approx([1, 1, 1])
     assert ("matplotlib.pyplot" in sys.modules) == had_pyplot

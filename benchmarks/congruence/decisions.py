@@ -1,18 +1,27 @@
 """What calls of match and conflict are worth: how much is decided, and how often it is right.
 
-A speaker's pairs are decided by `choose_outcome`, as users' windows are, at thresholds that were
-measured on the other speakers' pairs. All shares are at equal numbers of conflicts and matches;
-intervals: 95 %, bootstrap over speakers.
+    python -m benchmarks.congruence.decisions --corpora CORPORA --work WORK
+
+Pairs of the javanese films, matches re-paired like conflicts, one speaker left out at a time: face,
+voice (the untuned network, which has heard nobody), fusion and conflict model are fitted to the
+others, and thresholds are measured on faces and voices of the others (`recipes.decisions`). Pairs
+are decided by `choose_outcome`, as users' windows are. All shares are at equal numbers of conflicts
+and matches; intervals: 95 %, bootstrap over speakers.
 """
 
 from __future__ import annotations
 
+import argparse
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
-from recipes.crossfit import Scored, said_of
+from recipes.compact_data import make_all_pairs, read_data
+from recipes.crossfit import Scored, crossfit, said_of
+from recipes.decisions import Strangers, measure
 
 from facevoice.corpora.pairs import Pair, PairBin
 from facevoice.evaluation.bootstrap import Figure, Measure, Refused, Statistic, figure
@@ -123,3 +132,29 @@ def _words(value: Figure | Refused) -> str:
     if value.low is None or value.high is None:
         return told
     return f"{told} [{100 * value.low:.1f}, {100 * value.high:.1f}]"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    corpora = os.environ.get("FACEVOICE_CORPORA")
+    parser.add_argument("--corpora", type=Path, default=Path(corpora) if corpora else None)
+    parser.add_argument("--work", type=Path, required=True, help="folder for all that is made")
+    parser.add_argument("--jobs", type=int, default=1)
+    arguments = parser.parse_args()
+    if arguments.corpora is None:
+        raise SystemExit("give --corpora DIR or set FACEVOICE_CORPORA: the folder of zip files")
+    data = read_data(arguments.corpora, arguments.work, arguments.jobs, untuned=True)
+    pairs, originals = make_all_pairs(data)
+    scored = crossfit(data.faces, data.voices, pairs, originals)
+    strangers = Strangers.of(data)
+    curves = {
+        speaker: measure(strangers.without(speaker), head) for speaker, head in scored.heads.items()
+    }
+    print(f"{len(pairs)} pairs, {sum(pair.is_conflict for pair in pairs)} of them conflicts")
+    print(markdown(scored, pairs, curves))
+
+
+if __name__ == "__main__":
+    main()

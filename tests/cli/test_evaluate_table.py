@@ -14,8 +14,8 @@ from facevoice.cli.app import app
 from facevoice.evaluation.predictions import Channel, has_answer, read_run
 
 SAMPLES = Path(__file__).parents[2] / "examples"
-# 02 sad, 03 happy, as in the names of the javanese corpus.
-FILMS = {"02": "smile_sad_voice.mp4", "03": "smile_glad_voice.mp4"}
+# 05 fearful, 03 happy, as in the names of the javanese corpus.
+FILMS = {"05": "smile_frightened_voice.mp4", "03": "smile_glad_voice.mp4"}
 
 
 @pytest.fixture(scope="module")

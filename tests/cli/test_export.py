@@ -119,7 +119,7 @@ def shorten(source: Path, target: Path, end_s: float = 2.0) -> Path:
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two speakers, two emotions, two takes; names as in javanese."""
     folder = tmp_path_factory.mktemp("corpora")
-    names = ("smile_sad_voice.mp4", SAMPLE.name)
+    names = ("smile_frightened_voice.mp4", SAMPLE.name)
     short = {name: shorten(SAMPLES / name, folder / name) for name in names}
     films = folder / "javanese"
     films.mkdir()

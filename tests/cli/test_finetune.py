@@ -27,7 +27,7 @@ from portraits import make_portrait
 from tiny_checkpoints import DIM, write_checkpoint
 from training_builders import make_clips
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "smile_sad_voice.mp4"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "smile_frightened_voice.mp4"
 KINDS = {Modality.VIDEO: "videomae", Modality.AUDIO: "wav2vec2-large"}
 SETTINGS = (
     "network.fused_dim=16",
