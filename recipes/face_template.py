@@ -52,9 +52,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fer2013", type=Path, required=True)
     parser.add_argument("--per-emotion", type=int, default=215)
+    parser.add_argument("--detector", default="mtcnn")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    detector = create_detector("mtcnn", min_face_px=64, min_score=0.6)
+    detector = create_detector(args.detector, min_face_px=64, min_score=0.6)
     rng = np.random.default_rng(0)
     num_seen, landmarks = 0, []
     for folder in sorted(p for p in (args.fer2013 / "train").iterdir() if p.is_dir()):

@@ -26,8 +26,8 @@ def test_a_detector_is_built_by_name_and_names_its_weights():
     assert isinstance(found, MtcnnDetector)
     assert found.model.name == "mtcnn_onet"
     assert len(found.model.sha256) == 64
-    with pytest.raises(ConfigError, match="'yunet'; choose from: mtcnn"):
-        create_detector("yunet", min_face_px=40, min_score=0.9)
+    with pytest.raises(ConfigError, match="'nonesuch'; choose from: mtcnn, yunet"):
+        create_detector("nonesuch", min_face_px=40, min_score=0.9)
 
 
 def test_the_portrait_has_one_face_where_people_see_it(detector, portrait):

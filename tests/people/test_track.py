@@ -23,6 +23,7 @@ class ColourDetector:
     refine_score: float = 0.99
     blind: bool = False
     model = ModelId("colours", "0" * 64)
+    template = FER_TEMPLATE
 
     def _boxes(self, rgb):
         codes = rgb @ np.array([1 << 16, 1 << 8, 1])

@@ -1,8 +1,9 @@
 """Following faces through a video: who is who from one sampled frame to the next.
 
-Faces are detected a few times a second, and looked for near where they were in between. A face
-keeps its identity while it stays near where it was heading and looks alike; a cut to another shot
-makes both demands stricter. Identities are never given twice.
+Every frame is searched, or, with a detector that can follow faces, some are, and faces are looked
+for near where they were in between. A face keeps its identity while it stays near where it was
+heading and looks alike; a cut to another shot makes both demands stricter. Identities are never
+given twice.
 """
 
 from __future__ import annotations
@@ -14,7 +15,13 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from facevoice.people.detect import FaceDetector, align_crop, iou, overlap_of_smaller
+from facevoice.people.detect import (
+    FaceDetector,
+    FollowingDetector,
+    align_crop,
+    iou,
+    overlap_of_smaller,
+)
 from facevoice.records import (
     ByteArray,
     Detections,
@@ -64,10 +71,11 @@ def track_faces(
     known: FloatArray | None = None,
     next_id: int = 0,
 ) -> Iterator[FrameFaces]:
-    """Follow all faces through sampled frames, in time order; one result per frame.
+    """Link all faces of sampled frames, in time order, to people; one result per frame.
 
-    Faces are searched `config.detect_rate_hz` times a second, and in every frame while one is
-    missing shortly after the start, a cut, or its loss. Only one frame is held at a time.
+    Every frame is searched, unless the detector can follow faces: then `config.detect_rate_hz`
+    times a second, and in every frame while one is missing shortly after the start, a cut, or its
+    loss. Only one frame is held at a time.
 
     Args:
         frames: the pictures.
@@ -77,12 +85,17 @@ def track_faces(
             the `detected` of that run, so that people keep their numbers and motion.
         next_id: number of the first new person.
     """
-    tracker = _Tracker(detector, config, known, next_id)
+    if isinstance(detector, FollowingDetector):
+        tracker: _Tracker = _FollowingTracker(detector, config, known, next_id)
+    else:
+        tracker = _Tracker(detector, config, known, next_id)
     for frame in frames:
         yield tracker.step(frame)
 
 
 class _Tracker:
+    """Searches every frame, and links what it shows to the people known."""
+
     def __init__(
         self,
         detector: FaceDetector,
@@ -96,11 +109,8 @@ class _Tracker:
         self._tracks: list[_Track] = []
         self._next_id = next_id
         self._thumbnail: FloatArray | None = None
-        self._last_s = -np.inf
         self._detected_s = -np.inf
         self._detected = np.zeros((0, 7), np.float32)
-        self._next_detect_s = -np.inf
-        self._alert_until_s = -np.inf
 
     def step(self, frame: Frame) -> FrameFaces:
         """Take the next frame."""
@@ -108,29 +118,19 @@ class _Tracker:
         before, self._thumbnail = self._thumbnail, _thumbnail(frame.rgb)
         first = before is None
         at_cut = before is not None and np.abs(self._thumbnail - before).mean() > _CUT_DIFFERENCE
-        if first or at_cut:
-            self._alert_until_s = now_s + _ALERT_S
         self._forget(now_s)
-        seen = None
-        if not (at_cut or self._must_detect(now_s)):
-            seen = self._follow(frame, self._visible())
-            if len(seen) < len(self._visible()):
-                self._alert_until_s = now_s + _ALERT_S
-                seen = None
-        if seen is None:
-            seen = self._detect(frame, at_cut=at_cut)
-        for track, sight, confirmed in seen:
-            track.see(sight, now_s, confirmed=confirmed)
+        seen = self._look(frame, first=first, at_cut=at_cut)
+        for track, sight in seen:
+            track.see(sight, now_s, confirmed=sight.score >= self._config.min_score)
         if first:
             self._recognise()
         if self._detected_s == now_s:
-            rows = [[t.track_id, *t.box, *t.velocity] for t, _, _ in seen]
+            rows = [[t.track_id, *t.box, *t.velocity] for t, _ in seen]
             self._detected = np.array(rows, np.float32).reshape(-1, 7)
-        self._last_s = now_s
         height, width = frame.rgb.shape[:2]
         sightings = tuple(
             FaceSighting(track.track_id, now_s, sight.box, sight.score, sight.crop)
-            for track, sight, _ in sorted(seen, key=lambda entry: entry[0].track_id)
+            for track, sight in sorted(seen, key=lambda entry: entry[0].track_id)
         )
         return FrameFaces(now_s, width, height, sightings, self._detected_s, self._detected)
 
@@ -141,16 +141,96 @@ class _Tracker:
                 if float(iou(row[None, 1:5], track.box[None])[0, 0]) > _SAME_FACE:
                     track.track_id, track.velocity = int(row[0]), row[5:]
 
+    def _forget(self, now_s: float) -> None:
+        self._tracks = [t for t in self._tracks if now_s - t.seen_s <= _MAX_GAP_S]
+
+    def _look(self, frame: Frame, *, first: bool, at_cut: bool) -> list[tuple[_Track, _Sight]]:
+        """Who is seen in a frame; `first`: nothing was seen before it."""
+        return self._detect(frame, at_cut=at_cut)
+
+    def _detect(self, frame: Frame, *, at_cut: bool) -> list[tuple[_Track, _Sight]]:
+        """Full search."""
+        now_s = frame.timestamp_s
+        self._detected_s = now_s
+        found = self._sights(frame, self._detector.detect(frame.rgb))
+        sights = [sight for sight in found if sight is not None]
+        pairs = _assign(self._tracks, sights, now_s, at_cut=at_cut)
+        seen = [(self._tracks[t], sights[s]) for t, s in pairs]
+        matched = {s for _, s in pairs}
+        if at_cut:
+            # Nothing else of the last shot is sought any longer.
+            self._tracks = [track for track, _ in seen]
+        awaited = [t.expected_box(now_s) for t in self._unseen(seen)]
+        for place, sight in enumerate(sights):
+            # A strange face where a known one is due may be the known one behind a hand, or half
+            # a passer-by: it is left out until the known one is back or forgotten.
+            if place not in matched and not _is_taken(sight.box, awaited, _AWAITED_PLACE):
+                seen.append((self._begin(sight, now_s), sight))
+        return seen
+
+    def _unseen(self, seen: list[tuple[_Track, _Sight]]) -> list[_Track]:
+        return [t for t in self._tracks if all(t is not track for track, _ in seen)]
+
+    def _begin(self, sight: _Sight, now_s: float) -> _Track:
+        track = _Track(self._next_id, sight.box, sight.looks, now_s, now_s, np.zeros(2, np.float32))
+        self._next_id += 1
+        self._tracks.append(track)
+        return track
+
+    def _sights(self, frame: Frame, found: Detections) -> list[_Sight | None]:
+        """A sight for each row, None where no face was found."""
+        sights: list[_Sight | None] = []
+        crop_px, template = self._config.crop_px, self._detector.template
+        rows = zip(found.boxes_xyxy, found.landmarks_px, found.scores.tolist(), strict=True)
+        for box, landmarks, score in rows:
+            sights.append(None)
+            if score > 0:
+                crop = align_crop(frame.rgb, landmarks, crop_px, template)
+                sights[-1] = _Sight(box, score, crop, _looks_of(crop))
+        return sights
+
+
+class _FollowingTracker(_Tracker):
+    """Searches now and then, and looks near known places in the frames between."""
+
+    _detector: FollowingDetector
+
+    def __init__(
+        self,
+        detector: FollowingDetector,
+        config: FacesConfig,
+        known: FloatArray | None,
+        next_id: int,
+    ) -> None:
+        super().__init__(detector, config, known, next_id)
+        self._last_s = -np.inf
+        self._next_detect_s = -np.inf
+        self._alert_until_s = -np.inf
+
+    def step(self, frame: Frame) -> FrameFaces:
+        """Take the next frame."""
+        found = super().step(frame)
+        self._last_s = frame.timestamp_s
+        return found
+
+    def _forget(self, now_s: float) -> None:
+        super()._forget(now_s)
+        self._tracks = [t for t in self._tracks if now_s - t.confirmed_s <= _MAX_UNCONFIRMED_S]
+
+    def _look(self, frame: Frame, *, first: bool, at_cut: bool) -> list[tuple[_Track, _Sight]]:
+        now_s = frame.timestamp_s
+        if first or at_cut:
+            self._alert_until_s = now_s + _ALERT_S
+        if not (at_cut or self._must_detect(now_s)):
+            seen = self._follow(frame, self._visible())
+            if len(seen) == len(self._visible()):
+                return seen
+            self._alert_until_s = now_s + _ALERT_S
+        return self._detect(frame, at_cut=at_cut)
+
     def _visible(self) -> list[_Track]:
         """Tracks that the last frame showed."""
         return [t for t in self._tracks if t.seen_s == self._last_s]
-
-    def _forget(self, now_s: float) -> None:
-        self._tracks = [
-            t
-            for t in self._tracks
-            if now_s - t.seen_s <= _MAX_GAP_S and now_s - t.confirmed_s <= _MAX_UNCONFIRMED_S
-        ]
 
     def _must_detect(self, now_s: float) -> bool:
         """Whether a full search is due, or a face that should be there is missing."""
@@ -161,38 +241,16 @@ class _Tracker:
         missing = num_visible == 0 or num_visible < len(self._tracks)
         return missing and now_s < self._alert_until_s
 
-    def _detect(self, frame: Frame, *, at_cut: bool) -> list[tuple[_Track, _Sight, bool]]:
+    def _detect(self, frame: Frame, *, at_cut: bool) -> list[tuple[_Track, _Sight]]:
         """Full search; faces that it misses are looked for where they were."""
-        now_s = frame.timestamp_s
-        self._detected_s = now_s
-        self._next_detect_s = now_s + 1 / self._config.detect_rate_hz
-        found = self._sights(frame, self._detector.detect(frame.rgb))
-        sights = [sight for sight in found if sight is not None]
-        pairs = _assign(self._tracks, sights, now_s, at_cut=at_cut)
-        seen = [(self._tracks[t], sights[s], True) for t, s in pairs]
-        matched = {s for _, s in pairs}
-        if at_cut:
-            # Nothing else of the last shot is sought any longer.
-            self._tracks = [track for track, _, _ in seen]
-        unseen = [t for t in self._tracks if all(t is not track for track, _, _ in seen)]
-        awaited = [t.expected_box(now_s) for t in unseen]
-        for place, sight in enumerate(sights):
-            # A strange face where a known one is due may be the known one behind a hand, or half
-            # a passer-by: it is left out until the known one is back or forgotten.
-            if place not in matched and not _is_taken(sight.box, awaited, _AWAITED_PLACE):
-                seen.append((self._begin(sight, now_s), sight, True))
-        missed = [t for t in unseen if t.seen_s == self._last_s]
-        return seen + self._follow(frame, missed, taken=[sight for _, sight, _ in seen])
-
-    def _begin(self, sight: _Sight, now_s: float) -> _Track:
-        track = _Track(self._next_id, sight.box, sight.looks, now_s, now_s, np.zeros(2, np.float32))
-        self._next_id += 1
-        self._tracks.append(track)
-        return track
+        self._next_detect_s = frame.timestamp_s + 1 / self._config.detect_rate_hz
+        seen = super()._detect(frame, at_cut=at_cut)
+        missed = [t for t in self._unseen(seen) if t.seen_s == self._last_s]
+        return seen + self._follow(frame, missed, taken=[sight for _, sight in seen])
 
     def _follow(
         self, frame: Frame, tracks: list[_Track], taken: Iterable[_Sight] = ()
-    ) -> list[tuple[_Track, _Sight, bool]]:
+    ) -> list[tuple[_Track, _Sight]]:
         """Look near where the tracks are heading, best matches first, one track a place."""
         if not tracks:
             return []
@@ -211,19 +269,8 @@ class _Tracker:
                 continue
             if not _is_taken(sight.box, occupied, _SAME_PLACE):
                 occupied.append(sight.box)
-                seen.append((tracks[place], sight, sight.score >= self._config.min_score))
+                seen.append((tracks[place], sight))
         return seen
-
-    def _sights(self, frame: Frame, found: Detections) -> list[_Sight | None]:
-        """A sight for each row, None where no face was found."""
-        sights: list[_Sight | None] = []
-        rows = zip(found.boxes_xyxy, found.landmarks_px, found.scores.tolist(), strict=True)
-        for box, landmarks, score in rows:
-            sights.append(None)
-            if score > 0:
-                crop = align_crop(frame.rgb, landmarks, self._config.crop_px)
-                sights[-1] = _Sight(box, score, crop, _looks_of(crop))
-        return sights
 
 
 @dataclass(frozen=True, slots=True, eq=False)
