@@ -1,8 +1,8 @@
-"""Clips of the three training corpora with their sound, and the parts that networks leave out."""
+"""Clips of the training corpora with their sound, and the parts that networks leave out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,16 +18,23 @@ from facevoice.settings import WindowConfig
 
 # The archive that holds each corpus.
 ARCHIVES = {"ravdess": "ravdess_audio", "javanese": "javanese", "emodb": "emodb"}
+# EmoDB at full length, and two languages more.
+MORE_ARCHIVES = {**ARCHIVES, "emodb": "emodb_full", "ased": "ased", "nemo": "nemo"}
 NUM_FOLDS = 6
+# Speakers of corpora that don't number them from 01; each in the fold of his or her place.
+SPEAKERS = {
+    "emodb": ("03", "08", "09", "10", "11", "12", "13", "14", "15", "16"),
+    "nemo": ("EB0", "IC0", "KD0", "KS0", "MK0", "MP0", "SM0", "TP0", "WR0"),
+}
 ALL = "all"
 PARTS = (*(f"fold{k}" for k in range(NUM_FOLDS)), ALL, *(f"without-{c}" for c in ARCHIVES))
 
 
-def read_clips(corpora: Path, work: Path) -> list[Clip]:
-    """Every clip with sound and one of the eight emotions."""
+def read_clips(corpora: Path, work: Path, archives: Mapping[str, str] = ARCHIVES) -> list[Clip]:
+    """Every clip with sound and one of the eight emotions, of the corpora in `archives`."""
     return [
         clip
-        for name, archive in ARCHIVES.items()
+        for name, archive in archives.items()
         for clip in create_corpus(name).clips(corpus_root(corpora, archive, work=work))
         if clip.audio_path is not None and clip.labels.intended is not None
     ]
@@ -70,11 +77,12 @@ def make_samples(
 
 
 def fold_of(clip: Clip) -> int:
-    """Fold in which the clip's speaker is unseen; each holds speakers of all three corpora."""
-    if clip.corpus == "emodb":
-        names = ("03", "08", "09", "10", "11", "12", "13", "14", "15", "16")
-        return names.index(str(clip.speaker)) % NUM_FOLDS
-    return (int(str(clip.speaker)) - 1) % NUM_FOLDS
+    """Fold in which the clip's speaker is unseen; each holds speakers of all corpora."""
+    if clip.corpus in SPEAKERS:
+        return SPEAKERS[clip.corpus].index(str(clip.speaker)) % NUM_FOLDS
+    place = int(str(clip.speaker)) - 1
+    # ASED numbers women odd and men even, as long as there are women.
+    return (place // 2 if clip.corpus == "ased" else place) % NUM_FOLDS
 
 
 def is_left_out(clip: Clip, part: str) -> bool:

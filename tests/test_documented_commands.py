@@ -75,7 +75,7 @@ def test_what_the_table_names_is_there() -> None:
         TrainConfig.load(None, [setting])
     for fusion in ("concat", "gated", "attention", "late"):
         assert fusion in FUSIONS
-    assert len(corpus_names()) == 2 + 7  # "seven further corpora"
+    assert len(corpus_names()) == 2 + 9  # "nine further corpora"
 
 
 def test_the_spaces_parts_are_listed(tmp_path: Path) -> None:

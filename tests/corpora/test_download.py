@@ -636,6 +636,32 @@ def test_javanese_comes_from_two_repositories(server: Publisher, tmp_path: Path)
     assert [clip.video_path is None for clip in clips] == [False, True]
 
 
+def test_ased_and_nemo_come_from_folders_of_a_repository(server: Publisher, tmp_path: Path) -> None:
+    folders = ("01Neutral", "02Fearful", "03Happy", "04Sad", "05Angry")
+    stems = (
+        "n1-01-01-01-01",
+        "f2-03-02-02-04",
+        "h3-01-01-02-06",
+        "S4-04-02-01-29",
+        "a5-02-01-01-05",
+    )
+    sounds = {
+        f"{folder}/{stem}.wav": noise(stem) for folder, stem in zip(folders, stems, strict=True)
+    }
+    for name, files in {
+        "ased": {**sounds, "01Neutral/notes.wav": b"x", ".gitattributes": b"x"},
+        "nemo": {"samples/EB0_anger_13.wav": noise("b"), "data.tsv": b"x"},
+    }.items():
+        (part,) = SOURCES[name].via["github"]
+        assert isinstance(part, GitHub)
+        server.publish_repository(part.repository, part.ref, files)
+        get(server, name, tmp_path)
+    assert media(tmp_path / "ased") == sorted(sounds)
+    assert len(list(create_corpus("ased").clips(tmp_path / "ased"))) == 5
+    (clip,) = create_corpus("nemo").clips(tmp_path / "nemo")
+    assert clip.clip_id == "nemo/EB0_anger_13"
+
+
 @pytest.mark.parametrize(
     ("name", "where"),
     [("savee", "surrey.ac.uk"), ("iemocap", "sail.usc.edu"), ("meld", "affective-meld")],
@@ -682,7 +708,7 @@ def test_kaggle_is_used_with_the_users_account(
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["nobody"], "corpus 'nobody' is unknown; known are cremad, emodb"),
+        (["nobody"], "corpus 'nobody' is unknown; known are ased, cremad, emodb"),
         (["emodb", "--subset"], "no small set"),
         (["cremad", "--via=kaggle", "--subset"], "no small set"),
         (["cremad", "--songs"], "no songs"),

@@ -56,7 +56,7 @@ def test_places_are_found_and_misses_are_told(tmp_path: Path) -> None:
         parse_place("meld", tmp_path)
     with pytest.raises(CorpusError, match="no such folder or archive of meld"):
         parse_place("meld=/nowhere", tmp_path)
-    with pytest.raises(CorpusError, match="no corpus is called 'moo'; known: cremad"):
+    with pytest.raises(CorpusError, match="no corpus is called 'moo'; known: ased, cremad"):
         parse_place("moo", tmp_path)
 
 

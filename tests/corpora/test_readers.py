@@ -12,6 +12,7 @@ from facevoice.corpora.corpus import CorpusScan
 from facevoice.corpora.gather import corpus_names, create_corpus, register_corpus
 from facevoice.corpora.manifest import Clip, Labels
 from facevoice.corpora.ravdess import Ravdess
+from facevoice.corpora.splits import make_splits
 from facevoice.errors import CorpusError
 from facevoice.records import EMOTIONS, Emotion
 
@@ -26,17 +27,18 @@ def scan(name: str, root: Path, *files: str) -> CorpusScan:
 
 def test_all_readers_are_known_and_described() -> None:
     assert corpus_names() == (
-        "cremad", "emodb", "fer2013", "iemocap", "javanese", "meld", "ravdess", "savee", "tess",
+        "ased", "cremad", "emodb", "fer2013", "iemocap", "javanese", "meld", "nemo", "ravdess",
+        "savee", "tess",
     )  # fmt: skip
     for name in corpus_names():
         info = create_corpus(name).info
         assert info.name == name
         assert set(info.emotions) <= set(EMOTIONS)
-        assert len(set(info.emotions)) == len(info.emotions) >= 6
+        assert len(set(info.emotions)) == len(info.emotions) >= 5
         assert info.license
         assert info.citation
         assert all(url.startswith("http") for url in info.urls)
-    with pytest.raises(CorpusError, match=r"known: cremad, emodb"):
+    with pytest.raises(CorpusError, match=r"known: ased, cremad, emodb"):
         create_corpus("nosuch")
     with pytest.raises(CorpusError, match="registered already"):
         register_corpus(Ravdess)
@@ -85,6 +87,13 @@ def test_every_field_of_a_name_is_read(tmp_path: Path) -> None:
         ("emodb", "wav/16b10Wb.ogg", "16", "b10", 2, "angry", {"sex": "female"}),
         ("emodb", "08a02Ac.wav", "08", "a02", 3, "fearful", {"language": "de"}),
         ("emodb", "12b02La.wav", "12", "b02", 1, None, {"corpus_label": "boredom"}),
+        ("ased", "05Angry/a5-03-01-02-50.wav", "50", "a03", 1, "angry", {"sex": "male"}),
+        ("ased", "audio/n1-01-02-01-01.ogg", "01", "01", 2, "neutral", {"sex": "female"}),
+        ("ased", "f2-02-01-02-25.ogg", "25", "02", 1, "fearful", {"sex": "female"}),
+        ("ased", "h3-07-01-02-65.wav", "65", "h07", 1, "happy", {"language": "am"}),
+        ("nemo", "samples/EB0_anger_13.wav", "EB0", "13", 1, "angry", {"sex": "female"}),
+        ("nemo", "audio/WR0_surprised_9.ogg", "WR0", "9", 1, "surprised", {"age": 23}),
+        ("nemo", "MP0_fear_90.wav", "MP0", "90", 1, "fearful", {"language": "pl", "sex": "male"}),
         ("savee", "ALL/JK_a15.wav", "JK", "a15", 1, "angry", {"sex": "male"}),
         ("tess", "OAF_neutral/OA_bite_neutral.wav", "OAF", "bite", 1, "neutral", {"age": 64}),
         ("tess", "YAF_pleasant/YAF_back_ps.wav", "YAF", "back", 1, "surprised", {"age": 26}),
@@ -135,6 +144,29 @@ def test_wrong_names_are_listed_and_hidden_files_passed_over(tmp_path: Path) -> 
     assert [file.path.name for file in found.skipped] == [stranger, wrong, song, "mixdown.WAV"]
     assert found.skipped[2].reason == "sung, not spoken"
     assert len(Ravdess(song=True).scan(tmp_path).clips) == 2
+
+
+def test_names_that_only_look_like_a_clip_are_listed_with_the_reason(tmp_path: Path) -> None:
+    found = scan(
+        "ased",
+        tmp_path / "a",
+        *("S4-04-02-01-29.wav", "a5-01-01-01-66.wav", "a5-08-01-01-01.wav", "a3-01-01-01-01.wav"),
+    )
+    assert [clip.clip_id for clip in found.clips] == ["ased/s4-04-02-01-29"]
+    assert {file.path.name: file.reason.partition(":")[0] for file in found.skipped} == {
+        "a3-01-01-01-01.wav": "the name is not like a5-03-01-02-50.wav",
+        "a5-01-01-01-66.wav": "there is no such speaker",
+        "a5-08-01-01-01.wav": "the name is not like a5-03-01-02-50.wav",
+    }
+    names = ("EB0_anger_1.wav", "XY0_anger_1.wav", "EB0_calm_1.wav", "EB0_anger_100.wav")
+    found = scan("nemo", tmp_path / "n", *names)
+    assert [clip.clip_id for clip in found.clips] == ["nemo/EB0_anger_1"]
+    assert [file.path.name for file in found.skipped] == [names[3], names[2], names[1]]
+
+
+def test_letter_case_makes_no_second_clip(tmp_path: Path) -> None:
+    (clip,) = scan("ased", tmp_path, "s/s4-04-02-01-29.wav", "t/S4-04-02-01-29.ogg").clips
+    assert clip.audio_path == tmp_path / "s/s4-04-02-01-29.wav"
 
 
 def test_the_better_of_two_encodings_is_read(tmp_path: Path) -> None:
@@ -259,6 +291,9 @@ def test_iemocap_utterances_lie_inside_dialogue_films(tmp_path: Path) -> None:
         ("ravdess", "ravdess_av", 60, 60, 60),
         ("javanese", "javanese", 1008, 144, 1008),
         ("emodb", "emodb", 535, 0, 535),
+        ("emodb", "emodb_full", 535, 0, 535),
+        ("ased", "ased", 2474, 0, 2474),
+        ("nemo", "nemo", 2236, 0, 2236),
         ("fer2013", "fer2013", 32298, 32298, 0),
     ],
 )
@@ -278,3 +313,19 @@ def test_real_corpora(
     labels = {clip.labels.intended or clip.labels.face for clip in found.clips}
     assert labels - {None} == set(create_corpus(corpus).info.emotions)
     assert len(found.skipped) == (5 if archive == "ravdess_av" else 0)
+
+
+@pytest.mark.corpora
+def test_ased_and_nemo_speakers_split_by_sex(corpora_dir: Path, tmp_path: Path) -> None:
+    for corpus, num_women, num_men in (("ased", 25, 40), ("nemo", 4, 5)):
+        clips = create_corpus(corpus).scan(corpus_root(corpora_dir, corpus, work=tmp_path)).clips
+        sex_of = {clip.speaker: clip.sex for clip in clips}
+        assert Counter(sex_of.values()) == {"female": num_women, "male": num_men}
+        assert all(clip.sex == sex_of[clip.speaker] for clip in clips)
+        splits = make_splits(clips, "speakers", num_folds=4)
+        tested = [key for split in splits.splits for key in split.test]
+        assert sorted(tested) == [clip.clip_id for clip in clips]
+        people = {clip.clip_id: (clip.speaker, clip.sex) for clip in clips}
+        for split in splits.splits:
+            women = {person for key in split.test if (person := people[key])[1] == "female"}
+            assert len(women) in (num_women // 4, num_women // 4 + 1)

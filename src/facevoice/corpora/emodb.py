@@ -35,7 +35,10 @@ _SPEAKERS: Final = {
 
 
 class EmoDB(StemReader):
-    """Reader. Boredom is none of the eight: those clips carry no intended emotion."""
+    """Reader. Boredom is none of the eight: those clips carry no intended emotion.
+
+    A copy whose sound was cut or padded to one length has the same names: give one of the two.
+    """
 
     info: ClassVar[CorpusInfo] = CorpusInfo(
         name="emodb",

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Final
 
 from facevoice.corpora.archive import find_place, unpack
+from facevoice.corpora.ased import Ased
 from facevoice.corpora.corpus import Corpus, CorpusScan, SkippedFile, another_copy
 from facevoice.corpora.cremad import VOTES_TABLE, CremaD, complete_cremad
 from facevoice.corpora.emodb import EmoDB
-from facevoice.corpora.fer2013 import Fer2013
+from facevoice.corpora.fer2013 import FERPLUS_TABLE, Fer2013, complete_fer2013
 from facevoice.corpora.iemocap import Iemocap
 from facevoice.corpora.javanese import Javanese
 from facevoice.corpora.manifest import Clip
 from facevoice.corpora.meld import Meld
+from facevoice.corpora.nemo import Nemo
 from facevoice.corpora.ravdess import Ravdess
 from facevoice.corpora.savee import Savee
 from facevoice.corpora.tess import Tess
@@ -36,8 +38,17 @@ def register_corpus(reader: type[Corpus]) -> None:
     _READERS[reader.info.name] = reader
 
 
-for _reader in (CremaD, EmoDB, Fer2013, Iemocap, Javanese, Meld, Ravdess, Savee, Tess):
+for _reader in (
+    *(Ased, CremaD, EmoDB, Fer2013, Iemocap, Javanese, Meld, Nemo, Ravdess, Savee, Tess),
+):
     register_corpus(_reader)
+
+
+# What people saw and heard lies in a table, perhaps in a piece of its own.
+_RATINGS: Final = {
+    "cremad": (VOTES_TABLE, complete_cremad),
+    "fer2013": (FERPLUS_TABLE, complete_fer2013),
+}
 
 
 def corpus_names() -> tuple[str, ...]:
@@ -118,8 +129,9 @@ def gather(places: Sequence[CorpusPlace], work: Path) -> Gathering:
     notes: list[str] = []
     for name in sorted(roots):
         found, left_out = _join_scans([_scan(name, root) for root in roots[name]])
-        if name == "cremad":
-            found, ratings_notes = complete_cremad(found, list(roots[name]))
+        if name in _RATINGS:
+            _, complete = _RATINGS[name]
+            found, ratings_notes = complete(found, list(roots[name]))
             notes += ratings_notes
         clips += found
         skipped += _count_kinds(name, left_out)
@@ -130,7 +142,7 @@ def _scan(name: str, root: Path) -> CorpusScan:
     try:
         return create_corpus(name).scan(root)
     except CorpusError:
-        if name == "cremad" and (root / VOTES_TABLE).is_file():
+        if name in _RATINGS and (root / _RATINGS[name][0]).is_file():
             return CorpusScan((), ())  # Ratings alone are a piece too.
         raise
 

@@ -165,7 +165,28 @@ _CREMAD: Final = GitHub(
     pick=pick_cremad,
 )
 
+_ASED: Final = GitHub(
+    "Ethio2021/ASED_V1",
+    "main",
+    tuple(
+        GitFolder(folder, rf"(?i){code}(-\d\d){{4}}\.wav", folder)
+        for folder, code in {
+            "01Neutral": "n1",
+            "02Fearful": "f2",
+            "03Happy": "h3",
+            "04Sad": "s4",
+            "05Angry": "a5",
+        }.items()
+    ),
+    has_lfs=True,
+)
+
 SOURCES: Final[Mapping[str, CorpusSource]] = {
+    "ased": CorpusSource(
+        {"github": (_ASED,)},
+        note="The repository gives no licence: research only. Its authors ask to be cited: "
+        "Retta et al. (2022), doi 10.1145/3529759.",
+    ),
     "cremad": CorpusSource(
         {"github": (_CREMAD,), "kaggle": (Kaggle("ejlok1/cremad"),)},
         has_subset=True,
@@ -204,6 +225,17 @@ SOURCES: Final[Mapping[str, CorpusSource]] = {
         "its films are cut from a TV series, whose rights are not ours to pass on.",
         "https://web.eecs.umich.edu/~mihalcea/downloads/MELD.Raw.tar.gz "
         "(about 11 GB; see https://affective-meld.github.io)",
+    ),
+    "nemo": CorpusSource(
+        {
+            "github": (
+                GitHub(
+                    "amu-cai/nEMO",
+                    "06f1f83dde8f1a780443a57d53b2af3971af34ab",
+                    (GitFolder("samples", r"[A-Z]{2}\d_[a-z]+_\d+\.wav", "samples"),),
+                ),
+            )
+        },
     ),
     "ravdess": CorpusSource(
         {
