@@ -26,7 +26,7 @@ from recipes.fitting import (
 
 from facevoice.corpora.pairs import Pair
 from facevoice.evaluation.metrics import best_threshold
-from facevoice.models.heads import ConflictHead, LateFusion, LinearHead, Posteriors
+from facevoice.models.heads import ConflictHead, LateFusion, LinearHead
 from facevoice.records import NUM_EMOTIONS, DoubleArray
 
 AV_CORPUS = "javanese"
@@ -137,8 +137,7 @@ def mean_by_clip(clip_ids: np.ndarray, probs: DoubleArray) -> ByClip:
 class Scored:
     """Out-of-speaker posteriors by clip id, and the conflict probability of each pair.
 
-    By tested speaker, from the other speakers' pairs: threshold, of the best balanced accuracy;
-    heads, the conflict model.
+    threshold: by tested speaker, of the best balanced accuracy on the other speakers' pairs.
     """
 
     face: ByClip
@@ -146,14 +145,6 @@ class Scored:
     fused: dict[tuple[str, str], DoubleArray]
     conflict: dict[tuple[str, str], float]
     threshold: dict[str, float]
-    heads: dict[str, ConflictHead]
-
-
-def said_of(scored: Scored, pair: Pair) -> Posteriors:
-    """What was said of a pair, as a model says it of a window."""
-    key = pair.face_clip_id, pair.voice_clip_id
-    face, voice = scored.face[pair.face_clip_id], scored.voice[pair.voice_clip_id]
-    return Posteriors(face, voice, scored.fused[key], scored.conflict[key])
 
 
 def make_channels(
@@ -207,16 +198,15 @@ def crossfit(
 
     tuned: hears the tested speakers; without it the untuned network does.
     """
-    scored = Scored({}, {}, {}, {}, {}, {})
+    scored = Scored({}, {}, {}, {}, {})
     for speaker in face_channel.speakers:
         face, _ = face_channel.posteriors(frozenset({speaker}))
         voice, sharpness = voice_channel.posteriors(frozenset({speaker}))
         train = [p for p in pairs if p.speaker != speaker]
         fusion, conflict = fit_joint(face_channel, train, face, voice)
-        f, v = pair_posteriors(train, face, voice)
-        truth = np.array([p.is_conflict for p in train])
-        scored.threshold[speaker] = best_threshold(truth, conflict(f, v))
-        scored.heads[speaker] = conflict
+        scored.threshold[speaker] = best_threshold(
+            [p.is_conflict for p in train], conflict(*pair_posteriors(train, face, voice))
+        )
         weights = f"fusion weights {fusion.face_weight:.2f} face {fusion.voice_weight:.2f} voice"
         print(f"  without {speaker}: {weights}", flush=True)
         if tuned is not None:

@@ -2,31 +2,41 @@
 
     python -m benchmarks.congruence.decisions --corpora CORPORA --work WORK
 
-Pairs of the javanese films, matches re-paired like conflicts, one speaker left out at a time: face,
-voice (the untuned network, which has heard nobody), fusion and conflict model are fitted to the
-others, and thresholds are measured on faces and voices of the others (`recipes.decisions`). Pairs
-are decided by `choose_outcome`, as users' windows are. All shares are at equal numbers of conflicts
-and matches; intervals: 95 %, bootstrap over speakers.
+Pairs of the javanese films, matches re-paired like conflicts. A speaker's pairs are scored by heads
+of face and voice that were fitted without this speaker, and by a conflict model that was fitted to
+the other speakers' pairs; thresholds are measured on faces and voices of the others
+(`recipes.decisions`). Voices are those of the untuned network, which has heard nobody. What is left
+of a speaker in the conflict model: the posteriors that it was fitted to are of others, but by heads
+that had met this one. Pairs are decided by `choose_outcome`, as users' windows are. All shares are
+at equal numbers of conflicts and matches; intervals: 95 %, bootstrap over speakers.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-from recipes.compact_data import make_all_pairs, read_data
-from recipes.crossfit import Scored, crossfit, said_of
-from recipes.decisions import Strangers, measure
+from recipes.compact_data import CompactData, make_all_pairs, read_data
+from recipes.crossfit import fit_joint, pair_posteriors
+from recipes.decisions import Strangers, measure, read_voices
 
 from facevoice.corpora.pairs import Pair, PairBin
-from facevoice.evaluation.bootstrap import Figure, Measure, Refused, Statistic, figure
+from facevoice.evaluation.bootstrap import (
+    Figure,
+    Measure,
+    Refused,
+    Statistic,
+    auroc_measure,
+    figure,
+)
 from facevoice.evaluation.metrics import IntArray
 from facevoice.interpret import choose_outcome, find_point
+from facevoice.models.heads import Posteriors
 from facevoice.records import BoolArray, DecisionCurve, DoubleArray, Outcome
 from facevoice.settings import SENSITIVITIES, DecisionConfig
 
@@ -47,16 +57,44 @@ class Decided:
         return np.isin(self.outcomes, [outcome.value for outcome in outcomes])
 
 
-def decide(
-    scored: Scored,
-    pairs: Sequence[Pair],
-    curves: Mapping[str, DecisionCurve],
-    sensitivity: str | float,
-) -> Decided:
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """Pairs, what was said of each, and the curve that holds for each speaker."""
+
+    pairs: tuple[Pair, ...]
+    said: tuple[Posteriors, ...]
+    curves: Mapping[str, DecisionCurve]
+
+
+def score(data: CompactData) -> Scored:
+    """Each speaker's pairs by what was fitted to the others."""
+    pairs, _ = make_all_pairs(data)
+    face, _ = data.faces.posteriors(frozenset())
+    voice, strangers = read_voices(data), Strangers.of(data)
+    scored: list[tuple[Pair, Posteriors]] = []
+    curves: dict[str, DecisionCurve] = {}
+    for speaker in data.faces.speakers:
+        others = [pair for pair in pairs if pair.speaker != speaker]
+        own = [pair for pair in pairs if pair.speaker == speaker]
+        _, conflict = fit_joint(data.faces, others, face, voice)
+        f, v = pair_posteriors(own, face, voice)
+        probs = conflict(f, v).tolist()
+        said = [Posteriors(*row, None, p) for *row, p in zip(f, v, probs, strict=True)]
+        scored += zip(own, said, strict=True)
+        curves[speaker] = measure(strangers.without(speaker), conflict)
+    kept, told = zip(*scored, strict=True)
+    return Scored(kept, told, curves)
+
+
+def decide(scored: Scored, sensitivity: str | float) -> Decided:
     """Decide each pair at the thresholds of its speaker's curve."""
+    pairs = scored.pairs
     config = DecisionConfig(sensitivity=sensitivity)
-    points = {speaker: find_point(curve, config) for speaker, curve in curves.items()}
-    outcomes = [choose_outcome(said_of(scored, p), points[p.speaker])[0].value for p in pairs]
+    points = {speaker: find_point(curve, config) for speaker, curve in scored.curves.items()}
+    outcomes = [
+        choose_outcome(said, points[pair.speaker])[0].value
+        for pair, said in zip(pairs, scored.said, strict=True)
+    ]
     return Decided(
         tuple(pair.speaker for pair in pairs),
         np.array([pair.is_conflict for pair in pairs]),
@@ -109,9 +147,9 @@ def figures(decided: Decided, num_resamples: int = 2000) -> dict[str, Figure | R
     }
 
 
-def markdown(scored: Scored, pairs: Sequence[Pair], curves: Mapping[str, DecisionCurve]) -> str:
+def markdown(scored: Scored) -> str:
     """The table of the three sensitivities, and the risk–coverage curve, as Markdown."""
-    found = {level: figures(decide(scored, pairs, curves, level)) for level in SENSITIVITIES}
+    found = {level: figures(decide(scored, level)) for level in SENSITIVITIES}
     names = list(next(iter(found.values())))
     lines = [f"| in % | {' | '.join(found)} |", "|---|" + "---|" * len(found)]
     lines += [
@@ -120,7 +158,7 @@ def markdown(scored: Scored, pairs: Sequence[Pair], curves: Mapping[str, Decisio
     ]
     lines += ["", "| wanted precision | decided | precision |", "|---|---|---|"]
     for precision in CURVE_PRECISIONS:
-        row = figures(decide(scored, pairs, curves, precision))
+        row = figures(decide(scored, precision))
         lines.append(f"| {precision} | {_words(row['decided'])} | {_words(row['precision'])} |")
     return "\n".join(lines)
 
@@ -145,15 +183,13 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.corpora is None:
         raise SystemExit("give --corpora DIR or set FACEVOICE_CORPORA: the folder of zip files")
-    data = read_data(arguments.corpora, arguments.work, arguments.jobs, untuned=True)
-    pairs, originals = make_all_pairs(data)
-    scored = crossfit(data.faces, data.voices, pairs, originals)
-    strangers = Strangers.of(data)
-    curves = {
-        speaker: measure(strangers.without(speaker), head) for speaker, head in scored.heads.items()
-    }
-    print(f"{len(pairs)} pairs, {sum(pair.is_conflict for pair in pairs)} of them conflicts")
-    print(markdown(scored, pairs, curves))
+    scored = score(read_data(arguments.corpora, arguments.work, arguments.jobs, untuned=True))
+    truth = np.array([pair.is_conflict for pair in scored.pairs])
+    ranked = [said.conflict for said in scored.said]
+    speakers = [pair.speaker for pair in scored.pairs]
+    print(f"{len(truth)} pairs, {truth.sum()} of them conflicts", end="; ")
+    print(f"AUROC {_words(figure(auroc_measure(truth, ranked), speakers, 2000))}")
+    print(markdown(scored))
 
 
 if __name__ == "__main__":

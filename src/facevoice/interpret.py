@@ -283,7 +283,8 @@ def precision_at(
 
     Returns:
         Bayes: share · hits / (share · hits + (1 - share) · alarms) of conflicts, and of matches
-        the other way round; None where it isn't known, or nothing is called.
+        the other way round; None where it isn't known, or so little is called that nothing was
+        measured.
     """
     if not curve.probs:
         return None
@@ -297,8 +298,9 @@ def precision_at(
         )
     )
     own = share if is_conflict else 1 - share
-    called = own * hits + (1 - own) * alarms
-    return own * hits / called if called > 0 else None
+    if hits < _SMALLEST_SHARE:
+        return None
+    return own * hits / (own * hits + (1 - own) * alarms)
 
 
 def measure_curve(said: Sequence[Posteriors], is_conflict: BoolArray) -> DecisionCurve:

@@ -264,11 +264,16 @@ def describe_point(report: Report) -> str:
     here, other = (
         precision_at(curve, threshold, Outcome.CONFLICT, of) for of in (share, other_share)
     )
-    if here is None or other is None:
+    if not curve.probs:
         return (
             f"A conflict is called where its probability is {percent(point.conflict_above)} or "
             f"more, a match where it is {percent(point.match_below)} or less; how many such calls "
             "are right was not measured."
+        )
+    if here is None or other is None:
+        return (
+            f"Hardly any conflict is called at this setting {_where(share)}: its probability must "
+            f"be {percent(point.conflict_above)} or more."
         )
     return (
         f"Of ten conflicts called at this setting, expect {_in_ten(here)} to be real "
