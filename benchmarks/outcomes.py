@@ -113,10 +113,10 @@ def _name(clip: Clip) -> str:
 
 
 def table(folders: Sequence[Path]) -> str:
-    """Share of each outcome by kind of clip, in per cent, for each version."""
+    """Share of windows of each outcome by kind of clip, in per cent, for each version."""
     counts = [_count(folder) for folder in folders]
     lines = [
-        "| clips | number | version | " + " | ".join(outcome.value for outcome in Outcome) + " |",
+        "| clips | windows | version | " + " | ".join(outcome.value for outcome in Outcome) + " |",
         "|---|---|---|" + "---|" * len(Outcome),
     ]
     for kind in sorted(set().union(*counts)):
@@ -133,8 +133,8 @@ def _count(folder: Path) -> dict[str, Counter[str]]:
         parts = path.relative_to(folder).parts
         if any(part.startswith(".") for part in parts):
             continue
-        summary = json.loads(path.read_text("utf-8"))["summary"]
-        counts.setdefault(parts[0], Counter())[summary["outcome"]] += 1
+        windows = json.loads(path.read_text("utf-8"))["windows"]
+        counts.setdefault(parts[0], Counter()).update(window["outcome"] for window in windows)
     return counts
 
 

@@ -24,13 +24,12 @@ from top to bottom in a few seconds, without a GPU.
 Emotions shown in a face or a voice are not feelings; read the README's limits and law before
 drawing conclusions about people."""
 
-IMPORTS: Final = """from dataclasses import replace
-from pathlib import Path, PurePath
+IMPORTS: Final = """from pathlib import Path, PurePath
 
 import pandas as pd
 
-from facevoice import Analyzer
-from facevoice.report import ReportFolder
+from facevoice import Analyzer, DecisionConfig, decide_again
+from facevoice.report import ReportFolder, describe_point
 
 EXAMPLES = Path("../examples")  # the folder of the repository; or a folder of your own
 VIDEO = EXAMPLES / "smile_frightened_voice.mp4"  # or any video or audio file
@@ -82,14 +81,15 @@ REASONS: Final = (
     """everything["reasons"].fillna("").str.get_dummies("|").groupby(everything["name"]).sum()"""
 )
 
-THRESHOLDS: Final = """report.thresholds"""
+THRESHOLDS: Final = """print(describe_point(report))
+report.point"""
 
 COMPARE: Final = """known = everything.dropna(subset=["conflict"])
 above = {f"above {t:.0%}": known["conflict"] > t for t in (0.5, 0.6, 0.7, 0.8, 0.9)}
 pd.DataFrame(above).groupby(known["name"]).mean()"""
 
-OTHER: Final = """lower = replace(report.thresholds, conflict_above=0.7)
-replace(report, thresholds=lower).plot()"""
+OTHER: Final = """sensitive = decide_again(report, DecisionConfig(sensitivity="sensitive"))
+sensitive.plot()"""
 
 CELLS: Final[tuple[tuple[str, str], ...]] = (
     ("markdown", TITLE),
@@ -128,11 +128,12 @@ CELLS: Final[tuple[tuple[str, str], ...]] = (
     ("code", READ),
     ("markdown", "… and from the Parquet dataset, which keeps all digits and suits millions:"),
     ("code", PARQUET),
-    ("markdown", "Why windows are flat or insufficient, in numbers of windows:"),
+    ("markdown", "Why windows are no match or conflict, in numbers of windows:"),
     ("code", REASONS),
     (
         "markdown",
-        "## Other thresholds\n\nThe model's thresholds were chosen on validation speakers:",
+        "## How readily something is called\n\nWhere outcomes change, and what calls are worth, as "
+        "measured on people whom nothing was fitted to:",
     ),
     ("code", THRESHOLDS),
     (
@@ -144,8 +145,7 @@ CELLS: Final[tuple[tuple[str, str], ...]] = (
     ("code", COMPARE),
     (
         "markdown",
-        "The curve between other lines. Outcomes stay as they were decided: only the picture "
-        "changes.",
+        "The same probabilities, decided again at another sensitivity; nothing is read again.",
     ),
     ("code", OTHER),
 )

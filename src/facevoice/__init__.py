@@ -1,4 +1,4 @@
-"""facevoice: which emotion the face shows, which the voice carries, and whether they match."""
+"""facevoice: which emotion the face shows, which the voice has, and whether they match."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from facevoice.records import (
     VERSION,
     Emotion,
     Modality,
+    Moment,
     Outcome,
     Perception,
     Prediction,
@@ -21,6 +22,7 @@ from facevoice.settings import AnalyzerConfig, DecisionConfig
 if TYPE_CHECKING:
     from facevoice.analyzer import Analyzer
     from facevoice.hub import from_pretrained
+    from facevoice.interpret import decide_again
     from facevoice.store import Store
 
 __version__ = VERSION
@@ -32,6 +34,7 @@ __all__ = [
     "Emotion",
     "FacevoiceError",
     "Modality",
+    "Moment",
     "Outcome",
     "Perception",
     "Prediction",
@@ -39,6 +42,7 @@ __all__ = [
     "Report",
     "Status",
     "Store",
+    "decide_again",
     "from_pretrained",
 ]
 
@@ -49,6 +53,10 @@ def __getattr__(name: str) -> Any:
         from facevoice.analyzer import Analyzer
 
         return Analyzer
+    if name == "decide_again":
+        from facevoice.interpret import decide_again
+
+        return decide_again
     if name == "from_pretrained":
         from facevoice.hub import from_pretrained
 
