@@ -65,7 +65,11 @@ def _runs(scores: list[Scores]) -> list[str]:
         f"| {info.model} | {info.protocol} |"
         for info in (part.info for part in scores)
     ]
-    return ["## The runs", "", *_table("| run | model | protocol |", rows)]
+    decisions = (
+        "What a call of match or conflict is worth, and how thresholds are set: "
+        "[decisions](decisions.md)."
+    )
+    return [decisions, "", "## The runs", "", *_table("| run | model | protocol |", rows)]
 
 
 def _emotions(scores: list[Scores]) -> list[str]:

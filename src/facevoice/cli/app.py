@@ -107,7 +107,7 @@ def root(
         ),
     ] = False,
 ) -> None:
-    """Which emotion a face shows, which the voice carries, and whether they match or conflict.
+    """Which emotion a face shows, which the voice has, and whether they match or conflict.
 
     Exit codes: 0 all done, 1 something failed and is named, 2 wrong usage, 130 interrupted.
     """
