@@ -146,12 +146,14 @@ def require_range(settings: object, section: str, low: float, high: float, *name
 class FacesConfig:
     """How faces are sampled, found, followed and cropped."""
 
-    detector: str = "mtcnn"  # name in the detector registry
+    # Name in the detector registry. "yunet" searches every sampled frame; set min_score = 0.5 and
+    # min_face_px = 24 with it.
+    detector: str = "mtcnn"
     sample_rate_hz: float = 5.0  # frames per second of media in which faces are followed, cropped
     # Take the very frame on display at each sampled time. Otherwise one at most half a sampling
     # period away will do, if the decoder can then leave out a frame on which no other depends.
     exact_frames: bool = False
-    # Full detections per second; in the sampled frames between, known faces are followed.
+    # Full detections per second by "mtcnn"; in the frames between, known faces are followed.
     detect_rate_hz: float = 0.625
     max_side_px: int = 640  # frames are scaled down until their longer side is at most this
     min_face_px: int = 40  # smallest face looked for, in pixels of the scaled frame

@@ -7,7 +7,6 @@ from facevoice.errors import ConfigError
 from facevoice.people.detect import (
     CROP_MARGIN,
     FER_TEMPLATE,
-    MtcnnDetector,
     align_crop,
     create_detector,
     iou,
@@ -22,10 +21,10 @@ TARGET = ((FER_TEMPLATE - 0.5) / CROP_MARGIN + 0.5) * SIDE
 
 
 def test_a_detector_is_built_by_name_and_names_its_weights():
-    found = create_detector("mtcnn", min_face_px=40, min_score=0.9)
-    assert isinstance(found, MtcnnDetector)
-    assert found.model.name == "mtcnn_onet"
-    assert len(found.model.sha256) == 64
+    for name, network in (("mtcnn", "mtcnn_onet"), ("yunet", "yunet")):
+        found = create_detector(name, min_face_px=40, min_score=0.9)
+        assert found.model.name == network
+        assert len(found.model.sha256) == 64
     with pytest.raises(ConfigError, match="'nonesuch'; choose from: mtcnn, yunet"):
         create_detector("nonesuch", min_face_px=40, min_score=0.9)
 
@@ -33,9 +32,9 @@ def test_a_detector_is_built_by_name_and_names_its_weights():
 def test_the_portrait_has_one_face_where_people_see_it(detector, portrait):
     found = detector.detect(portrait)
     assert len(found) == 1
-    assert found.scores[0] > 0.99
+    assert found.scores[0] > 0.9
     np.testing.assert_allclose(found.boxes_xyxy[0], [107, 60, 197, 177], atol=15)
-    np.testing.assert_allclose(found.landmarks_px[0], EYES_NOSE_MOUTH, atol=4)
+    np.testing.assert_allclose(found.landmarks_px[0], EYES_NOSE_MOUTH, atol=6)
 
 
 def test_the_face_is_described_alike_wherever_it_is(detector, portrait):
@@ -53,16 +52,16 @@ def test_the_face_is_described_alike_at_any_size(detector, portrait, scale):
     scaled = np.asarray(Image.fromarray(portrait).resize((side, side), Image.Resampling.BICUBIC))
     found = detector.detect(scaled)
     assert len(found) == 1
-    np.testing.assert_allclose(found.landmarks_px[0] / scale, EYES_NOSE_MOUTH, atol=5)
+    np.testing.assert_allclose(found.landmarks_px[0] / scale, EYES_NOSE_MOUTH, atol=6)
 
 
 def test_a_mirrored_face_has_mirrored_landmarks(detector, portrait):
     found = detector.detect(portrait[:, ::-1])
     expected = EYES_NOSE_MOUTH[MIRRORED] * [-1, 1] + [300, 0]
-    np.testing.assert_allclose(found.landmarks_px[0], expected, atol=5)
+    np.testing.assert_allclose(found.landmarks_px[0], expected, atol=6)
 
 
-@pytest.mark.parametrize("angle_deg", [-20, 20])
+@pytest.mark.parametrize("angle_deg", [-35, -20, 20, 35])
 def test_a_tilted_face_is_found(detector, portrait, angle_deg):
     tilted = Image.fromarray(portrait).rotate(
         angle_deg, Image.Resampling.BICUBIC, center=(152, 120)
@@ -93,8 +92,9 @@ def test_pictures_smaller_than_any_face_hold_none(detector, shape):
     assert empty.boxes_xyxy.dtype == np.float32
 
 
-def test_faces_below_the_smallest_size_are_left_out(portrait):
-    choosy = MtcnnDetector(min_face_px=180, min_score=0.9)
+@pytest.mark.parametrize("name", ["mtcnn", "yunet"])
+def test_faces_below_the_smallest_size_are_left_out(portrait, name):
+    choosy = create_detector(name, min_face_px=180, min_score=0.6)
     assert len(choosy.detect(portrait)) == 0
 
 
@@ -103,23 +103,23 @@ def test_a_face_cut_by_the_edge_is_still_found(detector, portrait):
 
 
 @pytest.mark.parametrize(("dx", "dy"), [(0, 0), (15, -5), (-30, 10), (25, 30)])
-def test_refine_follows_a_face_that_moved(detector, portrait, dx, dy):
-    before = detector.detect(portrait)
+def test_refine_follows_a_face_that_moved(follower, portrait, dx, dy):
+    before = follower.detect(portrait)
     moved = np.roll(portrait, (dy, dx), axis=(0, 1))
-    after = detector.refine(moved, before.boxes_xyxy)
+    after = follower.refine(moved, before.boxes_xyxy)
     assert len(after) == 1
     assert after.scores[0] > 0.9
     np.testing.assert_allclose(after.landmarks_px[0], EYES_NOSE_MOUTH + np.array([dx, dy]), atol=5)
 
 
-def test_refine_gives_one_row_per_box_and_nought_for_lost_faces(detector, portrait):
-    box = detector.detect(portrait).boxes_xyxy[0]
+def test_refine_gives_one_row_per_box_and_nought_for_lost_faces(follower, portrait):
+    box = follower.detect(portrait).boxes_xyxy[0]
     elsewhere = np.array([200, 200, 290, 290], np.float32)
-    found = detector.refine(portrait, np.stack([elsewhere, box, elsewhere]))
+    found = follower.refine(portrait, np.stack([elsewhere, box, elsewhere]))
     assert found.scores[0] == found.scores[2] == 0
     assert found.scores[1] > 0.9
-    assert detector.refine(np.zeros_like(portrait), box[None]).scores.tolist() == [0]
-    assert len(detector.refine(portrait, np.zeros((0, 4), np.float32))) == 0
+    assert follower.refine(np.zeros_like(portrait), box[None]).scores.tolist() == [0]
+    assert len(follower.refine(portrait, np.zeros((0, 4), np.float32))) == 0
 
 
 def test_known_overlaps():
@@ -192,4 +192,4 @@ def test_crops_of_one_face_tilted_and_scaled_look_alike(detector, portrait):
     plain = crop_of(portrait)[20:100, 20:100].astype(float)
     for other in (tilted, large):
         same = crop_of(np.asarray(other))[20:100, 20:100].astype(float)
-        assert np.corrcoef(plain.ravel(), same.ravel())[0, 1] > 0.95
+        assert np.corrcoef(plain.ravel(), same.ravel())[0, 1] > 0.9

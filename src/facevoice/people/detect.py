@@ -8,15 +8,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from math import ceil, floor
-from typing import Final, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from facevoice.errors import ConfigError
-from facevoice.records import ByteArray, Detections, FloatArray, ModelId
+from facevoice.records import (
+    BoolArray,
+    ByteArray,
+    Detections,
+    FloatArray,
+    ModelId,
+)
 from facevoice.sessions import load_session
+
+_Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 
 # The paper's cascade: P-net sees 12-px cells every 2 px on a pyramid, R-net 24 px, O-net 48 px.
 _CELL_PX: Final[int] = 12
@@ -53,6 +61,15 @@ _YUNET_STRIDES_PX: Final[tuple[int, ...]] = (8, 16, 32)
 _CELL_MIN_SCORE: Final[float] = 0.3
 _CELL_SAME_FACE: Final[float] = 0.5
 _YUNET_NMS: Final[float] = 0.3
+# The closer look: side of the cut, the share of it that the face's box takes, how far from its
+# middle a cell's box may be, how level the face must be to look no further, and which share of a
+# face's tilt the landmarks show, as the network leans towards upright ones.
+_LOOK_PX: Final[int] = 128
+_LOOK_SHARE: Final[float] = 0.6
+_LOOK_NEAR: Final[float] = 0.15
+_LEVEL_RAD: Final[float] = 0.05
+_TILT_SEEN: Final[float] = 0.5
+_MAX_LOOKS: Final[int] = 3  # of a tilted face
 
 # Median places of eyes, nose tip and mouth corners in FER2013's training pictures, as fractions of
 # the picture's side, made mirror-symmetric; measured by recipes/face_template.py.
@@ -60,9 +77,9 @@ FER_TEMPLATE: Final[FloatArray] = np.array(
     [[0.311, 0.3842], [0.689, 0.3842], [0.5, 0.6023], [0.3477, 0.7928], [0.6523, 0.7928]],
     np.float32,
 )
-# The same by YuNet, whose mouth corners lie higher and wider.
+# The same by YuNet.
 YUNET_TEMPLATE: Final[FloatArray] = np.array(
-    [[0.314, 0.3879], [0.686, 0.3879], [0.5, 0.6064], [0.3498, 0.7708], [0.6502, 0.7708]],
+    [[0.327, 0.3892], [0.673, 0.3892], [0.5, 0.6044], [0.3604, 0.76], [0.6396, 0.76]],
     np.float32,
 )
 # Crops show this much more than FER2013's framing, so that a network may choose its own cut.
@@ -124,7 +141,10 @@ def no_detections() -> Detections:
 
 
 class YunetDetector:
-    """YuNet: one small network that sees the whole picture at once.
+    """YuNet: one small network that sees the whole picture at once, and then each face closely.
+
+    Where a face lies on the network's grid, its size and its tilt sway the landmarks. The closer
+    look shows all faces alike, upright in the middle, so that they stay where they belong.
 
     W. Wu, H. Peng, S. Yu, "YuNet: A Tiny Millisecond-level Face Detector", Machine Intelligence
     Research 20, 2023, with the published weights.
@@ -153,41 +173,100 @@ class YunetDetector:
 
     def detect(self, rgb: ByteArray) -> Detections:
         """All faces of a picture, uint8 (H, W, 3), best first."""
-        height, width = rgb.shape[:2]
-        scale = min(1.0, _YUNET_SIDE_PX / max(height, width))
+        found = self._search(Image.fromarray(rgb))
+        landmarks = [
+            self._look(rgb, box, rough)
+            for box, rough in zip(found.boxes_xyxy, found.landmarks_px, strict=True)
+        ]
+        exact = np.array(landmarks, np.float32).reshape(-1, 5, 2)
+        return Detections(found.boxes_xyxy, exact, found.scores)
+
+    def _search(self, picture: Image.Image) -> Detections:
+        """Faces of the whole picture, best first; their landmarks are rough."""
+        width, height = picture.size
+        scale = min(1.0, _YUNET_SIDE_PX / max(picture.size))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        small = Image.fromarray(rgb).resize(size, Image.Resampling.BILINEAR)
-        sides = [ceil(side / _YUNET_MULTIPLE_PX) * _YUNET_MULTIPLE_PX for side in size]
-        picture = np.zeros((sides[1], sides[0], 3), np.uint8)
-        picture[: size[1], : size[0]] = np.asarray(small)
-        found = self._describe(picture)
-        overlaps = iou(found.boxes_xyxy, found.boxes_xyxy)
-        best = _suppress(overlaps, found.scores, _YUNET_NMS)
-        weights = (overlaps[best] > _CELL_SAME_FACE) * found.scores**2
-        weights /= weights.sum(axis=1, keepdims=True)
+        columns, rows = (ceil(side / _YUNET_MULTIPLE_PX) * _YUNET_MULTIPLE_PX for side in size)
+        padded = np.zeros((rows, columns, 3), np.uint8)
+        padded[: size[1], : size[0]] = np.asarray(
+            picture.resize(size, Image.Resampling.BILINEAR, reducing_gap=1.0)
+        )
+        cells = self._describe(padded)
+        overlaps = iou(cells.boxes_xyxy, cells.boxes_xyxy)
+        best = _suppress(overlaps, cells.scores, _YUNET_NMS)
+        best = best[cells.scores[best] >= self._min_score]
+        found = _means(cells, overlaps[best] > _CELL_SAME_FACE)
         # Rounding to whole pixels makes the two scales differ a little.
         factors = np.array([width / size[0], height / size[1]], np.float32)
-        boxes = (weights @ found.boxes_xyxy) * np.tile(factors, 2)
-        landmarks = np.tensordot(weights, found.landmarks_px, 1) * factors
+        boxes = found.boxes_xyxy * np.tile(factors, 2)
         large = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0) >= self._min_face_px
-        kept = np.flatnonzero(large & (found.scores[best] >= self._min_score))
-        return Detections(boxes[kept], landmarks[kept], found.scores[best][kept])
+        return Detections(
+            boxes[large], found.landmarks_px[large] * factors, cells.scores[best][large]
+        )
+
+    def _look(self, rgb: ByteArray, box: FloatArray, landmarks: FloatArray) -> FloatArray:
+        """Landmarks (5, 2) of a face as it is cut out upright and at one size, from rough ones."""
+        middle = np.full(2, _LOOK_PX / 2)
+        scale = float((box[2:] - box[:2]).max()) / (_LOOK_SHARE * _LOOK_PX)
+        tilt = _tilt(landmarks) / _TILT_SEEN
+        for _ in range(_MAX_LOOKS):
+            turn = scale * _rotation(tilt)
+            corner = (box[:2] + box[2:]) / 2 - turn @ middle
+            cells = self._describe(_cut_turned(rgb, turn, corner, _LOOK_PX))
+            centres = (cells.boxes_xyxy[:, :2] + cells.boxes_xyxy[:, 2:]) / 2
+            near = np.hypot(*(centres - middle).T) < _LOOK_NEAR * _LOOK_PX
+            if not near.any():
+                break
+            seen = _means(cells, near[None]).landmarks_px[0]
+            off = _tilt(seen)
+            centre = seen.mean(axis=0)
+            unseen = _rotation(off / _TILT_SEEN - off)
+            landmarks = ((seen - centre) @ unseen.T + centre) @ turn.T + corner
+            if abs(off) < _LEVEL_RAD:
+                break
+            tilt += off / _TILT_SEEN
+        return landmarks
 
     def _describe(self, picture: ByteArray) -> Detections:
-        """What each cell that sees a face says of it; sides are multiples of 32."""
-        scores, boxes, landmarks = self._session.run(
+        """What each cell that sees a face says of it; the picture's sides are multiples of 32."""
+        (scores,), (boxes,), (landmarks,) = self._session.run(
             ["scores", "boxes", "landmarks"], {"pictures": picture[None]}
         )
-        places = np.flatnonzero(scores[0] >= min(_CELL_MIN_SCORE, self._min_score))
+        places = np.flatnonzero(scores >= min(_CELL_MIN_SCORE, self._min_score))
         corners, strides = (cells[places] for cells in _cells(*picture.shape[:2]))
         # In units of the stride: the box's centre from the cell's corner, the logarithm of its
         # sides, and the landmarks from the corner.
-        centres = corners + boxes[0, places, :2] * strides
-        halves = np.exp(boxes[0, places, 2:]) * strides / 2
-        points = corners[:, None] + landmarks[0, places].reshape(-1, 5, 2) * strides[:, None]
-        return Detections(
-            np.concatenate([centres - halves, centres + halves], axis=1), points, scores[0, places]
-        )
+        centres = corners + boxes[places, :2] * strides
+        halves = np.exp(boxes[places, 2:]) * strides / 2
+        points = corners[:, None] + landmarks[places].reshape(-1, 5, 2) * strides[:, None]
+        edges = np.concatenate([centres - halves, centres + halves], axis=1)
+        return Detections(edges, points, scores[places])
+
+
+def _means(cells: Detections, together: BoolArray) -> Detections:
+    """Mean faces of groups of cells, `together` (groups, cells), weighted by the score's square."""
+    weights = together * cells.scores**2
+    weights /= weights.sum(axis=1, keepdims=True)
+    return Detections(
+        weights @ cells.boxes_xyxy,
+        np.tensordot(weights, cells.landmarks_px, 1),
+        weights @ cells.scores,
+    )
+
+
+def _tilt(landmarks: FloatArray) -> float:
+    """How far a face (5, 2) is turned clockwise in the picture's plane, radians.
+
+    The line of the eyes and the one from the eyes down to the mouth weigh as much as they are long.
+    """
+    eyes = landmarks[1] - landmarks[0]
+    down = (landmarks[3] + landmarks[4] - landmarks[0] - landmarks[1]) / 2
+    return float(np.arctan2(eyes[1] - down[0], eyes[0] + down[1]))
+
+
+def _rotation(angle: float) -> npt.NDArray[np.float64]:
+    """Clockwise in the picture's plane by an angle in radians, (2, 2)."""
+    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
 
 
 @cache
@@ -423,15 +502,23 @@ def align_crop(
     target = ((template - 0.5) / CROP_MARGIN + 0.5) * crop_px
     to_crop = _similarity_transform(landmarks_px, target)
     linear = np.linalg.inv(to_crop[:, :2])
-    to_picture = np.concatenate([linear, -linear @ to_crop[:, 2:]], axis=1)
-    corners = np.array([[0, 0], [crop_px, 0], [0, crop_px], [crop_px, crop_px]])
+    return _cut_turned(rgb, linear, -linear @ to_crop[:, 2], crop_px)
+
+
+def _cut_turned(rgb: ByteArray, linear: _Floats, corner: _Floats, side_px: int) -> ByteArray:
+    """A square of a picture as uint8 (side_px, side_px, 3); mid-grey beyond the picture's edge.
+
+    `linear` (2, 2) and `corner` (2,) take points of the square to those of the picture.
+    """
+    to_picture = np.concatenate([linear, corner[:, None]], axis=1)
+    corners = np.array([[0, 0], [side_px, 0], [0, side_px], [side_px, side_px]])
     quad = corners @ to_picture[:, :2].T + to_picture[:, 2]
     height, width = rgb.shape[:2]
     left, top = (max(0, floor(v) - 2) for v in quad.min(axis=0))
     right = min(width, ceil(quad[:, 0].max()) + 2)
     bottom = min(height, ceil(quad[:, 1].max()) + 2)
     if right <= left or bottom <= top:
-        return np.full((crop_px, crop_px, 3), _FILL, np.uint8)
+        return np.full((side_px, side_px, 3), _FILL, np.uint8)
     source = Image.fromarray(np.ascontiguousarray(rgb[top:bottom, left:right]))
     to_picture[:, 2] -= (left, top)
     # Bilinear sampling reads four pixels; a face much larger than the crop is averaged first.
@@ -440,7 +527,7 @@ def align_crop(
         source = source.reduce(reduction)
         to_picture /= reduction
     crop = source.transform(
-        (crop_px, crop_px),
+        (side_px, side_px),
         Image.Transform.AFFINE,
         to_picture.ravel().tolist(),
         Image.Resampling.BILINEAR,
