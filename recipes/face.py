@@ -4,7 +4,8 @@
     python -m recipes.face score --corpora CORPORA --work WORK
     python -m recipes.face export --work WORK
 
-`CORPORA` (or the variable FACEVOICE_CORPORA) holds fer2013.zip; everything made goes to `WORK`.
+`CORPORA` (or the variable FACEVOICE_CORPORA) holds fer2013.zip and, unless `--targets labels` is
+given, ferplus.zip; everything made goes to `WORK`.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from recipes.face_data import EMOTIONS, Faces, Splits, make_splits, unpack
+from recipes.face_data import EMOTIONS, Faces, Splits, make_splits, read_votes, unpack
 from recipes.face_net import FaceNet, count_macs
-from recipes.face_train import Figures, Recipe, figures_of, fit, load, save, score
+from recipes.face_start import read_exported
+from recipes.face_train import Recipe, classify, figures_of, fit, load, save
 from recipes.weight_codes import encode_weights
 from torch import nn
 
@@ -40,6 +42,7 @@ def main() -> None:
     parser.add_argument("--corpora", type=Path, default=Path(corpora) if corpora else None)
     parser.add_argument("--work", type=Path, required=True, help="folder for all that is made")
     parser.add_argument("--data", type=Path, help="FER2013 already unpacked, instead of the zip")
+    parser.add_argument("--targets", choices=["votes", "labels"], default="votes")
     parser.add_argument("--epochs", type=float, default=Recipe().epochs)
     parser.add_argument("--budget-min", type=float, default=0.0, help="train by the clock")
     parser.add_argument("--peak-rate", type=float, default=Recipe().peak_rate)
@@ -47,7 +50,11 @@ def main() -> None:
     parser.add_argument("--strength", type=float, default=1.0, help="of the augmentation")
     parser.add_argument("--shapes", type=Path, help="blendshapes, from recipes.face_shapes")
     parser.add_argument("--bfloat16", action="store_true", help="on a CPU that has it")
-    parser.add_argument("--start", type=Path, help="checkpoint to go on from, on full-size views")
+    parser.add_argument("--smoothing", type=float, default=Recipe().smoothing)
+    parser.add_argument("--balance", type=float, default=Recipe().balance)
+    parser.add_argument(
+        "--start", type=Path, help="checkpoint or exported network to go on from, full-size views"
+    )
     parser.add_argument("--seed", type=int, default=Recipe().seed)
     parser.add_argument("--export-every", type=int, default=3, help="epochs between exports")
     parser.add_argument("--threads", type=int, default=1)
@@ -60,15 +67,19 @@ def main() -> None:
 
 def read_splits(arguments: argparse.Namespace) -> Splits:
     """FER2013 from the folder or the zip that the arguments name."""
-    if arguments.data is None and arguments.corpora is None:
-        raise SystemExit("give --corpora, --data or FACEVOICE_CORPORA")
+    with_votes = arguments.targets == "votes"
+    if arguments.corpora is None and (with_votes or arguments.data is None):
+        raise SystemExit("give --corpora or FACEVOICE_CORPORA (or --data and --targets labels)")
     splits = make_splits(
-        arguments.data or unpack(arguments.corpora, arguments.work), arguments.shapes
+        arguments.data or unpack(arguments.corpora, arguments.work),
+        arguments.shapes,
+        read_votes(arguments.corpora, arguments.work) if with_votes else None,
     )
     print(
         f"train {len(splits.train.labels)} validation {len(splits.validation.labels)} "
         f"test {len(splits.test.labels)}; dropped {splits.num_blank} blank and "
-        f"{splits.num_leaking} that show an image of validation or test",
+        f"{splits.num_leaking} that show an image of validation or test, "
+        f"{splits.num_left_out} left out by the votes",
         flush=True,
     )
     return splits
@@ -83,14 +94,19 @@ def run_train(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         mixup_share=arguments.mixup_share,
         strength=arguments.strength,
+        smoothing=arguments.smoothing,
+        balance=arguments.balance,
         bfloat16=arguments.bfloat16,
     )
+    splits = read_splits(arguments)
     start = None
     if arguments.start is not None:
-        start, old = load(arguments.start)
+        if arguments.start.suffix == ".onnx":
+            start, old = read_exported(arguments.start, splits.train.images[::20]), recipe
+        else:
+            start, old = load(arguments.start)
         whole = ((1.0, old.side_px),)
         recipe = replace(recipe, widths=old.widths, depths=old.depths, growth=whole)
-    splits = read_splits(arguments)
 
     def keep(net: FaceNet, epoch: int) -> None:
         if epoch % arguments.export_every == 0:
@@ -105,6 +121,7 @@ def run_train(arguments: argparse.Namespace) -> None:
 def run_score(arguments: argparse.Namespace) -> None:
     """Write `figures.json`: accuracy and recalls on both held-out parts, size and cost."""
     net, recipe = load(arguments.work / "final.pt")
+    path = arguments.work / "face.onnx"
     splits = read_splits(arguments)
     parts = {"validation": splits.validation, "public_test": splits.test}
     figures: dict[str, object] = {
@@ -113,25 +130,38 @@ def run_score(arguments: argparse.Namespace) -> None:
         "num_train": len(splits.train.labels),
         "num_dropped_blank": splits.num_blank,
         "num_dropped_leaking": splits.num_leaking,
+        "num_left_out_by_votes": splits.num_left_out,
         "num_parameters": sum(p.numel() for p in net.parameters()),
         "mmacs": count_macs(net, recipe.side_px) / 1e6,
-        "ms_per_crop": time_onnx(arguments.work / "face.onnx", recipe.side_px),
+        "ms_per_crop": time_onnx(path, recipe.side_px),
     }
     for name, part in parts.items():
-        figures[name] = asdict(score(net, part, recipe.side_px))
-        figures[f"{name}_flip"] = asdict(score(net, part, recipe.side_px, flip=True))
-        figures[f"{name}_onnx"] = asdict(score_onnx(arguments.work / "face.onnx", part))
+        figures[name] = score(classify(net, part, recipe.side_px), part)
+        figures[f"{name}_flip"] = score(classify(net, part, recipe.side_px, flip=True), part)
+        figures[f"{name}_onnx"] = score(classify_onnx(path, part), part)
     text = json.dumps(figures, indent=2)
     (arguments.work / "figures.json").write_text(text)
     print(text)
 
 
-def score_onnx(path: Path, faces: Faces) -> Figures:
-    """Figures of the exported network, as it is shipped."""
+def score(guess: torch.Tensor, faces: Faces) -> dict[str, object]:
+    """Figures against FER2013's labels; with votes, also against their majority, and clear ones."""
+    wanted = {"labels": faces.labels}
+    if bool((faces.majority >= 0).any()):
+        wanted["majority"] = faces.majority
+        wanted["clear_majority"] = torch.where(faces.is_clear, faces.majority, -1)
+    return {
+        name: {"num_pictures": int((truth >= 0).sum()), **asdict(figures_of(guess, truth))}
+        for name, truth in wanted.items()
+    }
+
+
+def classify_onnx(path: Path, faces: Faces) -> torch.Tensor:
+    """Likeliest class (n,) by the exported network, as it is shipped."""
     session = open_onnx(path)
     parts = faces.images.float().split(64)
     guesses = [session.run(["logits"], {"grey": part.numpy()})[0].argmax(axis=1) for part in parts]
-    return figures_of(torch.from_numpy(np.concatenate(guesses)), faces.labels)
+    return torch.from_numpy(np.concatenate(guesses))
 
 
 def run_export(arguments: argparse.Namespace) -> None:

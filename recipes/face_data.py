@@ -1,10 +1,13 @@
-"""FER2013 as tensors: unpacking, splitting without leaks, and augmentation of whole batches."""
+"""FER2013 as tensors: unpacking, splitting without leaks, and augmentation of whole batches.
+
+Where FER+ votes are given, they say what to learn: see :func:`mix_targets`.
+"""
 
 from __future__ import annotations
 
 import math
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
+
+from facevoice.corpora.fer2013 import FERPLUS_TABLE, Fer2013, FerPlusVotes, read_ferplus
 
 # Order of the network's logits, and the folder that FER2013 keeps each emotion in.
 FOLDERS = {
@@ -36,27 +41,43 @@ FLAT_STD = 4.0  # grey levels; an image with less is blank
 class Faces:
     """Grey faces `images` uint8 (n, 1, 48, 48) with `labels` int64 (n,), indices into EMOTIONS.
 
-    shapes: float32 (n, NUM_SHAPES), blendshapes in 0–1; NaN where they are not known.
+    targets: float32 (n, 7), what to learn: each emotion's share; zeros where the votes leave the
+    picture out;
+    shapes: float32 (n, NUM_SHAPES), blendshapes in 0–1; NaN where they are not known;
+    majority: int64 (n,), what most voters saw, -1 for ties and the left out; all -1 without votes;
+    is_clear: bool (n,), of :class:`FerPlusVotes`.
     """
 
     images: Tensor
     labels: Tensor
+    targets: Tensor
     shapes: Tensor
+    majority: Tensor
+    is_clear: Tensor
 
     def take(self, keep: Tensor) -> Faces:
         """Faces at the indices, or under the mask, `keep`."""
-        return Faces(self.images[keep], self.labels[keep], self.shapes[keep])
+        return Faces(*(getattr(self, field.name)[keep] for field in fields(self)))
+
+    @property
+    def wanted(self) -> Tensor:
+        """Labels (n,) that a score is kept by while training: by the votes where there are any."""
+        return self.majority if bool((self.majority >= 0).any()) else self.labels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Splits:
-    """Training, validation (chosen on) and public test (only scored) parts."""
+    """Training, validation (chosen on) and public test (only scored) parts.
+
+    num_left_out: training pictures in which voters saw contempt, no emotion they knew, or no face.
+    """
 
     train: Faces
     validation: Faces
     test: Faces
     num_blank: int
     num_leaking: int
+    num_left_out: int
 
 
 def unpack(corpora: Path, work: Path) -> Path:
@@ -68,17 +89,42 @@ def unpack(corpora: Path, work: Path) -> Path:
     return folder
 
 
-def read_part(folder: Path, shapes: Path | None = None) -> Faces:
+def read_votes(corpora: Path, work: Path) -> FerPlusVotes:
+    """FER+'s table out of `corpora/ferplus.zip`."""
+    with zipfile.ZipFile(corpora / "ferplus.zip") as archive:
+        return read_ferplus(Path(archive.extract(FERPLUS_TABLE.name, work)))
+
+
+def mix_targets(votes: FerPlusVotes, labels: np.ndarray) -> np.ndarray:
+    """What to learn (n, 7): the votes' shares, and FER2013's own label where voters were split.
+
+    The own label (n,) has a say of one minus the leading share: none where all voters agreed, a
+    half where two emotions were even. So it breaks ties, and where people saw fear and surprise at
+    once, or a sadness that looks neutral, keeps what the picture was searched and filed for: these
+    are rare among majorities. It has no say where no voter saw it, since FER2013 is often wrong.
+    Zeros for pictures whose votes went to contempt, "unknown" or "not a face".
+    """
+    shares = votes.soft_labels
+    own = np.eye(len(EMOTIONS))[labels]
+    seen = (shares * own).sum(axis=1, keepdims=True) > 0
+    say = np.where(seen, 1 - shares.max(axis=1, keepdims=True), 0.0)
+    mixed = (1 - say) * shares + say * own
+    return np.where(votes.is_left_out[:, None], 0.0, mixed)
+
+
+def read_part(folder: Path, shapes: Path | None = None, votes: FerPlusVotes | None = None) -> Faces:
     """Read every `<emotion>/*.jpg` under `folder`, in sorted order.
 
-    shapes: what `recipes.face_shapes` wrote of the same folder.
+    shapes: what `recipes.face_shapes` wrote of the same folder; votes: of these pictures and maybe
+    more.
     """
-    images, labels = [], []
+    images, labels, names = [], [], []
     for index, name in enumerate(FOLDERS.values()):
         for path in sorted((folder / name).glob("*.jpg")):
             with Image.open(path) as image:
                 images.append(np.asarray(image.convert("L")))
             labels.append(index)
+            names.append(f"{Fer2013.info.name}/{name}/{path.stem}")
     if not images:
         raise FileNotFoundError(f"no FER2013 images under {folder}")
     known = torch.full((len(labels), NUM_SHAPES), torch.nan)
@@ -86,14 +132,35 @@ def read_part(folder: Path, shapes: Path | None = None) -> Faces:
         with np.load(shapes, allow_pickle=False) as table:
             seen = torch.from_numpy(table["presence"] > 0)
             known = torch.where(seen[:, None], torch.from_numpy(table["shapes"]), known)
-    return Faces(torch.from_numpy(np.stack(images))[:, None], torch.tensor(labels), known)
+    pictures, own = torch.from_numpy(np.stack(images))[:, None], torch.tensor(labels)
+    if votes is None:
+        nobody = torch.full_like(own, -1)
+        return Faces(pictures, own, F.one_hot(own, len(EMOTIONS)).float(), known, nobody, own < 0)
+    voted = votes.take(names)
+    return Faces(
+        pictures,
+        own,
+        torch.from_numpy(mix_targets(voted, own.numpy())).float(),
+        known,
+        torch.from_numpy(voted.majority),
+        torch.from_numpy(voted.is_clear),
+    )
 
 
 def make_splits(
-    folder: Path, shapes: Path | None = None, validation_share: float = 0.06, seed: int = 0
+    folder: Path,
+    shapes: Path | None = None,
+    votes: FerPlusVotes | None = None,
+    validation_share: float = 0.06,
+    seed: int = 0,
 ) -> Splits:
-    """Hold out part of the training images, and drop those that leak into what is scored."""
-    pool, test = read_part(folder / "train", shapes), read_part(folder / "test")
+    """Hold out part of the training images, and drop those that leak into what is scored.
+
+    What is held out is drawn by FER2013's labels, so votes don't change it; pictures that the votes
+    leave out are only left out of training.
+    """
+    pool = read_part(folder / "train", shapes, votes)
+    test = read_part(folder / "test", votes=votes)
     sharp = pool.images.float().std(dim=(1, 2, 3)) >= FLAT_STD
     num_blank = int((~sharp).sum())
     pool = pool.take(sharp)
@@ -106,12 +173,14 @@ def make_splits(
     validation, train = pool.take(held), pool.take(~held)
     leaking = is_duplicate(train.images, torch.cat([validation.images, test.images]))
     in_test = is_duplicate(validation.images, test.images)
+    usable = train.targets.sum(dim=1) > 0
     return Splits(
-        train.take(~leaking),
+        train.take(~leaking & usable),
         validation.take(~in_test),
         test,
         num_blank,
         int(leaking.sum()) + int(in_test.sum()),
+        int((~leaking & ~usable).sum()),
     )
 
 

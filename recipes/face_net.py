@@ -64,11 +64,15 @@ class FaceNet(nn.Module):
         self.classify = nn.Linear(EMBEDDING_DIM, num_classes)
         self.shape = nn.Linear(EMBEDDING_DIM, num_shapes)
 
-    def forward(self, grey: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def maps(self, grey: Tensor) -> Tensor:
+        """What the last block sees where, (B, C, H, W), of crops as `forward` takes them."""
         centred = grey - grey.mean(dim=(2, 3), keepdim=True)
         power = (centred * centred).mean(dim=(2, 3), keepdim=True)
-        maps = self.blocks(self.stem(centred * torch.rsqrt(power + 16.0)))
-        embedding = self.project(maps.mean(dim=(2, 3)))
+        maps: Tensor = self.blocks(self.stem(centred * torch.rsqrt(power + 16.0)))
+        return maps
+
+    def forward(self, grey: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        embedding = self.project(self.maps(grey).mean(dim=(2, 3)))
         return embedding, self.classify(self.dropout(embedding)), self.shape(embedding)
 
 

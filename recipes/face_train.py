@@ -29,7 +29,7 @@ class Recipe:
     mixup_share: float = 0.4  # of the batches
     mixup_alpha: float = 0.2
     strength: float = 1.0  # of the augmentation
-    balance: float = 0.25  # class weight is count ** -balance
+    balance: float = 0.25  # class weight is (sum of its targets) ** -balance
     averaging: float = 0.998
     widths: tuple[int, ...] = (32, 64, 128, 256)
     depths: tuple[int, ...] = (1, 2, 2, 2)
@@ -114,17 +114,18 @@ def fit(
     net = net.to(memory_format=torch.channels_last)
     average = Averaged(net, recipe.averaging)
     optimiser = make_optimiser(net, recipe)
-    weights = torch.bincount(splits.train.labels).float() ** -recipe.balance
-    weights = weights / weights[splits.train.labels].mean()
+    mass = splits.train.targets.sum(dim=0).clamp_min(1.0)
+    weights = mass**-recipe.balance
+    weights = weights * mass.sum() / (weights * mass).sum()  # 1 for the average picture
     steps_per_epoch = len(splits.train.labels) // recipe.batch
     progress = Progress(recipe, steps_per_epoch)
-    epoch = 0
+    held, epoch = splits.validation, 0
     while progress.share < 1:
         losses = train_epoch(net, average, optimiser, splits.train, weights, recipe, progress)
         epoch += 1
         save(average.net, recipe, folder / "last.pt")
         side_px = recipe.side_at(min(progress.share, 1 - 1e-9))
-        figures = score(average.net, splits.validation, side_px)
+        figures = figures_of(classify(average.net, held, side_px), held.wanted)
         say(
             f"epoch {epoch} progress {min(1.0, progress.share):.3f} time_s {progress.elapsed_s:.0f}"
             f" side_px {side_px} loss {losses:.4f}"
@@ -181,7 +182,7 @@ def step_loss(net: FaceNet, faces: Faces, side_px: int, weights: Tensor, recipe:
     Cross-entropy of the emotions, and that of the blendshapes where they are known.
     """
     views = augment(faces.images, side_px, recipe.strength)
-    targets, shapes = F.one_hot(faces.labels, len(EMOTIONS)).float(), faces.shapes
+    targets, shapes = faces.targets, faces.shapes
     if torch.rand(()) < recipe.mixup_share:
         alpha = torch.tensor(recipe.mixup_alpha)
         share = torch.distributions.Beta(alpha, alpha).sample()
@@ -209,8 +210,8 @@ class Figures:
     confusion: list[list[int]]
 
 
-def score(net: FaceNet, faces: Faces, side_px: int, flip: bool = False) -> Figures:
-    """Accuracy and mean recall of `net`; with `flip`, on the mean of both mirror images."""
+def classify(net: FaceNet, faces: Faces, side_px: int, flip: bool = False) -> Tensor:
+    """Likeliest class (n,) by `net`; with `flip`, by the mean of both mirror images."""
     net.eval()
     guesses = []
     with torch.no_grad():
@@ -220,12 +221,13 @@ def score(net: FaceNet, faces: Faces, side_px: int, flip: bool = False) -> Figur
             if flip:
                 logits = logits.log_softmax(1) + net(batch.flip(-1))[1].log_softmax(1)
             guesses.append(logits.argmax(dim=1))
-    return figures_of(torch.cat(guesses), faces.labels)
+    return torch.cat(guesses)
 
 
 def figures_of(guess: Tensor, labels: Tensor) -> Figures:
-    """Accuracy, mean recall and confusion of class indices (n,)."""
+    """Accuracy, mean recall and confusion of class indices (n,); labels below 0 don't count."""
     size = len(EMOTIONS)
+    guess, labels = guess[labels >= 0], labels[labels >= 0]
     confusion = torch.bincount(labels * size + guess, minlength=size**2).view(size, size)
     recalls = confusion.diag() / confusion.sum(dim=1)
     return Figures(
