@@ -89,7 +89,7 @@ class Studio:
         """The app, ready for use."""
         with self.page(size, self.url) as page:
             page.get_by_text("Intended use.").wait_for()
-            page.get_by_text("smile sad voice").wait_for()
+            page.get_by_text("smile frightened voice").wait_for()
             page.wait_for_timeout(800)
             yield page
 
@@ -181,7 +181,7 @@ def shoot_result(studio: Studio) -> Shots:
     """The page after an analysis, in the middle of the clip."""
     for size in SIZES:
         with studio.app(size) as page:
-            page.get_by_text("smile sad voice").click()
+            page.get_by_text("smile frightened voice").click()
             page.wait_for_selector("#fvw-clip video")
             page.click("#fvw-start")
             page.wait_for_selector(".fvw-result .fv-root")
