@@ -69,6 +69,7 @@ _LOOK_SHARE: Final[float] = 0.6
 _LOOK_NEAR: Final[float] = 0.15
 _LEVEL_RAD: Final[float] = 0.05
 _TILT_SEEN: Final[float] = 0.5
+_MIRRORED: Final[list[int]] = [1, 0, 2, 4, 3]  # landmarks by those of the mirrored face
 _MAX_LOOKS: Final[int] = 3  # of a tilted face
 
 # Median places of eyes, nose tip and mouth corners in FER2013's training pictures, as fractions of
@@ -79,7 +80,7 @@ FER_TEMPLATE: Final[FloatArray] = np.array(
 )
 # The same by YuNet.
 YUNET_TEMPLATE: Final[FloatArray] = np.array(
-    [[0.327, 0.3892], [0.673, 0.3892], [0.5, 0.6044], [0.3604, 0.76], [0.6396, 0.76]],
+    [[0.3263, 0.3896], [0.6737, 0.3896], [0.5, 0.6049], [0.3599, 0.7609], [0.6401, 0.7609]],
     np.float32,
 )
 # Crops show this much more than FER2013's framing, so that a network may choose its own cut.
@@ -144,7 +145,8 @@ class YunetDetector:
     """YuNet: one small network that sees the whole picture at once, and then each face closely.
 
     Where a face lies on the network's grid, its size and its tilt sway the landmarks. The closer
-    look shows all faces alike, upright in the middle, so that they stay where they belong.
+    look shows all faces alike, upright in the middle, and mirrored too, so that the landmarks stay
+    where they belong.
 
     W. Wu, H. Peng, S. Yu, "YuNet: A Tiny Millisecond-level Face Detector", Machine Intelligence
     Research 20, 2023, with the published weights.
@@ -212,12 +214,11 @@ class YunetDetector:
         for _ in range(_MAX_LOOKS):
             turn = scale * _rotation(tilt)
             corner = (box[:2] + box[2:]) / 2 - turn @ middle
-            cells = self._describe(_cut_turned(rgb, turn, corner, _LOOK_PX))
-            centres = (cells.boxes_xyxy[:, :2] + cells.boxes_xyxy[:, 2:]) / 2
-            near = np.hypot(*(centres - middle).T) < _LOOK_NEAR * _LOOK_PX
-            if not near.any():
+            cut = _cut_turned(rgb, turn, corner, _LOOK_PX)
+            plain, mirrored = self._middle_face(cut), self._middle_face(cut[:, ::-1])
+            if plain is None or mirrored is None:
                 break
-            seen = _means(cells, near[None]).landmarks_px[0]
+            seen = (plain + mirrored[_MIRRORED] * (-1, 1) + (_LOOK_PX, 0)) / 2
             off = _tilt(seen)
             centre = seen.mean(axis=0)
             unseen = _rotation(off / _TILT_SEEN - off)
@@ -226,6 +227,13 @@ class YunetDetector:
                 break
             tilt += off / _TILT_SEEN
         return landmarks
+
+    def _middle_face(self, cut: ByteArray) -> FloatArray | None:
+        """Landmarks (5, 2) of the face in the middle of a cut, None if there is none."""
+        cells = self._describe(cut)
+        centres = (cells.boxes_xyxy[:, :2] + cells.boxes_xyxy[:, 2:]) / 2
+        near = np.hypot(*(centres - _LOOK_PX / 2).T) < _LOOK_NEAR * _LOOK_PX
+        return _means(cells, near[None]).landmarks_px[0] if near.any() else None
 
     def _describe(self, picture: ByteArray) -> Detections:
         """What each cell that sees a face says of it; the picture's sides are multiples of 32."""
@@ -254,7 +262,7 @@ def _means(cells: Detections, together: BoolArray) -> Detections:
     )
 
 
-def _tilt(landmarks: FloatArray) -> float:
+def _tilt(landmarks: _Floats) -> float:
     """How far a face (5, 2) is turned clockwise in the picture's plane, radians.
 
     The line of the eyes and the one from the eyes down to the mouth weigh as much as they are long.
