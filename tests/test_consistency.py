@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from draws import draw_reports
-from facevoice.interpret import are_far_apart
+from facevoice.interpret import go_together
 from facevoice.records import (
     EMOTIONS,
     Emotion,
@@ -106,7 +106,7 @@ def check_shown(
     assert bool(flat) is (outcome is Outcome.FLAT)
     assert flat <= {Emotion.NEUTRAL, Emotion.CALM}
     if outcome is Outcome.MATCH:
-        assert not are_far_apart(face, voice)
+        assert go_together(face, voice)
     if outcome is Outcome.CONFLICT:
         assert face is not voice
         assert {face, voice} != {Emotion.NEUTRAL, Emotion.CALM}

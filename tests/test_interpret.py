@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from draws import draw_curve, draw_posteriors
 from echo import CURVE, EchoModel, TellModel
 from facevoice.interpret import (
-    are_far_apart,
     at_equal_numbers,
     choose_outcome,
     decide_again,
     find_moments,
     find_point,
+    go_together,
     interpret,
     join,
     judge,
@@ -76,7 +76,7 @@ def judge_one(
 def test_conflict_probability_decides_between_expressive_channels(
     conflict: float, outcome: Outcome
 ) -> None:
-    found = judge_one(view(ANGRY, FEARFUL), EchoModel(conflict))
+    found = judge_one(view(SURPRISED, FEARFUL), EchoModel(conflict))
     assert (found.outcome, found.reasons, found.conflict) == (outcome, (), conflict)
 
 
@@ -123,15 +123,16 @@ def test_what_is_shown_never_contradicts_the_outcome(
     assert found.conflict == conflict
 
 
-def test_pleasant_unpleasant_and_none_are_far_apart_and_surprise_is_an_emotion() -> None:
-    pleasant, none = {Emotion.HAPPY}, {Emotion.NEUTRAL, Emotion.CALM}
-    unpleasant = {Emotion.SAD, Emotion.ANGRY, Emotion.FEARFUL, Emotion.DISGUST}
-    surprised = {Emotion.SURPRISED}
-    together = [pleasant | surprised, unpleasant | surprised, none]
+def test_equal_emotions_go_together_and_surprise_with_joy_and_fear() -> None:
+    together = [
+        {Emotion.NEUTRAL, Emotion.CALM},
+        {Emotion.HAPPY, Emotion.SURPRISED},
+        {Emotion.FEARFUL, Emotion.SURPRISED},
+    ]
     for one in EMOTIONS:
         for other in EMOTIONS:
-            goes = any({one, other} <= kinds for kinds in together)
-            assert are_far_apart(one, other) is not goes, (one, other)
+            goes = one is other or {one, other} in together
+            assert go_together(one, other) is goes, (one, other)
 
 
 NO_SOUND, NO_PICTURE = replace(MEDIA, audio=None), replace(MEDIA, video=None)

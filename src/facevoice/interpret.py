@@ -47,6 +47,7 @@ _EQUAL: Final = 0.5
 _DECIDED: Final = frozenset(
     {Reason.FACE_FLAT, Reason.VOICE_FLAT, Reason.EMOTIONS_AGREE, Reason.EMOTIONS_DIFFER}
 )
+_SURPRISED_TOO: Final = frozenset({Emotion.HAPPY, Emotion.FEARFUL, Emotion.SURPRISED})
 # Of fewer calls nothing can be said.
 _SMALLEST_SHARE: Final = 0.02
 _NUM_THRESHOLDS: Final = 101
@@ -417,8 +418,8 @@ def choose_outcome(
 
     Flatness is asked first: a neutral channel beside an expressive one is how people mostly
     differ between face and voice, and it contradicts nothing. Where the probability calls a match
-    of emotions that are far apart, or a conflict of equal ones (neutral and calm are), neither is
-    called.
+    of emotions that don't go together, or a conflict of equal ones (neutral and calm are), neither
+    is called.
     """
     face, voice, conflict = said.face, said.voice, said.conflict
     if face is None or voice is None or conflict is None or point is None:
@@ -432,7 +433,7 @@ def choose_outcome(
             return Outcome.UNDECIDED, (Reason.EMOTIONS_AGREE,)
         return Outcome.CONFLICT, ()
     if conflict <= point.match_below:
-        if are_far_apart(shown, heard):
+        if not go_together(shown, heard):
             return Outcome.UNDECIDED, (Reason.EMOTIONS_DIFFER,)
         return Outcome.MATCH, ()
     return Outcome.UNDECIDED, ()
@@ -443,20 +444,16 @@ def is_flat(probs: DoubleArray) -> bool:
     return flatness(probs) > _EQUAL and _leading(probs).is_flat
 
 
-def are_far_apart(one: Emotion, other: Emotion) -> bool:
-    """Whether nobody would call two emotions the same: pleasant, unpleasant, or none at all.
+def go_together(one: Emotion, other: Emotion) -> bool:
+    """Whether people would call two emotions a match: the same, none at all, or akin to surprise.
 
-    Surprise goes with both pleasant and unpleasant, not with none.
+    Joy and fear are surprised as well; of pairs that the probability takes for a match, those of
+    other emotions are no better than chance (docs/benchmarks/decisions.md).
     """
-    if Emotion.SURPRISED in (one, other):
-        return one.is_flat or other.is_flat
-    return _kind(one) != _kind(other)
-
-
-def _kind(emotion: Emotion) -> str:
-    if emotion.is_flat:
-        return "none"
-    return "pleasant" if emotion.valence > 0 else "unpleasant"
+    pair = {one, other}
+    if Emotion.SURPRISED in pair:
+        return pair <= _SURPRISED_TOO
+    return one is other or (one.is_flat and other.is_flat)
 
 
 def _leading(probs: DoubleArray) -> Emotion:

@@ -106,7 +106,7 @@ class Reason(StrEnum):
     FACE_FLAT = "face_flat"
     VOICE_FLAT = "voice_flat"
     EMOTIONS_DIFFER = "emotions_differ"
-    """A match by its probability, but the likeliest emotions are far apart."""
+    """A match by its probability, but the likeliest emotions don't go together."""
     EMOTIONS_AGREE = "emotions_agree"
     """A conflict by its probability, but the likeliest emotions are equal, or neutral and calm."""
     SEVERAL_FACES = "several_faces"

@@ -80,10 +80,10 @@ def test_everything_has_its_own_look_and_words() -> None:
             "face happy, voice happy: match, 96%",
         ),
         (
-            make_window(DISGUST, FEARFUL, 0.1),
-            "Face and voice match: the face looks disgusted (91%) and the voice sounds fearful "
+            make_window(Emotion.SURPRISED, FEARFUL, 0.1),
+            "Face and voice match: the face looks surprised (91%) and the voice sounds fearful "
             "(55%), which go together. Probability of conflict: 10%.",
-            "face disgusted, voice fearful: match, 90%",
+            "face surprised, voice fearful: match, 90%",
         ),
         (
             CONFLICT,
