@@ -90,6 +90,11 @@ def add_hum(sound: FloatArray, rng: np.random.Generator, mains_hz: float, db: fl
     return add(sound, np.sum(waves, axis=0), db)
 
 
+def add_rumble(sound: FloatArray, rng: np.random.Generator, db: float) -> FloatArray:
+    """Wind, steps, a hand on the microphone: noise below 30 Hz."""
+    return add(sound, band(rng.standard_normal(sound.size), rng, None, 30), db)
+
+
 def add_noise(sound: FloatArray, rng: np.random.Generator, slope: float, db: float) -> FloatArray:
     """Noise whose power falls as the frequency to `slope`: 0 white, 1 pink."""
     spectrum = np.fft.rfft(rng.standard_normal(sound.size))
@@ -116,6 +121,7 @@ ROWS: dict[str, tuple[Change, Codec]] = {
     "level +6 dB, not clipped": (partial(gain, db=6), Codec()),
     "clipped, peak 6 dB above full scale": (clip_peaks, Codec()),
     "DC offset 0.3 %": (partial(add_offset, share=0.003), Codec()),
+    "rumble below 30 Hz, −10 dB": (partial(add_rumble, db=-10), Codec()),
     "high-pass 80 Hz": (partial(band, low_hz=80, high_hz=None), Codec()),
     "high-pass 150 Hz": (partial(band, low_hz=150, high_hz=None), Codec()),
     "low-pass 4 kHz": (partial(band, low_hz=None, high_hz=4000), Codec()),
