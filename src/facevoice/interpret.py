@@ -447,8 +447,7 @@ def is_flat(probs: DoubleArray) -> bool:
 def go_together(one: Emotion, other: Emotion) -> bool:
     """Whether people would call two emotions a match: the same, none at all, or akin to surprise.
 
-    Joy and fear are surprised as well; of pairs that the probability takes for a match, those of
-    other emotions are no better than chance (docs/benchmarks/decisions.md).
+    Joy and fear are surprised as well. Of any other pair, "match" would read like a contradiction.
     """
     pair = {one, other}
     if Emotion.SURPRISED in pair:
