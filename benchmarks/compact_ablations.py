@@ -8,13 +8,12 @@ come from the same store. WORK/voice holds `without-emodb.onnx` too. Speakers ne
 
 from __future__ import annotations
 
-import argparse
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from recipes.arguments import corpora_parser, parse_with_corpora
 from recipes.compact_data import (
     CompactData,
     make_all_pairs,
@@ -49,17 +48,10 @@ HeadFit = Callable[[Samples], LinearHead]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    corpora = os.environ.get("FACEVOICE_CORPORA")
-    parser.add_argument("--corpora", type=Path, default=Path(corpora) if corpora else None)
-    parser.add_argument("--work", type=Path, required=True, help="folder for all that is made")
+    parser = corpora_parser(__doc__)
     parser.add_argument("--out", type=Path, help="write the tables here too")
     parser.add_argument("--jobs", type=int, default=1)
-    arguments = parser.parse_args()
-    if arguments.corpora is None:
-        raise SystemExit("give --corpora DIR or set FACEVOICE_CORPORA: the folder of zip files")
+    arguments = parse_with_corpora(parser)
     data = read_data(arguments.corpora, arguments.work, arguments.jobs)
     lines: list[str] = []
     for text in tables(data, arguments.corpora, arguments.work):

@@ -13,9 +13,7 @@ both, their differences, and all their products.
 
 from __future__ import annotations
 
-import argparse
 import math
-import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -35,6 +33,7 @@ from benchmarks.dubbing import (
     peak_dbfs,
     voice_source,
 )
+from recipes.arguments import corpora_parser, parse_with_corpora
 
 from facevoice.corpora.gather import parse_place
 from facevoice.corpora.manifest import Clip, clips_by_id
@@ -479,18 +478,11 @@ def _row(stage: str, result: AuditResult, must_pass: bool) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    corpora = os.environ.get("FACEVOICE_CORPORA")
-    parser.add_argument("--corpora", type=Path, default=Path(corpora) if corpora else None)
-    parser.add_argument("--work", type=Path, required=True, help="folder for all that is made")
+    parser = corpora_parser(__doc__)
     parser.add_argument("--corpus", default="javanese")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    if given.corpora is None:
-        raise SystemExit("give --corpora DIR or set FACEVOICE_CORPORA")
+    given = parse_with_corpora(parser)
     begun = time.monotonic()
     audits, num_pairs = run_dub_audits(
         given.corpora, given.work, corpus=given.corpus, jobs=given.jobs, seed=given.seed

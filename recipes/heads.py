@@ -13,14 +13,13 @@ untuned network, which has heard nobody, so that the hours of tuning are not nee
 
 from __future__ import annotations
 
-import argparse
 import io
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
 import numpy as np
+from recipes.arguments import corpora_parser, parse_with_corpora
 from recipes.compact_data import make_all_pairs, read_data
 from recipes.crossfit import fit_joint
 from recipes.decisions import Strangers, measure
@@ -80,17 +79,10 @@ def save_model(model: CompactModel, file: IO[bytes]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    corpora = os.environ.get("FACEVOICE_CORPORA")
-    parser.add_argument("--corpora", type=Path, default=Path(corpora) if corpora else None)
-    parser.add_argument("--work", type=Path, required=True, help="folder for all that is made")
+    parser = corpora_parser(__doc__)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--curve-only", action="store_true")
-    arguments = parser.parse_args()
-    if arguments.corpora is None:
-        raise SystemExit("give --corpora DIR or set FACEVOICE_CORPORA: the folder of zip files")
+    arguments = parse_with_corpora(parser)
     make = measure_again if arguments.curve_only else fit
     model, used = make(arguments.corpora, arguments.work, arguments.jobs)
     for level in SENSITIVITIES:

@@ -19,6 +19,7 @@ from pathlib import Path
 from benchmarks.congruence import compact, cremad_votes, fer2013, ravdess_posteriors
 from benchmarks.congruence.overview import write_overview
 from benchmarks.dub_audits import markdown, run_dub_audits
+from recipes.arguments import corpora_parser, parse_with_corpora
 from recipes.compact_data import read_data
 
 from facevoice.corpora.archive import corpus_root
@@ -32,19 +33,12 @@ COMPACT_ARCHIVES = ("javanese", "ravdess_audio", "ravdess_av", "emodb")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    corpora = os.environ.get("FACEVOICE_CORPORA")
-    parser.add_argument("--corpora", type=Path, default=Path(corpora) if corpora else None)
-    parser.add_argument("--work", type=Path, required=True, help="folder for all that is made")
+    parser = corpora_parser(__doc__)
     parser.add_argument("--docs", type=Path, help="write the pages here too")
     parser.add_argument("--only", nargs="*", help="names of studies")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--resamples", type=int, default=2000)
-    arguments = parser.parse_args()
-    if arguments.corpora is None:
-        raise SystemExit("give --corpora DIR or set FACEVOICE_CORPORA: the folder of zip files")
+    arguments = parse_with_corpora(parser)
     runs = collect(arguments)
     scores = [score(run, arguments) for run in runs]
     if arguments.docs is not None:

@@ -13,14 +13,12 @@ at equal numbers of conflicts and matches; intervals: 95 %, bootstrap over speak
 
 from __future__ import annotations
 
-import argparse
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
+from recipes.arguments import corpora_parser, parse_with_corpora
 from recipes.compact_data import CompactData, make_all_pairs, read_data
 from recipes.crossfit import fit_joint, pair_posteriors
 from recipes.decisions import Strangers, measure, read_voices
@@ -173,16 +171,9 @@ def _words(value: Figure | Refused) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    corpora = os.environ.get("FACEVOICE_CORPORA")
-    parser.add_argument("--corpora", type=Path, default=Path(corpora) if corpora else None)
-    parser.add_argument("--work", type=Path, required=True, help="folder for all that is made")
+    parser = corpora_parser(__doc__)
     parser.add_argument("--jobs", type=int, default=1)
-    arguments = parser.parse_args()
-    if arguments.corpora is None:
-        raise SystemExit("give --corpora DIR or set FACEVOICE_CORPORA: the folder of zip files")
+    arguments = parse_with_corpora(parser)
     scored = score(read_data(arguments.corpora, arguments.work, arguments.jobs, untuned=True))
     truth = np.array([pair.is_conflict for pair in scored.pairs])
     ranked = [said.conflict for said in scored.said]
