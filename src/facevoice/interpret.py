@@ -490,11 +490,12 @@ def _moment(
     windows: Sequence[Prediction], spans: Sequence[tuple[float, float]], run: Sequence[int]
 ) -> Moment:
     seconds = {place: max(spans[place][1] - spans[place][0], 1e-9) for place in run}
-    shown: Counter[tuple[Emotion | None, Emotion | None, tuple[Reason, ...]]] = Counter()
+    shown: dict[tuple[Emotion | None, Emotion | None, tuple[Reason, ...]], float] = {}
     for place in run:
         window = windows[place]
-        shown[_top(window.face), _top(window.voice), window.reasons] += seconds[place]  # type: ignore[assignment]
-    (face, voice, reasons), _ = max(shown.items(), key=lambda item: item[1])
+        key = _top(window.face), _top(window.voice), window.reasons
+        shown[key] = shown.get(key, 0.0) + seconds[place]
+    face, voice, reasons = max(shown, key=lambda key: shown[key])
     outcome = windows[run[0]].outcome
     weights = [seconds[place] for place in run]
     conflict = _mean([windows[place].conflict for place in run], weights)
