@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from facevoice.models.heads import Embeddings, Posteriors
+from facevoice.people.baseline import Known
 from facevoice.records import DecisionCurve, Modality, ModelId
 from facevoice.settings import SENSITIVITIES
 
@@ -27,11 +28,14 @@ class EchoModel:
     heads = ModelId("echo", "e" * 64)
     backbones = {Modality.VIDEO: "f", Modality.AUDIO: "v"}  # noqa: RUF012
     curve: DecisionCurve | None = CURVE
+    adapts = False
 
     def __init__(self, conflict: float | None = None) -> None:
         self._conflict = conflict
 
-    def predict(self, rows: Sequence[Embeddings]) -> list[Posteriors]:
+    def predict(
+        self, rows: Sequence[Embeddings], known: Sequence[Known] | None = None
+    ) -> list[Posteriors]:
         return [self._one(row) for row in rows]
 
     def _one(self, given: Embeddings) -> Posteriors:
@@ -52,7 +56,9 @@ class TellModel(EchoModel):
         self._said = said
         self.curve = curve
 
-    def predict(self, rows: Sequence[Embeddings]) -> list[Posteriors]:
+    def predict(
+        self, rows: Sequence[Embeddings], known: Sequence[Known] | None = None
+    ) -> list[Posteriors]:
         return [_where(row, said) for row, said in zip(rows, self._said, strict=True)]
 
 

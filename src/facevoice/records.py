@@ -110,6 +110,9 @@ class Reason(StrEnum):
     EMOTIONS_AGREE = "emotions_agree"
     """A conflict by its probability, but the likeliest emotions are equal, or neutral and calm."""
     SEVERAL_FACES = "several_faces"
+    UNFAMILIAR_FACE = "unfamiliar_face"
+    """Unlike all that the model has learnt from: it doesn't know what this face shows."""
+    UNFAMILIAR_VOICE = "unfamiliar_voice"
     MODEL_WITHOUT_CONFLICT = "model_without_conflict"
 
 
@@ -315,10 +318,17 @@ class Window:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ChannelPosterior:
-    """Calibrated probabilities over the eight emotions, float64 (8,), in the order of EMOTIONS."""
+    """Calibrated probabilities over the eight emotions, float64 (8,), in the order of EMOTIONS.
+
+    num_known: how many other windows of this person it was compared with, overlaps counted once;
+    unfamiliarity: how far it is from what the model has learnt from, 1 where it is so far that
+    nothing should be made of it; None where the model doesn't tell.
+    """
 
     probs: DoubleArray
     coverage: float = field(default=1.0)
+    num_known: float = 0.0
+    unfamiliarity: float | None = None
 
     def __post_init__(self) -> None:
         # Built a million times, so the message is made only when it is needed.

@@ -14,6 +14,7 @@ from echo import CURVE
 from facevoice.errors import WeightsError
 from facevoice.models.heads import (
     CompactModel,
+    Comparison,
     ConflictHead,
     LateFusion,
     LinearHead,
@@ -47,6 +48,10 @@ def make_model(video_dim: int = 5, audio_dim: int = 4) -> CompactModel:
     size = 5
     return CompactModel(
         channels={Modality.VIDEO: head(video_dim), Modality.AUDIO: head(audio_dim)},
+        comparisons={
+            Modality.VIDEO: Comparison(2.0, 12.0, np.zeros((8, video_dim))),
+            Modality.AUDIO: Comparison(2.0, 12.0, np.zeros((8, audio_dim))),
+        },
         fusion=LateFusion(0.6, 0.9, rng.normal(size=8)),
         conflict=ConflictHead(np.zeros(size), np.ones(size), rng.normal(size=size), 0.1),
         curve=CURVE,

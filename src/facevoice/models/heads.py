@@ -15,6 +15,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from facevoice.errors import WeightsError
+from facevoice.people.baseline import NOTHING, Known, Usual
 from facevoice.records import (
     EMOTIONS,
     NUM_EMOTIONS,
@@ -49,12 +50,16 @@ _CHUNK: Final = 8
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Posteriors:
-    """What a model says of one window: probabilities (8,) or None, conflict or None."""
+    """What a model says of one window: probabilities (8,) or None, conflict or None.
+
+    unfamiliarity: by channel, as in `ChannelPosterior`, where the model tells it.
+    """
 
     face: DoubleArray | None
     voice: DoubleArray | None
     fused: DoubleArray | None
     conflict: float | None
+    unfamiliarity: Mapping[Modality, float] = field(default_factory=dict)
 
 
 class Model(Protocol):
@@ -69,10 +74,16 @@ class Model(Protocol):
     curve: DecisionCurve | None
     """What calls are worth at each threshold; None if the model tells no conflict."""
 
-    def predict(self, windows: Sequence[Embeddings]) -> list[Posteriors]:
+    adapts: bool
+    """Whether windows are compared with what is usual; if not, `known` is passed over."""
+
+    def predict(
+        self, windows: Sequence[Embeddings], known: Sequence[Known] | None = None
+    ) -> list[Posteriors]:
         """Posteriors of each window; a missing channel leaves its own and the conflict None.
 
         Any number of windows in one pass. Channels that the model does not read are passed over.
+        known: what each window is compared with; None where nothing is known of any.
 
         Raises:
             WeightsError: an embedding has another width than the model was trained with.
@@ -181,6 +192,33 @@ class LinearHead:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Comparison:
+    """How an embedding is compared with what is usual: by taking a shrunken offset out of it.
+
+    An offset is the mean of n known windows, less what the emotions in them add (`centres` (8, D),
+    weighted by their mean probabilities), from the next wider mean: person from setting, setting
+    from world. n / (n + k) of it counts, with k windows for a person and for a setting: the
+    posterior mean of an offset of which one window tells as much as k know before (James and Stein
+    1961).
+    """
+
+    person_windows: float
+    setting_windows: float
+    centres: DoubleArray
+
+    def offset(
+        self, world: DoubleArray, person: Usual | None, setting: Usual | None
+    ) -> DoubleArray:
+        """What is to be taken out of an embedding (D,) so that `world` (D,) is usual."""
+        offset = np.zeros_like(world)
+        for usual, windows in ((setting, self.setting_windows), (person, self.person_windows)):
+            if usual is not None:
+                share = usual.num_windows / (usual.num_windows + windows)
+                offset += share * (usual.mean - usual.probs @ self.centres - world - offset)
+        return offset
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class LateFusion:
     """Product of experts: softmax(Σ weight_m · log p_m + bias), one weight per modality."""
 
@@ -255,18 +293,23 @@ class CompactModel:
     """The compact family: one head a channel, their fusion, and conflict; see `Model`."""
 
     channels: Mapping[Modality, LinearHead]
+    comparisons: Mapping[Modality, Comparison]
     fusion: LateFusion
     conflict: ConflictHead
     curve: DecisionCurve | None
     heads: ModelId = _UNSAVED
     name: str = COMPACT
+    adapts: bool = True
     backbones: Mapping[Modality, str] = field(
         default_factory=lambda: {Modality.VIDEO: "compact-face", Modality.AUDIO: "compact-voice"}
     )
 
-    def predict(self, windows: Sequence[Embeddings]) -> list[Posteriors]:
+    def predict(
+        self, windows: Sequence[Embeddings], known: Sequence[Known] | None = None
+    ) -> list[Posteriors]:
         """See `Model`."""
-        face, voice = (self._channel(windows, m) for m in (Modality.VIDEO, Modality.AUDIO))
+        told = known or [NOTHING] * len(windows)
+        face, voice = (self._channel(windows, told, m) for m in (Modality.VIDEO, Modality.AUDIO))
         both = ~np.isnan(face[:, 0]) & ~np.isnan(voice[:, 0])
         fused = np.where(np.isnan(face), voice, face)
         fused[both] = self.fusion(face[both], voice[both])
@@ -274,8 +317,11 @@ class CompactModel:
         conflict[both] = self.conflict(face[both], voice[both])
         return _by_window(face, voice, fused, conflict)
 
-    def _channel(self, windows: Sequence[Embeddings], modality: Modality) -> DoubleArray:
+    def _channel(
+        self, windows: Sequence[Embeddings], known: Sequence[Known], modality: Modality
+    ) -> DoubleArray:
         head, dim = self.channels[modality], self.channels[modality].mean.size
+        comparison = self.comparisons[modality]
         probs = np.full((len(windows), NUM_EMOTIONS), np.nan)
         places = [place for place, window in enumerate(windows) if modality in window]
         for start in range(0, len(places), _CHUNK):
@@ -284,7 +330,13 @@ class CompactModel:
             wrong = next((row.shape for row in rows if row.shape != (dim,)), None)
             if wrong is not None:
                 raise WeightsError(f"an embedding has shape {wrong}, the heads want ({dim},)")
-            probs[chunk] = head(np.stack(rows))
+            offsets = [
+                comparison.offset(
+                    head.mean, known[k].person.get(modality), known[k].setting.get(modality)
+                )
+                for k in chunk
+            ]
+            probs[chunk] = head(np.stack(rows) - np.stack(offsets))
         return probs
 
 
@@ -299,6 +351,9 @@ def load_model(content: bytes) -> CompactModel:
             m: LinearHead(*(arrays[f"{m}.{name}"].astype(np.float64) for name in NUMBERS))
             for m in Modality
         }
+        comparisons = {
+            m: Comparison(2.0, 12.0, np.zeros((NUM_EMOTIONS, heads[m].mean.size))) for m in Modality
+        }
         face_weight, voice_weight = (float(w) for w in arrays["fusion.weights"])
         fusion = LateFusion(face_weight, voice_weight, arrays["fusion.bias"])
         mean, scale, weight, bias = (arrays[f"conflict.{name}"] for name in NUMBERS)
@@ -309,7 +364,7 @@ def load_model(content: bytes) -> CompactModel:
     if fusion.bias.shape != (NUM_EMOTIONS,):
         raise WeightsError(f"heads: fusion bias has shape {fusion.bias.shape}")
     identity = ModelId("heads", hashlib.sha256(content).hexdigest())
-    return CompactModel(heads, fusion, conflict, curve, identity)
+    return CompactModel(heads, comparisons, fusion, conflict, curve, identity)
 
 
 def load_compact(num_threads: int = 1) -> Assembly:

@@ -47,6 +47,7 @@ from facevoice.models.heads import (
     tempered_posteriors,
 )
 from facevoice.models.network import NetworkConfig
+from facevoice.people.baseline import Known
 from facevoice.records import BoolArray, FloatArray, Modality, ModelId
 from facevoice.sessions import frozen_run, open_session, read_checked, read_json
 from facevoice.settings import build_settings
@@ -65,6 +66,8 @@ NetworkInputs = Mapping[str, FloatArray | BoolArray]
 class _TrainedModel:
     """What a checkpoint in torch and an export share: inputs, temperatures, worth of calls."""
 
+    adapts = False  # Networks are trained on windows as they are.
+
     def __init__(self, name: str, sha256: str, info: CheckpointInfo) -> None:
         self.name = name
         self.info = info
@@ -74,7 +77,9 @@ class _TrainedModel:
         }
         self.curve = info.curve
 
-    def predict(self, windows: Sequence[Embeddings]) -> list[Posteriors]:
+    def predict(
+        self, windows: Sequence[Embeddings], known: Sequence[Known] | None = None
+    ) -> list[Posteriors]:
         """See `Model`."""
         said: list[Posteriors] = []
         for start in range(0, len(windows), _CHUNK):
