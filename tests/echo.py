@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from facevoice.models.heads import Embeddings, Posteriors
-from facevoice.people.baseline import Known
-from facevoice.records import DecisionCurve, Modality, ModelId
+from facevoice.people.baseline import NOTHING, Known, Usual
+from facevoice.records import DecisionCurve, DoubleArray, Modality, ModelId
 from facevoice.settings import SENSITIVITIES
 
 _HITS = (1.0, 0.97, 0.9, 0.75, 0.6, 0.3, 0.0)
@@ -46,6 +46,43 @@ class EchoModel:
         return Posteriors(
             face, voice, (face + voice) / 2, conflict if self._conflict is None else self._conflict
         )
+
+
+class ComparingModel(EchoModel):
+    """Takes as much of what is usual out of the posteriors as windows are known, up to half.
+
+    asked: what each window was compared with, pass by pass.
+    """
+
+    name = "comparing"
+    adapts = True
+
+    def __init__(self, conflict: float | None = None) -> None:
+        super().__init__(conflict)
+        self.asked: list[list[Known]] = []
+
+    def predict(
+        self, rows: Sequence[Embeddings], known: Sequence[Known] | None = None
+    ) -> list[Posteriors]:
+        told = list(known or [NOTHING] * len(rows))
+        self.asked.append(told)
+        return [
+            self._one(
+                {
+                    modality: _less(probs, one.person.get(modality))
+                    for modality, probs in row.items()
+                }
+            )
+            for row, one in zip(rows, told, strict=True)
+        ]
+
+
+def _less(probs: DoubleArray, usual: Usual | None) -> DoubleArray:
+    if usual is None:
+        return probs
+    share = usual.num_windows / (2 * usual.num_windows + 2)
+    left = np.maximum(probs - share * usual.mean, 0) + 1e-3
+    return left / left.sum()
 
 
 class TellModel(EchoModel):

@@ -42,6 +42,7 @@ def view(
     seen: float = 1.0,
     heard: float = 0.8,
     people: int = 1,
+    person: int | None = None,
 ) -> WindowView:
     """A window that shows and sounds so; None for nothing."""
     return WindowView(
@@ -51,6 +52,7 @@ def view(
         seen if face is not None else 0.0,
         heard if voice is not None else 0.0,
         num_faces=people,
+        person=person,
     )
 
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from facevoice.errors import ConfigError
-from facevoice.interpret import find_point, interpret, judge
+from facevoice.interpret import StreamJudge, find_point, interpret
 from facevoice.media import probe
 from facevoice.models.heads import COMPACT, Assembly, load_compact
+from facevoice.people.baseline import NOTHING, Known
 from facevoice.perceive import Perceiver, ViewCallback
 from facevoice.records import (
     AudioBlock,
@@ -112,7 +113,11 @@ class Analyzer:
         return self.perceiver.recall(path, sha256, store)
 
     def interpret(
-        self, perception: Perception, *, decision: DecisionConfig | None = None
+        self,
+        perception: Perception,
+        *,
+        decision: DecisionConfig | None = None,
+        known: Known = NOTHING,
     ) -> Report:
         """The second half: what a perception says, without decoding anything.
 
@@ -120,17 +125,28 @@ class Analyzer:
             perception: of this analyzer, or of one with the same backbones.
             decision: how much evidence is enough, and when an outcome is called; None for this
                 analyzer's.
+            known: what is usual for its people and its setting from elsewhere; its own windows
+                inform each other anyhow.
         """
-        return interpret(perception, self._assembly.model, decision or self.config.decision)
+        decision = decision or self.config.decision
+        return interpret(perception, self._assembly.model, decision, known=known)
 
-    def judge(self, view: WindowView, media: MediaInfo | None = None) -> Prediction:
-        """What one window says; `media` tells which streams its file lacks."""
-        return judge([view], media, self._assembly.model, self.config.decision)[0]
+    def stream_judge(
+        self,
+        media: MediaInfo | None = None,
+        *,
+        decision: DecisionConfig | None = None,
+        known: Known = NOTHING,
+    ) -> StreamJudge:
+        """Says what windows mean as they come; `media` tells which streams their file lacks."""
+        decision = decision or self.config.decision
+        return StreamJudge(self._assembly.model, decision, media=media, known=known)
 
     def analyze(
         self,
         path: str | Path,
         *,
+        known: Known = NOTHING,
         on_progress: ProgressCallback | None = None,
         on_window: WindowCallback | None = None,
         store: Store | None = None,
@@ -141,8 +157,10 @@ class Analyzer:
 
         Args:
             path: a video or audio file.
+            known: see `interpret`.
             on_progress: called with the seconds of media done so far.
-            on_window: called with each window as soon as it is done.
+            on_window: called with each window as soon as it is done: what it says compared with
+                those before it. The report compares it with those after it too.
             store: holds what was perceived before, and takes every window as it is done.
             sha256: of the file's content, if it is known already.
             again: take nothing from the store.
@@ -151,23 +169,26 @@ class Analyzer:
             MediaNotFoundError, EmptyMediaError, UnreadableMediaError, NoStreamError: the file
                 can't be read; the message names it and the remedy.
         """
-        media = probe(path) if on_window is not None else None
+        judge = None if on_window is None else self.stream_judge(probe(path), known=known)
 
         def tell(view: WindowView) -> None:
-            if on_window is not None and media is not None:
-                on_window(self.judge(view, media))
+            if on_window is not None and judge is not None:
+                on_window(judge(view))
             if on_progress is not None:
                 on_progress(view.end_s)
 
-        return self.interpret(
-            self.perceive(path, on_view=tell, store=store, sha256=sha256, again=again)
-        )
+        perceived = self.perceive(path, on_view=tell, store=store, sha256=sha256, again=again)
+        return self.interpret(perceived, known=known)
 
-    def stream(self, path: str | Path) -> Iterator[Prediction]:
-        """Predictions window by window, as the file is read; see `analyze` for what is raised."""
+    def stream(self, path: str | Path, *, known: Known = NOTHING) -> Iterator[Prediction]:
+        """Predictions window by window, as the file is read; see `analyze` for what is raised.
+
+        Each window is compared with those before it, and with what is known from elsewhere.
+        """
         media = probe(path)
+        judge = self.stream_judge(media, known=known)
         for view in self.perceiver.views(media):
-            yield self.judge(view, media)
+            yield judge(view)
 
     def follow(
         self,
@@ -175,6 +196,7 @@ class Analyzer:
         blocks: Iterator[AudioBlock] | None,
         duration_s: float,
         *,
+        known: Known = NOTHING,
         windows: WindowConfig | None = None,
         on_faces: Callable[[FrameFaces], None] | None = None,
         wanted: Callable[[Window], bool] = lambda _: True,
@@ -186,11 +208,14 @@ class Analyzer:
             blocks: consecutive sound from time 0 on; None without microphone.
             duration_s: no window ends later. Where the streams end earlier, one of the windows
                 after that is cut short, and all further ones are empty: stop there.
+            known: what is usual for the people and the setting; each window is compared with those
+                before it anyhow.
             windows: in place of those of the settings.
             on_faces: called with the faces of each frame, from another thread.
             wanted: windows for which this is not true are left out, such as those that come late.
         """
+        judge = self.stream_judge(known=known)
         for view in self.perceiver.follow(
             frames, blocks, duration_s, windows=windows, on_faces=on_faces, wanted=wanted
         ):
-            yield self.judge(view)
+            yield judge(view)

@@ -400,11 +400,11 @@ class _Worker:
                 path, "the folder holds no media file.", "Name files to analyse them anyway."
             )
         try:
-            media = None if on_window is None else probe(path)
+            judge = None if on_window is None else self._analyzer.stream_judge(probe(path))
 
             def tell(view: WindowView) -> None:
-                if on_window is not None:
-                    on_window(self._analyzer.judge(view, media))
+                if on_window is not None and judge is not None:
+                    on_window(judge(view))
                 if on_progress is not None:
                     on_progress(view.end_s)
 

@@ -8,14 +8,15 @@ answer. Evaluation and the choice of thresholds call nothing else: scored = ship
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby, pairwise
+from itertools import groupby, islice, pairwise
 from typing import Final
 
 import numpy as np
 
 from facevoice.models.heads import Embeddings, Model, Posteriors, flatness
+from facevoice.people.baseline import NOTHING, Acquaintance, Known, Told, know_each
 from facevoice.records import (
     EMOTIONS,
     VERSION,
@@ -43,10 +44,27 @@ MAX_SHORT_WINDOWS: Final = 3
 """A file of more windows gets moments, but no single answer."""
 
 _EQUAL: Final = 0.5
-# Reasons that come from probabilities; the others from evidence.
+# From here on, nothing is made of what a channel says; see `ChannelPosterior.unfamiliarity`.
+_UNFAMILIAR: Final = 1.0
+# Reasons that come from what a model says; the others from evidence.
 _DECIDED: Final = frozenset(
-    {Reason.FACE_FLAT, Reason.VOICE_FLAT, Reason.EMOTIONS_AGREE, Reason.EMOTIONS_DIFFER}
+    {
+        Reason.UNFAMILIAR_FACE,
+        Reason.UNFAMILIAR_VOICE,
+        Reason.FACE_FLAT,
+        Reason.VOICE_FLAT,
+        Reason.EMOTIONS_AGREE,
+        Reason.EMOTIONS_DIFFER,
+    }
 )
+_UNFAMILIAR_REASONS: Final = {
+    Modality.VIDEO: Reason.UNFAMILIAR_FACE,
+    Modality.AUDIO: Reason.UNFAMILIAR_VOICE,
+}
+# How many windows of its person a window was compared with, by channel.
+_Counts = Mapping[Modality, float]
+# Windows that a model is asked of at once where each is compared with others.
+_PIECE: Final = 256
 _SURPRISED_TOO: Final = frozenset({Emotion.HAPPY, Emotion.FEARFUL, Emotion.SURPRISED})
 # Of fewer calls nothing can be said.
 _SMALLEST_SHARE: Final = 0.02
@@ -55,7 +73,11 @@ _DIGITS: Final = 6
 
 
 def interpret(
-    perception: Perception, model: Model, decision: DecisionConfig | None = None
+    perception: Perception,
+    model: Model,
+    decision: DecisionConfig | None = None,
+    *,
+    known: Known = NOTHING,
 ) -> Report:
     """What a file says.
 
@@ -64,6 +86,8 @@ def interpret(
         model: gives the probabilities.
         decision: how much evidence is enough, and when an outcome is called; None as in the
             perception's settings.
+        known: what is usual for its people and its setting from elsewhere; its own windows inform
+            each other anyhow.
 
     Raises:
         WeightsError: the embeddings are of another width than the model was trained with.
@@ -71,7 +95,7 @@ def interpret(
     config = replace(perception.settings, model=model.name)
     if decision is not None:
         config = replace(config, decision=decision)
-    windows = judge(perception.windows, perception.media, model, config.decision)
+    windows = judge(perception.windows, perception.media, model, config.decision, known)
     report = Report(
         path=str(perception.media.path),
         sha256=perception.sha256,
@@ -104,10 +128,8 @@ def decide_again(report: Report, decision: DecisionConfig) -> Report:
     windows = [
         _decide_one(
             window,
-            Posteriors(
-                _probs(window.face),
-                _probs(window.voice),
-                _probs(window.fused),
+            _said(
+                window,
                 _shift(window.conflict, before.expected_conflicts, settled.expected_conflicts),
             ),
             tuple(reason for reason in window.reasons if reason not in _DECIDED),
@@ -124,18 +146,94 @@ def judge(
     media: MediaInfo | None,
     model: Model,
     decision: DecisionConfig,
+    known: Known = NOTHING,
 ) -> list[Prediction]:
-    """What each window says; see `interpret`. Of a live stream there is no `media`."""
-    modalities = frozenset(model.backbones)
+    """What each window of a file says; see `interpret`.
+
+    Where the model compares with what is usual, it is asked twice: of each window by itself, and
+    once more with all windows known that don't overlap it.
+    """
     point = find_point(model.curve, decision)
-    evidence = [_weigh(view, media, modalities, model, decision) for view in views]
-    posteriors = model.predict(
-        [_embeddings(view, known.enough) for view, known in zip(views, evidence, strict=True)]
-    )
+    evidence = [_weigh(view, media, model, decision) for view in views]
+    windows = [_embeddings(view, found.enough) for view, found in zip(views, evidence, strict=True)]
+    told: list[Posteriors]
+    counts: list[_Counts]
+    if not (model.adapts and decision.know_person):
+        told, counts = model.predict(windows), [{} for _ in windows]
+    else:
+        alone = model.predict(windows, [known] * len(windows))
+        heard = [_told(window, said) for window, said in zip(windows, alone, strict=True)]
+        told, counts = _predict_again(model, windows, know_each(views, heard, known))
     return [
-        _decide(view, known, said, point, decision)
-        for view, known, said in zip(views, evidence, posteriors, strict=True)
+        _decide(view, found, said, count, point, decision)
+        for view, found, said, count in zip(views, evidence, told, counts, strict=True)
     ]
+
+
+class StreamJudge:
+    """Says what windows mean as they come: each is compared with those heard before it.
+
+    Args:
+        model, decision, known: as of `interpret`.
+        media: tells which streams a file lacks; None for a live stream.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        decision: DecisionConfig,
+        *,
+        media: MediaInfo | None = None,
+        known: Known = NOTHING,
+    ) -> None:
+        self._model = model
+        self._decision = decision
+        self._media = media
+        self._point = find_point(model.curve, decision)
+        self._adapts = model.adapts and decision.know_person
+        self._given = known if self._adapts else NOTHING
+        self._acquaintance = Acquaintance(self._given)
+
+    def __call__(self, view: WindowView) -> Prediction:
+        """What the next window says; they come in order of time."""
+        evidence = _weigh(view, self._media, self._model, self._decision)
+        window = _embeddings(view, evidence.enough)
+        known = self._acquaintance.known(view)
+        (said,) = self._model.predict([window], [known])
+        if self._adapts:
+            (alone,) = self._model.predict([window], [self._given])
+            self._acquaintance.add(view, _told(window, alone))
+        return _decide(view, evidence, said, _count(known), self._point, self._decision)
+
+
+def _told(window: Embeddings, alone: Posteriors) -> Told:
+    said = {Modality.VIDEO: alone.face, Modality.AUDIO: alone.voice}
+    return {
+        modality: (embedding, probs)
+        for modality, embedding in window.items()
+        if (probs := said[modality]) is not None
+    }
+
+
+def _predict_again(
+    model: Model, windows: Sequence[Embeddings], known: Iterator[Known]
+) -> tuple[list[Posteriors], list[_Counts]]:
+    """What a model says with what is known of each window, and how much that is.
+
+    In pieces: what is known of all windows of a long file fills more memory than they do.
+    """
+    said: list[Posteriors] = []
+    counts: list[_Counts] = []
+    for start in range(0, len(windows), _PIECE):
+        piece = windows[start : start + _PIECE]
+        each = list(islice(known, len(piece)))
+        said += model.predict(piece, each)
+        counts += map(_count, each)
+    return said, counts
+
+
+def _count(known: Known) -> _Counts:
+    return {modality: usual.num_windows for modality, usual in known.person.items()}
 
 
 def join(face: Perception, voice: Perception) -> Perception:
@@ -175,16 +273,15 @@ class _Evidence:
 def _weigh(
     view: WindowView,
     media: MediaInfo | None,
-    modalities: frozenset[Modality],
     model: Model,
     decision: DecisionConfig,
 ) -> _Evidence:
     if view.duration_s < decision.min_window_s:
         return _Evidence(frozenset(), (Reason.TOO_SHORT,))
     found: dict[Modality, Reason | None] = {}
-    if Modality.VIDEO in modalities:
+    if Modality.VIDEO in model.backbones:
         found[Modality.VIDEO] = _missing_face(view, media, decision)
-    if Modality.AUDIO in modalities:
+    if Modality.AUDIO in model.backbones:
         found[Modality.AUDIO] = _missing_voice(view, media, decision)
     reasons = tuple(reason for reason in found.values() if reason is not None)
     enough = frozenset(m for m, reason in found.items() if reason is None)
@@ -382,15 +479,22 @@ def _decide(
     view: WindowView,
     evidence: _Evidence,
     said: Posteriors,
+    counts: _Counts,
     point: OperatingPoint | None,
     decision: DecisionConfig,
 ) -> Prediction:
+    def channel(modality: Modality, probs: DoubleArray | None) -> ChannelPosterior | None:
+        is_face = modality is Modality.VIDEO
+        coverage = view.face_coverage if is_face else view.speech_coverage
+        known, strange = counts.get(modality, 0.0), said.unfamiliarity.get(modality)
+        return None if probs is None else ChannelPosterior(probs, coverage, known, strange)
+
     seen = Prediction(
         start_s=view.start_s,
         end_s=view.end_s,
-        face=_channel(said.face, view.face_coverage),
-        voice=_channel(said.voice, view.speech_coverage),
-        fused=_channel(said.fused, 1.0),
+        face=channel(Modality.VIDEO, said.face),
+        voice=channel(Modality.AUDIO, said.voice),
+        fused=None if said.fused is None else ChannelPosterior(said.fused),
         conflict=None,
         outcome=Outcome.INSUFFICIENT,
         reasons=(),
@@ -416,14 +520,18 @@ def choose_outcome(
 ) -> tuple[Outcome, tuple[Reason, ...]]:
     """The outcome that posteriors warrant, and why; what is shown never contradicts it.
 
-    Flatness is asked first: a neutral channel beside an expressive one is how people mostly
+    Of what is unlike all that the model has learnt from, nothing is called. Flatness is asked
+    next: a neutral channel beside an expressive one is how people mostly
     differ between face and voice, and it contradicts nothing. Where the probability calls a match
     of emotions that don't go together, or a conflict of equal ones (neutral and calm are), neither
     is called.
     """
     face, voice, conflict = said.face, said.voice, said.conflict
+    unfamiliar = _unfamiliar(said)
     if face is None or voice is None or conflict is None or point is None:
-        return Outcome.INSUFFICIENT, ()
+        return Outcome.INSUFFICIENT, unfamiliar
+    if unfamiliar:
+        return Outcome.UNDECIDED, unfamiliar
     flat = {Reason.FACE_FLAT: is_flat(face), Reason.VOICE_FLAT: is_flat(voice)}
     if any(flat.values()):
         return Outcome.FLAT, tuple(reason for reason, holds in flat.items() if holds)
@@ -437,6 +545,15 @@ def choose_outcome(
             return Outcome.UNDECIDED, (Reason.EMOTIONS_DIFFER,)
         return Outcome.MATCH, ()
     return Outcome.UNDECIDED, ()
+
+
+def _unfamiliar(said: Posteriors) -> tuple[Reason, ...]:
+    channels = (Modality.VIDEO, said.face), (Modality.AUDIO, said.voice)
+    return tuple(
+        _UNFAMILIAR_REASONS[modality]
+        for modality, probs in channels
+        if probs is not None and said.unfamiliarity.get(modality, 0.0) > _UNFAMILIAR
+    )
 
 
 def is_flat(probs: DoubleArray) -> bool:
@@ -457,10 +574,6 @@ def go_together(one: Emotion, other: Emotion) -> bool:
 
 def _leading(probs: DoubleArray) -> Emotion:
     return EMOTIONS[int(probs.argmax())]
-
-
-def _channel(probs: DoubleArray | None, coverage: float) -> ChannelPosterior | None:
-    return None if probs is None else ChannelPosterior(probs, coverage)
 
 
 # Summing up: moments of any file, one answer for a short one.
@@ -572,24 +685,23 @@ def summarize(windows: Sequence[Prediction], point: OperatingPoint | None) -> Pr
         for w, length in zip(windows, lengths_s.tolist(), strict=True)
     ]
     conflict = _mean([w.conflict for w in windows], weights)
-    said = Posteriors(_probs(face), _probs(voice), _probs(fused), conflict)
-    outcome, why = choose_outcome(said, point)
     shared = [set(w.reasons) for w in windows]
     reasons = tuple(r for r in Reason if r not in _DECIDED and all(r in found for found in shared))
     if any(Reason.SEVERAL_FACES in found for found in shared) and face is not None:
         reasons = tuple(dict.fromkeys((*reasons, Reason.SEVERAL_FACES)))
-    return Prediction(
+    seen = Prediction(
         start_s=windows[0].start_s,
         end_s=windows[-1].end_s,
         face=face,
         voice=voice,
         fused=fused,
         conflict=conflict,
-        outcome=outcome,
-        reasons=reasons + why,
+        outcome=Outcome.INSUFFICIENT,
+        reasons=(),
         face_coverage=float(np.average([w.face_coverage for w in windows], weights=lengths_s)),
         speech_coverage=float(np.average([w.speech_coverage for w in windows], weights=lengths_s)),
     )
+    return _decide_one(seen, _said(seen, conflict), reasons, point)
 
 
 def _pool(
@@ -601,8 +713,39 @@ def _pool(
     seconds = lengths_s[[c is not None for c in channels]]
     weights = np.array([c.coverage for c in present]) * seconds
     probs = np.average([c.probs for c in present], axis=0, weights=weights)
-    return ChannelPosterior(probs / probs.sum(), float(weights.sum() / lengths_s.sum()))
+    return ChannelPosterior(
+        probs / probs.sum(),
+        float(weights.sum() / lengths_s.sum()),
+        float(np.average([c.num_known for c in present], weights=weights)),
+        _middle([(c.unfamiliarity, w) for c, w in zip(present, weights.tolist(), strict=True)]),
+    )
 
 
-def _probs(channel: ChannelPosterior | None) -> DoubleArray | None:
-    return None if channel is None else channel.probs
+def _middle(values: Sequence[tuple[float | None, float]]) -> float | None:
+    """The weighted median: above a limit where most of the weight is; None where a value is."""
+    found = sorted((value, weight) for value, weight in values if value is not None)
+    if len(found) < len(values):
+        return None
+    half, below = sum(weight for _, weight in found) / 2, 0.0
+    for value, weight in found:
+        below += weight
+        if below >= half:
+            return value
+    return None
+
+
+def _said(window: Prediction, conflict: float | None) -> Posteriors:
+    """What a model said of a window; conflict at equal numbers, or as it is reported."""
+
+    def probs(channel: ChannelPosterior | None) -> DoubleArray | None:
+        return None if channel is None else channel.probs
+
+    channels = {Modality.VIDEO: window.face, Modality.AUDIO: window.voice}
+    strange = {m: c.unfamiliarity for m, c in channels.items() if c is not None}
+    return Posteriors(
+        probs(window.face),
+        probs(window.voice),
+        probs(window.fused),
+        conflict,
+        {m: value for m, value in strange.items() if value is not None},
+    )

@@ -146,18 +146,15 @@ def require_range(settings: object, section: str, low: float, high: float, *name
 class FacesConfig:
     """How faces are sampled, found, followed and cropped."""
 
-    # Name in the detector registry. "yunet" searches every sampled frame; set min_score = 0.5 and
-    # min_face_px = 24 with it.
-    detector: str = "mtcnn"
     sample_rate_hz: float = 5.0  # frames per second of media in which faces are followed, cropped
     # Take the very frame on display at each sampled time. Otherwise one at most half a sampling
     # period away will do, if the decoder can then leave out a frame on which no other depends.
     exact_frames: bool = False
-    # Full detections per second by "mtcnn"; in the frames between, known faces are followed.
+    # Searches of whole frames per second; in the frames between, known faces are followed.
     detect_rate_hz: float = 0.625
     max_side_px: int = 640  # frames are scaled down until their longer side is at most this
-    min_face_px: int = 40  # smallest face looked for, in pixels of the scaled frame
-    min_score: float = 0.9  # detections below this are dropped
+    min_face_px: int = 24  # longer side of the smallest face, in pixels of the scaled frame
+    min_score: float = 0.5  # faces that score less are dropped
     crop_px: int = 120  # side of the aligned square crops handed to backbones
 
     def __post_init__(self) -> None:
@@ -210,6 +207,7 @@ class DecisionConfig:
     min_window_s: float = 0.4  # windows shorter than this are not scored
     sensitivity: float | str = "balanced"  # which precision calls shall have
     expected_conflicts: float = 0.5  # share of windows that conflict where the files come from
+    know_person: bool = True  # compare windows with what is usual for their person and setting
 
     @property
     def precision(self) -> float:

@@ -107,7 +107,8 @@ class GatedAnalyzer(Analyzer):
     def follow(
         self, frames: Any, blocks: Any, duration_s: float, **more: Any
     ) -> Iterator[Prediction]:
+        judge = self.stream_judge()
         for view in self.perception.windows:
             if more["wanted"](Window(view.start_s, view.end_s, None, None, 0.0, 0.0)):
                 self._gate.work()
-                yield self.judge(view)
+                yield judge(view)

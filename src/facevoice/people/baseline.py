@@ -7,12 +7,17 @@ order, each shrunk towards the next one by how much is known of it; `models.head
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
-from facevoice.records import NUM_EMOTIONS, DoubleArray, Modality
+from facevoice.records import NUM_EMOTIONS, DoubleArray, FloatArray, Modality, WindowView
+
+# Times of windows that touch may differ by rounding.
+_EPSILON_S: Final = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,3 +76,156 @@ def _pooled(parts: list[Usual]) -> Usual:
         np.average([part.mean for part in parts], axis=0, weights=weights),
         np.average([part.probs for part in parts], axis=0, weights=weights),
     )
+
+
+# Windows of one file inform each other: those that don't overlap.
+
+Told = Mapping[Modality, tuple[FloatArray, DoubleArray]]
+"""Of a window, by channel with enough evidence: its embedding (D,), and the probabilities (8,)
+that it has while nothing is known but what is given."""
+
+
+class Acquaintance:
+    """What a stream has told so far of each of its people, and of the setting.
+
+    given: what is known from elsewhere, taken to be of everybody who is seen.
+    """
+
+    def __init__(self, given: Known = NOTHING) -> None:
+        self._given = given
+        self._people: dict[int | None, _Past] = {}
+        self._setting = _Past()
+        self._longest_s = 0.0
+
+    def known(self, view: WindowView) -> Known:
+        """What the next window is compared with: all before it that end before it starts."""
+        person = self._people.setdefault(view.person, _Past())
+        return _add(self._given, person.before(view.start_s), self._setting.before(view.start_s))
+
+    def add(self, view: WindowView, told: Told) -> None:
+        """Take a window; they come in order of time, none longer than the first."""
+        self._longest_s = max(self._longest_s, view.duration_s)
+        self._people.setdefault(view.person, _Past()).add(view, told, self._longest_s)
+        self._setting.add(view, told, self._longest_s)
+
+
+def know_each(
+    views: Sequence[WindowView], told: Sequence[Told], given: Known = NOTHING
+) -> Iterator[Known]:
+    """What each window of a file is compared with: all windows that don't overlap it.
+
+    Args:
+        views: all windows, in order of time.
+        told: of each.
+        given: see `Acquaintance`.
+    """
+    past = Acquaintance(given)
+    windows = list(zip(views, told, strict=True))
+    longest_s = max((view.duration_s for view in views), default=0.0)
+    people = {
+        person: _Future([one for one in windows if one[0].person == person], longest_s)
+        for person in {view.person for view in views}
+    }
+    setting = _Future(windows, longest_s)
+    for view, channels in windows:
+        later = people[view.person].after(view.end_s), setting.after(view.end_s)
+        yield _add(past.known(view), *later)
+        past.add(view, channels)
+
+
+def _add(known: Known, person: Baseline, setting: Baseline) -> Known:
+    return Known(pool((known.person, person)), pool((known.setting, setting)))
+
+
+class _Cover:
+    """How many seconds of each window in turn none before it covers."""
+
+    def __init__(self) -> None:
+        self._end_s = -np.inf
+
+    def add(self, start_s: float, end_s: float) -> float:
+        """Of the next window; they come in order of their ends."""
+        new_s = max(end_s - max(start_s, self._end_s), 0.0)
+        self._end_s = max(self._end_s, end_s)
+        return new_s
+
+
+class _Sums:
+    """Of one channel: Σ weight, Σ weight · embedding, Σ weight · probabilities."""
+
+    def __init__(self, dim: int) -> None:
+        self._weight = 0.0
+        self._mean = np.zeros(dim)
+        self._probs = np.zeros(NUM_EMOTIONS)
+
+    def add(self, weight: float, embedding: FloatArray, probs: DoubleArray) -> None:
+        self._weight += weight
+        self._mean += weight * embedding.astype(np.float64)
+        self._probs += weight * probs
+
+    def usual(self) -> Usual:
+        return Usual(self._weight, self._mean / self._weight, self._probs / self._weight)
+
+
+@dataclass(slots=True, eq=False)
+class _Part:
+    """A channel of a window, and how many windows it counts for."""
+
+    start_s: float
+    end_s: float
+    weight: float
+    embedding: FloatArray
+    probs: DoubleArray
+
+
+class _Past:
+    """Windows as they come: what is usual in those that end before a time."""
+
+    def __init__(self) -> None:
+        self._covers: dict[Modality, _Cover] = {}
+        self._sums: dict[Modality, _Sums] = {}
+        self._waiting: dict[Modality, deque[_Part]] = {}
+
+    def add(self, view: WindowView, told: Told, longest_s: float) -> None:
+        for modality, (embedding, probs) in told.items():
+            new_s = self._covers.setdefault(modality, _Cover()).add(view.start_s, view.end_s)
+            if new_s > 0:
+                weight = new_s / longest_s
+                part = _Part(view.start_s, view.end_s, weight, embedding, probs)
+                self._waiting.setdefault(modality, deque()).append(part)
+
+    def before(self, time_s: float) -> Baseline:
+        for modality, parts in self._waiting.items():
+            while parts and parts[0].end_s <= time_s + _EPSILON_S:
+                part = parts.popleft()
+                sums = self._sums.setdefault(modality, _Sums(part.embedding.size))
+                sums.add(part.weight, part.embedding, part.probs)
+        return {modality: sums.usual() for modality, sums in self._sums.items()}
+
+
+class _Future:
+    """All windows of a file: what is usual in those that start after a time, which only grows.
+
+    They count from the end on, as they would if there were none before.
+    """
+
+    def __init__(self, windows: Sequence[tuple[WindowView, Told]], longest_s: float) -> None:
+        self._sums: dict[Modality, _Sums] = {}
+        self._parts: dict[Modality, list[_Part]] = {}  # the next one last
+        covers: dict[Modality, _Cover] = {}
+        for view, told in reversed(windows):
+            for modality, (embedding, probs) in told.items():
+                new_s = covers.setdefault(modality, _Cover()).add(-view.end_s, -view.start_s)
+                if new_s > 0:
+                    weight = new_s / longest_s
+                    part = _Part(view.start_s, view.end_s, weight, embedding, probs)
+                    self._parts.setdefault(modality, []).append(part)
+                    sums = self._sums.setdefault(modality, _Sums(embedding.size))
+                    sums.add(weight, embedding, probs)
+
+    def after(self, time_s: float) -> Baseline:
+        for modality, parts in self._parts.items():
+            while parts and parts[-1].start_s < time_s - _EPSILON_S:
+                part = parts.pop()
+                self._sums[modality].add(-part.weight, part.embedding, part.probs)
+        return {m: self._sums[m].usual() for m, parts in self._parts.items() if parts}

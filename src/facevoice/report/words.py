@@ -85,6 +85,12 @@ _REASON_WORDS: Final[dict[Reason, str]] = {
     Reason.EMOTIONS_DIFFER: "the likeliest emotions differ, so it is not called a match",
     Reason.EMOTIONS_AGREE: "the likeliest emotions agree, so it is not called a conflict",
     Reason.SEVERAL_FACES: "several faces are seen at once; the most prominent one is read",
+    Reason.UNFAMILIAR_FACE: (
+        "the face is unlike any that facevoice has learnt from, so its answer isn't trusted"
+    ),
+    Reason.UNFAMILIAR_VOICE: (
+        "the voice is unlike any that facevoice has learnt from, so its answer isn't trusted"
+    ),
     Reason.MODEL_WITHOUT_CONFLICT: "this model was not made to compare them",
 }
 """What each reason says, as a clause."""

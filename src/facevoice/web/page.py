@@ -23,7 +23,6 @@ from starlette.routing import WebSocketRoute
 from facevoice.analyzer import Analyzer
 from facevoice.errors import FacevoiceError, MediaError
 from facevoice.hub.space import find_samples
-from facevoice.interpret import judge
 from facevoice.media import probe
 from facevoice.records import (
     NOTICE,
@@ -376,9 +375,10 @@ class ClipTab:
             )
         tell(_progress("Reading the clip…"))
         windows: list[Prediction] = []
+        judge = self._analyzer.stream_judge(media, decision=decision)
 
         def on_view(view: WindowView) -> None:
-            windows.extend(judge([view], media, self._analyzer.assembly.model, decision))
+            windows.append(judge(view))
             tell(_reading(windows, media, time.monotonic() - begun_s))
             self._turns.give_way()
 
