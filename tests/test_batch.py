@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePath
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -49,7 +50,7 @@ class ScriptedAnalyzer:
 
     def perceive(
         self, path: str | Path, *, on_view: Callable[[WindowView], None], **_: object
-    ) -> Path:
+    ) -> SimpleNamespace:
         path = Path(path)
         if not path.exists():
             raise MediaNotFoundError(path, "no such file.")
@@ -58,10 +59,10 @@ class ScriptedAnalyzer:
         if "crash" in path.name:
             raise RuntimeError("boom")
         on_view(WindowView(0.0, 1.5, None, None, 0.0, 0.0))
-        return path
+        return SimpleNamespace(path=path, sha256=None)
 
-    def interpret(self, path: Path) -> Report:
-        return decided(MATCH, path=str(path))
+    def interpret(self, perception: SimpleNamespace, **_: object) -> Report:
+        return decided(MATCH, path=str(perception.path))
 
 
 def touch(*paths: Path) -> None:
@@ -150,7 +151,7 @@ def test_failing_files_are_reported_and_the_rest_still_come(
 
 def test_interruption_is_not_taken_for_a_failing_file(tmp_path: Path) -> None:
     class Interrupted(ScriptedAnalyzer):
-        def perceive(self, path: str | Path, **_: object) -> Path:
+        def perceive(self, path: str | Path, **_: object) -> SimpleNamespace:
             raise KeyboardInterrupt
 
     touch(tmp_path / "a.mp4")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from facevoice.errors import ConfigError
-from facevoice.interpret import StreamJudge, find_point, interpret
+from facevoice.interpret import StreamJudge, find_point, get_to_know, interpret
 from facevoice.media import probe
 from facevoice.models.heads import COMPACT, Assembly, load_compact
-from facevoice.people.baseline import NOTHING, Known
+from facevoice.people.baseline import NOTHING, Baseline, Known, pool
 from facevoice.perceive import Perceiver, ViewCallback
 from facevoice.records import (
     AudioBlock,
@@ -94,6 +94,11 @@ class Analyzer:
         """Where outcomes change; None where the model doesn't compare face and voice."""
         return find_point(self._assembly.model.curve, self.config.decision)
 
+    @property
+    def compares(self) -> bool:
+        """Whether windows are compared with what is usual for their person and setting."""
+        return self._assembly.model.adapts and self.config.decision.know_person
+
     def perceive(
         self,
         path: str | Path,
@@ -130,6 +135,49 @@ class Analyzer:
         """
         decision = decision or self.config.decision
         return interpret(perception, self._assembly.model, decision, known=known)
+
+    def know(self, perception: Perception, *, neutral: bool = False) -> Known:
+        """What a file tells of its leading person and its setting; see `interpret.get_to_know`."""
+        model, decision = self._assembly.model, self.config.decision
+        return get_to_know(perception, model, decision, neutral=neutral)
+
+    def get_to_know(
+        self, paths: Iterable[str | Path], *, neutral: bool = False, store: Store | None = None
+    ) -> Baseline:
+        """What is usual for a person, by recordings in which that person leads.
+
+        `analyze(clip, known=Known(person=…))` compares with it, `people.profile.save_profile` keeps
+        it. Leave out the clip itself: its own windows inform each other anyhow.
+
+        Args:
+            paths: video or audio files, in any mood; the same content counts once.
+            neutral: whether they are known to show nothing but neutral.
+            store: see `perceive`.
+
+        Raises:
+            ConfigError: the model doesn't compare.
+            MediaNotFoundError, EmptyMediaError, UnreadableMediaError, NoStreamError: see `analyze`.
+        """
+        self.check_compares()
+        told: dict[str, Baseline] = {}
+        for path in paths:
+            perceived = self.perceive(path, store=store)
+            told[perceived.sha256 or str(path)] = self.know(perceived, neutral=neutral).person
+        return pool(told.values())
+
+    def check_compares(self) -> None:
+        """Make sure that it is of use to know a person.
+
+        Raises:
+            ConfigError: the model doesn't compare with what is usual, or must not.
+        """
+        if not self._assembly.model.adapts:
+            raise ConfigError(
+                f"the model {self._assembly.model.name} doesn't compare with what is usual for a "
+                "person or setting: say nothing of them, or take the compact model"
+            )
+        if not self.config.decision.know_person:
+            raise ConfigError("decision.know_person = false: nothing is compared with a person")
 
     def stream_judge(
         self,

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import tempfile
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -21,9 +22,11 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from facevoice.errors import ConfigError, FacevoiceError, MediaError, MediaNotFoundError
+from facevoice.files import file_sha256
 from facevoice.media import probe
 from facevoice.media.open import is_remote
 from facevoice.media.remote import fetched, identify, list_media, public_address
+from facevoice.people.baseline import NOBODY, NOTHING, Known, Others
 from facevoice.records import VERSION, FileError, Perception, Prediction, Report, Status, WindowView
 from facevoice.report import RESERVED_STEMS
 from facevoice.settings import AnalyzerConfig
@@ -207,7 +210,10 @@ class BatchPlan:
     analyzer: what to build in every process; store: the file that remembers what was perceived,
     None for none; again: take nothing from it; jobs: processes, None to choose by files and
     processors; backend: one of `BACKENDS`; address: of the Ray cluster, None for the one that Ray
-    finds, or else a local one.
+    finds, or else a local one; streams: also say what windows say as they come, see `FileResult`.
+
+    others: what each file is compared with from elsewhere; same_person, same_setting: the files
+    show one person, or share room, microphone and camera, and inform each other.
     """
 
     analyzer: AnalyzerSetup
@@ -216,6 +222,10 @@ class BatchPlan:
     jobs: int | None = None
     backend: str = "local"
     address: str | None = None
+    streams: bool = False
+    others: Others = NOBODY
+    same_person: bool = False
+    same_setting: bool = False
 
     def __post_init__(self) -> None:
         if self.backend not in BACKENDS:
@@ -238,12 +248,16 @@ class FileResult:
     """What became of a file.
 
     known: whether the store held it; was_streamed: whether each of its windows was told as soon as
-    it was done; perception: of a worker that has no store of its own.
+    it was done; stream: what was told, or would have been: windows compared with those before them
+    only, of a plan that streams; told: what it tells other files, where that is asked for;
+    perception: of a worker that has no store of its own.
     """
 
     report: Report
     known: bool = False
     was_streamed: bool = False
+    stream: tuple[Prediction, ...] = ()
+    told: Known | None = None
     perception: Perception | None = None
 
 
@@ -265,7 +279,7 @@ def analyze_files(
         plan: how to go about it.
         on_progress: called now and then.
         on_window: called with the file and each window as soon as that is done, where one process
-            does it all.
+            does it all and the files don't inform each other.
         analyzer: does the work where one process does it all; by default built from the plan.
 
     Raises:
@@ -274,13 +288,122 @@ def analyze_files(
         WeightsError, MissingExtraError: see `Analyzer`; the extra `ray` may be missing too.
     """
     tasks = [_Task(index, str(path)) for index, path in enumerate(paths)]
+    job = _Job(plan.others, again=plan.again, streams=plan.streams)
+    if plan.same_person or plan.same_setting:
+        yield from _analyze_together(tasks, plan, job, on_progress, analyzer)
+    else:
+        yield from _run(tasks, plan, job, on_progress, on_window, analyzer)
+
+
+def _analyze_together(
+    tasks: Sequence[_Task],
+    plan: BatchPlan,
+    job: _Job,
+    on_progress: ProgressCallback | None,
+    analyzer: Analyzer | None,
+) -> Iterator[FileResult]:
+    """First perceive all files, then interpret each by what all others tell.
+
+    What they tell is kept, of each a few statistics; their perceptions wait in the store.
+    """
+    analyzer = analyzer or plan.analyzer.build()
+    with tempfile.TemporaryDirectory(prefix="facevoice-") as folder:
+        kept = plan.store or Path(folder, "store.db")
+        plan = replace(plan, store=kept)
+        failed: dict[int, FileResult] = {}
+        known: set[int] = set()
+        told: dict[str, Known] = {}
+        ask = replace(job, tells=True, streams=False)
+        results = _run(tasks, plan, ask, on_progress, None, analyzer)
+        for task, result in zip(tasks, results, strict=True):
+            if result.told is None:
+                failed[task.index] = result
+                continue
+            if result.known:
+                known.add(task.index)
+            told[result.report.sha256 or task.path] = Known(
+                result.told.person if plan.same_person else {},
+                result.told.setting if plan.same_setting else {},
+            )
+        others = _join(plan.others, told)
+        with Store(kept, is_strict=False) as store:
+            worker = _Worker(analyzer, replace(job, others=others, again=False), store)
+            for task in tasks:
+                result = failed.get(task.index) or worker(task)
+                yield replace(result, known=task.index in known)
+
+
+def _run(
+    tasks: Sequence[_Task],
+    plan: BatchPlan,
+    job: _Job,
+    on_progress: ProgressCallback | None,
+    on_window: WindowCallback | None,
+    analyzer: Analyzer | None,
+) -> Iterator[FileResult]:
+    """The result of each task, in order, whoever does the work."""
     if plan.works_here(len(tasks)):
-        worker = _Worker(analyzer or plan.analyzer.build(), _open(plan.store), plan.again)
+        worker = _Worker(analyzer or plan.analyzer.build(), job, _open(plan.store))
         yield from _one_by_one(tasks, worker, on_progress, on_window)
         return
     start = _run_on_ray if plan.backend == "ray" else _run_locally
-    with closing(start(tasks, plan)) as results:
+    with closing(start(tasks, plan, job)) as results:
         yield from _in_order(results, plan, len(tasks), on_progress)
+
+
+def _join(others: Others, told: Mapping[str, Known]) -> Others:
+    """With what files tell of each other; recordings of the person may be among them."""
+    both = dict(others.told)
+    for sha256, known in told.items():
+        before = both.get(sha256, NOTHING)
+        both[sha256] = Known(before.person or known.person, known.setting)
+    return Others(others.profile, both)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Meeting:
+    """What recordings of a person tell, and what was wrong with those that tell nothing."""
+
+    others: Others
+    problems: tuple[str, ...]
+
+
+def meet(
+    paths: Sequence[str | Path],
+    plan: BatchPlan,
+    *,
+    neutral: Sequence[str | Path] = (),
+    on_progress: ProgressCallback | None = None,
+    analyzer: Analyzer | None = None,
+) -> Meeting:
+    """Get to know a person by recordings, along with what the plan knows of that person.
+
+    Args:
+        paths: files or addresses where the person leads, as `find_media` gives them.
+        plan: how to go about it; what is perceived goes into its store.
+        neutral: more of them, which are known to show nothing but neutral; one that is in both
+            is one of these.
+        on_progress, analyzer: as of `analyze_files`, which raises the same.
+    """
+    calm = {_identity(path) for path in neutral}
+    rest = [path for path in paths if _identity(path) not in calm]
+    tasks = [
+        _Task(index, str(path), is_neutral=index >= len(rest))
+        for index, path in enumerate([*rest, *neutral])
+    ]
+    told = dict(plan.others.told)
+    problems: list[str] = []
+    job = _Job(again=plan.again, tells=True)
+    results = _run(tasks, plan, job, on_progress, None, analyzer)
+    for task, result in zip(tasks, results, strict=True):
+        error = result.report.error
+        if error is not None:
+            problems.append(error.message)
+        elif result.told is None or not result.told.person:
+            problems.append(f"{task.name}: shows too little of a face, and of speech, to tell.")
+        else:
+            told[result.report.sha256 or task.path] = Known(person=result.told.person)
+    return Meeting(Others(plan.others.profile, told), tuple(problems))
 
 
 def analyze_paths(
@@ -291,21 +414,41 @@ def analyze_paths(
     Gives one report a file, in the order of `find_media`.
     """
     tasks = [_Task(index, str(path)) for index, path in enumerate(find_media(paths))]
-    for result in _one_by_one(tasks, _Worker(analyzer), on_progress):
+    for result in _one_by_one(tasks, _Worker(analyzer, _Job()), on_progress):
         yield result.report
 
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """A file of a batch: its place in the order, and its path or address."""
+    """A file of a batch: its place in the order, its path or address.
+
+    is_neutral: whether it is known to show nothing else.
+    """
 
     index: int
     path: str
+    is_neutral: bool = False
 
     @property
     def name(self) -> str:
         """What reports and people may see: of an address no user, password and query."""
         return public_address(self.path) if is_remote(self.path) else self.path
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Job:
+    """What workers do with each file.
+
+    others: see `BatchPlan`; again: take nothing from the store; tells, streams, hands_over: give
+    what the file tells others, what its windows say as they come, and its perception, for the
+    process that keeps it.
+    """
+
+    others: Others = NOBODY
+    again: bool = False
+    tells: bool = False
+    streams: bool = False
+    hands_over: bool = False
 
 
 _TaskResults = Generator[tuple[_Task, FileResult | None], None, None]
@@ -316,22 +459,14 @@ class _Worker:
 
     Args:
         analyzer: does the work.
+        job: what to do.
         store: asked first, and given what is perceived; None for none.
-        again: take nothing from the store.
-        hands_over: give the perception along with the report, for the process that keeps it.
     """
 
-    def __init__(
-        self,
-        analyzer: Analyzer,
-        store: Store | None = None,
-        again: bool = False,
-        hands_over: bool = False,
-    ) -> None:
+    def __init__(self, analyzer: Analyzer, job: _Job, store: Store | None = None) -> None:
         self._analyzer = analyzer
+        self._job = job
         self._store = store
-        self._again = again
-        self._hands_over = hands_over
 
     def __call__(
         self,
@@ -364,7 +499,7 @@ class _Worker:
 
     def recall(self, task: _Task) -> FileResult | None:
         """The report of a file that the store holds whole; None if it doesn't."""
-        if self._store is None or self._again:
+        if self._store is None or self._job.again:
             return None
         if is_remote(task.path):
             fingerprint = identify(task.path)
@@ -375,7 +510,7 @@ class _Worker:
         perception = self._analyzer.recall(task.path, content, self._store) if content else None
         if perception is None:
             return None
-        return FileResult(_named(self._analyzer.interpret(perception), task.name), known=True)
+        return replace(self._interpret(perception, task), known=True)
 
     def keep(self, task: _Task, result: FileResult) -> None:
         """Put what another process perceived into the store."""
@@ -400,7 +535,10 @@ class _Worker:
                 path, "the folder holds no media file.", "Name files to analyse them anyway."
             )
         try:
-            judge = None if on_window is None else self._analyzer.stream_judge(probe(path))
+            judge = None
+            if on_window is not None:
+                known = self._known_to(path)
+                judge = self._analyzer.stream_judge(probe(path), known=known)
 
             def tell(view: WindowView) -> None:
                 if on_window is not None and judge is not None:
@@ -409,14 +547,30 @@ class _Worker:
                     on_progress(view.end_s)
 
             perception = self._analyzer.perceive(
-                path, on_view=tell, store=self._store, again=self._again
+                path, on_view=tell, store=self._store, again=self._job.again
             )
         except MediaError as error:
             message = str(error).replace(str(path), task.name)
             return self._failed(task, FileError(error.kind, message))
-        report = _named(self._analyzer.interpret(perception), task.name)
-        handed = perception if self._hands_over else None
-        return FileResult(report, was_streamed=on_window is not None, perception=handed)
+        handed = perception if self._job.hands_over else None
+        result = self._interpret(perception, task)
+        return replace(result, was_streamed=on_window is not None, perception=handed)
+
+    def _known_to(self, path: Path) -> Known:
+        """What a file is compared with, which is to be known before it is read."""
+        others = self._job.others
+        return others.known_to(file_sha256(path) if others.told else None)
+
+    def _interpret(self, perception: Perception, task: _Task) -> FileResult:
+        analyzer, job = self._analyzer, self._job
+        known = job.others.known_to(perception.sha256)
+        report = _named(analyzer.interpret(perception, known=known), task.name)
+        stream: tuple[Prediction, ...] = ()
+        if job.streams:
+            judge = analyzer.stream_judge(perception.media, known=known)
+            stream = tuple(judge(view) for view in perception.windows)
+        told = analyzer.know(perception, neutral=task.is_neutral) if job.tells else None
+        return FileResult(report, stream=stream, told=told)
 
     def _failed(self, task: _Task, error: FileError) -> FileResult:
         return FileResult(_failed_report(task.name, error, self._analyzer.config))
@@ -522,19 +676,22 @@ def _fresh_media_s(result: FileResult) -> float:
     return 0.0 if result.known or media is None else media.duration_s
 
 
-def _run_locally(tasks: Sequence[_Task], plan: BatchPlan) -> _TaskResults:
+def _run_locally(tasks: Sequence[_Task], plan: BatchPlan, job: _Job) -> _TaskResults:
     """Each task with its result as it gets done, in processes that share the store."""
     jobs = min(plan.num_jobs(len(tasks)), len(tasks))
     threads = plan.analyzer.num_threads or max(1, num_cpus() // jobs)
-    shared = replace(plan, analyzer=replace(plan.analyzer, num_threads=threads))
-    return run_tasks(tasks, _build_local_worker, shared, jobs)
+    setup = replace(plan.analyzer, num_threads=threads), job, plan.store
+    return run_tasks(tasks, _build_worker, setup, jobs)
 
 
-def _build_local_worker(plan: BatchPlan) -> Callable[[_Task], FileResult]:
-    return _Worker(plan.analyzer.build(), _open(plan.store), plan.again)
+def _build_worker(
+    setup: tuple[AnalyzerSetup, _Job, Path | None],
+) -> Callable[[_Task], FileResult]:
+    analyzer, job, store = setup
+    return _Worker(analyzer.build(), job, _open(store))
 
 
-def _run_on_ray(tasks: Sequence[_Task], plan: BatchPlan) -> _TaskResults:
+def _run_on_ray(tasks: Sequence[_Task], plan: BatchPlan, job: _Job) -> _TaskResults:
     """Each task with its result, those in the store first, the others as they get done.
 
     Machines of a cluster share no file that SQLite may be trusted with, so the workers hand their
@@ -551,7 +708,7 @@ def _run_on_ray(tasks: Sequence[_Task], plan: BatchPlan) -> _TaskResults:
     keeper = None
     rest = list(tasks)
     if plan.store is not None:
-        keeper = _Worker(plan.analyzer.build(), _open(plan.store), plan.again)
+        keeper = _Worker(plan.analyzer.build(), job, _open(plan.store))
         with ThreadPoolExecutor(_ASKERS) as pool:
             found = list(pool.map(partial(_recall_or_none, keeper), tasks))
         rest = [task for task, known in zip(tasks, found, strict=True) if known is None]
@@ -560,8 +717,8 @@ def _run_on_ray(tasks: Sequence[_Task], plan: BatchPlan) -> _TaskResults:
                 yield task, known
     running = run_ray_tasks(
         rest,
-        _build_ray_worker,
-        (remote, keeper is not None),
+        _build_worker,
+        (remote, replace(job, hands_over=keeper is not None), None),
         address=plan.address,
         num_cpus=float(threads),
     )
@@ -578,8 +735,3 @@ def _recall_or_none(keeper: _Worker, task: _Task) -> FileResult | None:
         return keeper.recall(task)
     except (FacevoiceError, OSError):
         return None  # The worker says what is wrong.
-
-
-def _build_ray_worker(setup: tuple[AnalyzerSetup, bool]) -> Callable[[_Task], FileResult]:
-    analyzer, hands_over = setup
-    return _Worker(analyzer.build(), hands_over=hands_over)

@@ -15,6 +15,7 @@ FacevoiceError
 │   ├── ChecksumError             all bytes came, but they are not the published ones
 │   ├── DiskSpaceError            too little room for the files, packed and unpacked
 │   └── ManualDownloadError       licence or registration: people must fetch it themselves
+├── ProfileError             a person's profile can't be read or written, or fits other networks
 ├── RenderError              an annotated video can't be written
 ├── ReportError               a text is no report, or of an unknown schema version
 └── EvaluationError           a metric is not defined on the data given, or a run is wrong
@@ -130,6 +131,16 @@ def shown_address(url: str) -> str:
     """Host and path of `url`: the part that may stand in messages and records."""
     parts = urlsplit(url)
     return parts.netloc.rpartition("@")[2] + parts.path
+
+
+class ProfileError(FacevoiceError):
+    """A person's profile can't be read or written, or is of other networks' embeddings."""
+
+    def __init__(self, path: Path | str, problem: str, remedy: str = "") -> None:
+        self.path = Path(path)
+        self.problem = problem
+        self.remedy = remedy
+        super().__init__(f"{path}: {problem}" + (f" {remedy}" if remedy else ""))
 
 
 class RenderError(FacevoiceError):

@@ -36,10 +36,15 @@ def whole_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def write_atomically(path: Path, content: str | bytes) -> Path:
-    """Write `content` to a hidden neighbour, then rename it to `path`: all of it or nothing."""
+def write_atomically(path: Path, content: str | bytes, *, is_private: bool = False) -> Path:
+    """Write `content` to a hidden neighbour, then rename it to `path`: all of it or nothing.
+
+    A private file is for this user alone.
+    """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        if is_private:
+            part.touch(mode=0o600)
         part.write_bytes(content.encode() if isinstance(content, str) else content)
         part.replace(path)
     except BaseException:

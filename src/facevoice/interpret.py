@@ -16,9 +16,10 @@ from typing import Final
 import numpy as np
 
 from facevoice.models.heads import Embeddings, Model, Posteriors, flatness
-from facevoice.people.baseline import NOTHING, Acquaintance, Known, Told, know_each
+from facevoice.people.baseline import NOTHING, Acquaintance, Known, Told, know_each, lead, usual_of
 from facevoice.records import (
     EMOTIONS,
+    NUM_EMOTIONS,
     VERSION,
     BoolArray,
     ChannelPosterior,
@@ -61,6 +62,7 @@ _UNFAMILIAR_REASONS: Final = {
     Modality.VIDEO: Reason.UNFAMILIAR_FACE,
     Modality.AUDIO: Reason.UNFAMILIAR_VOICE,
 }
+_NEUTRAL: Final = np.eye(NUM_EMOTIONS)[Emotion.NEUTRAL.position]
 # How many windows of its person a window was compared with, by channel.
 _Counts = Mapping[Modality, float]
 # Windows that a model is asked of at once where each is compared with others.
@@ -157,9 +159,9 @@ def judge(
     evidence = [_weigh(view, media, model, decision) for view in views]
     windows = [_embeddings(view, found.enough) for view, found in zip(views, evidence, strict=True)]
     told: list[Posteriors]
-    counts: list[_Counts]
+    counts: list[_Counts | None]
     if not (model.adapts and decision.know_person):
-        told, counts = model.predict(windows), [{} for _ in windows]
+        told, counts = model.predict(windows), [None for _ in windows]
     else:
         alone = model.predict(windows, [known] * len(windows))
         heard = [_told(window, said) for window, said in zip(windows, alone, strict=True)]
@@ -168,6 +170,38 @@ def judge(
         _decide(view, found, said, count, point, decision)
         for view, found, said, count in zip(views, evidence, told, counts, strict=True)
     ]
+
+
+def get_to_know(
+    perception: Perception,
+    model: Model,
+    decision: DecisionConfig | None = None,
+    *,
+    neutral: bool = False,
+) -> Known:
+    """What a file tells of the person who leads it, and of its setting, for other files of both.
+
+    Of the person, the windows where that one leads; of the setting, all of them. Only channels
+    with enough evidence tell anything.
+
+    Args:
+        perception, model, decision: as of `interpret`.
+        neutral: whether the file is known to show nothing else.
+
+    Raises:
+        WeightsError: see `interpret`.
+    """
+    decision = decision or perception.settings.decision
+    views = perception.windows
+    evidence = [_weigh(view, perception.media, model, decision) for view in views]
+    windows = [_embeddings(view, found.enough) for view, found in zip(views, evidence, strict=True)]
+    alone = model.predict(windows)
+    if neutral:
+        alone = [Posteriors(_NEUTRAL, _NEUTRAL, _NEUTRAL, None)] * len(windows)
+    told = [_told(window, said) for window, said in zip(windows, alone, strict=True)]
+    person = lead([view.person for view in views])
+    found = list(zip(views, told, strict=True))
+    return Known(usual_of(one for one in found if one[0].person == person), usual_of(found))
 
 
 class StreamJudge:
@@ -203,7 +237,8 @@ class StreamJudge:
         if self._adapts:
             (alone,) = self._model.predict([window], [self._given])
             self._acquaintance.add(view, _told(window, alone))
-        return _decide(view, evidence, said, _count(known), self._point, self._decision)
+        counts = _count(known) if self._adapts else None
+        return _decide(view, evidence, said, counts, self._point, self._decision)
 
 
 def _told(window: Embeddings, alone: Posteriors) -> Told:
@@ -217,13 +252,13 @@ def _told(window: Embeddings, alone: Posteriors) -> Told:
 
 def _predict_again(
     model: Model, windows: Sequence[Embeddings], known: Iterator[Known]
-) -> tuple[list[Posteriors], list[_Counts]]:
+) -> tuple[list[Posteriors], list[_Counts | None]]:
     """What a model says with what is known of each window, and how much that is.
 
     In pieces: what is known of all windows of a long file fills more memory than they do.
     """
     said: list[Posteriors] = []
-    counts: list[_Counts] = []
+    counts: list[_Counts | None] = []
     for start in range(0, len(windows), _PIECE):
         piece = windows[start : start + _PIECE]
         each = list(islice(known, len(piece)))
@@ -479,14 +514,15 @@ def _decide(
     view: WindowView,
     evidence: _Evidence,
     said: Posteriors,
-    counts: _Counts,
+    counts: _Counts | None,
     point: OperatingPoint | None,
     decision: DecisionConfig,
 ) -> Prediction:
     def channel(modality: Modality, probs: DoubleArray | None) -> ChannelPosterior | None:
         is_face = modality is Modality.VIDEO
         coverage = view.face_coverage if is_face else view.speech_coverage
-        known, strange = counts.get(modality, 0.0), said.unfamiliarity.get(modality)
+        known = None if counts is None else counts.get(modality, 0.0)
+        strange = said.unfamiliarity.get(modality)
         return None if probs is None else ChannelPosterior(probs, coverage, known, strange)
 
     seen = Prediction(
@@ -716,7 +752,7 @@ def _pool(
     return ChannelPosterior(
         probs / probs.sum(),
         float(weights.sum() / lengths_s.sum()),
-        float(np.average([c.num_known for c in present], weights=weights)),
+        _mean([c.num_known for c in present], weights.tolist()),
         _middle([(c.unfamiliarity, w) for c, w in zip(present, weights.tolist(), strict=True)]),
     )
 

@@ -321,13 +321,14 @@ class ChannelPosterior:
     """Calibrated probabilities over the eight emotions, float64 (8,), in the order of EMOTIONS.
 
     num_known: how many other windows of this person it was compared with, overlaps counted once;
+    None where nothing is compared;
     unfamiliarity: how far it is from what the model has learnt from, 1 where it is so far that
     nothing should be made of it; None where the model doesn't tell.
     """
 
     probs: DoubleArray
     coverage: float = field(default=1.0)
-    num_known: float = 0.0
+    num_known: float | None = None
     unfamiliarity: float | None = None
 
     def __post_init__(self) -> None:
@@ -396,7 +397,7 @@ class Perception:
 
 
 VERSION: Final[str] = "0.1.0"
-SCHEMA_VERSION: Final[int] = 2
+SCHEMA_VERSION: Final[int] = 3
 
 NOTICE: Final[str] = (
     "Estimates of expressed emotion, not of what a person feels or means; wrong for many people "

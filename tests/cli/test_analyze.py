@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -45,16 +46,17 @@ class FakeAnalyzer:
 
     def perceive(
         self, path: str | Path, *, on_view: Callable[[WindowView], None], **_: object
-    ) -> str | Path:
+    ) -> SimpleNamespace:
         name = Path(path).name
         if name.startswith("stop"):
             raise KeyboardInterrupt
         if not name.startswith("good"):
             raise UnreadableMediaError(path, "no media file.")
         on_view(WindowView(0.0, 4.0, None, None, 0.0, 0.0))
-        return path
+        return SimpleNamespace(path=path, sha256=None)
 
-    def interpret(self, path: str | Path) -> Report:
+    def interpret(self, perception: SimpleNamespace, **_: object) -> Report:
+        path = perception.path
         windows: list[Prediction] = [CONFLICT, BLIND]
         if "long" in Path(path).name:
             windows = [MATCH, CONFLICT, FLAT] * 9

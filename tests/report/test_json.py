@@ -63,7 +63,7 @@ def test_json_follows_the_committed_schema(report: Report) -> None:
         (("status",), "fine"),
         (("file", "sha256"), "short"),
         (("sentence",), None),
-        (("schema_version",), 1),
+        (("schema_version",), 2),
         (("thresholds",), {}),
         (("summary", "sentence"), "Face and voice match."),
         (("moments", 0, "first"), -1),
@@ -202,10 +202,10 @@ def test_rounded_probabilities_sum_to_one_stay_close_and_round_only_once(
         ('{"schema": "other"}', '"schema" is not'),
         ('{"schema": "facevoice.report", "schema_version": 99}', "schema version 99"),
         (
-            '{"schema": "facevoice.report", "schema_version": 1, "windows": []}',
-            r"schema version 1, this facevoice reads 2; analyse the file again.*report-schema\.md",
+            '{"schema": "facevoice.report", "schema_version": 2, "windows": []}',
+            r"schema version 2, this facevoice reads 3; analyse the file again.*report-schema\.md",
         ),
-        ('{"schema": "facevoice.report", "schema_version": 2}', "breaks its schema: KeyError"),
+        ('{"schema": "facevoice.report", "schema_version": 3}', "breaks its schema: KeyError"),
     ],
 )
 def test_other_texts_are_refused_with_the_cause(text: str, words: str) -> None:

@@ -6,9 +6,9 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.text import Text
@@ -24,6 +24,7 @@ from facevoice.batch import (
 )
 from facevoice.cli.options import (
     EXIT_FAILED,
+    Jobs,
     Quiet,
     argument,
     flag,
@@ -32,6 +33,7 @@ from facevoice.cli.options import (
     takes_analyzer,
     tells_errors,
 )
+from facevoice.cli.person import Neutral, Person, get_to_know, name_person
 from facevoice.cli.screen import Screen, media
 from facevoice.errors import ConfigError
 from facevoice.records import Outcome, Report, Status
@@ -47,9 +49,11 @@ from facevoice.report import (
     summarize_in_words,
     to_csv,
     to_json,
-    to_jsonl,
     window_to_jsonl,
 )
+
+if TYPE_CHECKING:
+    from facevoice.analyzer import Analyzer
 
 STORE_NAME: Final = ".facevoice.db"
 """The store of perceptions below --out."""
@@ -86,20 +90,32 @@ def analyze(
             "Of json, csv, jsonl, html, parquet, joined by commas or given again. With --out: "
             "what to write, by default json,csv; html is a page per file, parquet one dataset over "
             "all. Without: print json, csv or jsonl to standard output (json: a report a line; "
-            "jsonl: each window as soon as it is done).",
+            "jsonl: each window as soon as it is done, compared with those before it only).",
             "--format",
         ),
     ] = None,
     setup: AnalyzerSetup,
-    jobs: Annotated[
-        int | None,
+    person: Annotated[
+        list[str] | None,
         option(
-            "N",
-            "Files worked on at once, each by a process. Default: as many as there are "
-            "processors, or 1 for few files.",
-            min=1,
+            "PATH",
+            "Compare with this person's usual face and voice: recordings of the same person in any "
+            "mood, folders of them, or a profile made by `profile`; may be given again.",
         ),
     ] = None,
+    neutral: Neutral = None,
+    same_person: Annotated[
+        bool,
+        flag("All files given show one person, and inform each other.", "--same-person"),
+    ] = False,
+    same_setting: Annotated[
+        bool,
+        flag(
+            "All files given share room, microphone, camera and language, and inform each other.",
+            "--same-setting",
+        ),
+    ] = False,
+    jobs: Jobs = None,
     store: Annotated[
         Path | None,
         option(
@@ -154,11 +170,20 @@ def analyze(
         jobs=jobs,
         backend=backend,
         address=address,
+        streams=out is None and wanted == ("jsonl",),
+        same_person=same_person,
+        same_setting=same_setting,
     )
+    known = name_person(person or (), neutral or (), "--person")
     files = find_files(paths)
     output = _Output(screen, out, wanted, len(files))
     try:
-        _run(files, plan, output)
+        analyzer = None
+        if known or same_person or same_setting:
+            analyzer = setup.build()
+            analyzer.check_compares()
+            plan = _get_to_know(known, plan, analyzer, screen)
+        _run(files, plan, output, analyzer)
     except KeyboardInterrupt as error:
         kept = f"{output.tally.num_files} of {len(files)} files are done and kept."
         go_on = "" if plan.store is None else " Run again to go on."
@@ -188,7 +213,16 @@ def _parse_formats(formats: Sequence[str], out: Path | None) -> tuple[str, ...]:
     return wanted
 
 
-def _run(files: Sequence[FoundFile], plan: BatchPlan, output: _Output) -> None:
+def _get_to_know(person: Person, plan: BatchPlan, analyzer: Analyzer, screen: Screen) -> BatchPlan:
+    others, _ = get_to_know(person, plan, analyzer, screen)
+    if person and not others.known_to(None).person:
+        screen.complain("Nothing is known of the person; the files are read without.")
+    return replace(plan, others=others)
+
+
+def _run(
+    files: Sequence[FoundFile], plan: BatchPlan, output: _Output, analyzer: Analyzer | None
+) -> None:
     with ExitStack() as stack:
         if output.out is not None:
             try:
@@ -204,8 +238,9 @@ def _run(files: Sequence[FoundFile], plan: BatchPlan, output: _Output) -> None:
             on_progress=media(show),
             # Each window is printed as soon as it is done.
             on_window=(lambda path, window: _print(window_to_jsonl(path, window)))
-            if output.out is None and output.formats == ("jsonl",)
+            if plan.streams
             else None,
+            analyzer=analyzer,
         )
         for file, result in zip(files, results, strict=True):
             output.take(file, result)
@@ -239,7 +274,7 @@ class _Output:
         elif self.formats == ("csv",):
             _print(to_csv([report], header=self.tally.num_files == 0))
         elif self.formats and not result.was_streamed:
-            _print(to_jsonl(report))
+            _print("".join(window_to_jsonl(report.path, window) for window in result.stream))
         self.tally.add(report, known=result.known)
         if report.windows:
             self.point = describe_point(report)

@@ -17,6 +17,7 @@ from facevoice.cli.export import export
 from facevoice.cli.hub import pull, push, space
 from facevoice.cli.models import models
 from facevoice.cli.options import TYPED
+from facevoice.cli.person import profile
 from facevoice.cli.render import render
 from facevoice.cli.report import report
 from facevoice.cli.train import predict, train
@@ -26,7 +27,7 @@ from facevoice.records import VERSION
 
 _CORPORA: Final = "Corpora and evaluation"
 _COMMANDS: Final = {
-    "Use": (analyze, web, models),
+    "Use": (analyze, profile, web, models),
     "Look": (report, render),
     _CORPORA: (evaluate, compare),
     "Train and publish": (train, predict, export, push, pull, space),

@@ -93,6 +93,23 @@ ExpectedConflicts = Annotated[
         f"probabilities are shifted to it. Default: {DecisionConfig().expected_conflicts:g}.",
     ),
 ]
+KnowPerson = Annotated[
+    bool | None,
+    flag(
+        "Compare each window with what is usual for its person and setting, by the file's other "
+        "windows and by recordings that are named. Default: know-person.",
+        "--know-person/--no-know-person",
+    ),
+]
+Jobs = Annotated[
+    int | None,
+    option(
+        "N",
+        "Files worked on at once, each by a process. Default: as many as there are processors, or "
+        "1 for few files.",
+        min=1,
+    ),
+]
 Overwrite = Annotated[bool, flag("Replace what lies in --out.", "--overwrite")]
 Quiet = Annotated[bool, flag("Show nothing but errors.", "--quiet", "-q")]
 
@@ -155,16 +172,17 @@ def _set_up(
     ] = None,
     sensitivity: Sensitivity = None,
     expected_conflicts: ExpectedConflicts = None,
+    know_person: KnowPerson = None,
 ) -> AnalyzerSetup:
     settings = read_config(config)
     length_s = settings.windows.length_s if window is None else window
     if hop is None:
         hop = settings.windows.hop_s if window is None else window / 2
-    settings = dataclasses.replace(
-        settings,
-        windows=WindowConfig(length_s=length_s, hop_s=hop),
-        decision=decide_by(settings.decision, sensitivity, expected_conflicts),
-    )
+    decision = decide_by(settings.decision, sensitivity, expected_conflicts)
+    if know_person is not None:
+        decision = dataclasses.replace(decision, know_person=know_person)
+    windows = WindowConfig(length_s=length_s, hop_s=hop)
+    settings = dataclasses.replace(settings, windows=windows, decision=decision)
     return AnalyzerSetup(settings, checkpoint, tuple(backbones or ()), threads)
 
 

@@ -8,7 +8,7 @@ order, each shrunk towards the next one by how much is known of it; `models.head
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,6 +18,8 @@ from facevoice.records import NUM_EMOTIONS, DoubleArray, FloatArray, Modality, W
 
 # Times of windows that touch may differ by rounding.
 _EPSILON_S: Final = 1e-6
+# No window counts for so little; what is left by rounding does.
+_NO_WINDOWS: Final = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,6 +80,51 @@ def _pooled(parts: list[Usual]) -> Usual:
     )
 
 
+def without(whole: Baseline, part: Baseline) -> Baseline:
+    """What is left of a baseline without one that is pooled in it."""
+    left = {modality: _less(usual, part.get(modality)) for modality, usual in whole.items()}
+    return {modality: usual for modality, usual in left.items() if usual is not None}
+
+
+def _less(whole: Usual, part: Usual | None) -> Usual | None:
+    if part is None:
+        return whole
+    num_left = whole.num_windows - part.num_windows
+    if num_left < _NO_WINDOWS:
+        return None
+    share = part.num_windows / num_left
+    probs = np.maximum(whole.probs + share * (whole.probs - part.probs), 0)
+    mean = whole.mean + share * (whole.mean - part.mean)
+    return Usual(num_left, mean, probs / probs.sum())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Others:
+    """What files are compared with from elsewhere.
+
+    profile: of their person.
+    told: by the SHA-256 of their contents, what recordings tell, which may be files to compare too:
+        what a file tells itself is left out, as its own windows inform each other anyhow.
+    """
+
+    profile: Baseline = field(default_factory=dict)
+    told: Mapping[str, Known] = field(default_factory=dict)
+    _whole: Known = field(init=False)
+
+    def __post_init__(self) -> None:
+        person = pool([self.profile, *(known.person for known in self.told.values())])
+        whole = Known(person, pool(known.setting for known in self.told.values()))
+        object.__setattr__(self, "_whole", whole)
+
+    def known_to(self, sha256: str | None) -> Known:
+        """What the file of this content is compared with."""
+        own = self.told.get(sha256 or "", NOTHING)
+        whole = self._whole
+        return Known(without(whole.person, own.person), without(whole.setting, own.setting))
+
+
+NOBODY = Others()
+
 # Windows of one file inform each other: those that don't overlap.
 
 Told = Mapping[Modality, tuple[FloatArray, DoubleArray]]
@@ -135,6 +182,21 @@ def know_each(
 
 def _add(known: Known, person: Baseline, setting: Baseline) -> Known:
     return Known(pool((known.person, person)), pool((known.setting, setting)))
+
+
+def lead(people: Collection[int | None]) -> int | None:
+    """Who leads in most windows, by their numbers; None where nobody is ever seen."""
+    seen = [person for person in people if person is not None]
+    return max(sorted(set(seen)), key=seen.count, default=None)
+
+
+def usual_of(windows: Iterable[tuple[WindowView, Told]]) -> Baseline:
+    """What is usual in windows of a file, in order of time."""
+    chosen = list(windows)
+    past, longest_s = _Past(), max((view.duration_s for view, _ in chosen), default=0.0)
+    for view, told in chosen:
+        past.add(view, told, longest_s)
+    return past.before(np.inf)
 
 
 class _Cover:

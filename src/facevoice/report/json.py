@@ -168,8 +168,8 @@ def _prediction_to_dict(prediction: Prediction) -> dict[str, Any]:
     return {
         "start_s": _number(prediction.start_s),
         "end_s": _number(prediction.end_s),
-        "face": _posterior_to_dict(prediction.face),
-        "voice": _posterior_to_dict(prediction.voice),
+        "face": _channel_to_dict(prediction.face),
+        "voice": _channel_to_dict(prediction.voice),
         "fused": _posterior_to_dict(prediction.fused),
         "face_coverage": _number(prediction.face_coverage),
         "speech_coverage": _number(prediction.speech_coverage),
@@ -201,6 +201,17 @@ def _posterior_to_dict(posterior: ChannelPosterior | None) -> dict[str, Any] | N
     return {
         "probs": {emotion.value: prob for emotion, prob in probs},
         "coverage": _number(posterior.coverage),
+    }
+
+
+def _channel_to_dict(posterior: ChannelPosterior | None) -> dict[str, Any] | None:
+    values = _posterior_to_dict(posterior)
+    if posterior is None or values is None:
+        return None
+    known, strange = posterior.num_known, posterior.unfamiliarity
+    return values | {
+        "num_known": None if known is None else _number(known),
+        "unfamiliarity": None if strange is None else _number(strange),
     }
 
 
@@ -276,4 +287,10 @@ def _posterior_from_dict(values: dict[str, Any] | None) -> ChannelPosterior | No
     if values is None:
         return None
     probs = [float(values["probs"][emotion.value]) for emotion in EMOTIONS]
-    return ChannelPosterior(np.array(probs, np.float64), float(values["coverage"]))
+    known, strange = values.get("num_known"), values.get("unfamiliarity")
+    return ChannelPosterior(
+        np.array(probs, np.float64),
+        float(values["coverage"]),
+        None if known is None else float(known),
+        None if strange is None else float(strange),
+    )

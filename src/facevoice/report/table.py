@@ -46,11 +46,15 @@ CSV_COLUMNS: Final[tuple[str, ...]] = (
     *_CHANNELS,
     "face_coverage",
     "speech_coverage",
+    "face_known",
+    "voice_known",
+    "face_unfamiliarity",
+    "voice_unfamiliarity",
     "reasons",
     *(name for names in _PROBS.values() for name in names),
 )
 """Columns of every CSV of windows; moment: its number, from 1; face, voice, fused: the likeliest
-emotion; `reasons` is joined by |."""
+emotion; …_known, …_unfamiliarity: as in `ChannelPosterior`; `reasons` is joined by |."""
 
 MOMENT_COLUMNS: Final[tuple[str, ...]] = (
     *("file", "status", "moment", "start_s", "end_s", "outcome", "face", "voice", "conflict"),
@@ -82,6 +86,10 @@ def window_rows(report: Report) -> Iterator[dict[str, Any]]:
             "speech_coverage": window.speech_coverage,
             "reasons": [reason.value for reason in window.reasons],
         }
+        for channel, seen in (("face", window.face), ("voice", window.voice)):
+            if seen is not None:
+                row[f"{channel}_known"] = seen.num_known
+                row[f"{channel}_unfamiliarity"] = seen.unfamiliarity
         for channel, names in _PROBS.items():
             posterior = getattr(window, channel)
             if posterior is not None:
