@@ -44,7 +44,7 @@ from facevoice.evaluation.audits import AuditResult, audit_features, audit_score
 from facevoice.media.frames import read_frames
 from facevoice.media.open import frame_rate_hz, open_source, packet_end_s, ticks_to_s
 from facevoice.media.sound import read_sound, sounding_span_s
-from facevoice.people.detect import FaceDetector, align_crop, create_detector
+from facevoice.people.detect import FaceDetector, align_crop
 from facevoice.records import SAMPLE_RATE_HZ, DoubleArray, FloatArray, Frame
 from facevoice.settings import FacesConfig
 
@@ -288,9 +288,7 @@ def trace_pairs(
         MediaError: a source or a dub can't be read; named.
     """
     index, config = clips_by_id(clips), FacesConfig()
-    detector = create_detector(
-        config.detector, min_face_px=config.min_face_px, min_score=config.min_score
-    )
+    detector = FaceDetector(min_face_px=config.min_face_px, min_score=config.min_score)
     keys = sorted({_face_key(pair) for pair in pairs})
     measure_face = partial(_measure_face, index=index, detector=detector)
     faces = dict(zip(keys, thread_map(measure_face, keys, jobs), strict=True))

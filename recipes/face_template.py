@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from facevoice.people.detect import FaceDetector, create_detector
+from facevoice.people.detect import FaceDetector
 from facevoice.records import FloatArray
 
 SIDE_PX = 48
 UPSCALE = 4
-# Faces fill the pictures; the cascade wants some room around them.
+# Faces fill the pictures; the detector wants some room around them.
 MARGIN_PX = 48
 MIRRORED = [1, 0, 2, 4, 3]
 
@@ -52,10 +52,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fer2013", type=Path, required=True)
     parser.add_argument("--per-emotion", type=int, default=215)
-    parser.add_argument("--detector", default="mtcnn")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    detector = create_detector(args.detector, min_face_px=64, min_score=0.6)
+    detector = FaceDetector(min_face_px=64, min_score=0.5)
     rng = np.random.default_rng(0)
     num_seen, landmarks = 0, []
     for folder in sorted(p for p in (args.fer2013 / "train").iterdir() if p.is_dir()):
@@ -71,7 +70,7 @@ def main() -> None:
     print(f"faces found in {len(points)} of {num_seen} pictures")
     print(f"median absolute deviation:\n{spread.round(3)}")
     print(f"mean − median:\n{(points.mean(axis=0) - np.median(points, axis=0)).round(3)}")
-    print(f"FER_TEMPLATE = {template.round(4).tolist()}")
+    print(f"FACE_TEMPLATE = {template.round(4).tolist()}")
     if args.out:
         result = {"template": template.round(4).tolist(), "num_faces": len(points)}
         args.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

@@ -26,7 +26,7 @@ from facevoice.training.config import TrainConfig
     [
         (3, "my.toml: 3 is not a table of settings"),
         ({"faces": 3}, "my.toml: faces = 3 is not a table of settings"),
-        ({"faces": {"crop": 5}}, "my.toml: unknown setting 'faces.crop'; known: detector, "),
+        ({"faces": {"crop": 5}}, "my.toml: unknown setting 'faces.crop'; known: sample_rate_hz, "),
         ({"face": {}}, "my.toml: unknown setting 'face'; known: model, faces, "),
         ({"faces": {"crop_px": 5}}, "setting faces.crop_px = 5 is not allowed: 32 to 512"),
         ({"faces": {"crop_px": 64.5}}, "faces.crop_px = 64.5 is not a whole number"),

@@ -20,7 +20,7 @@ import numpy as np
 from facevoice.backbones.spec import Backbone, backbone_id
 from facevoice.files import file_sha256
 from facevoice.media import probe, read_audio, read_frames
-from facevoice.people.detect import FaceDetector, create_detector
+from facevoice.people.detect import FaceDetector
 from facevoice.people.speech import CHUNK_SAMPLES, read_speech, vad_model_id
 from facevoice.people.track import track_faces
 from facevoice.records import (
@@ -72,7 +72,6 @@ class Perceiver:
             sound overlap. The results are the same.
 
     Raises:
-        ConfigError: an unknown detector.
         WeightsError: the detector's weights are missing or damaged.
     """
 
@@ -87,9 +86,7 @@ class Perceiver:
         self.backbones = backbones
         self._num_threads = num_threads
         faces = settings.faces
-        self._detector: FaceDetector = create_detector(
-            faces.detector, min_face_px=faces.min_face_px, min_score=faces.min_score
-        )
+        self._detector = FaceDetector(min_face_px=faces.min_face_px, min_score=faces.min_score)
 
     @property
     def models(self) -> dict[str, ModelId]:

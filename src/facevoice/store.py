@@ -37,7 +37,7 @@ from facevoice.settings import AnalyzerConfig
 _LOG = logging.getLogger(__name__)
 
 # Counted up when decoding, tracking, cropping, resampling or a record changes what windows hold.
-PERCEPTION_VERSION: Final = 2
+PERCEPTION_VERSION: Final = 3
 
 _APPLICATION_ID: Final = 0x46565052  # "FVPR"
 _SCHEMA_VERSION: Final = 1

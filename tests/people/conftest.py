@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage import data
 
-from facevoice.people.detect import FaceDetector, MtcnnDetector, create_detector
+from facevoice.people.detect import FaceDetector
 
 
 @pytest.fixture(scope="session")
@@ -23,13 +23,6 @@ def landscape() -> np.ndarray:
     return np.repeat(data.gravel()[:300, :300, None], 3, axis=2)
 
 
-@pytest.fixture(scope="session", params=[("mtcnn", 0.9), ("yunet", 0.5)], ids=lambda way: way[0])
-def detector(request: pytest.FixtureRequest) -> FaceDetector:
-    """Every detector in turn, with the score that suits it."""
-    name, min_score = request.param
-    return create_detector(name, min_face_px=40, min_score=min_score)
-
-
 @pytest.fixture(scope="session")
-def follower() -> MtcnnDetector:
-    return MtcnnDetector(min_face_px=40, min_score=0.9)
+def detector() -> FaceDetector:
+    return FaceDetector(min_face_px=24, min_score=0.5)

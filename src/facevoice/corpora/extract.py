@@ -24,7 +24,7 @@ from facevoice.corpora.prepare import DAMAGED, ClipProblem, describe_problem
 from facevoice.errors import ConfigError, CorpusError, MediaNotFoundError, NoStreamError, StoreError
 from facevoice.interpret import join
 from facevoice.media import probe
-from facevoice.people.detect import create_detector
+from facevoice.people.detect import FaceDetector
 from facevoice.people.speech import vad_model_id
 from facevoice.perceive import Perceiver
 from facevoice.records import (
@@ -239,9 +239,7 @@ class ClipReader:
         self._backbones = {backbone.modality: backbone for backbone in backbones}
         self._config = config or AnalyzerConfig()
         faces = self._config.faces
-        detector = create_detector(
-            faces.detector, min_face_px=faces.min_face_px, min_score=faces.min_score
-        )
+        detector = FaceDetector(min_face_px=faces.min_face_px, min_score=faces.min_score)
         self._models = {"detector": detector.model, "speech": vad_model_id()}
 
     def perception(self, clip: Clip, limit_s: float | None = None) -> Perception | None:

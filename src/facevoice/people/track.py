@@ -1,9 +1,8 @@
 """Following faces through a video: who is who from one sampled frame to the next.
 
-Every frame is searched, or, with a detector that can follow faces, some are, and faces are looked
-for near where they were in between. A face keeps its identity while it stays near where it was
-heading and looks alike; a cut to another shot makes both demands stricter. Identities are never
-given twice.
+Some frames are searched whole; in those between, known faces are looked for where they should be.
+A face keeps its identity while it stays near where it was heading and looks alike; a cut to another
+shot makes both demands stricter. Identities are never given twice.
 """
 
 from __future__ import annotations
@@ -15,13 +14,7 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from facevoice.people.detect import (
-    FaceDetector,
-    FollowingDetector,
-    align_crop,
-    iou,
-    overlap_of_smaller,
-)
+from facevoice.people.detect import FaceDetector, align_crop, iou, overlap_of_smaller
 from facevoice.records import (
     ByteArray,
     Detections,
@@ -37,8 +30,6 @@ _MAX_GAP_S: Final[float] = 1.0
 # After the start, a cut or a loss, every frame is searched for this long while a face is missing:
 # a little longer than a missing face is awaited.
 _ALERT_S: Final[float] = 1.5
-# A face held only at the lower score for followed faces must be detected again within this time.
-_MAX_UNCONFIRMED_S: Final[float] = 2.0
 
 # Grey levels, mean over a 16 × 9 thumbnail. Within the sampled shots of talking people it stayed
 # below 9; between two people filmed before the same wall it was above 10 in 95 of 100 pairs.
@@ -59,6 +50,10 @@ _LOOKS_SHARE: Final[float] = 0.7
 _MAX_LOOKS_DIFFERENCE: Final[float] = 25.0
 _MAX_LOOKS_DIFFERENCE_AT_CUT: Final[float] = 10.0
 _MIN_IOU_AT_CUT: Final[float] = 0.3
+# How far a face is expected to move, in box heights: less is taken for trembling, so that it doesn't
+# make the next frame's landmarks tremble.
+_MIN_WAY: Final[float] = 0.05
+_MAX_WAY: Final[float] = 0.5
 # Distance from the expected place in box heights, and ratio of heights, of one person's sightings.
 _MAX_DISTANCE: Final[float] = 0.8
 _MAX_SIZE_RATIO: Final[float] = 1.8
@@ -73,9 +68,8 @@ def track_faces(
 ) -> Iterator[FrameFaces]:
     """Link all faces of sampled frames, in time order, to people; one result per frame.
 
-    Every frame is searched, unless the detector can follow faces: then `config.detect_rate_hz`
-    times a second, and in every frame while one is missing shortly after the start, a cut, or its
-    loss. Only one frame is held at a time.
+    Frames are searched `config.detect_rate_hz` times a second, and every one while a face is
+    missing shortly after the start, a cut, or its loss. Only one frame is held at a time.
 
     Args:
         frames: the pictures.
@@ -85,16 +79,13 @@ def track_faces(
             the `detected` of that run, so that people keep their numbers and motion.
         next_id: number of the first new person.
     """
-    if isinstance(detector, FollowingDetector):
-        tracker: _Tracker = _FollowingTracker(detector, config, known, next_id)
-    else:
-        tracker = _Tracker(detector, config, known, next_id)
+    tracker = _Tracker(detector, config, known, next_id)
     for frame in frames:
         yield tracker.step(frame)
 
 
 class _Tracker:
-    """Searches every frame, and links what it shows to the people known."""
+    """Searches now and then, looks for the people known in between, and links what is seen."""
 
     def __init__(
         self,
@@ -109,8 +100,11 @@ class _Tracker:
         self._tracks: list[_Track] = []
         self._next_id = next_id
         self._thumbnail: FloatArray | None = None
+        self._last_s = -np.inf
         self._detected_s = -np.inf
         self._detected = np.zeros((0, 7), np.float32)
+        self._next_detect_s = -np.inf
+        self._alert_until_s = -np.inf
 
     def step(self, frame: Frame) -> FrameFaces:
         """Take the next frame."""
@@ -118,10 +112,13 @@ class _Tracker:
         before, self._thumbnail = self._thumbnail, _thumbnail(frame.rgb)
         first = before is None
         at_cut = before is not None and np.abs(self._thumbnail - before).mean() > _CUT_DIFFERENCE
-        self._forget(now_s)
-        seen = self._look(frame, first=first, at_cut=at_cut)
+        self._tracks = [t for t in self._tracks if now_s - t.seen_s <= _MAX_GAP_S]
+        if first or at_cut:
+            self._alert_until_s = now_s + _ALERT_S
+        seen = self._look(frame, at_cut=at_cut)
         for track, sight in seen:
-            track.see(sight, now_s, confirmed=sight.score >= self._config.min_score)
+            track.see(sight, now_s)
+        self._last_s = now_s
         if first:
             self._recognise()
         if self._detected_s == now_s:
@@ -141,86 +138,9 @@ class _Tracker:
                 if float(iou(row[None, 1:5], track.box[None])[0, 0]) > _SAME_FACE:
                     track.track_id, track.velocity = int(row[0]), row[5:]
 
-    def _forget(self, now_s: float) -> None:
-        self._tracks = [t for t in self._tracks if now_s - t.seen_s <= _MAX_GAP_S]
-
-    def _look(self, frame: Frame, *, first: bool, at_cut: bool) -> list[tuple[_Track, _Sight]]:
-        """Who is seen in a frame; `first`: nothing was seen before it."""
-        return self._detect(frame, at_cut=at_cut)
-
-    def _detect(self, frame: Frame, *, at_cut: bool) -> list[tuple[_Track, _Sight]]:
-        """Full search."""
+    def _look(self, frame: Frame, *, at_cut: bool) -> list[tuple[_Track, _Sight]]:
+        """Who is seen in a frame."""
         now_s = frame.timestamp_s
-        self._detected_s = now_s
-        found = self._sights(frame, self._detector.detect(frame.rgb))
-        sights = [sight for sight in found if sight is not None]
-        pairs = _assign(self._tracks, sights, now_s, at_cut=at_cut)
-        seen = [(self._tracks[t], sights[s]) for t, s in pairs]
-        matched = {s for _, s in pairs}
-        if at_cut:
-            # Nothing else of the last shot is sought any longer.
-            self._tracks = [track for track, _ in seen]
-        awaited = [t.expected_box(now_s) for t in self._unseen(seen)]
-        for place, sight in enumerate(sights):
-            # A strange face where a known one is due may be the known one behind a hand, or half
-            # a passer-by: it is left out until the known one is back or forgotten.
-            if place not in matched and not _is_taken(sight.box, awaited, _AWAITED_PLACE):
-                seen.append((self._begin(sight, now_s), sight))
-        return seen
-
-    def _unseen(self, seen: list[tuple[_Track, _Sight]]) -> list[_Track]:
-        return [t for t in self._tracks if all(t is not track for track, _ in seen)]
-
-    def _begin(self, sight: _Sight, now_s: float) -> _Track:
-        track = _Track(self._next_id, sight.box, sight.looks, now_s, now_s, np.zeros(2, np.float32))
-        self._next_id += 1
-        self._tracks.append(track)
-        return track
-
-    def _sights(self, frame: Frame, found: Detections) -> list[_Sight | None]:
-        """A sight for each row, None where no face was found."""
-        sights: list[_Sight | None] = []
-        crop_px, template = self._config.crop_px, self._detector.template
-        rows = zip(found.boxes_xyxy, found.landmarks_px, found.scores.tolist(), strict=True)
-        for box, landmarks, score in rows:
-            sights.append(None)
-            if score > 0:
-                crop = align_crop(frame.rgb, landmarks, crop_px, template)
-                sights[-1] = _Sight(box, score, crop, _looks_of(crop))
-        return sights
-
-
-class _FollowingTracker(_Tracker):
-    """Searches now and then, and looks near known places in the frames between."""
-
-    _detector: FollowingDetector
-
-    def __init__(
-        self,
-        detector: FollowingDetector,
-        config: FacesConfig,
-        known: FloatArray | None,
-        next_id: int,
-    ) -> None:
-        super().__init__(detector, config, known, next_id)
-        self._last_s = -np.inf
-        self._next_detect_s = -np.inf
-        self._alert_until_s = -np.inf
-
-    def step(self, frame: Frame) -> FrameFaces:
-        """Take the next frame."""
-        found = super().step(frame)
-        self._last_s = frame.timestamp_s
-        return found
-
-    def _forget(self, now_s: float) -> None:
-        super()._forget(now_s)
-        self._tracks = [t for t in self._tracks if now_s - t.confirmed_s <= _MAX_UNCONFIRMED_S]
-
-    def _look(self, frame: Frame, *, first: bool, at_cut: bool) -> list[tuple[_Track, _Sight]]:
-        now_s = frame.timestamp_s
-        if first or at_cut:
-            self._alert_until_s = now_s + _ALERT_S
         if not (at_cut or self._must_detect(now_s)):
             seen = self._follow(frame, self._visible())
             if len(seen) == len(self._visible()):
@@ -242,20 +162,50 @@ class _FollowingTracker(_Tracker):
         return missing and now_s < self._alert_until_s
 
     def _detect(self, frame: Frame, *, at_cut: bool) -> list[tuple[_Track, _Sight]]:
-        """Full search; faces that it misses are looked for where they were."""
-        self._next_detect_s = frame.timestamp_s + 1 / self._config.detect_rate_hz
-        seen = super()._detect(frame, at_cut=at_cut)
+        """Full search; faces that it misses are looked for where they should be."""
+        now_s = frame.timestamp_s
+        self._detected_s = now_s
+        self._next_detect_s = now_s + 1 / self._config.detect_rate_hz
+        found = self._sights(frame, self._detector.detect(frame.rgb))
+        sights = [sight for sight in found if sight is not None]
+        pairs = _assign(self._tracks, sights, now_s, at_cut=at_cut)
+        seen = [(self._tracks[t], sights[s]) for t, s in pairs]
+        matched = {s for _, s in pairs}
+        if at_cut:
+            # Nothing else of the last shot is sought any longer.
+            self._tracks = [track for track, _ in seen]
+        awaited = [t.expected_box(now_s) for t in self._unseen(seen)]
+        for place, sight in enumerate(sights):
+            # A strange face where a known one is due may be the known one behind a hand, or half
+            # a passer-by: it is left out until the known one is back or forgotten.
+            if place not in matched and not _is_taken(sight.box, awaited, _AWAITED_PLACE):
+                seen.append((self._begin(sight, now_s), sight))
         missed = [t for t in self._unseen(seen) if t.seen_s == self._last_s]
         return seen + self._follow(frame, missed, taken=[sight for _, sight in seen])
+
+    def _unseen(self, seen: list[tuple[_Track, _Sight]]) -> list[_Track]:
+        return [t for t in self._tracks if all(t is not track for track, _ in seen)]
+
+    def _begin(self, sight: _Sight, now_s: float) -> _Track:
+        track = _Track(
+            self._next_id, sight.box, sight.landmarks, sight.looks, now_s, np.zeros(2, np.float32)
+        )
+        self._next_id += 1
+        self._tracks.append(track)
+        return track
 
     def _follow(
         self, frame: Frame, tracks: list[_Track], taken: Iterable[_Sight] = ()
     ) -> list[tuple[_Track, _Sight]]:
-        """Look near where the tracks are heading, best matches first, one track a place."""
+        """Look where the tracks are heading, best matches first, one track a place."""
         if not tracks:
             return []
         now_s = frame.timestamp_s
-        expected = np.stack([t.expected_box(now_s) for t in tracks])
+        expected = Detections(
+            np.stack([t.expected_box(now_s) for t in tracks]),
+            np.stack([t.landmarks + t.way(now_s) for t in tracks]),
+            np.ones(len(tracks), np.float32),
+        )
         sights = self._sights(frame, self._detector.refine(frame.rgb, expected))
         costs = [
             np.inf if s is None else t.cost(s, now_s, at_cut=False)
@@ -272,12 +222,24 @@ class _FollowingTracker(_Tracker):
                 seen.append((tracks[place], sight))
         return seen
 
+    def _sights(self, frame: Frame, found: Detections) -> list[_Sight | None]:
+        """A sight for each row, None where no face was found."""
+        sights: list[_Sight | None] = []
+        rows = zip(found.boxes_xyxy, found.landmarks_px, found.scores.tolist(), strict=True)
+        for box, landmarks, score in rows:
+            sights.append(None)
+            if score > 0:
+                crop = align_crop(frame.rgb, landmarks, self._config.crop_px)
+                sights[-1] = _Sight(box, landmarks, score, crop, _looks_of(crop))
+        return sights
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Sight:
     """A face as found in one frame, before it is known whose."""
 
     box: FloatArray
+    landmarks: FloatArray
     score: float
     crop: ByteArray
     looks: FloatArray
@@ -287,23 +249,28 @@ class _Sight:
 class _Track:
     """A person who is followed.
 
-    box (4,) x0 y0 x1 y1 px; looks (4, 4, 3) grey levels; velocity (2,) px/s of the box's centre.
-    Arrays never change.
+    box (4,) x0 y0 x1 y1 px; landmarks (5, 2) px; looks (4, 4, 3) grey levels; velocity (2,) px/s of
+    the box's centre. Arrays never change.
     """
 
     track_id: int
     box: FloatArray
+    landmarks: FloatArray
     looks: FloatArray
     seen_s: float
-    confirmed_s: float
     velocity: FloatArray
 
-    def expected_box(self, time_s: float) -> FloatArray:
-        """Where steady motion takes the face, at most half its height away."""
+    def way(self, time_s: float) -> FloatArray:
+        """How far steady motion takes the face, (2,) px."""
         way = self.velocity * (time_s - self.seen_s)
-        limit = 0.5 * _height(self.box)
-        way *= min(1.0, limit / max(float(np.hypot(*way)), 1e-9))
-        shifted: FloatArray = (self.box + np.tile(way, 2)).astype(np.float32)
+        length = float(np.hypot(*way)) / _height(self.box)
+        if length < _MIN_WAY:
+            return np.zeros(2, np.float32)
+        return (way * min(1.0, _MAX_WAY / length)).astype(np.float32)
+
+    def expected_box(self, time_s: float) -> FloatArray:
+        """Where steady motion takes the face."""
+        shifted: FloatArray = self.box + np.tile(self.way(time_s), 2)
         return shifted
 
     def cost(self, sight: _Sight, time_s: float, *, at_cut: bool) -> float:
@@ -323,15 +290,14 @@ class _Track:
             return np.inf
         return distance + ratio + looks / _MAX_LOOKS_DIFFERENCE
 
-    def see(self, sight: _Sight, time_s: float, *, confirmed: bool) -> None:
+    def see(self, sight: _Sight, time_s: float) -> None:
         """Take a sight as this person's."""
         elapsed = time_s - self.seen_s
         if elapsed > 0:
             velocity = (_centre(sight.box) - _centre(self.box)) / elapsed
             self.velocity = ((self.velocity + velocity) / 2).astype(np.float32)
-        self.box, self.looks, self.seen_s = sight.box, sight.looks, time_s
-        if confirmed:
-            self.confirmed_s = time_s
+        self.box, self.landmarks = sight.box, sight.landmarks
+        self.looks, self.seen_s = sight.looks, time_s
 
 
 def _assign(
