@@ -28,13 +28,15 @@ from facevoice.interpret import (
     measure_curve,
     precision_at,
 )
-from facevoice.models.heads import Model, Posteriors
+from facevoice.models.heads import Embeddings, Model, Posteriors
+from facevoice.people.baseline import Known
 from facevoice.records import (
     EMOTIONS,
     DecisionCurve,
     DoubleArray,
     Emotion,
     MediaInfo,
+    Modality,
     OperatingPoint,
     Outcome,
     Perception,
@@ -480,6 +482,103 @@ def test_a_report_without_conflict_stays_so() -> None:
     again = decide_again(report, DecisionConfig(sensitivity="sensitive"))
     assert again.windows[0].reasons == (Reason.MODEL_WITHOUT_CONFLICT,)
     assert again.windows[0].outcome is Outcome.INSUFFICIENT
+
+
+# What is unlike all that the model has learnt from.
+
+
+def strange_file(
+    *strange: tuple[float | None, float | None], conflict: float | None = 0.95
+) -> tuple[Perception, TellModel]:
+    """One window of a happy face and a sad voice for each pair of unfamiliarity."""
+    said = [
+        Posteriors(
+            HAPPY,
+            SAD,
+            HAPPY,
+            conflict,
+            {m: v for m, v in zip((Modality.VIDEO, Modality.AUDIO), pair, strict=True) if v},
+        )
+        for pair in strange
+    ]
+    views = [view(span_s=(2.0 * n, 2.0 * n + 4)) for n in range(len(said))]
+    return perception(*views), TellModel(said)
+
+
+@pytest.mark.parametrize(
+    ("strange", "reasons"),
+    [
+        ((None, None), ()),
+        ((1.0, 0.2), ()),
+        ((1.01, 0.2), (Reason.UNFAMILIAR_FACE,)),
+        ((0.2, 3.0), (Reason.UNFAMILIAR_VOICE,)),
+        ((2.0, 2.0), (Reason.UNFAMILIAR_FACE, Reason.UNFAMILIAR_VOICE)),
+    ],
+)
+def test_of_what_is_unfamiliar_nothing_is_called(
+    strange: tuple[float | None, float | None], reasons: tuple[Reason, ...]
+) -> None:
+    seen, model = strange_file(strange)
+    (window,) = interpret(seen, model).windows
+    assert window.outcome is (Outcome.UNDECIDED if reasons else Outcome.CONFLICT)
+    assert window.reasons == reasons
+    assert window.conflict == 0.95
+    assert window.face is not None
+    assert window.face.unfamiliarity == strange[0]
+
+
+def test_what_is_unfamiliar_is_not_flat_either_and_a_missing_channel_comes_first() -> None:
+    strange = {Modality.AUDIO: 2.0}
+    flat = TellModel([Posteriors(NEUTRAL, SAD, SAD, 0.5, strange)])
+    found = judge_one(view(), flat)
+    assert (found.outcome, found.reasons) == (Outcome.UNDECIDED, (Reason.UNFAMILIAR_VOICE,))
+
+    class Deaf(EchoModel):
+        def predict(
+            self, rows: Sequence[Embeddings], known: Sequence[Known] | None = None
+        ) -> list[Posteriors]:
+            return [replace(said, unfamiliarity=strange) for said in super().predict(rows)]
+
+    found = judge_one(view(None, SAD), Deaf())
+    assert found.outcome is Outcome.INSUFFICIENT
+    assert found.reasons == (Reason.NO_FACE, Reason.UNFAMILIAR_VOICE)
+    assert judge_one(view(HAPPY, None), Deaf()).reasons == (Reason.NO_SPEECH,)
+
+
+@pytest.mark.parametrize(
+    ("voices", "is_strange"),
+    [
+        ((2.0, 0.1, 0.1), False),
+        ((2.0, 0.1, 3.0), True),
+        ((2.0, 2.0, 2.0), True),
+        ((2.0, 0.5), False),
+    ],
+)
+def test_a_short_file_is_unfamiliar_if_most_of_it_is(
+    voices: tuple[float, ...], is_strange: bool
+) -> None:
+    report = interpret(*strange_file(*((0.1, voice) for voice in voices)))
+    assert report.summary is not None
+    assert (Reason.UNFAMILIAR_VOICE in report.summary.reasons) is is_strange
+    assert report.summary.outcome is (Outcome.UNDECIDED if is_strange else Outcome.CONFLICT)
+    assert report.summary.conflict == pytest.approx(0.95)
+
+
+def test_unfamiliar_moments_lean_nowhere_and_stay_so_at_any_sensitivity() -> None:
+    report = interpret(*strange_file(*[(2.0, 0.1)] * 5))
+    (moment,) = report.moments
+    assert (moment.outcome, moment.strength) == (Outcome.UNDECIDED, None)
+    for read in (report, from_json(to_json(report))):
+        again = decide_again(read, DecisionConfig(sensitivity="sensitive"))
+        assert [w.outcome for w in again.windows] == [Outcome.UNDECIDED] * 5
+        assert again.windows[0].reasons == (Reason.UNFAMILIAR_FACE,)
+
+
+def test_nothing_unfamiliar_counts_as_a_call_in_a_curve() -> None:
+    pairs = [Posteriors(HAPPY, SAD, HAPPY, p) for p in (0.9, 0.8, 0.2, 0.1)]
+    pairs[0] = replace(pairs[0], unfamiliarity={Modality.VIDEO: 2.0})
+    curve = measure_curve(pairs, np.array([True, True, False, False]))
+    assert curve.conflict_hits[0] == 0.5
 
 
 # Moments.

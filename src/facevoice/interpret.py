@@ -8,7 +8,7 @@ answer. Evaluation and the choice of thresholds call nothing else: scored = ship
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, islice, pairwise
 from typing import Final
@@ -658,7 +658,7 @@ def _moment(
         face=face,
         voice=voice,
         conflict=conflict,
-        strength=flat if outcome is Outcome.FLAT else _strength(outcome, conflict),
+        strength=flat if outcome is Outcome.FLAT else _strength(outcome, conflict, reasons),
         reasons=reasons,
     )
 
@@ -674,9 +674,13 @@ def _flat_share(window: Prediction) -> float | None:
     return max(flat, default=None)
 
 
-def _strength(outcome: Outcome, conflict: float | None) -> float | None:
-    """The probability of what an outcome says; None where it compares nothing."""
+def _strength(
+    outcome: Outcome, conflict: float | None, reasons: Collection[Reason]
+) -> float | None:
+    """The probability of what an outcome says; None where it compares nothing, or can't tell."""
     if conflict is None or outcome in (Outcome.FLAT, Outcome.INSUFFICIENT):
+        return None
+    if any(reason in reasons for reason in _UNFAMILIAR_REASONS.values()):
         return None
     if outcome is Outcome.UNDECIDED:
         return max(conflict, 1 - conflict)

@@ -436,8 +436,9 @@ class Moment:
     first, last: places of its windows in the report;
     face, voice: what it shows for most of its time, None where nothing is read;
     conflict: mean probability of conflict, None where the two can't be compared;
-    strength: mean probability of what its outcome says, None for `insufficient`: of conflict or
-    match, of no emotion in the flat channel, of the side that an undecided one leans to;
+    strength: mean probability of what its outcome says, None for `insufficient` and where a channel
+    is unfamiliar: of conflict or match, of no emotion in the flat channel, of the side that an
+    undecided one leans to;
     reasons: those of most of its time.
     """
 

@@ -283,6 +283,31 @@ def test_a_short_file_has_one_answer_at_each_sensitivity(open_report: Opener) ->
     assert "leans to conflict" in page.locator(".fv-windows").inner_text()
 
 
+def test_it_says_what_a_window_rests_on_and_what_is_not_trusted(open_report: Opener) -> None:
+    window = make_prediction(voice=Emotion.SAD, conflict=OPEN)
+    assert window.face is not None
+    assert window.voice is not None
+    known = replace(
+        window,
+        face=replace(window.face, num_known=11.7),
+        voice=replace(window.voice, num_known=0.0, unfamiliarity=1.5),
+    )
+    page = open_report(make_file(known))
+    assert "Compared with this person's usual face, from 12 windows; the voice isn't known" in (
+        page.inner_text("body")
+    )
+    facts = page.locator(".fv-facts").first.inner_text().split("\n")
+    assert facts[facts.index("This person's face known") + 1] == "from 12 windows"
+    assert facts[facts.index("This person's voice known") + 1] == "not yet"
+    assert facts[facts.index("Probability of conflict") + 1] == "not compared"
+    verdict = page.locator(".fv-verdict").inner_text()
+    assert "The voice is unlike any that facevoice has learnt from" in verdict
+    assert "lean" not in verdict
+    assert "too close to call" not in verdict
+    plain = open_report(make_file(window))
+    assert "known" not in plain.locator(".fv-facts").first.inner_text()
+
+
 def test_moments_lead_and_jump(open_report: Opener) -> None:
     report = three_conflicts()
     page = open_report(report)

@@ -7,18 +7,35 @@ import pytest
 
 from builders import make_failed_report, make_report
 from facevoice.interpret import shown_spans
-from facevoice.records import DecisionCurve, Emotion, Outcome, Prediction, Reason, Report, Status
-from facevoice.report import describe_point, summarize_in_words, vocabulary
+from facevoice.records import (
+    ChannelPosterior,
+    DecisionCurve,
+    Emotion,
+    Outcome,
+    Prediction,
+    Reason,
+    Report,
+    Status,
+)
+from facevoice.report import (
+    describe_in_words,
+    describe_known,
+    describe_point,
+    summarize_in_words,
+    vocabulary,
+)
 from facevoice.report.words import (
     EMOTION_COLORS,
     EMOTION_WORDS,
     NOT_COMPARED,
     OUTCOME_COLORS,
+    chance_words,
     channel_words,
     conflict_words,
     describe_moment,
     duration_words,
     ink_on,
+    num_known,
     percent,
     strength_words,
 )
@@ -299,3 +316,103 @@ def test_each_time_belongs_to_the_window_whose_middle_is_nearest() -> None:
 def test_every_outcome_has_been_met_above() -> None:
     reports: list[Report] = [decided(window) for window in WINDOWS]
     assert {report.windows[0].outcome for report in reports} == set(Outcome)
+
+
+def known(
+    window: Prediction, face: float | None, voice: float | None, *reasons: Reason
+) -> Prediction:
+    """The same, compared with so many windows; unfamiliar where a reason says so."""
+
+    def channel(
+        posterior: ChannelPosterior | None, number: float | None, reason: Reason
+    ) -> ChannelPosterior | None:
+        if posterior is None:
+            return None
+        strange = 1.5 if reason in reasons else None
+        return replace(posterior, num_known=number, unfamiliarity=strange)
+
+    return replace(
+        window,
+        face=channel(window.face, face, Reason.UNFAMILIAR_FACE),
+        voice=channel(window.voice, voice, Reason.UNFAMILIAR_VOICE),
+    )
+
+
+@pytest.mark.parametrize(
+    ("window", "counts", "sentence"),
+    [
+        (MATCH, (None, None), ""),
+        (MATCH, (0, 0), "This person isn't known yet."),
+        (MATCH, (12.2, 11.8), "Compared with this person's usual face and voice, from 12 windows."),
+        (MATCH, (0.2, 1), "Compared with this person's usual face and voice, from 1 window."),
+        (
+            MATCH,
+            (12, 3),
+            "Compared with this person's usual face, from 12 windows, and voice, from 3 windows.",
+        ),
+        (
+            MATCH,
+            (12, 0),
+            "Compared with this person's usual face, from 12 windows; the voice isn't known yet.",
+        ),
+        (BLIND, (0, 5), "Compared with this person's usual voice, from 5 windows."),
+        (BLIND, (None, 0), "This person isn't known yet."),
+        (make_window(None, None), (0, 0), ""),
+    ],
+)
+def test_a_report_says_what_it_rests_on(
+    window: Prediction, counts: tuple[float | None, float | None], sentence: str
+) -> None:
+    windows = in_a_row([known(window, *counts)] * 5)
+    assert describe_known(windows) == sentence
+    for report in (decided(*windows), decided(*windows[:1])):
+        told = summarize_in_words(report)
+        assert told.endswith(sentence)
+        assert sentence or "known" not in told
+
+
+def test_of_windows_that_know_more_or_less_the_middle_one_tells() -> None:
+    windows = [known(MATCH, number, number) for number in (1, 50, 4)]
+    assert describe_known(windows).endswith("from 4 windows.")
+    assert [num_known(window.voice) for window in windows] == [1, 50, 4]
+    assert num_known(known(MATCH, 0.1, 0).face) == 1
+    assert num_known(MATCH.face) is num_known(BLIND.face) is None
+
+
+@pytest.mark.parametrize(
+    ("window", "reasons", "sentence", "moment"),
+    [
+        (
+            CONFLICT,
+            [Reason.UNFAMILIAR_VOICE],
+            "Undecided: the voice is unlike any that facevoice has learnt from, so its answer "
+            "isn't trusted. The face looks happy (91%) and the voice sounds sad (55%).",
+            "face happy, voice sad: the voice is unlike any that facevoice has learnt from, so "
+            "its answer isn't trusted",
+        ),
+        (
+            CONFLICT,
+            [Reason.UNFAMILIAR_FACE, Reason.UNFAMILIAR_VOICE],
+            "Undecided: face and voice are unlike any that facevoice has learnt from, so their "
+            "answers aren't trusted. The face looks happy (91%) and the voice sounds sad (55%).",
+            "face happy, voice sad: face and voice are unlike any that facevoice has learnt from, "
+            "so their answers aren't trusted",
+        ),
+        (
+            BLIND,
+            [Reason.UNFAMILIAR_VOICE],
+            "Face and voice can't be compared: no face is seen. The voice sounds sad (55%). The "
+            "voice is unlike any that facevoice has learnt from, so its answer isn't trusted.",
+            "no face is seen; voice sad",
+        ),
+    ],
+)
+def test_what_is_unfamiliar_is_said_in_plain_words_and_leans_nowhere(
+    window: Prediction, reasons: list[Reason], sentence: str, moment: str
+) -> None:
+    report = decided(known(window, None, None, *reasons))
+    assert report.summary is not None
+    assert describe_in_words(report.summary) == sentence
+    assert describe_moment(report.moments[0]) == moment
+    assert strength_words(report.moments[0]) == conflict_words(report.windows[0]) == "–"
+    assert chance_words(report.windows[0]) == ""

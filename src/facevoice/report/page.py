@@ -41,6 +41,7 @@ from facevoice.report.words import (
     conflict_zones,
     describe_moment,
     describe_point,
+    num_known,
     percent,
     strongest_conflicts,
     summarize_in_words,
@@ -53,7 +54,7 @@ GENERATOR_MARK: Final = '<meta name="generator" content="facevoice '
 
 WINDOW_FIELDS: Final = (
     *("start", "end", "from", "to", "face", "voice", "fused", "conflict", "outcome", "reasons"),
-    *("face_coverage", "speech_coverage"),
+    *("face_coverage", "speech_coverage", "face_known", "voice_known"),
 )
 """What stands in a window's row, in this order; see `window_view`."""
 
@@ -261,7 +262,7 @@ def window_view(window: Prediction, span: tuple[float, float]) -> list[Any]:
     start, end: its seconds; from, to: for which seconds it stands on the timeline; face, voice,
     fused: eight thousandths in the order of `emotions`, or None; conflict: thousandths or None;
     outcome: its place in `outcomes`; reasons: their places in `reasons`; face_coverage,
-    speech_coverage: in thousandths.
+    speech_coverage: in thousandths; face_known, voice_known: see `num_known`.
     """
     return [
         *(_seconds(time_s) for time_s in (window.start_s, window.end_s, *span)),
@@ -271,6 +272,8 @@ def window_view(window: Prediction, span: tuple[float, float]) -> list[Any]:
         _places(window.reasons),
         _thousandths(window.face_coverage),
         _thousandths(window.speech_coverage),
+        num_known(window.face),
+        num_known(window.voice),
     ]
 
 

@@ -51,6 +51,9 @@ OUTCOME_STYLES: Final = {outcome: look.console for outcome, look in _LOOKS.items
 NOT_COMPARED: Final = frozenset({Outcome.FLAT, Outcome.INSUFFICIENT})
 """Beside these, a probability of conflict counts for nothing."""
 
+UNFAMILIAR: Final = frozenset({Reason.UNFAMILIAR_FACE, Reason.UNFAMILIAR_VOICE})
+"""Nor beside these reasons."""
+
 EMOTION_COLORS: Final[dict[Emotion, str]] = {
     Emotion.NEUTRAL: "#C4C9CE",
     Emotion.CALM: "#44AA99",
@@ -99,6 +102,7 @@ _REASON_WORDS: Final[dict[Reason, str]] = {
 _MISSING: Final = frozenset(Reason) - {
     *(Reason.FACE_FLAT, Reason.VOICE_FLAT, Reason.SEVERAL_FACES),
     *(Reason.EMOTIONS_DIFFER, Reason.EMOTIONS_AGREE),
+    *UNFAMILIAR,
 }
 
 # What stands where a channel gives no answer; the first reason found wins.
@@ -208,11 +212,43 @@ def summarize_in_words(report: Report) -> str:
             parts.append(f"Of {_counts(report)}.")
     else:
         parts = [f"{_headline(report)} {_strongest(report)}".rstrip()]
+    parts.append(describe_known(report.windows))
     if report.status is Status.TRUNCATED:
         parts.append("The file is damaged or ends early: only the part that decodes was read.")
     if report.summary is None and any(Reason.SEVERAL_FACES in w.reasons for w in report.windows):
         parts.append("At times several faces are seen at once; the most prominent one is read.")
-    return " ".join(parts)
+    return " ".join(part for part in parts if part)
+
+
+def describe_known(windows: Sequence[Prediction]) -> str:
+    """What windows rest on: how much of their person they were compared with; "" if with nothing.
+
+    "Compared with this person's usual face and voice, from 12 windows."
+    """
+    counts = {name: _num_known(windows, name) for name in ("face", "voice")}
+    told = {name: number for name, number in counts.items() if number is not None}
+    known = {name: count_noun(number, "window") for name, number in told.items() if number}
+    if not known:
+        return "This person isn't known yet." if told else ""
+    if len(set(known.values())) == 1:
+        usual = f"{' and '.join(known)}, from {next(iter(known.values()))}"
+    else:
+        usual = f"face, from {known['face']}, and voice, from {known['voice']}"
+    missing = "".join(f"; the {name} isn't known yet" for name in told if name not in known)
+    return f"Compared with this person's usual {usual}{missing}."
+
+
+def _num_known(windows: Sequence[Prediction], channel: str) -> int | None:
+    """The middle window's; None where nothing is read, or nothing is compared."""
+    found: list[ChannelPosterior | None] = [getattr(window, channel) for window in windows]
+    numbers = sorted(n for n in map(num_known, found) if n is not None)
+    return numbers[len(numbers) // 2] if numbers else None
+
+
+def num_known(channel: ChannelPosterior | None) -> int | None:
+    """With how many windows one was compared, for people: something is never told as nothing."""
+    number = None if channel is None else channel.num_known
+    return None if number is None else max(round(number), int(number > 0))
 
 
 def describe_in_words(prediction: Prediction) -> str:
@@ -238,13 +274,15 @@ def describe_moment(moment: Moment) -> str:
         return "; ".join(part for part in (why, _shown(moment)) if part)
     if moment.outcome in NOT_COMPARED:
         return _shown(moment)
+    if UNFAMILIAR & set(moment.reasons):
+        return f"{_shown(moment)}: {_strange(moment.reasons)}"
     name = "" if moment.outcome is Outcome.UNDECIDED else f"{moment.outcome.value}, "
     return f"{_shown(moment)}: {name}{strength_words(moment)}"
 
 
 def strength_words(moment: Moment) -> str:
     """How probable a moment's outcome is: "78%", or where it leans; a dash where none counts."""
-    if moment.conflict is None or moment.outcome in NOT_COMPARED:
+    if moment.conflict is None or not _counts_for(moment):
         return GAP
     if moment.outcome is Outcome.UNDECIDED:
         return lean_words(moment.conflict)
@@ -303,19 +341,24 @@ def gap_words(reasons: Collection[Reason], channel: str) -> str:
 
 
 def conflict_words(prediction: Prediction) -> str:
-    """The probability of conflict where it counts: not beside `flat` and `insufficient`."""
-    if prediction.conflict is None or prediction.outcome in NOT_COMPARED:
+    """The probability of conflict where it counts; see `NOT_COMPARED`, `UNFAMILIAR`."""
+    if prediction.conflict is None or not _counts_for(prediction):
         return GAP
     return percent(prediction.conflict)
 
 
 def chance_words(prediction: Prediction) -> str:
     """The same with its name: "conflict: 87%", "leans to match, 64%"; empty where none counts."""
-    if prediction.conflict is None or prediction.outcome in NOT_COMPARED:
+    if prediction.conflict is None or not _counts_for(prediction):
         return ""
     if prediction.outcome is Outcome.UNDECIDED:
         return lean_words(prediction.conflict)
     return f"conflict: {percent(prediction.conflict)}"
+
+
+def _counts_for(said: Prediction | Moment) -> bool:
+    """Whether the probability of conflict counts for anything."""
+    return said.outcome not in NOT_COMPARED and not UNFAMILIAR & set(said.reasons)
 
 
 def percent(prob: float) -> str:
@@ -354,8 +397,11 @@ def _sentence(said: Prediction, told: Sequence[str]) -> str:
     if outcome is Outcome.INSUFFICIENT or conflict is None:
         rest = f" {_capital(' and '.join(told))}." if told else ""
         why = _clauses(reasons, _MISSING) or "there is never enough of both at once"
-        return f"Face and voice can't be compared: {why}.{rest}"
+        strange = f" {_capital(_strange(reasons))}." if UNFAMILIAR & set(reasons) else ""
+        return f"Face and voice can't be compared: {why}.{rest}{strange}"
     seen, heard = told
+    if UNFAMILIAR & set(reasons):
+        return f"Undecided: {_strange(reasons)}. {_capital(seen)} and {heard}."
     if outcome is Outcome.FLAT:
         flat = {Reason.FACE_FLAT: "face", Reason.VOICE_FLAT: "voice"}
         where = " or ".join(f"the {name}" for reason, name in flat.items() if reason in reasons)
@@ -369,6 +415,15 @@ def _sentence(said: Prediction, told: Sequence[str]) -> str:
     why = _clauses(reasons, {Reason.EMOTIONS_AGREE, Reason.EMOTIONS_DIFFER})
     because = f" {_capital(why)}." if why else ""
     return f"Undecided, {lean_words(conflict)}: {seen} and {heard}.{because}"
+
+
+def _strange(reasons: Collection[Reason]) -> str:
+    if set(reasons) >= UNFAMILIAR:
+        return (
+            "face and voice are unlike any that facevoice has learnt from, so their answers aren't "
+            "trusted"
+        )
+    return _clauses([reason for reason in reasons if reason in UNFAMILIAR], UNFAMILIAR)
 
 
 def _top(posterior: ChannelPosterior | None) -> Emotion | None:

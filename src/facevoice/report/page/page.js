@@ -149,7 +149,7 @@ function verdict(model, window) {
   const shown = ["face", "voice"].filter((key) => window[key] !== null);
   const clauses = [
     shown.map((key) => told(model, window, key)).join(", "),
-    window.outcomeOf.words,
+    window.isStrange ? "" : window.outcomeOf.words,
     ...remarks(window),
   ];
   return clauses.filter((clause) => clause !== "").map((clause) => `${capital(clause)}.`).join(" ");
@@ -160,7 +160,9 @@ function facts(window) {
     ["Probability of conflict", window.counted === null ? "not compared" : percent(window.counted)],
     ["Face seen", `${share(window.face_coverage)} of the pictures`],
     ["Speech heard", `${share(window.speech_coverage)} of the sound`],
-  ];
+    ["This person's face known", knownWords(window.face_known)],
+    ["This person's voice known", knownWords(window.voice_known)],
+  ].filter(([, value]) => value !== null);
   const entries = rows.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)));
   return el("dl", { class: "fv-facts" }, entries);
 }

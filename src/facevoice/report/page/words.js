@@ -46,7 +46,8 @@ function decide(model, window, outcome, reasons) {
   window.outcomeOf = model.outcomes[outcome];
   window.reasonsOf = reasons.map((k) => model.reasons[k]);
   // The probability of conflict, null where it counts for nothing.
-  window.counted = window.outcomeOf.counts ? window.conflict : null;
+  window.isStrange = window.reasonsOf.some((reason) => reason.name.startsWith("unfamiliar_"));
+  window.counted = window.outcomeOf.counts && !window.isStrange ? window.conflict : null;
 }
 
 function openTrace({ peaks_hz: peaksHz, peaks, speech, faces }) {
@@ -143,6 +144,13 @@ function told(model, window, key, name = `the ${key}`) {
   return `${name} ${verb} ${model.emotions[top.emotion].name} (${percent(top.prob)})`;
 }
 
+// With how many windows a channel was compared; null where nothing is compared.
+function knownWords(number) {
+  if (number === null) return null;
+  if (number === 0) return "not yet";
+  return `from ${number} ${number === 1 ? "window" : "windows"}`;
+}
+
 // Why a channel says nothing in a window.
 function whyMissing(window, key) {
   const about = key === "fused" ? ["face", "voice"] : [key];
@@ -154,7 +162,8 @@ function whyMissing(window, key) {
 
 // Clauses beside an outcome: where an open one leans, then the reasons.
 function remarks(window) {
-  const lean = window.outcomeOf.name === "undecided" ? [leanOf(window.conflict)] : [];
+  const leans = window.outcomeOf.name === "undecided" && !window.isStrange;
+  const lean = leans ? [leanOf(window.conflict)] : [];
   return [...lean, ...window.reasonsOf.map((reason) => reason.words)];
 }
 
