@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from facevoice.analyzer import Analyzer
     from facevoice.hub import from_pretrained
     from facevoice.interpret import decide_again
+    from facevoice.people.baseline import Known
+    from facevoice.people.profile import load_profile, save_profile
     from facevoice.store import Store
 
 __version__ = VERSION
@@ -33,6 +35,7 @@ __all__ = [
     "DecisionConfig",
     "Emotion",
     "FacevoiceError",
+    "Known",
     "Modality",
     "Moment",
     "Outcome",
@@ -44,6 +47,8 @@ __all__ = [
     "Store",
     "decide_again",
     "from_pretrained",
+    "load_profile",
+    "save_profile",
 ]
 
 
@@ -61,6 +66,14 @@ def __getattr__(name: str) -> Any:
         from facevoice.hub import from_pretrained
 
         return from_pretrained
+    if name == "Known":
+        from facevoice.people.baseline import Known
+
+        return Known
+    if name in ("load_profile", "save_profile"):
+        from facevoice.people import profile
+
+        return getattr(profile, name)
     if name == "Store":
         from facevoice.store import Store
 

@@ -13,6 +13,7 @@ from conftest import ClipMaker
 from facevoice.analyzer import Analyzer
 from facevoice.cli import app as cli
 from facevoice.errors import ConfigError
+from facevoice.media.sound import read_audio
 from facevoice.people.baseline import Known
 from facevoice.people.profile import load_profile
 from facevoice.records import Modality, Report
@@ -208,6 +209,19 @@ def test_wrong_usage_is_told_before_any_work(
     Path("other.json").write_text(json.dumps(document))
     command = [str(GLAD) if word == "CLIP" else word for word in words]
     assert told in run(*command, code=code)[1]
+
+
+def test_a_live_stream_compares_with_what_is_known(analyzer: Analyzer) -> None:
+    usual = analyzer.get_to_know([GLAD])
+    known, unknown = (
+        next(analyzer.follow(None, read_audio(PLAIN), 4.0, known=given))
+        for given in (Known(usual), Known())
+    )
+    assert known.voice is not None
+    assert unknown.voice is not None
+    assert known.voice.num_known == usual[Modality.AUDIO].num_windows
+    assert unknown.voice.num_known == 0
+    assert (known.voice.probs != unknown.voice.probs).any()
 
 
 def test_switched_off_nothing_is_compared(analyzer: Analyzer) -> None:
