@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path, PurePath
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -369,6 +370,20 @@ def test_a_machine_dies_and_the_reports_are_the_same(
     again = list(analyze_files(find_media([films]), plan))
     assert [to_json(result.report) for result in again] == films_serial
     assert [result.known for result in again] == [result.report.error is None for result in again]
+
+
+@pytest.mark.usefixtures("no_hang")
+def test_films_inform_each_other_over_a_cluster_as_in_one_process(
+    cluster: Any, films: Path
+) -> None:
+    files = find_media([films])
+    here = BatchPlan(SETUP, jobs=1, same_person=True, same_setting=True)
+    there = replace(here, jobs=None, backend="ray", address=cluster.address)
+    one, other = (
+        [to_json(result.report) for result in analyze_files(files, plan)] for plan in (here, there)
+    )
+    assert one == other
+    assert "Compared with this person's usual face and voice" in "".join(one)
 
 
 @pytest.mark.usefixtures("no_hang")

@@ -156,8 +156,7 @@ def judge(
     once more with all windows known that don't overlap it.
     """
     point = find_point(model.curve, decision)
-    evidence = [_weigh(view, media, model, decision) for view in views]
-    windows = [_embeddings(view, found.enough) for view, found in zip(views, evidence, strict=True)]
+    evidence, windows = _weigh_all(views, media, model, decision)
     told: list[Posteriors]
     counts: list[_Counts | None]
     if not (model.adapts and decision.know_person):
@@ -193,8 +192,7 @@ def get_to_know(
     """
     decision = decision or perception.settings.decision
     views = perception.windows
-    evidence = [_weigh(view, perception.media, model, decision) for view in views]
-    windows = [_embeddings(view, found.enough) for view, found in zip(views, evidence, strict=True)]
+    _, windows = _weigh_all(views, perception.media, model, decision)
     alone = model.predict(windows)
     if neutral:
         alone = [Posteriors(_NEUTRAL, _NEUTRAL, _NEUTRAL, None)] * len(windows)
@@ -303,6 +301,18 @@ class _Evidence:
 
     enough: frozenset[Modality]
     reasons: tuple[Reason, ...]
+
+
+def _weigh_all(
+    views: Sequence[WindowView],
+    media: MediaInfo | None,
+    model: Model,
+    decision: DecisionConfig,
+) -> tuple[list[_Evidence], list[Embeddings]]:
+    """The evidence of each window, and the embeddings of which there is enough."""
+    evidence = [_weigh(view, media, model, decision) for view in views]
+    pairs = zip(views, evidence, strict=True)
+    return evidence, [_embeddings(view, found.enough) for view, found in pairs]
 
 
 def _weigh(

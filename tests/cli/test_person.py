@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from facevoice.analyzer import Analyzer
 from facevoice.cli import app as cli
 from facevoice.errors import ConfigError
 from facevoice.media.sound import read_audio
+from facevoice.models.heads import load_compact
 from facevoice.people.baseline import Known
 from facevoice.people.profile import load_profile
 from facevoice.records import Modality, Report
@@ -222,6 +224,20 @@ def test_a_live_stream_compares_with_what_is_known(analyzer: Analyzer) -> None:
     assert known.voice.num_known == usual[Modality.AUDIO].num_windows
     assert unknown.voice.num_known == 0
     assert (known.voice.probs != unknown.voice.probs).any()
+
+
+@pytest.mark.parametrize("words", [("--person", str(PLAIN)), ("--same-person",)])
+def test_a_model_that_compares_with_nothing_refuses(
+    monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    assembly = load_compact()
+    plain = replace(assembly, model=replace(assembly.model, adapts=False))
+    monkeypatch.setattr("facevoice.analyzer.load_compact", lambda: plain)
+    _, stderr = run("analyze", GLAD, *words, code=2)
+    assert "the model compact doesn't compare with what is usual for a person" in stderr
+    _, stderr = run("profile", GLAD, "--out", "never.json", code=2)
+    assert "doesn't compare" in stderr
+    assert "isn't known" not in run("analyze", GLAD)[0]
 
 
 def test_switched_off_nothing_is_compared(analyzer: Analyzer) -> None:
