@@ -95,7 +95,7 @@ def get_to_know(
             analyzer=analyzer,
         )
     for problem in meeting.problems:
-        screen.complain(f"Not known by this recording: {problem}")
+        screen.complain(f"Left out of what is known of the person: {problem}")
     return meeting.others, len(meeting.problems)
 
 

@@ -71,13 +71,13 @@ def pool(baselines: Iterable[Baseline]) -> Baseline:
     return {modality: _pooled(parts) for modality, parts in found.items()}
 
 
-def _pooled(parts: list[Usual]) -> Usual:
-    weights = np.array([part.num_windows for part in parts])
-    return Usual(
-        float(weights.sum()),
-        np.average([part.mean for part in parts], axis=0, weights=weights),
-        np.average([part.probs for part in parts], axis=0, weights=weights),
-    )
+def _pooled(parts: Sequence[Usual]) -> Usual:
+    if len(parts) == 1:  # To the last digit.
+        return parts[0]
+    sums = _Sums(parts[0].mean.size)
+    for part in parts:
+        sums.add(part.num_windows, part.mean, part.probs)
+    return sums.usual()
 
 
 def without(whole: Baseline, part: Baseline) -> Baseline:
@@ -220,9 +220,9 @@ class _Sums:
         self._mean = np.zeros(dim)
         self._probs = np.zeros(NUM_EMOTIONS)
 
-    def add(self, weight: float, embedding: FloatArray, probs: DoubleArray) -> None:
+    def add(self, weight: float, mean: FloatArray | DoubleArray, probs: DoubleArray) -> None:
         self._weight += weight
-        self._mean += weight * embedding.astype(np.float64)
+        self._mean += weight * mean.astype(np.float64)
         self._probs += weight * probs
 
     def usual(self) -> Usual:
