@@ -5,6 +5,7 @@ Boxes are x0 y0 x1 y1 in pixels, half-open: a box of one pixel is (x, y, x + 1, 
 
 from __future__ import annotations
 
+from cmath import phase
 from dataclasses import dataclass, replace
 from functools import cache
 from math import ceil, floor
@@ -117,13 +118,14 @@ class FaceDetector:
         columns, rows = (ceil(side / _MULTIPLE_PX) * _MULTIPLE_PX for side in size)
         padded = np.zeros((rows, columns, 3), np.uint8)
         padded[: size[1], : size[0]] = np.asarray(picture.resize(size, Image.Resampling.BILINEAR))
+        (cells,) = self._describe(padded[None])
+        overlaps = iou(cells.boxes_xyxy, cells.boxes_xyxy)
+        best = _suppress(overlaps, cells.scores, _NMS)
+        found = [_mean_face(cells, overlaps[place] > _CELL_SAME_FACE) for place in best]
         # Rounding to whole pixels makes the two scales differ a little.
         factors = np.array([width / size[0], height / size[1]], np.float32)
-        found = [
-            _Face(f.box * np.tile(factors, 2), f.landmarks * factors, f.score)
-            for f in self._describe(padded)
-        ]
-        return [face for face in found if self._is_wanted(face)]
+        faces = [_Face(f.box * np.tile(factors, 2), f.landmarks * factors, f.score) for f in found]
+        return [face for face in faces if self._is_wanted(face)]
 
     def _look(self, rgb: ByteArray, rough: _Face) -> _Face | None:
         """A face as it is cut out upright and at one size; None if there is none near."""
@@ -142,10 +144,8 @@ class FaceDetector:
 
     def _middle_face(self, cut: ByteArray) -> _Face | None:
         """The face near the middle of a cut, None unless the cut and its mirror image show one."""
-        plain, mirrored = (
-            _near_middle(self._describe(cut)),
-            _near_middle(self._describe(cut[:, ::-1])),
-        )
+        both = self._describe(np.stack([cut, cut[:, ::-1]]))
+        plain, mirrored = (_near_middle(cells) for cells in both)
         if plain is None or mirrored is None:
             return None
         box = mirrored.box[[2, 1, 0, 3]] * (-1, 1, -1, 1) + (_LOOK_PX, 0, _LOOK_PX, 0)
@@ -156,24 +156,21 @@ class FaceDetector:
             (plain.score + mirrored.score) / 2,
         )
 
-    def _describe(self, picture: ByteArray) -> list[_Face]:
-        """What a picture shows, best first; its sides are multiples of 32."""
-        (scores,), (boxes,), (landmarks,) = self._session.run(
-            ["scores", "boxes", "landmarks"], {"pictures": picture[None]}
-        )
-        places = np.flatnonzero(scores >= min(_CELL_MIN_SCORE, self._min_score))
-        corners, strides = (cells[places] for cells in _cells(*picture.shape[:2]))
-        # In units of the stride: the box's centre from the cell's corner, the logarithm of its
-        # sides, and the landmarks from the corner.
-        centres = corners + boxes[places, :2] * strides
-        halves = np.exp(boxes[places, 2:]) * strides / 2
-        points = corners[:, None] + landmarks[places].reshape(-1, 5, 2) * strides[:, None]
-        cells = Detections(
-            np.concatenate([centres - halves, centres + halves], axis=1), points, scores[places]
-        )
-        overlaps = iou(cells.boxes_xyxy, cells.boxes_xyxy)
-        best = _suppress(overlaps, cells.scores, _NMS)
-        return [_mean_face(cells, overlaps[place] > _CELL_SAME_FACE) for place in best]
+    def _describe(self, pictures: ByteArray) -> list[Detections]:
+        """What the cells that see a face say, for each picture; sides are multiples of 32."""
+        outputs = self._session.run(["scores", "boxes", "landmarks"], {"pictures": pictures})
+        found = []
+        for scores, boxes, landmarks in zip(*outputs, strict=True):
+            places = np.flatnonzero(scores >= min(_CELL_MIN_SCORE, self._min_score))
+            corners, strides = (cells[places] for cells in _cells(*pictures.shape[1:3]))
+            # In units of the stride: the box's centre from the cell's corner, the logarithm of its
+            # sides, and the landmarks from the corner.
+            centres = corners + boxes[places, :2] * strides
+            halves = np.exp(boxes[places, 2:]) * strides / 2
+            points = corners[:, None] + landmarks[places].reshape(-1, 5, 2) * strides[:, None]
+            edges = np.concatenate([centres - halves, centres + halves], axis=1)
+            found.append(Detections(edges, points, scores[places]))
+        return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -201,9 +198,9 @@ class _Face:
 
         The line of the eyes and the one down to the mouth weigh as much as they are long.
         """
-        eyes = self.landmarks[1] - self.landmarks[0]
-        down = (self.landmarks[3:] - self.landmarks[:2]).mean(axis=0)
-        return float(np.arctan2(eyes[1] - down[0], eyes[0] + down[1]))
+        left_eye, right_eye, _, left_mouth, right_mouth = self.landmarks @ (1, 1j)
+        across, down = right_eye - left_eye, (left_mouth + right_mouth - left_eye - right_eye) / 2
+        return phase(across - 1j * down)
 
     def moved(self, linear: _Floats, corner: _Floats) -> _Face:
         """In the picture of which it is a cut; see `_cut_turned`. The box stays upright."""
@@ -229,11 +226,15 @@ def _mean_face(cells: Detections, together: BoolArray) -> _Face:
     return replace(seen, landmarks=(landmarks - middle) @ _rotation(unseen).T + middle)
 
 
-def _near_middle(faces: list[_Face]) -> _Face | None:
+def _near_middle(cells: Detections) -> _Face | None:
     """The best face near the middle of a closer look."""
-    off = (float(np.hypot(*(face.centre - _LOOK_PX / 2))) for face in faces)
-    near = (f for f, px in zip(faces, off, strict=True) if px < _LOOK_NEAR * _LOOK_PX)
-    return next(near, None)
+    off = (cells.boxes_xyxy[:, :2] + cells.boxes_xyxy[:, 2:] - _LOOK_PX) / 2
+    near = np.flatnonzero(np.hypot(off[:, 0], off[:, 1]) < _LOOK_NEAR * _LOOK_PX)
+    if not len(near):
+        return None
+    best = near[cells.scores[near].argmax()]
+    overlaps = iou(cells.boxes_xyxy[[best]], cells.boxes_xyxy)[0]
+    return _mean_face(cells, overlaps > _CELL_SAME_FACE)
 
 
 def _rows(faces: list[_Face]) -> Detections:

@@ -50,8 +50,8 @@ _LOOKS_SHARE: Final[float] = 0.7
 _MAX_LOOKS_DIFFERENCE: Final[float] = 25.0
 _MAX_LOOKS_DIFFERENCE_AT_CUT: Final[float] = 10.0
 _MIN_IOU_AT_CUT: Final[float] = 0.3
-# How far a face is expected to move, in box heights: less is taken for trembling, so that it doesn't
-# make the next frame's landmarks tremble.
+# How far a face is expected to move, in box heights; less is taken for trembling, which the next
+# frame's landmarks would catch.
 _MIN_WAY: Final[float] = 0.05
 _MAX_WAY: Final[float] = 0.5
 # Distance from the expected place in box heights, and ratio of heights, of one person's sightings.
