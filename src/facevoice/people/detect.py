@@ -49,7 +49,7 @@ _MIRRORED: Final[list[int]] = [1, 0, 2, 4, 3]  # landmarks by those of the mirro
 # Median places of eyes, nose tip and mouth corners in FER2013's training pictures, as fractions of
 # the picture's side, made mirror-symmetric; measured by recipes/face_template.py.
 FACE_TEMPLATE: Final[FloatArray] = np.array(
-    [[0.3255, 0.3893], [0.6745, 0.3893], [0.5, 0.6065], [0.3593, 0.7615], [0.6407, 0.7615]],
+    [[0.3254, 0.3892], [0.6746, 0.3892], [0.5, 0.6065], [0.3593, 0.7615], [0.6407, 0.7615]],
     np.float32,
 )
 # Crops show this much more than FER2013's framing, so that a network may choose its own cut.
