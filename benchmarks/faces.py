@@ -1,25 +1,23 @@
-"""Ways to find faces side by side: MTCNN that follows between searches, YuNet in every frame.
+"""How well faces are found, how steady their landmarks are, and what that costs.
 
-    python benchmarks/faces.py javanese/video ravdess_av/original [--every 3] [--said]
+    python benchmarks/faces.py javanese/video ravdess_av/original [--every 3] [--emotions]
 
 Each folder holds films of one person who faces the camera. Frames are sampled and faces linked by
-the package's own `read_frames` and `track_faces`. Printed for each folder and way:
+the package's own `read_frames` and `track_faces`. Printed for each folder:
 
 - recall: the share of frames whose face is found where it is, plain and made small, turned and
-  dark; frames that are black are left out. Where a face is, is taken from the plain frame: the mean
-  of both detectors' landmarks. Found means that the landmarks' centre is less than an eye distance
-  off; "error" is the landmarks' median distance from there in per cent of the eye distance. "False"
-  counts all other finds per 100 frames; in the last row the face is painted over.
+  dark; frames that are black are left out. Where a face is, is taken from the plain frame, searched
+  by itself. Found means that the landmarks' centre is less than an eye distance off; "error" is the
+  landmarks' median distance from there in per cent of the eye distance. "False" counts all other
+  finds per 100 frames; in the last row the face is painted over.
 - steadiness: how far landmarks jump, at each film's own rate, from the mean of those in the frames
   before and after, which takes smooth motion out (root of mean square, times √⅔, in per cent of the
   eye distance); at 5 frames a second; and how far they move over the face when the very same
   picture is shifted by up to 24 px.
-- crops: how the second way's aligned crops lie to the first's.
 - CPU: milliseconds of one thread for a second of video at 5 frames a second, to find, link and
-  crop, without decoding; each film played to and fro for 30 s, ways in turn; and the network's.
-- with `--said`: what shipped face network and heads say of the crops (they have learnt from
-  javanese, so that only differences count), and on films named as javanese's the recall, leaving
-  one speaker out, of logistic regressions on the network's embeddings.
+  crop, without decoding, each film played to and fro for 30 s; and the face network's.
+- with `--emotions`, for films named as javanese's: the recall, leaving one speaker out, of logistic
+  regressions on the network's embeddings.
 """
 
 from __future__ import annotations
@@ -27,7 +25,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -40,9 +38,8 @@ from sklearn.preprocessing import StandardScaler
 
 from facevoice.analyzer import Analyzer
 from facevoice.batch import find_media
-from facevoice.interpret import interpret
 from facevoice.media import probe, read_frames, regular_times
-from facevoice.people.detect import FaceDetector, FollowingDetector, create_detector
+from facevoice.people.detect import FaceDetector
 from facevoice.people.track import track_faces
 from facevoice.perceive import Perceiver
 from facevoice.records import (
@@ -51,16 +48,12 @@ from facevoice.records import (
     FloatArray,
     Frame,
     Modality,
-    ModelId,
-    Perception,
     Window,
 )
-from facevoice.settings import AnalyzerConfig, FacesConfig
+from facevoice.settings import FacesConfig
 
-WAYS = {
-    "mtcnn": FacesConfig(),
-    "yunet": FacesConfig(detector="yunet", min_score=0.5, min_face_px=24),
-}
+FACES = FacesConfig()
+FACES_30_HZ = FacesConfig(sample_rate_hz=30)
 
 GREY = 127
 BLACK_LEVEL = 8
@@ -73,29 +66,18 @@ EYES = slice(0, 2)
 Change = Callable[[ByteArray, FloatArray], tuple[ByteArray, FloatArray]]
 
 
-def detector_of(config: FacesConfig) -> FaceDetector:
-    return create_detector(
-        config.detector, min_face_px=config.min_face_px, min_score=config.min_score
-    )
+class WatchedDetector(FaceDetector):
+    """Remembers the landmarks of what it found last."""
 
-
-class Watched:
-    """A detector that remembers the landmarks of what it found last."""
-
-    def __init__(self, detector: FaceDetector) -> None:
-        self._detector = detector
+    def __init__(self) -> None:
+        super().__init__(min_face_px=FACES.min_face_px, min_score=FACES.min_score)
         self._found: list[Detections] = []
 
-    @property
-    def model(self) -> ModelId:
-        return self._detector.model
-
-    @property
-    def template(self) -> FloatArray:
-        return self._detector.template
-
     def detect(self, rgb: ByteArray) -> Detections:
-        return self._kept(self._detector.detect(rgb))
+        return self._kept(super().detect(rgb))
+
+    def refine(self, rgb: ByteArray, known: Detections) -> Detections:
+        return self._kept(super().refine(rgb, known))
 
     def landmarks(self, box: FloatArray) -> FloatArray:
         """Of the face with this very box in the last frame."""
@@ -113,22 +95,8 @@ class Watched:
         return found
 
 
-class WatchedFollower(Watched):
-    """The same of a detector that follows."""
-
-    _detector: FollowingDetector
-
-    def refine(self, rgb: ByteArray, boxes_xyxy: FloatArray) -> Detections:
-        return self._kept(self._detector.refine(rgb, boxes_xyxy))
-
-
-def watched(config: FacesConfig) -> Watched:
-    detector = detector_of(config)
-    return (WatchedFollower if isinstance(detector, FollowingDetector) else Watched)(detector)
-
-
 def landmarks_of(
-    frames: Iterable[Frame], detector: Watched, config: FacesConfig
+    frames: Iterable[Frame], detector: WatchedDetector, config: FacesConfig = FACES
 ) -> Iterator[list[FloatArray]]:
     """All faces' landmarks (5, 2), frame by frame, best first, as the tracker gives them."""
 
@@ -160,16 +128,16 @@ class Film:
         return np.median([t for t in self.truth if t is not None], axis=0)
 
 
-def read_film(path: Path, detectors: Sequence[FaceDetector], rate_hz: float) -> Film:
+def read_film(path: Path, detector: FaceDetector) -> Film:
+    frames = read_at(path, FACES.sample_rate_hz)
+    found = [detector.detect(frame.rgb) for frame in frames]
+    return Film(path, frames, [f.landmarks_px[0] if len(f) else None for f in found])
+
+
+def read_at(path: Path, rate_hz: float) -> list[Frame]:
     times = regular_times(probe(path).duration_s, rate_hz)
-    read = read_frames(path, times, tolerance_s=0.5 / rate_hz, max_side_px=640)
-    frames = [frame for frame in read if frame.rgb.mean() > BLACK_LEVEL]
-    truth: list[FloatArray | None] = []
-    for frame in frames:
-        found = [d.detect(frame.rgb) for d in detectors]
-        landmarks = [f.landmarks_px[0] for f in found if len(f)]
-        truth.append(np.mean(landmarks, axis=0) if landmarks else None)
-    return Film(path, frames, truth)
+    read = read_frames(path, times, tolerance_s=0.5 / rate_hz, max_side_px=FACES.max_side_px)
+    return [frame for frame in read if frame.rgb.mean() > BLACK_LEVEL]
 
 
 def plain(film: Film) -> Change:
@@ -265,7 +233,7 @@ CONDITIONS: dict[str, Callable[[Film], Change]] = {
 
 
 def score_condition(
-    films: Sequence[Film], name: str, detector: Watched, config: FacesConfig
+    films: Sequence[Film], name: str, detector: WatchedDetector
 ) -> tuple[float, float, float]:
     """Recall and median error in per cent, false finds per 100 frames."""
     num_frames = num_found = num_false = 0
@@ -275,9 +243,7 @@ def score_condition(
         known = [(f, t) for f, t in zip(film.frames, film.truth, strict=True) if t is not None]
         changed = [(f.timestamp_s, *change(f.rgb, t)) for f, t in known]
         frames = (Frame(time_s, rgb) for time_s, rgb, _ in changed)
-        for found, (_, _, truth) in zip(
-            landmarks_of(frames, detector, config), changed, strict=True
-        ):
+        for found, (_, _, truth) in zip(landmarks_of(frames, detector), changed, strict=True):
             eyes = eye_distance(film.face) if name.startswith("turned to") else eye_distance(truth)
             ways = [np.hypot(*(points - truth).mean(axis=0)) / eyes for points in found]
             hits = [points for points, way in zip(found, ways, strict=True) if way < 1]
@@ -291,15 +257,11 @@ def score_condition(
     return 100 * num_found / num_frames, error, 100 * num_false / num_frames
 
 
-def print_recall(films: Sequence[Film]) -> None:
-    print(f"\n{'recall %, error %, false':30}" + "".join(f"{way:>24}" for way in WAYS))
-    detectors = {way: watched(config) for way, config in WAYS.items()}
+def print_recall(films: Sequence[Film], detector: WatchedDetector) -> None:
+    print(f"\n{'':30}  recall %  error %    false")
     for name in CONDITIONS:
-        cells = ""
-        for way, config in WAYS.items():
-            recall, error, false = score_condition(films, name, detectors[way], config)
-            cells += f"{recall:10.1f}{error:7.1f}{false:7.1f}"
-        print(f"{name:30}{cells}")
+        recall, error, false = score_condition(films, name, detector)
+        print(f"{name:30}{recall:10.1f}{error:9.1f}{false:9.1f}")
 
 
 def jumps(track: list[FloatArray | None]) -> list[FloatArray]:
@@ -343,62 +305,17 @@ def percent(squares: Sequence[FloatArray]) -> str:
     return "  ".join(f"{100 * np.sqrt(part):5.2f}" for part in parts)
 
 
-def print_steadiness(films: Sequence[Film]) -> None:
+def print_steadiness(films: Sequence[Film], detector: WatchedDetector) -> None:
     print(f"\n{'steadiness, % of eye distance':30}   eyes   nose  mouth    all")
-    whole = [read_whole(film.path) for film in films]
-    for way, config in WAYS.items():
-        detector = watched(config)
-        fast = replace(config, sample_rate_hz=30)
-        at_30, at_5 = (
-            [
-                jump
-                for frames in clips
-                for jump in jumps([first_of(f) for f in landmarks_of(frames, detector, settings)])
-            ]
-            for clips, settings in ((whole, fast), ([film.frames for film in films], config))
-        )
-        moved = [spread for film in films for spread in under_shifts(film, detector)]
-        print(f"{way + ', every frame':30}  {percent(at_30)}")
-        print(f"{way + ', 5 frames a second':30}  {percent(at_5)}")
-        print(f"{way + ', same picture shifted':30}  {percent(moved)}")
-
-
-def read_whole(path: Path) -> list[Frame]:
-    times = regular_times(probe(path).duration_s, 30)
-    read = read_frames(path, times, tolerance_s=0.02, max_side_px=640)
-    return [frame for frame in read if frame.rgb.mean() > BLACK_LEVEL]
-
-
-def similarity(points: FloatArray, template: FloatArray) -> tuple[complex, complex]:
-    """Turn with scale, and shift, that bring points closest to the template, as complex numbers."""
-    a, b = points @ [1, 1j], template @ [1, 1j]
-    turn = (np.conj(a - a.mean()) * (b - b.mean())).sum() / (np.abs(a - a.mean()) ** 2).sum()
-    return turn, b.mean() - turn * a.mean()
-
-
-def print_crops(films: Sequence[Film]) -> None:
-    """Where the second way's crop shows the first's middle, how large, and how turned."""
-    detectors = [detector_of(config) for config in WAYS.values()]
-    rows = []
-    for film in films:
-        for frame in film.frames:
-            found = [d.detect(frame.rgb) for d in detectors]
-            if not all(len(f) for f in found):
-                continue
-            (turn_a, shift_a), (turn_b, shift_b) = (
-                similarity(f.landmarks_px[0].astype(np.float64), d.template.astype(np.float64))
-                for f, d in zip(found, detectors, strict=True)
-            )
-            middle = (0.5 + 0.5j - shift_a) / turn_a
-            off = turn_b * middle + shift_b - (0.5 + 0.5j)
-            ratio = turn_b / turn_a
-            rows.append((off.real, off.imag, abs(ratio) - 1, np.degrees(np.angle(ratio))))
-    values = np.array(rows) * [100, 100, 100, 1]
-    print(f"\ncrops, {' against '.join(reversed(WAYS))}: median (5th to 95th percentile)")
-    names = ("right, % of side", "down, % of side", "larger, %", "turned, °")
-    for name, column in zip(names, values.T, strict=True):
-        low, mid, high = np.percentile(column, (5, 50, 95))
-        print(f"  {name:20} {mid:6.1f} ({low:.1f} to {high:.1f})")
+    whole = [read_at(film.path, FACES_30_HZ.sample_rate_hz) for film in films]
+    for title, clips, config in (
+        ("every frame", whole, FACES_30_HZ),
+        ("5 frames a second", [film.frames for film in films], FACES),
+    ):
+        faces = ([first_of(f) for f in landmarks_of(c, detector, config)] for c in clips)
+        print(f"{title:30}  {percent([jump for track in faces for jump in jumps(track)])}")
+    moved = [spread for film in films for spread in under_shifts(film, detector)]
+    print(f"{'same picture shifted':30}  {percent(moved)}")
 
 
 def to_and_fro(frames: list[Frame], rate_hz: float) -> list[Frame]:
@@ -407,63 +324,45 @@ def to_and_fro(frames: list[Frame], rate_hz: float) -> list[Frame]:
     return [Frame(k / rate_hz, frames[order[k % len(order)]].rgb) for k in range(num)]
 
 
-def print_cpu(films: Sequence[Film], num_rounds: int = 3) -> None:
-    detectors = {way: detector_of(config) for way, config in WAYS.items()}
+def print_cpu(films: Sequence[Film], detector: FaceDetector, num_rounds: int = 3) -> None:
     backbone = Analyzer(num_threads=1).perceiver.backbones[Modality.VIDEO]
-    spent: dict[str, list[float]] = {way: [] for way in WAYS}
-    network: list[float] = []
+    rows = []
     for film in films:
-        rate_hz = FacesConfig().sample_rate_hz
-        frames = to_and_fro(film.frames, rate_hz)
-        for _ in range(num_rounds):
-            for way, config in WAYS.items():
-                began = time.thread_time()
-                found = list(track_faces(frames, detectors[way], config))
-                spent[way].append((time.thread_time() - began) / PLAY_S)
-            crops = np.stack([f.sightings[0].crop for f in found if f.sightings][:20])
-            window = Window(0.0, len(crops) / rate_hz, crops, None, 1.0, 0.0)
+        frames = to_and_fro(film.frames, FACES.sample_rate_hz)
+        for number in range(num_rounds):
+            began = time.thread_time()
+            found = list(track_faces(frames, detector, FACES))
+            tracked = (time.thread_time() - began) / PLAY_S
+            crops = np.stack([f.sightings[0].crop for f in found[:20] if f.sightings])
+            # Slightly other pictures each time, as the network's answers are remembered.
+            window = Window(0.0, 4.0, crops - crops // (20 + number), None, 1.0, 0.0)
             began = time.thread_time()
             backbone.embed([window])
-            # A window of 4 s every 2 s.
-            network.append(2 * (time.thread_time() - began) / window.duration_s)
+            network = (time.thread_time() - began) / len(crops) * FACES.sample_rate_hz
+            rows.append((tracked, network, tracked + network))
     print("\nCPU, ms a second of video, median of films and rounds")
-    for way, values in (*spent.items(), ("network", network)):
-        print(f"  {way:28}{1000 * np.median(values):7.1f}")
+    for title, value in zip(
+        ("find, link and crop", "face network", "together"), np.median(rows, axis=0), strict=True
+    ):
+        print(f"  {title:28}{1000 * value:7.1f}")
 
 
-def perceive_faces(paths: Sequence[Path], config: FacesConfig) -> tuple[list[Perception], Analyzer]:
-    analyzer = Analyzer(AnalyzerConfig(faces=config), num_threads=1)
+def print_emotions(paths: Sequence[Path]) -> None:
+    """Recall of logistic regressions on a film's mean embedding, leaving one speaker out."""
+    analyzer = Analyzer(num_threads=1)
     backbone = analyzer.perceiver.backbones[Modality.VIDEO]
     perceiver = Perceiver(analyzer.config, {Modality.VIDEO: backbone})
-    return [perceiver.perceive(path) for path in paths], analyzer
-
-
-def print_said(paths: Sequence[Path]) -> None:
-    said, embedded = [], []
-    for config in WAYS.values():
-        perceptions, analyzer = perceive_faces(paths, config)
-        reports = [interpret(p, analyzer.assembly.model) for p in perceptions]
-        said.append([None if w.face is None else w.face.probs for r in reports for w in r.windows])
-        embedded.append([[v.face for v in p.windows if v.face is not None] for p in perceptions])
-    both = [(a, b) for a, b in zip(*said[:2], strict=True) if a is not None and b is not None]
-    off = np.array([np.abs(a - b) for a, b in both])
-    same = np.mean([a.argmax() == b.argmax() for a, b in both])
-    print(
-        f"\nface posteriors of {len(both)} windows ({len(said[0])} in all): the likeliest emotion "
-        f"is the same in {same:.1%}; mean absolute difference {off.mean():.4f}, "
-        f"half the sum {off.sum(axis=1).mean() / 2:.3f}"
-    )
-    names = [path.stem.split("_")[0].split("-") for path in paths]
-    if all(len(name) == 3 for name in names):
-        for way, embeddings in zip(WAYS, embedded, strict=True):
-            print_unseen(way, embeddings, names)
-
-
-def print_unseen(way: str, embeddings: list[list[FloatArray]], names: list[list[str]]) -> None:
-    """Recall of logistic regressions on a film's mean embedding, leaving one speaker out."""
-    kept = [k for k, views in enumerate(embeddings) if views]
-    x = np.stack([np.mean(embeddings[k], axis=0) for k in kept])
-    speakers, emotions = (np.array([names[k][part] for k in kept]) for part in (0, 2))
+    names, rows = [], []
+    for path in paths:
+        faces = [v.face for v in perceiver.perceive(path).windows if v.face is not None]
+        name = path.stem.split("_")[0].split("-")
+        if faces and len(name) == 3:
+            names.append(name)
+            rows.append(np.mean(faces, axis=0))
+    if not rows:
+        return
+    x = np.stack(rows)
+    speakers, emotions = (np.array([name[part] for name in names]) for part in (0, 2))
     own = np.stack([x[speakers == speaker].mean(axis=0) for speaker in speakers])
     results = []
     for features in (x, x - own):
@@ -473,31 +372,29 @@ def print_unseen(way: str, embeddings: list[list[FloatArray]], names: list[list[
         )
         results.append(100 * balanced_accuracy_score(emotions, guesses))
     print(
-        f"  {way}: recall of unseen speakers {results[0]:.1f} %, "
-        f"person's mean taken out {results[1]:.1f} % ({len(kept)} films)"
+        f"\nrecall of unseen speakers' emotions {results[0]:.1f} %, "
+        f"person's mean taken out {results[1]:.1f} % ({len(x)} films)"
     )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("folders", type=Path, nargs="+")
-    parser.add_argument("--every", type=int, default=1, help="every n-th film, but all for --said")
-    parser.add_argument("--said", action="store_true", help="also compare what is said")
+    parser.add_argument("--every", type=int, default=1, help="every n-th film; not for --emotions")
+    parser.add_argument("--emotions", action="store_true", help="also name emotions in films")
     options = parser.parse_args()
-    detectors = [detector_of(config) for config in WAYS.values()]
+    detector = WatchedDetector()
     for folder in options.folders:
         paths = [path for path in find_media([folder]) if isinstance(path, Path)]
-        rate_hz = FacesConfig().sample_rate_hz
-        films = [read_film(path, detectors, rate_hz) for path in paths[:: options.every]]
+        films = [read_film(path, detector) for path in paths[:: options.every]]
         films = [film for film in films if any(t is not None for t in film.truth)]
         num_frames = sum(len(film.frames) for film in films)
         print(f"\n== {folder}: {len(films)} of {len(paths)} films, {num_frames} frames", flush=True)
-        print_recall(films)
-        print_steadiness(films[:: max(1, len(films) // 24)])
-        print_crops(films)
-        print_cpu(films[:: max(1, len(films) // 8)])
-        if options.said:
-            print_said(paths)
+        print_recall(films, detector)
+        print_steadiness(films[:: max(1, len(films) // 24)], detector)
+        print_cpu(films[:: max(1, len(films) // 8)], detector)
+        if options.emotions:
+            print_emotions(paths)
 
 
 if __name__ == "__main__":
