@@ -22,23 +22,23 @@ def test_every_file_of_the_index_is_the_one_named_and_has_a_card(name):
 
 
 def test_a_network_opens_with_its_id():
-    session, model = sessions.load_session("mtcnn_rnet")
-    assert model.name == "mtcnn_rnet"
-    assert model.sha256 == INDEX["mtcnn_rnet"]["sha256"]
-    (scores,) = session.run(["scores"], {"pictures": np.zeros((2, 24, 24, 3), np.uint8)})
-    assert scores.shape == (2, 1)
+    session, model = sessions.load_session("yunet")
+    assert model.name == "yunet"
+    assert model.sha256 == INDEX["yunet"]["sha256"]
+    (boxes,) = session.run(["boxes"], {"pictures": np.zeros((2, 32, 64, 3), np.uint8)})
+    assert boxes.shape == (2, 4 * 8 + 2 * 4 + 1 * 2, 4)
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(WeightsError, match=r"'nonesuch'; known: .*mtcnn_onet"):
+    with pytest.raises(WeightsError, match=r"'nonesuch'; known: .*yunet"):
         sessions.load_session("nonesuch")
 
 
 def test_only_the_very_file_is_read_and_opened(tmp_path):
-    path, sha256 = tmp_path / "net.onnx", INDEX["mtcnn_pnet"]["sha256"]
+    path, sha256 = tmp_path / "net.onnx", INDEX["yunet"]["sha256"]
     with pytest.raises(WeightsError, match=r"net\.onnx: can't be read \(No such file.* Buy one"):
         sessions.read_checked(path, sha256, "Buy one.")
-    path.write_bytes((WEIGHTS / "mtcnn_pnet.onnx").read_bytes())
+    path.write_bytes((WEIGHTS / "yunet.onnx").read_bytes())
     content = sessions.read_checked(path, sha256, "Buy one.")
     for network in (content, path):
         session = sessions.open_session(network, "net")
