@@ -49,7 +49,7 @@ _MIRRORED: Final[list[int]] = [1, 0, 2, 4, 3]  # landmarks by those of the mirro
 # Median places of eyes, nose tip and mouth corners in FER2013's training pictures, as fractions of
 # the picture's side, made mirror-symmetric; measured by recipes/face_template.py.
 FACE_TEMPLATE: Final[FloatArray] = np.array(
-    [[0.3254, 0.3892], [0.6746, 0.3892], [0.5, 0.6065], [0.3593, 0.7615], [0.6407, 0.7615]],
+    [[0.3255, 0.3897], [0.6745, 0.3897], [0.5, 0.6065], [0.3591, 0.7614], [0.6409, 0.7614]],
     np.float32,
 )
 # Crops show this much more than FER2013's framing, so that a network may choose its own cut.
@@ -92,7 +92,7 @@ class FaceDetector:
         # Twice: the search says too roughly where a face is for the first cut to be the best one.
         for _ in range(2):
             found = [self._look(rgb, face) or face for face in found]
-        return _rows(found)
+        return _rows(_best_of([face for face in found if self._is_wanted(face)]))
 
     def refine(self, rgb: ByteArray, known: Detections) -> Detections:
         """Look again for faces that are known or expected; each may be half its height away.
@@ -120,7 +120,7 @@ class FaceDetector:
         padded[: size[1], : size[0]] = np.asarray(picture.resize(size, Image.Resampling.BILINEAR))
         (cells,) = self._describe(padded[None])
         overlaps = iou(cells.boxes_xyxy, cells.boxes_xyxy)
-        best = _suppress(overlaps, cells.scores, _NMS)
+        best = _suppress(overlaps, cells.scores)
         found = [_mean_face(cells, overlaps[place] > _CELL_SAME_FACE) for place in best]
         # Rounding to whole pixels makes the two scales differ a little.
         factors = np.array([width / size[0], height / size[1]], np.float32)
@@ -237,6 +237,12 @@ def _near_middle(cells: Detections) -> _Face | None:
     return _mean_face(cells, overlaps > _CELL_SAME_FACE)
 
 
+def _best_of(faces: list[_Face]) -> list[_Face]:
+    """Best first; of those that are one and the same the best."""
+    rows = _rows(faces)
+    return [faces[k] for k in _suppress(iou(rows.boxes_xyxy, rows.boxes_xyxy), rows.scores)]
+
+
 def _rows(faces: list[_Face]) -> Detections:
     return Detections(
         np.array([f.box for f in faces], np.float32).reshape(-1, 4),
@@ -288,18 +294,18 @@ def _shared_areas(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray,
     return shared, areas_a[:, None], areas_b[None, :]
 
 
-def _suppress(overlaps: FloatArray, scores: FloatArray, limit: float) -> npt.NDArray[np.intp]:
+def _suppress(overlaps: FloatArray, scores: FloatArray) -> npt.NDArray[np.intp]:
     """Greedy non-maximum suppression on overlaps (n, n) of each pair and scores (n,).
 
     Returns:
-        Places that stay, best first: each overlaps no better kept one by more than `limit`.
+        Places that stay, best first: each overlaps no better kept one by more than `_NMS`.
     """
     order = np.argsort(-scores, kind="stable")
     kept: list[int] = []
     while order.size:
         best = order[0]
         kept.append(int(best))
-        order = order[1:][overlaps[best, order[1:]] <= limit]
+        order = order[1:][overlaps[best, order[1:]] <= _NMS]
     return np.array(kept, np.intp)
 
 
