@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,10 @@ from playwright.sync_api import Browser, Page, expect
 from browser import open_browser, watched_page
 from conftest import ClipMaker
 from facevoice.analyzer import Analyzer
+from facevoice.interpret import decide_again
+from facevoice.people.baseline import Known, pool
+from facevoice.people.profile import save_profile
+from facevoice.records import Report
 from facevoice.report import CSV_COLUMNS, describe_point, read_report, summarize_in_words
 from facevoice.report.page import is_report_page
 from facevoice.settings import AnalyzerConfig, DecisionConfig, WindowConfig
@@ -161,6 +166,18 @@ def choose(page: Page, path: Path) -> None:
 def choose_sample(page: Page, name: str = "smile glad voice") -> None:
     page.get_by_text(name).click()
     page.wait_for_selector("#fvw-clip video")
+
+
+def add_recordings(page: Page, *paths: Path) -> None:
+    """In place of those that were there."""
+    box = page.locator("#fvw-recordings")
+    if not box.is_visible():
+        page.get_by_role("button", name="Add other recordings of this person").click()
+    if box.get_by_label("Clear").count():
+        box.get_by_label("Clear").click()
+    page.set_input_files("#fvw-recordings input[type=file]", paths)
+    for path in paths:
+        expect(box.get_by_text(path.suffix).first).to_be_visible(timeout=PATIENCE_MS)
 
 
 def analyze(page: Page) -> None:
@@ -309,6 +326,52 @@ def test_another_setting_shows_at_once_everywhere(browser: Browser, tmp_path: Pa
         expect(page.locator("#fvw-draw")).to_be_visible()
 
 
+def test_other_recordings_tell_what_is_usual_for_the_person(
+    page: Page, server: Server, analyzer: Analyzer, make_clip: ClipMaker, tmp_path: Path
+) -> None:
+    film, told, kept = (tmp_path / name for name in ("film.mp4", "told.mp4", "anna.json"))
+    film.write_bytes(SAMPLE.read_bytes())
+    told.write_bytes((EXAMPLES / "smile_plain_voice.mp4").read_bytes())
+    anna = analyzer.get_to_know([EXAMPLES / "smile_frightened_voice.mp4"])
+    save_profile(anna, kept, analyzer.models)
+    empty = make_clip("empty.mp4", width=64, height=48, fps=5, duration_s=2, samples="silence")
+    choose(page, film)
+    add_recordings(page, told, kept, empty)
+    page.get_by_label("The recordings are known to be neutral").check()
+    analyze(page)
+    neutral = analyzer.get_to_know([told], neutral=True)
+    report = analyzer.analyze(film, known=Known(person=pool([anna, neutral])))
+    shown = page.inner_text(".fvw-result")
+    assert "Compared with this person's usual face and voice, from" in shown
+    assert summarize_in_words(report) in shown
+    warning = page.locator(".fvw-warning")
+    expect(warning).to_have_text(
+        "empty.mp4: shows too little of a face, and of speech, to tell anything of the person."
+    )
+    page.get_by_label("cautious").check()  # as before, but for the setting
+    decision = replace(analyzer.config.decision, sensitivity="cautious")
+    expect(page.locator(".fvw-result")).to_contain_text(
+        summarize_in_words(decide_again(report, decision))
+    )
+    expect(warning).to_be_visible()
+    read = read_report(download(page, "#fvw-json", tmp_path))
+    assert num_known(read) == num_known(report)
+    html = download(page, "#fvw-html", tmp_path).read_text("utf-8")
+    assert "usual face and voice" in html
+
+    page.click("#fvw-again")
+    choose(page, film)
+    add_recordings(page, film)
+    assert wait_until(lambda: not server.files("told.mp4"))
+    analyze(page)
+    expect(warning).to_have_text("film.mp4: is the clip itself, and tells nothing new.")
+    expect(page.locator(".fvw-result")).to_contain_text("This person isn't known yet.")
+
+
+def num_known(report: Report) -> list[float | None]:
+    return [window.face and window.face.num_known for window in report.windows]
+
+
 def test_progress_and_stop(page: Page, make_clip: ClipMaker) -> None:
     choose(page, portrait_clip(make_clip, "stopped.mp4", 58))
     page.click("#fvw-start")
@@ -336,6 +399,19 @@ def test_problems_are_told(
         page.wait_for_selector("#fvw-clip video", state="attached")
         page.click("#fvw-start")
         expect_problem(page, "notes.mp4: is not a video or audio file")
+        assert str(server.uploads) not in page.inner_text(".fvw-problem")
+
+        open_page(page, server)
+        choose_sample(page)
+        wrong = tmp_path / "anna.json"
+        wrong.write_text("{}")
+        for path, told in (
+            (notes, "notes.mp4: is not a video or audio file"),
+            (wrong, 'anna.json: is no profile: "schema" is not'),
+        ):
+            add_recordings(page, path)
+            page.click("#fvw-start")
+            expect_problem(page, told)
         assert str(server.uploads) not in page.inner_text(".fvw-problem")
 
         open_page(page, server)

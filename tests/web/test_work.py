@@ -50,7 +50,7 @@ def test_one_bound_holds_for_pages_programs_drawing_and_live_windows(
     def read(name: str) -> Any:
         request: Any = SimpleNamespace(session_hash=name)
         tab.begin(request)
-        return list(tab.analyze(str(SAMPLE), "balanced", 0.5, request))[-1]
+        return list(tab.analyze(str(SAMPLE), None, False, "balanced", 0.5, request))[-1]
 
     def film(name: str) -> Any:
         request: Any = SimpleNamespace(session_hash=name)
@@ -99,7 +99,7 @@ def test_the_film_is_of_the_setting_that_is_shown(
     with gr.Blocks():
         tab = page.ClipTab(GatedAnalyzer(gate), WebOptions(), [], Turns())
     request: Any = SimpleNamespace(session_hash="anna")
-    list(tab.analyze(str(SAMPLE), "cautious", 0.1, request))
+    list(tab.analyze(str(SAMPLE), None, False, "cautious", 0.1, request))
     list(tab.make_film(request))
     tab.decide("sensitive", 0.2, request)
     list(tab.make_film(request))
@@ -226,8 +226,17 @@ def test_files_go_with_the_last_session_that_uses_them(tmp_path: Path) -> None:
         files.keep_upload(name, shared)
     files.release("anna")
     assert shared.exists()
+    files.keep_recordings("anna", [shared, first := upload("a.mp4"), copy])
     files.release("ben")
+    assert shared.exists()
+    files.keep_recordings("anna", [first])
     assert not shared.exists()
+    files.keep_upload("anna", second := upload("b.mp4"))
+    assert first.exists()
+    files.release("anna")
+    assert not first.exists()
+    assert not second.exists()
+    assert copy.exists()
 
     folder = files.new_folder("anna")
     assert folder.parent == tmp_path / "results"
@@ -239,7 +248,7 @@ def test_files_go_with_the_last_session_that_uses_them(tmp_path: Path) -> None:
     assert not newer.exists()
 
 
-@pytest.mark.parametrize("name", ["max_size_mb", "max_length_s", "keep_s", "num_at_once"])
+@pytest.mark.parametrize("name", ["max_size_mb", "max_length_s", "keep_s", "num_at_once", "talk_s"])
 def test_limits_are_checked(name: str) -> None:
     with pytest.raises(ConfigError, match=name):
         WebOptions(**{name: 0})

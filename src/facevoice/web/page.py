@@ -22,8 +22,11 @@ from starlette.routing import WebSocketRoute
 
 from facevoice.analyzer import Analyzer
 from facevoice.errors import FacevoiceError, MediaError
+from facevoice.files import file_sha256
 from facevoice.hub.space import find_samples
 from facevoice.media import probe
+from facevoice.people.baseline import NOTHING, Known, Others, pool
+from facevoice.people.profile import load_profile
 from facevoice.records import (
     NOTICE,
     MediaInfo,
@@ -53,6 +56,7 @@ from facevoice.web.work import Done, SessionFiles, StoppedError, Turns, WebOptio
 
 _LOG = logging.getLogger(__name__)
 _SWEEP_S: Final = 60
+_PROFILE_SUFFIX: Final = ".json"
 _DOWNLOADS: Final = {"json": "JSON", "csv": "CSV", "html": "Report (HTML)"}
 # Relative, so that it holds behind a proxy's path too.
 _FILE_ADDRESS: Final = "gradio_api/file="
@@ -128,12 +132,16 @@ class Session:
     """One open page: whether to stop what it asked for, and the clip that it shows.
 
     perceived: can be interpreted again at once, with other settings; decision: by which it is
-    shown, None as the analyzer does.
+    shown, None as the analyzer does; known: what it is compared with; warnings: what told nothing
+    of its person; recordings: what was perceived of those files, for the next clip.
     """
 
     stopping: Event = field(default_factory=Event)
     perceived: Perception | None = None
     decision: DecisionConfig | None = None
+    known: Known = NOTHING
+    warnings: tuple[str, ...] = ()
+    recordings: dict[Path, Perception] = field(default_factory=dict)
 
 
 class ClipTab:
@@ -171,8 +179,29 @@ class ClipTab:
                         example_labels=[path.stem.replace("_", " ") for path in samples],
                     )
             with gr.Column(scale=2, min_width=280):
-                gr.HTML(_limits(self._options))
+                gr.HTML(_limits(self._options, compares=self._analyzer.compares))
+                self._add_person()
                 self.start = gr.Button("Analyse", variant="primary", elem_id="fvw-start")
+
+    def _add_person(self) -> None:
+        """Where other recordings of the clip's person are added; of use if a model compares."""
+        with gr.Accordion(
+            "Add other recordings of this person",
+            open=False,
+            visible=self._analyzer.compares,
+            elem_id="fvw-person",
+        ):
+            gr.HTML(_why_recordings())
+            self.recordings = _files(
+                label="Recordings, or a profile (.json)",
+                height=150,
+                elem_id="fvw-recordings",
+            )
+            self.neutral = gr.Checkbox(
+                label="The recordings are known to be neutral",
+                info="Such as reading aloud. Leave it open if you don't know.",
+                elem_id="fvw-neutral",
+            )
 
     def _add_results(self) -> None:
         small: dict[str, Any] = {"size": "sm"}
@@ -216,11 +245,12 @@ class ClipTab:
         run: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
         at_once = {**run, "queue": False}
         asked = [self.sensitivity, self.expected]
+        person = [self.recordings, self.neutral]
         busy = [self.status, self.start, self.stop, *asked]
         shown = [*busy, self.chooser, self.result, self.downloads, self.draw, self.film]
         shown += [self.settings, *self.buttons.values()]
         for button, work, given in (
-            (self.start, self.analyze, [self.clip, *asked]),
+            (self.start, self.analyze, [self.clip, *person, *asked]),
             (self.draw, self.make_film, None),
         ):
             begun = button.click(self.begin, None, busy, **at_once)
@@ -237,6 +267,7 @@ class ClipTab:
         self.stop.click(self.end, None, [self.stop], **at_once)
         self.again.click(self.start_anew, None, [self.clip, *shown], **at_once)
         self.clip.change(self.choose, [self.clip], None, **at_once)
+        self.recordings.change(self.choose_recordings, [self.recordings], None, **at_once)
         # For programs: a clip in, the report out; as text, since gradio's client would take the
         # report's own "path" for a file to fetch.
         answer = gr.Textbox(visible=False)
@@ -251,6 +282,13 @@ class ClipTab:
         """Note whose upload it is."""
         if clip:
             self._files.keep_upload(_name(request), Path(clip))
+
+    def choose_recordings(self, recordings: list[str] | None, request: gr.Request) -> None:
+        """Note whose uploads they are, and forget those that were taken away."""
+        paths = [Path(path) for path in recordings or ()]
+        self._files.keep_recordings(_name(request), paths)
+        session = self.session(request)
+        session.recordings = {p: seen for p, seen in session.recordings.items() if p in paths}
 
     def leave(self, request: gr.Request) -> None:
         """End a user's work, forget what was perceived, and delete the files."""
@@ -272,23 +310,35 @@ class ClipTab:
         return {**self._idle(), **self._without_result(request), self.clip: None}
 
     def analyze(
-        self, clip: str | None, sensitivity: float | str, expected: float, request: gr.Request
+        self,
+        clip: str | None,
+        recordings: list[str] | None,
+        is_neutral: bool,
+        sensitivity: float | str,
+        expected: float,
+        request: gr.Request,
     ) -> Iterator[_Changes]:
-        """Perceive the chosen clip, telling how far it is; then show what it says."""
+        """Perceive the recordings and the clip, telling how far it is; then show what it says."""
         if not clip:
             yield self._idle(_problem("Choose a clip first."))
             return
         path, session = Path(clip), self.session(request)
+        others = [Path(other) for other in recordings or ()]
         self._files.keep_upload(_name(request), path)
+        self.choose_recordings(recordings, request)
         yield self._without_result(request)
 
         decision = session.decision = self._decision(sensitivity, expected)
 
         def work(tell: _Tell) -> _Changes:
-            session.perceived = self._perceive(path, decision, tell)
-            return self._show(session.perceived, decision, request)
+            media = self._probe(path)
+            session.known, session.warnings = self._meet(
+                others, path, session.recordings, tell, is_neutral=is_neutral
+            )
+            session.perceived = self._perceive(media, decision, session.known, tell)
+            return self._show(session.perceived, request)
 
-        yield from self._work(work, path, session.stopping)
+        yield from self._work(work, [path, *others], session.stopping)
 
     def decide(self, sensitivity: float | str, expected: float, request: gr.Request) -> _Changes:
         """Show what the clip says at another setting, without reading it again."""
@@ -296,7 +346,7 @@ class ClipTab:
         if session.perceived is None:
             return self._idle(_problem("Analyse a clip first."))
         session.decision = self._decision(sensitivity, expected)
-        return self._show(session.perceived, session.decision, request)
+        return self._show(session.perceived, request)
 
     def _decision(self, sensitivity: float | str, expected: float) -> DecisionConfig:
         return replace(
@@ -319,11 +369,13 @@ class ClipTab:
                 tell(_progress(words, done_s / media.duration_s))
                 self._turns.give_way()
 
-            report = self._analyzer.interpret(perceived, decision=session.decision)
+            report = self._analyzer.interpret(
+                perceived, decision=session.decision, known=session.known
+            )
             render_video(report, perceived.trace, out, on_progress=on_progress)
             return {**self._idle(), self.draw: _is_shown(False), self.film: _file(out)}
 
-        yield from self._work(work, media.path, session.stopping)
+        yield from self._work(work, [media.path], session.stopping)
 
     def answer(self, clip: str | None) -> str:
         """The report of a clip as JSON, for a program."""
@@ -333,17 +385,21 @@ class ClipTab:
         self._files.keep_upload(name, path)
         try:
             with self._turns.job(Event(), lambda _: None):
-                perceived = self._perceive(path, self._analyzer.config.decision, lambda _: None)
+                decision, media = self._analyzer.config.decision, self._probe(path)
+                perceived = self._perceive(media, decision, NOTHING, lambda _: None)
         except FacevoiceError as error:
-            raise gr.Error(_told(error, path)) from error
+            raise gr.Error(_told(error, [path])) from error
         finally:
             self._files.release(name)
         return to_json(replace(self._analyzer.interpret(perceived), path=path.name))
 
     def _work(
-        self, work: Callable[[_Tell], _Changes], path: Path, stopping: Event
+        self, work: Callable[[_Tell], _Changes], paths: list[Path], stopping: Event
     ) -> Iterator[_Changes]:
-        """Let `work(tell)` take its turn; gives what to show meanwhile and at last."""
+        """Let `work(tell)` take its turn; gives what to show meanwhile and at last.
+
+        `paths`: of the user's files, which are told by their names.
+        """
 
         def on_wait(number: int, tell: _Tell) -> None:
             tell(_progress(f"Waiting for its turn… Number {number} in the line."))
@@ -358,42 +414,106 @@ class ClipTab:
         except StoppedError:
             yield self._idle(_problem("Stopped."))
         except FacevoiceError as error:
-            yield self._idle(_problem(_told(error, path)))
+            yield self._idle(_problem(_told(error, paths)))
         except OSError as error:
             _LOG.exception("clip failed")
             told = f"The server could not keep the result: {error.strerror}."
             yield self._idle(_problem(told))
 
-    def _perceive(self, path: Path, decision: DecisionConfig, tell: _Tell) -> Perception:
-        media, begun_s = probe(path), time.monotonic()
+    def _probe(self, path: Path) -> MediaInfo:
+        """What a clip is; MediaError if it can't be read, or is too long."""
+        media = probe(path)
+        self._check_length(path, media.duration_s)
+        return media
+
+    def _check_length(self, path: Path, duration_s: float, lasts: str = "lasts") -> None:
         longest_s = self._options.max_length_s
-        if media.duration_s > longest_s:
+        if duration_s > longest_s:
             raise MediaError(
                 path,
-                f"lasts {media.duration_s / 60:.1f} minutes; at most {longest_s / 60:g} are taken.",
+                f"{lasts} {duration_s / 60:.1f} minutes; at most {longest_s / 60:g} are taken.",
                 "Cut it, or use the command: facevoice analyze.",
             )
+
+    def _meet(
+        self,
+        paths: list[Path],
+        clip: Path,
+        perceived: dict[Path, Perception],
+        tell: _Tell,
+        *,
+        is_neutral: bool,
+    ) -> tuple[Known, tuple[str, ...]]:
+        """What a clip is compared with, by recordings and profiles of its person.
+
+        Also which of them told nothing, in sentences. What is in `perceived` isn't read again, and
+        what is read comes into it. All are looked at before the first is read.
+        """
+        kept = [path for path in paths if path.suffix.lower() == _PROFILE_SUFFIX]
+        profile = pool(load_profile(path, self._analyzer.models) for path in kept)
+        recordings = {path: probe(path) for path in paths if path not in kept}
+        whole_s = 0.0
+        for path, media in recordings.items():
+            lasts = "lasts, with the recordings before it," if whole_s else "lasts"
+            whole_s += media.duration_s
+            self._check_length(path, whole_s, lasts)
+        told: dict[str, Known] = {}
+        warnings: list[str] = []
+        before_s = 0.0
+        own = file_sha256(clip) if recordings else None
+        for number, (path, media) in enumerate(recordings.items(), start=1):
+            words = f"Getting to know the person: recording {number} of {len(recordings)}"
+
+            def on_view(view: WindowView, words: str = words, before_s: float = before_s) -> None:
+                tell(_progress(words, (before_s + view.end_s) / whole_s))
+
+            if path not in perceived:
+                tell(_progress(words, before_s / whole_s))
+                perceived[path] = self._read(media, on_view)
+            before_s += media.duration_s
+            seen = perceived[path]
+            person = self._analyzer.know(seen, neutral=is_neutral).person
+            if seen.sha256 == own:
+                warnings.append(f"{path.name}: is the clip itself, and tells nothing new.")
+            elif not person:
+                warnings.append(
+                    f"{path.name}: shows too little of a face, and of speech, to tell anything of "
+                    "the person."
+                )
+            else:
+                told[seen.sha256 or str(path)] = Known(person=person)
+        return Others(profile, told).known_to(own), tuple(warnings)
+
+    def _perceive(
+        self, media: MediaInfo, decision: DecisionConfig, known: Known, tell: _Tell
+    ) -> Perception:
+        """Read a clip, telling what it says so far."""
+        begun_s = time.monotonic()
         tell(_progress("Reading the clip…"))
         windows: list[Prediction] = []
-        judge = self._analyzer.stream_judge(media, decision=decision)
+        judge = self._analyzer.stream_judge(media, decision=decision, known=known)
 
         def on_view(view: WindowView) -> None:
             windows.append(judge(view))
             tell(_reading(windows, media, time.monotonic() - begun_s))
+
+        return self._read(media, on_view)
+
+    def _read(self, media: MediaInfo, on_view: Callable[[WindowView], None]) -> Perception:
+        def give_way_after(view: WindowView) -> None:
+            on_view(view)
             self._turns.give_way()
 
-        return self._analyzer.perceive(path, on_view=on_view)
+        return self._analyzer.perceive(media.path, on_view=give_way_after)
 
-    def _show(
-        self, perceived: Perception, decision: DecisionConfig | None, request: gr.Request
-    ) -> _Changes:
+    def _show(self, perceived: Perception, request: gr.Request) -> _Changes:
         """Interpret what was perceived: the report, and its downloads in a new folder.
 
         The annotated video is of the setting at which it was made: it must be made again.
         """
         path, trace = perceived.media.path, perceived.trace
-        folder = self._files.new_folder(_name(request))
-        report = self._analyzer.interpret(perceived, decision=decision)
+        folder, session = self._files.new_folder(_name(request)), self.session(request)
+        report = self._analyzer.interpret(perceived, decision=session.decision, known=session.known)
         # Where the server keeps the clip is of no interest to anybody.
         report = replace(report, path=path.name)
         texts = {
@@ -407,7 +527,7 @@ class ClipTab:
             written.write_text(text, encoding="utf-8", newline="")
             files[self.buttons[name]] = _file(written)
         return {
-            **self._idle(),
+            **self._idle(_warnings(session.warnings)),
             **files,
             self.result: _result(report, trace, path),
             self.chooser: _is_shown(False),
@@ -431,7 +551,8 @@ class ClipTab:
         return {control: gr.update(interactive=interactive) for control in controls}
 
     def _without_result(self, request: gr.Request) -> _Changes:
-        self.session(request).perceived = None
+        session = self.session(request)
+        session.perceived, session.known, session.warnings = None, NOTHING, ()
         return {
             self.result: "",
             self.chooser: _is_shown(True),
@@ -457,12 +578,23 @@ def _shares(chosen: float) -> _Choices:
     return [(known.get(share, f"{100 * share:g}%"), share) for share in shares]
 
 
+def _files(**options: Any) -> Any:
+    """A box for any number of files, which come as their paths."""
+    box = gr.File(file_count="multiple", **options)
+    # Gradio itself would leave an empty file behind for each, and does if the box is changed.
+    vars(box)["_process_single_file"] = lambda file: file.path
+    return box
+
+
 def _name(request: gr.Request) -> str:
     return request.session_hash or ""  # none where the page is called without a browser
 
 
-def _told(error: FacevoiceError, path: Path) -> str:
-    return str(error).replace(str(path), path.name)
+def _told(error: FacevoiceError, paths: list[Path]) -> str:
+    told = str(error)
+    for path in paths:
+        told = told.replace(str(path), path.name)
+    return told
 
 
 def _is_shown(holds: bool) -> Any:
@@ -500,16 +632,29 @@ def _intro() -> str:
     )
 
 
-def _limits(options: WebOptions) -> str:
+def _limits(options: WebOptions, *, compares: bool) -> str:
     """What may be uploaded, and what becomes of it."""
+    person = "<li>If you have other recordings of the same person, add them.</li>"
+    longest = _length(options.max_length_s)
+    too = f"; all other recordings together, {longest} too" if compares else ""
     return (
         '<ol class="fvw-steps"><li>Choose a clip of one person who speaks, or record yourself.</li>'
-        "<li>Press <b>Analyse</b>.</li>"
+        f"{person if compares else ''}<li>Press <b>Analyse</b>.</li>"
         "<li>Click on the timeline of the result: the video goes there.</li></ol>"
-        f'<p class="fvw-small">At most {options.max_size_mb} MB and '
-        f"{_length(options.max_length_s)}. Only use clips of people who agreed to it. Clips are "
-        "read on this server, sent nowhere else, and deleted when you choose another clip or "
-        f"leave, at the latest after {_length(options.keep_s)}.</p>"
+        f'<p class="fvw-small">At most {options.max_size_mb} MB a file and {longest}{too}. '
+        "Only use clips of people who agreed to it. Files are read on this server, sent nowhere "
+        "else, and deleted when you take them away or "
+        f"leave, at the latest after {_length(options.keep_s)}. Nothing is kept of the people in "
+        "them.</p>"
+    )
+
+
+def _why_recordings() -> str:
+    """What other recordings are good for."""
+    return (
+        '<p class="fvw-small">Who somebody is sways a face and a voice more than what they '
+        "express. With other recordings of the same person, in any mood, the clip is compared "
+        "with what is usual for that person.</p>"
     )
 
 
@@ -538,6 +683,12 @@ def _reading(windows: list[Prediction], media: MediaInfo, spent_s: float) -> str
 def _problem(message: str) -> str:
     """What went wrong, and what to do."""
     return f'<div class="fvw-problem" role="alert">{escape(message)}</div>'
+
+
+def _warnings(messages: tuple[str, ...]) -> str:
+    """What of the user's files was of no use; the work went on."""
+    found = "".join(f"<p>{escape(message)}</p>" for message in messages)
+    return f'<div class="fvw-warning" role="status">{found}</div>' if found else ""
 
 
 def _result(report: Report, trace: Trace, video: Path) -> str:

@@ -45,6 +45,8 @@ class WebOptions:
     """Longest live session."""
     live_windows: WindowConfig = field(default_factory=lambda: WindowConfig(4.0, 0.5))
     """Windows of the live mode."""
+    talk_s: float = 10.0
+    """For how long the live mode listens to somebody who talks normally, to get to know them."""
 
     def __post_init__(self) -> None:
         for name in ("max_size_mb", "max_length_s", "keep_s", "num_at_once", "max_waiting"):
@@ -53,6 +55,11 @@ class WebOptions:
                 raise ConfigError(f"{name} = {value!r} is not allowed: must be above 0")
         if self.max_live < 0:
             raise ConfigError(f"max_live = {self.max_live!r} is not allowed: must not be below 0")
+        if self.talk_s < self.live_windows.length_s:
+            raise ConfigError(
+                f"talk_s = {self.talk_s!r} is not allowed: must not be shorter than a live window, "
+                f"{self.live_windows.length_s:g} s"
+            )
         if self.samples is not None and not self.samples.is_dir():
             raise ConfigError(f"samples: {self.samples} is no folder; name one with clips in it")
 
@@ -228,17 +235,30 @@ class SessionFiles:
         self._root = root
         self._samples = {(path.name, path.stat().st_size) for path in samples}
         self._lock = Lock()
-        self._uploads: dict[str, Path] = {}
+        self._clips: dict[str, frozenset[Path]] = {}
+        self._recordings: dict[str, frozenset[Path]] = {}
         self._folders: dict[str, Path] = {}
 
     def keep_upload(self, session: str, path: Path) -> None:
-        """Note that `session` uses an upload; its earlier one is released."""
-        ours = not path.is_file() or (path.name, path.stat().st_size) in self._samples
+        """Note that `session` uses an upload as its clip; its earlier one is released."""
+        self._keep(self._clips, session, [path])
+
+    def keep_recordings(self, session: str, paths: Iterable[Path]) -> None:
+        """Note which uploads `session` uses beside its clip; earlier ones are released."""
+        self._keep(self._recordings, session, paths)
+
+    def _keep(
+        self, uploads: dict[str, frozenset[Path]], session: str, paths: Iterable[Path]
+    ) -> None:
+        found = frozenset(path for path in paths if path.is_file() and not self._is_sample(path))
         with self._lock:
-            before = self._uploads.pop(session, None)
-            if not ours:
-                self._uploads[session] = path
+            before = uploads.pop(session, frozenset())
+            if found:
+                uploads[session] = found
             self._delete_unused(before)
+
+    def _is_sample(self, path: Path) -> bool:
+        return (path.name, path.stat().st_size) in self._samples
 
     def new_folder(self, session: str) -> Path:
         """An empty folder for the session's results; its earlier one is deleted."""
@@ -257,13 +277,15 @@ class SessionFiles:
         """Delete what only this session used."""
         with self._lock:
             self._remove_folder(session)
-            self._delete_unused(self._uploads.pop(session, None))
+            for uploads in (self._clips, self._recordings):
+                self._delete_unused(uploads.pop(session, frozenset()))
 
     def _remove_folder(self, session: str) -> None:
         folder = self._folders.pop(session, None)
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _delete_unused(self, path: Path | None) -> None:
-        if path is not None and path not in self._uploads.values():
+    def _delete_unused(self, paths: frozenset[Path]) -> None:
+        used = frozenset[Path]().union(*self._clips.values(), *self._recordings.values())
+        for path in paths - used:
             path.unlink(missing_ok=True)

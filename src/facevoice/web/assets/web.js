@@ -94,6 +94,7 @@
     var line = place.textContent.match(/Number \d+ in the line/);
     if (line) say("Waiting: " + line[0].toLowerCase() + ".");
     else if (place.textContent.indexOf("Drawing") >= 0) say("Drawing the video.");
+    else if (place.textContent.indexOf("Getting to know") >= 0) say("The recordings are being read.");
     else if (place.textContent.indexOf("Waiting") < 0) say("The clip is being read.");
     else place.scrollIntoView({ block: "nearest" }); // it begins: on a phone this lies far below
   }
