@@ -39,7 +39,7 @@ def films(draw: st.DrawFn) -> list[WindowView]:
     """Windows of one length that may overlap, the last one cut short, of up to two people."""
     num_windows = draw(st.integers(1, 14))
     hop_s = draw(st.sampled_from([1.0, 1.5, 2.0, 4.0]))
-    last_s = 4 - hop_s * draw(st.floats(0.0, 0.9))
+    last_s = 4 - hop_s * draw(st.floats(0.0, 0.8))
     rows = draw_posteriors(np.random.default_rng(num_windows), 2 * num_windows)
     views = []
     for n in range(num_windows):
