@@ -99,7 +99,7 @@ def measure(page: Page, address: str, seconds: float) -> Run:
     page.set_default_timeout(PATIENCE_MS)
     page.goto(address)
     page.get_by_role("tab", name="Live").click()
-    button = page.locator(".fvw-live button")
+    button = page.locator(".fvw-live button.fvw-button")
     button.click()
     page.get_by_text("Listening").wait_for()
     page.wait_for_timeout(1000 * seconds)

@@ -14,7 +14,7 @@ from threading import Condition, Event
 from typing import Any
 
 from facevoice.analyzer import Analyzer
-from facevoice.records import Perception, Prediction, Window
+from facevoice.records import Perception, Window, WindowView
 from facevoice.settings import AnalyzerConfig
 from facevoice.web import WebOptions, launch_app
 
@@ -96,6 +96,7 @@ class GatedAnalyzer(Analyzer):
         super().__init__(config)
         self._gate = gate
         self.perception = super().perceive(SAMPLE)
+        vars(self.perceiver)["follow"] = self._follow
 
     def perceive(self, path: Any, *, on_view: Any = None, **_: Any) -> Perception:
         for view in self.perception.windows:
@@ -104,11 +105,10 @@ class GatedAnalyzer(Analyzer):
                 on_view(view)
         return self.perception
 
-    def follow(
+    def _follow(
         self, frames: Any, blocks: Any, duration_s: float, **more: Any
-    ) -> Iterator[Prediction]:
-        judge = self.stream_judge()
+    ) -> Iterator[WindowView]:
         for view in self.perception.windows:
             if more["wanted"](Window(view.start_s, view.end_s, None, None, 0.0, 0.0)):
                 self._gate.work()
-                yield judge(view)
+                yield view

@@ -136,6 +136,7 @@ def server(analyzer: Analyzer, tmp_path_factory: pytest.TempPathFactory) -> Iter
         max_length_s=60,
         max_live=1,
         live_windows=WindowConfig(1.0, 0.5),
+        talk_s=2.0,
     )
     with serve(analyzer, tmp_path_factory.mktemp("uploads"), options) as server:
         yield server
@@ -576,7 +577,11 @@ def open_live(page: Page, server: Server) -> Page:
 
 
 def button(page: Page) -> Any:
-    return page.locator(".fvw-live button")
+    return page.locator(".fvw-live button.fvw-button")
+
+
+def talk_button(page: Page) -> Any:
+    return page.locator(".fvw-live button.fvw-talk")
 
 
 def start(page: Page) -> None:
@@ -642,6 +647,35 @@ def test_live_from_start_to_summary_and_again(page: Page, server: Server) -> Non
     start(page)  # Scripts can't pull a camera out; the event is what they would see.
     page.evaluate("window.openedTracks.at(-1).dispatchEvent(new Event('ended'))")
     expect_ended(page)
+
+
+def test_live_gets_to_know_who_talks_normally(page: Page, server: Server) -> None:
+    open_live(page, server)
+    expect(page.locator(".fvw-live")).to_contain_text(
+        "Nothing of the person is kept when the session ends."
+    )
+    expect(talk_button(page)).to_have_text("Talk normally first (2 s)")
+    talk_button(page).click()
+    expect(page.locator(".fvw-verdict")).to_contain_text("As you usually do")
+    expect(page.locator(".fvw-verdict progress")).to_be_visible()
+    expect(talk_button(page)).to_have_text("Skip")
+    told = page.locator(".fvw-live-status")
+    expect(told).to_contain_text("From now on you are compared", timeout=PATIENCE_MS)
+    known = page.locator(".fvw-live-known")
+    expect(known).to_contain_text(
+        re.compile(r"^Compared .* The 2 s of normal talk are among them\.$"), timeout=PATIENCE_MS
+    )
+    assert page.locator(".fvw-bars:visible").count() == 3
+
+    talk_button(page).get_by_text("Talk normally again (2 s)").click()
+    expect(page.locator(".fvw-bars").first).to_be_hidden()
+    talk_button(page).get_by_text("Skip").click()
+    expect(page.locator(".fvw-bars").first).to_be_visible(timeout=PATIENCE_MS)
+    expect(known).to_contain_text("The 2 s of normal talk")  # the one before still holds
+    button(page).click()
+    expect_ended(page)
+    expect(known).to_be_empty()
+    expect(talk_button(page)).to_have_text("Talk normally first (2 s)")
 
 
 def test_a_closed_page_gives_its_place_back(browser: Browser, page: Page, server: Server) -> None:

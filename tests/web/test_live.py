@@ -6,8 +6,9 @@ import io
 import json
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,14 @@ from starlette.routing import WebSocketRoute
 from starlette.testclient import TestClient, WebSocketTestSession
 
 from facevoice.analyzer import Analyzer
-from facevoice.records import SAMPLE_RATE_HZ, Outcome
+from facevoice.perceive import Perceiver
+from facevoice.records import SAMPLE_RATE_HZ, Outcome, Prediction, Window, WindowView
 from facevoice.report.page import WINDOW_FIELDS
 from facevoice.settings import WindowConfig
 from facevoice.web import WebOptions
-from facevoice.web.live import LIVE_PATH, LiveDesk, LiveStream
+from facevoice.web.live import LIVE_PATH, LiveDesk, LiveJudge, LiveStream
 from portraits import make_portrait
+from web.servers import SAMPLE
 
 RATE_HZ = 16_000
 
@@ -222,6 +225,78 @@ def test_messages_without_sense_are_left_out(desk: LiveDesk) -> None:
             socket.send_bytes(content)
         socket.send_text("stop")
         assert ending(socket)["end"]["summary"] is None
+
+
+# Who talks normally.
+
+
+def test_a_talk_tells_what_is_usual_for_whoever_comes_after_it(analyzer: Analyzer) -> None:
+    perception = Perceiver(
+        replace(analyzer.config, windows=WindowConfig(1.0, 0.5)), analyzer.assembly.backbones
+    ).perceive(SAMPLE)
+    views = perception.windows
+    judge = LiveJudge(analyzer, talk_s=1.5)
+    judge.ask(0.0)
+    judge.ask(None)  # left off
+    judge.ask(1.0)
+    heard = list(go_through(judge, views))
+    told = [over for over, _, _ in heard]
+    assert told.count(True) == 1
+    assert views[told.index(True)].end_s == 3.0
+
+    talk = tuple(view for view in views if view.start_s >= 1.0 and view.end_s <= 2.5)
+    after = analyzer.stream_judge(known=analyzer.know(replace(perception, windows=talk)))
+    before = analyzer.stream_judge()
+    for view, (_, said, words) in zip(views, heard, strict=True):
+        wanted = before(view)
+        since = after(view) if view.end_s > 2.5 else wanted
+        # What overlaps the talk isn't compared with it.
+        assert same(said, since if view.start_s >= 2.5 else wanted)
+        assert ("normal talk" in words) == (view.start_s >= 2.5)
+
+    stranger = replace(views[-1], person=99)
+    said = judge(stranger)
+    assert said.face is not None
+    assert said.face.num_known == pytest.approx(1.5)
+    assert judge.rests_on(said).endswith("The 1.5 s of normal talk are among them.")
+
+    judge.ask(10.0)
+    gone = [replace(v, start_s=v.start_s + 10, end_s=v.end_s + 10, face=None) for v in views]
+    gone = [replace(view, voice=None, speech_coverage=0.0) for view in gone]
+    assert [over for over, _, _ in go_through(judge, gone)].count(False) == 1
+    assert judge(replace(stranger, start_s=20.0, end_s=21.0)).face.num_known >= 1.5
+
+
+def go_through(
+    judge: LiveJudge, views: Sequence[WindowView]
+) -> Iterator[tuple[bool | None, Prediction, str]]:
+    for view in views:
+        over = judge.go_on(Window(view.start_s, view.end_s, None, None, 0.0, 0.0))
+        said = judge(view)
+        yield over, said, judge.rests_on(said)
+
+
+def same(one: Prediction, other: Prediction) -> bool:
+    channels = [(one.face, other.face), (one.voice, other.voice)]
+    return all(a.probs.tolist() == b.probs.tolist() for a, b in channels if a and b)
+
+
+def test_a_page_is_told_when_a_talk_is_over(
+    analyzer: Analyzer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facevoice.web.live._MAX_LAG_S", 1000)
+    desk = make_desk(analyzer, talk_s=1.5)
+    with connected(desk, make_hello(desk, has_video=False)) as socket:
+        for text in ("[]", "{}", '{"talk": -1}', '{"talk": NaN}', '{"talk": "x"}', "no JSON"):
+            socket.send_text(text)
+        socket.send_text('{"talk": 0}')
+        for k in range(40):
+            socket.send_bytes(b"A" + struct.pack("<d", k / 10) + bytes(4 * RATE_HZ // 10))
+        while "talk" not in (message := json.loads(socket.receive_text())):
+            assert message.get("known", "") == ""
+        assert message == {"talk": False}  # nothing was heard
+        socket.send_text("stop")
+        ending(socket)
 
 
 # What a browser sends, as the pipeline reads it.

@@ -2,10 +2,13 @@
 
 From the page: first a text, {"ticket", "sample_rate_hz" or null, "has_video"}; then bytes: one
 letter, V or A, then float64 (little endian) seconds of the session's clock, then a JPEG, or float32
-mono samples. A text "stop" ends the session.
-To the page, texts in JSON: {"faces"} for each frame, {"window", "sentence"} for each window,
-{"late"} for each one that is left out because the server can't follow, {"end"} or {"error"} at
-last. The end has a sentence, and a summary (a window's row) of a session of few windows, else null.
+mono samples. A text {"talk": seconds} says that from then on somebody talks normally, so that the
+session gets to know them, {"talk": null} that they don't after all; "stop" ends the session.
+To the page, texts in JSON: {"faces"} for each frame, {"window", "sentence", "known"} for each
+window, {"late"} for each one that is left out because the server can't follow, {"talk"} when a talk
+is over: whether it told anything; {"end"} or {"error"} at last. Known is a sentence on what the
+window is compared with. The end has a sentence, and a summary (a window's row) of a session of few
+windows, else null.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Final
@@ -32,7 +37,8 @@ from PIL import Image
 
 from facevoice.analyzer import Analyzer
 from facevoice.errors import FacevoiceError
-from facevoice.interpret import MAX_SHORT_WINDOWS, find_moments, summarize
+from facevoice.interpret import MAX_SHORT_WINDOWS, StreamJudge, find_moments, summarize
+from facevoice.people.baseline import Known
 from facevoice.records import (
     SAMPLE_RATE_HZ,
     VERSION,
@@ -41,12 +47,15 @@ from facevoice.records import (
     FloatArray,
     Frame,
     FrameFaces,
+    MediaInfo,
+    Perception,
     Prediction,
     Report,
     Status,
     Window,
+    WindowView,
 )
-from facevoice.report import describe_in_words, summarize_in_words, window_view
+from facevoice.report import describe_in_words, describe_known, summarize_in_words, window_view
 from facevoice.web.work import Turns, WebOptions
 
 LIVE_PATH: Final = "/facevoice/live"
@@ -147,6 +156,80 @@ class LiveStream:
                 num_given += len(block)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Talk:
+    """Somebody talks normally from a time of the session's clock to another."""
+
+    start_s: float
+    end_s: float
+    views: list[WindowView] = field(default_factory=list)
+
+
+class LiveJudge:
+    """Says what the windows of a session mean, and gets to know its person when that is asked.
+
+    Each window is compared with those before it that it doesn't overlap. After a talk it is
+    compared with the talk, taken to be of everybody who is seen, and with those since.
+
+    Args:
+        analyzer: whose windows they are.
+        talk_s: how long a talk is.
+    """
+
+    def __init__(self, analyzer: Analyzer, talk_s: float) -> None:
+        self._analyzer = analyzer
+        self._talk_s = talk_s
+        self._asked: SimpleQueue[float | None] = SimpleQueue()
+        self._talk: _Talk | None = None
+        self._judge = analyzer.stream_judge()
+        self._next: tuple[float, StreamJudge] | None = None
+        self._knows_talk = False
+
+    def ask(self, start_s: float | None) -> None:
+        """Somebody talks normally from then on, or doesn't after all (None); from any thread."""
+        self._asked.put(start_s)
+
+    def go_on(self, window: Window) -> bool | None:
+        """Hear of the next window, judged or not; whether the talk that is over told anything."""
+        while not self._asked.empty():
+            start_s = self._asked.get()
+            self._talk = None if start_s is None else _Talk(start_s, start_s + self._talk_s)
+        talk = self._talk
+        if talk is None or window.end_s <= talk.end_s:
+            return None
+        self._talk = None
+        known = self._know(talk.views)
+        if not known.person:
+            return False
+        self._next = talk.end_s, self._analyzer.stream_judge(known=known)
+        return True
+
+    def __call__(self, view: WindowView) -> Prediction:
+        """What the next window says."""
+        if self._talk is not None and view.start_s >= self._talk.start_s:
+            self._talk.views.append(view)
+        if self._next is not None:
+            from_s, judge = self._next
+            if view.start_s < from_s:  # It is partly of the talk, and not to be compared with it.
+                judge(view)
+            else:
+                self._judge, self._next, self._knows_talk = judge, None, True
+        return self._judge(view)
+
+    def rests_on(self, prediction: Prediction) -> str:
+        """What a window is compared with, in words."""
+        known = describe_known([prediction])
+        is_known = any(c and c.num_known for c in (prediction.face, prediction.voice))
+        if not (is_known and self._knows_talk):
+            return known
+        return f"{known} The {self._talk_s:g} s of normal talk are among them."
+
+    def _know(self, views: Sequence[WindowView]) -> Known:
+        media = MediaInfo(Path("live"), self._talk_s, None, None)
+        settings, models = self._analyzer.config, self._analyzer.models
+        return self._analyzer.know(Perception(media, None, settings, models, tuple(views)))
+
+
 class LiveDesk:
     """Lets pages in: hands out tickets, counts sessions.
 
@@ -206,13 +289,14 @@ class LiveDesk:
 
     async def _run(self, socket: Any, stream: LiveStream) -> None:
         loop, outbox = asyncio.get_running_loop(), asyncio.Queue[dict[str, Any] | None]()
+        judge = LiveJudge(self._analyzer, self._options.talk_s)
 
         def send(message: dict[str, Any] | None) -> None:
             loop.call_soon_threadsafe(outbox.put_nowait, message)
 
         def work() -> None:
             try:
-                send(self._analyze(stream, send))
+                send(self._analyze(stream, judge, send))
             except FacevoiceError as error:
                 send({"error": str(error)})
             except Exception:  # noqa: BLE001 - logged, and told
@@ -223,7 +307,7 @@ class LiveDesk:
 
         thread = Thread(target=work, name="facevoice-live", daemon=True)
         thread.start()
-        receiver = asyncio.create_task(_receive(socket, stream))
+        receiver = asyncio.create_task(_receive(socket, stream, judge))
         try:
             while (message := await outbox.get()) is not None:
                 await socket.send_text(json.dumps(message))
@@ -235,7 +319,7 @@ class LiveDesk:
             receiver.cancel()
             await asyncio.to_thread(thread.join)
 
-    def _analyze(self, stream: LiveStream, send: _Send) -> dict[str, Any]:
+    def _analyze(self, stream: LiveStream, judge: LiveJudge, send: _Send) -> dict[str, Any]:
         """Analyse a session until it stops; gives its last message."""
         predictions: list[Prediction] = []
         turn = ExitStack()  # from before a window is read until it is sent
@@ -247,6 +331,8 @@ class LiveDesk:
             turn.close()
             if window.end_s >= self._options.max_live_s:
                 stream.stop()
+            if (told := judge.go_on(window)) is not None:
+                send({"talk": told})
             if not is_late(window):
                 turn.enter_context(self.turns.window())
             if not is_late(window):
@@ -256,7 +342,7 @@ class LiveDesk:
             return False
 
         with turn:
-            for prediction in self._analyzer.follow(
+            for view in self._analyzer.perceiver.follow(
                 stream.frames(),
                 stream.blocks(),
                 self._options.max_live_s,
@@ -264,6 +350,7 @@ class LiveDesk:
                 on_faces=lambda faces: send({"faces": _faces_view(faces)}),
                 wanted=is_wanted,
             ):
+                prediction = judge(view)
                 turn.close()
                 if stream.stopped:
                     break  # what comes now is cut short
@@ -272,6 +359,7 @@ class LiveDesk:
                     {
                         "window": _row(prediction),
                         "sentence": describe_in_words(prediction),
+                        "known": judge.rests_on(prediction),
                         "lag_ms": round(1000 * stream.lag_s(prediction.end_s)),
                         "dropped": stream.num_dropped,
                     }
@@ -303,18 +391,30 @@ class LiveDesk:
         )
 
 
-async def _receive(socket: Any, stream: LiveStream) -> None:
+async def _receive(socket: Any, stream: LiveStream, judge: LiveJudge) -> None:
     """Feed what comes into `stream` until the page stops or leaves."""
     try:
         while True:
             message = await socket.receive()
-            content = message.get("bytes")
-            if message["type"] == "websocket.disconnect" or message.get("text") == "stop":
+            content, text = message.get("bytes"), message.get("text")
+            if message["type"] == "websocket.disconnect" or text == "stop":
                 return
+            if text is not None:
+                _take_talk(text, judge)
             if content is not None and 9 < len(content) <= _MAX_MESSAGE_BYTES:
                 _take(content, stream)
     finally:
         stream.stop()
+
+
+def _take_talk(text: str, judge: LiveJudge) -> None:
+    """Take one message of text; what makes no sense is left out."""
+    try:
+        start_s = json.loads(text)["talk"]
+    except (ValueError, KeyError, TypeError):
+        return
+    if start_s is None or (isinstance(start_s, int | float) and 0 <= start_s < math.inf):
+        judge.ask(start_s)
 
 
 def _take(content: bytes, stream: LiveStream) -> None:

@@ -703,6 +703,7 @@ def _live(ticket: str, analyzer: Analyzer, options: WebOptions) -> str:
     settings = {
         "ticket": ticket,
         "window_s": options.live_windows.length_s,
+        "talk_s": options.talk_s if analyzer.compares else None,
         "window_fields": WINDOW_FIELDS,
         "zones": [] if analyzer.point is None else conflict_zones(analyzer.point),
         **vocabulary(),

@@ -1,6 +1,6 @@
 // The live mode: camera and microphone to the server, results back. Its protocol: web/live.py.
 var FRAME_MS = 200, MAX_SIDE_PX = 640, JPEG_QUALITY = 0.85, BLOCK_S = 0.1;
-var MAX_BUFFERED_BYTES = 400000;
+var MAX_BUFFERED_BYTES = 400000, HELD_MS = 6000;
 var sessions = new WeakMap();
 var api = { mount: mount, unmount: unmount, latencies_ms: [] };
 
@@ -23,7 +23,7 @@ function Session(place, settings) {
 }
 
 Session.prototype.build = function (place) {
-  var self = this, grid = make("div", "fvw-live-grid");
+  var self = this, settings = this.settings, grid = make("div", "fvw-live-grid");
   this.stage = make("div", "fvw-live-stage");
   this.video = make("video");
   this.video.muted = true;
@@ -31,39 +31,52 @@ Session.prototype.build = function (place) {
   this.overlay = make("canvas");
   this.overlay.setAttribute("aria-hidden", "true");
   this.stage.append(this.video, this.overlay);
-  var left = make("div"), controls = make("div", "fvw-live-controls");
+  var left = make("div", "fvw-live-left"), controls = make("div", "fvw-live-controls");
   this.button = make("button", "fvw-button", "Start camera and microphone");
   this.button.type = "button";
   this.button.addEventListener("click", function () {
     if (self.run) self.stop(); else self.start();
   });
+  this.talkButton = make("button", "fvw-talk");
+  this.talkButton.type = "button";
+  this.talkButton.hidden = settings.talk_s === null;
+  this.talkButton.addEventListener("click", function () { self.pressTalk(); });
   this.latency = make("span", "fvw-latency");
-  controls.append(this.button, this.latency);
+  controls.append(this.button, this.talkButton, this.latency);
   this.status = make("p", "fvw-live-status", "");
   this.status.setAttribute("role", "status");
-  left.append(this.stage, controls, this.status, make("p", "fvw-small",
+  left.append(this.stage, controls, this.status);
+  if (settings.talk_s !== null) left.append(make("p", "fvw-small",
+    "Each answer is compared with the face and the voice as they were so far. Talk normally for " +
+    settings.talk_s + " s, and it is compared with how you usually are."));
+  left.append(make("p", "fvw-small",
     "Picture and sound go to this server only. They are analysed in memory and never stored. " +
-    "Only film people who agreed to it."));
+    "Nothing of the person is kept when the session ends. Only film people who agreed to it."));
   this.panel = make("div", "fvw-live-panel");
   this.verdict = make("div", "fvw-verdict");
   this.spoken = make("div", "fvw-hidden");
   this.spoken.setAttribute("aria-live", "polite");
   this.channels = make("div", "fvw-channels");
-  this.panel.append(this.verdict, this.spoken, this.channels);
+  this.known = make("p", "fvw-small fvw-live-known", "");
+  this.panel.append(this.verdict, this.spoken, this.known, this.channels);
   grid.append(left, this.panel);
   this.strip = make("canvas", "fvw-strip");
   this.strip.setAttribute("role", "img");
   this.strip.setAttribute("aria-label", "The last minute: outcome, face, voice, and conflict");
   place.append(grid, make("h2", "fvw-strip-title", "The last minute"), this.strip);
   this.points = [];
+  this.talk = null; // what is shown of a talk while somebody talks normally
   this.showNone("Not running");
+  this.showTalkButton();
   this.drawStrip();
 };
 
-Session.prototype.start = async function () {
-  var run = (this.run = {});
+// `talks`: whether it begins with somebody who talks normally.
+Session.prototype.start = async function (talks) {
+  var run = (this.run = { talks: Boolean(talks), hasTalked: false });
   this.running = true;
   this.button.textContent = "Stop";
+  this.showTalkButton();
   this.showNone("No answer yet");
   this.points = [];
   this.drawStrip();
@@ -123,6 +136,8 @@ Session.prototype.connect = function () {
     self.begun = performance.now();
     self.feed();
     self.say("Listening: the first answer comes after " + self.settings.window_s + " s.");
+    if (self.run.talks) self.beginTalk();
+    else self.showTalkButton();
   };
   socket.onmessage = function (event) { self.take(JSON.parse(event.data)); };
   socket.onclose = function () {
@@ -138,6 +153,7 @@ Session.prototype.feed = function () {
     // Nobody is filmed behind another tab of the page.
     if (self.stage.offsetParent === null) self.stop();
     else if (self.hasVideo) self.sendFrame();
+    if (self.talk) self.showTalk();
   }, FRAME_MS);
   if (!this.blocks) return;
   var start = null, count = 0;
@@ -185,7 +201,9 @@ Session.prototype.send = function (letter, time, content) {
 Session.prototype.take = function (message) {
   if (message.error) { this.say(message.error, true); this.running = false; }
   if (message.faces) this.drawFaces(message.faces);
-  if (message.window) this.showWindow(this.named(message.window), message.sentence);
+  if (message.window)
+    this.showWindow(this.named(message.window), message.sentence, message.known);
+  if ("talk" in message) this.endTalk(message.talk);
   if (message.late && this.running) this.say("The server is busy: some answers are left out.");
   if (message.end) this.showEnd(message.end);
 };
@@ -197,12 +215,14 @@ Session.prototype.named = function (row) {
   return view;
 };
 
-Session.prototype.showWindow = function (view, sentence) {
+Session.prototype.showWindow = function (view, sentence, known) {
   var self = this;
   if (!this.running) return;
-  this.say("");
-  this.current = view;
-  this.showVerdict(view, sentence);
+  if (performance.now() > this.heldUntil) this.say("");
+  this.known.textContent = this.talk ? "" : known;
+  // Nobody talks normally while reading how they look and sound.
+  this.current = this.talk ? null : view;
+  if (!this.talk) this.showVerdict(view, sentence);
   this.points.push(view);
   while (this.points[0].end < view.end - SHOWN_S) this.points.shift();
   this.drawStrip();
@@ -222,12 +242,69 @@ Session.prototype.showWindow = function (view, sentence) {
 };
 
 Session.prototype.say = function (text, isError) {
+  this.heldUntil = 0;
   this.status.textContent = text;
   this.status.classList.toggle("fvw-problem", Boolean(isError));
 };
 
+// Begin with a talk, begin one, or leave it off.
+Session.prototype.pressTalk = function () {
+  if (!this.run) this.start(true);
+  else if (!this.talk) this.beginTalk();
+  else {
+    this.tellTalk(null);
+    this.endTalk(null);
+  }
+};
+
+Session.prototype.beginTalk = function () {
+  this.run.talks = false;
+  var begun = Math.floor(10 * this.now()) / 10; // 0 where a session begins with it
+  this.tellTalk(begun);
+  this.talk = this.makeTalk(begun);
+  this.current = null;
+  this.showTalkButton();
+};
+
+Session.prototype.tellTalk = function (start) {
+  if (this.socket && this.socket.readyState === WebSocket.OPEN)
+    this.socket.send(JSON.stringify({ talk: start }));
+};
+
+// `told`: whether the server heard or saw anything; null where the talk was left off.
+Session.prototype.endTalk = function (told) {
+  if (!this.talk || !this.running) return;
+  this.talk = null;
+  this.showNone("No answer yet");
+  if (told) {
+    this.run.hasTalked = true;
+    this.hold("Thank you. From now on you are compared with how you usually are.");
+  } else if (told === false) {
+    this.hold("Neither a face nor speech was there, so nothing is known. Try again.");
+  }
+  this.showTalkButton();
+};
+
+// Say something for longer than a window.
+Session.prototype.hold = function (text) {
+  this.say(text);
+  this.heldUntil = performance.now() + HELD_MS;
+};
+
+Session.prototype.showTalkButton = function () {
+  var run = this.run, isOpen = run && this.socket && this.socket.readyState === WebSocket.OPEN;
+  var length = " (" + this.settings.talk_s + " s)";
+  this.talkButton.disabled = Boolean(run) && !(isOpen && this.running);
+  if (this.talk) this.talkButton.textContent = "Skip";
+  else if (!run || run.talks) this.talkButton.textContent = "Talk normally first" + length;
+  else if (run.hasTalked) this.talkButton.textContent = "Talk normally again" + length;
+  else this.talkButton.textContent = "Talk normally" + length;
+};
+
 // The last window's answer would contradict what is said of all: one of both is shown.
 Session.prototype.showEnd = function (end) {
+  this.talk = null;
+  this.known.textContent = "";
   this.say("Ended.");
   if (end.summary) this.showVerdict(this.named(end.summary), end.sentence);
   else this.showNone("In all", end.sentence);
@@ -247,6 +324,7 @@ Session.prototype.stop = function () {
     this.socket.send("stop");
     this.say("Stopping…");
     this.button.disabled = true; // until the server has summed up
+    this.showTalkButton();
   } else if (this.socket.readyState === WebSocket.CONNECTING) {
     this.say("");
     this.socket.close();
@@ -269,6 +347,10 @@ Session.prototype.end = function () {
   if (this.socket) this.socket.close();
   this.socket = null;
   this.current = null;
+  if (this.talk) this.showNone("Not running");
+  this.talk = null;
+  this.known.textContent = "";
+  this.showTalkButton();
   this.latency.textContent = "";
   this.button.disabled = false;
   this.button.textContent = "Start camera and microphone";

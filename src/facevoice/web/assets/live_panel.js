@@ -28,6 +28,25 @@ Session.prototype.showNone = function (text, sentence) {
   this.tell(sentence);
 };
 
+// What somebody is asked to do who talks normally from `begun` on, and how long it still takes.
+Session.prototype.makeTalk = function (begun) {
+  var words = make("span", "fvw-verdict-words"), left = make("span"), bar = make("progress");
+  var ask = "As you usually do, about anything: what you had for breakfast, how you came here. ";
+  bar.max = this.settings.talk_s;
+  bar.setAttribute("aria-label", "How much of the talk is over");
+  this.showNone("Talk normally");
+  words.append(make("span", "", ask), left, bar);
+  this.verdict.append(words);
+  this.tell("Talk normally. " + ask);
+  return { begun: begun, left: left, bar: bar };
+};
+
+Session.prototype.showTalk = function () {
+  var done = this.now() - this.talk.begun, left = Math.ceil(this.settings.talk_s - done);
+  this.talk.bar.value = Math.min(done, this.settings.talk_s);
+  this.talk.left.textContent = left > 0 ? left + " s left." : "A moment…";
+};
+
 // Nodes are made once and then changed: bars glide.
 Session.prototype.showVerdict = function (view, sentence) {
   var outcome = this.settings.outcomes[view.outcome];
