@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from facevoice.records import BoolArray, ByteArray, Detections, FloatArray, ModelId
+from facevoice.records import ByteArray, Detections, FloatArray, IntArray, ModelId
 from facevoice.sessions import load_session
 
 _Floats: TypeAlias = npt.NDArray[np.floating[Any]]
@@ -25,8 +25,8 @@ _Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 _SEARCH_SIDE_PX: Final[int] = 384
 _MULTIPLE_PX: Final[int] = 32
 _STRIDES_PX: Final[tuple[int, ...]] = (8, 16, 32)
-# Each face is seen by dozens of cells, and their mean trembles half as much as the best of them:
-# those count that score this much and overlap the best one by so much.
+# Each face is seen by dozens of cells, and their mean, weighted by squared scores, trembles half as
+# much as the best of them: those count that score this much and overlap the best one by so much.
 _CELL_MIN_SCORE: Final[float] = 0.3
 _CELL_SAME_FACE: Final[float] = 0.5
 _NMS: Final[float] = 0.3
@@ -118,10 +118,11 @@ class FaceDetector:
         columns, rows = (ceil(side / _MULTIPLE_PX) * _MULTIPLE_PX for side in size)
         padded = np.zeros((rows, columns, 3), np.uint8)
         padded[: size[1], : size[0]] = np.asarray(picture.resize(size, Image.Resampling.BILINEAR))
-        (cells,) = self._describe(padded[None])
+        cells, _ = self._describe(padded[None])
         overlaps = iou(cells.boxes_xyxy, cells.boxes_xyxy)
+        shares = (overlaps > _CELL_SAME_FACE) * cells.scores**2
         best = _suppress(overlaps, cells.scores)
-        found = [_mean_face(cells, overlaps[place] > _CELL_SAME_FACE) for place in best]
+        found = [_mean_face(cells, shares[place] / shares[place].sum()) for place in best]
         # Rounding to whole pixels makes the two scales differ a little.
         factors = np.array([width / size[0], height / size[1]], np.float32)
         faces = [_Face(f.box * np.tile(factors, 2), f.landmarks * factors, f.score) for f in found]
@@ -144,33 +145,35 @@ class FaceDetector:
 
     def _middle_face(self, cut: ByteArray) -> _Face | None:
         """The face near the middle of a cut, None unless the cut and its mirror image show one."""
-        both = self._describe(np.stack([cut, cut[:, ::-1]]))
-        plain, mirrored = (_near_middle(cells) for cells in both)
-        if plain is None or mirrored is None:
-            return None
-        box = mirrored.box[[2, 1, 0, 3]] * (-1, 1, -1, 1) + (_LOOK_PX, 0, _LOOK_PX, 0)
-        landmarks = mirrored.landmarks[_MIRRORED] * (-1, 1) + (_LOOK_PX, 0)
-        return _Face(
-            (plain.box + box) / 2,
-            (plain.landmarks + landmarks) / 2,
-            (plain.score + mirrored.score) / 2,
-        )
+        cells, numbers = self._describe(np.stack([cut, cut[:, ::-1]]))
+        boxes, points = cells.boxes_xyxy, cells.landmarks_px
+        mirrored = numbers == 1
+        boxes[mirrored] = boxes[mirrored][:, [2, 1, 0, 3]] * (-1, 1, -1, 1) + (_LOOK_PX, 0) * 2
+        points[mirrored] = points[mirrored][:, _MIRRORED] * (-1, 1) + (_LOOK_PX, 0)
+        x, y = (boxes[:, :2] + boxes[:, 2:] - _LOOK_PX).T / 2
+        shares = (np.hypot(x, y) < _LOOK_NEAR * _LOOK_PX) * cells.scores**2
+        # Both count the same, so that landmarks lean to neither side.
+        sums = np.bincount(numbers, shares, 2)
+        return _mean_face(cells, shares / sums[numbers] / 2) if sums.all() else None
 
-    def _describe(self, pictures: ByteArray) -> list[Detections]:
-        """What the cells that see a face say, for each picture; sides are multiples of 32."""
-        outputs = self._session.run(["scores", "boxes", "landmarks"], {"pictures": pictures})
-        found = []
-        for scores, boxes, landmarks in zip(*outputs, strict=True):
-            places = np.flatnonzero(scores >= min(_CELL_MIN_SCORE, self._min_score))
-            corners, strides = (cells[places] for cells in _cells(*pictures.shape[1:3]))
-            # In units of the stride: the box's centre from the cell's corner, the logarithm of its
-            # sides, and the landmarks from the corner.
-            centres = corners + boxes[places, :2] * strides
-            halves = np.exp(boxes[places, 2:]) * strides / 2
-            points = corners[:, None] + landmarks[places].reshape(-1, 5, 2) * strides[:, None]
-            edges = np.concatenate([centres - halves, centres + halves], axis=1)
-            found.append(Detections(edges, points, scores[places]))
-        return found
+    def _describe(self, pictures: ByteArray) -> tuple[Detections, IntArray]:
+        """What the cells that see a face say, and which picture (B, H, W, 3) each belongs to.
+
+        The sides are multiples of 32.
+        """
+        scores, boxes, landmarks = self._session.run(
+            ["scores", "boxes", "landmarks"], {"pictures": pictures}
+        )
+        numbers, places = np.nonzero(scores >= min(_CELL_MIN_SCORE, self._min_score))
+        corners, strides = (cells[places] for cells in _cells(*pictures.shape[1:3]))
+        boxes, landmarks = boxes[numbers, places], landmarks[numbers, places]
+        # In units of the stride: the box's centre from the cell's corner, the logarithm of its
+        # sides, and the landmarks from the corner.
+        centres = corners + boxes[:, :2] * strides
+        halves = np.exp(boxes[:, 2:]) * strides / 2
+        points = corners[:, None] + landmarks.reshape(-1, 5, 2) * strides[:, None]
+        edges = np.concatenate([centres - halves, centres + halves], axis=1)
+        return Detections(edges, points, scores[numbers, places]), numbers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -216,25 +219,12 @@ class _Face:
         return bool(away < _MAX_OFF and abs(growth) < _MAX_GROWTH and abs(turn) < _MAX_TURN_RAD)
 
 
-def _mean_face(cells: Detections, together: BoolArray) -> _Face:
-    """What the cells marked in `together` (n,) say, weighted by the score's square."""
-    weights = together * cells.scores**2
-    weights /= weights.sum()
+def _mean_face(cells: Detections, weights: _Floats) -> _Face:
+    """What cells say, `weights` (n,) summing to 1."""
     landmarks = np.tensordot(weights, cells.landmarks_px, 1)
-    seen = _Face(weights @ cells.boxes_xyxy, landmarks, float(cells.scores[together].max()))
+    seen = _Face(weights @ cells.boxes_xyxy, landmarks, float(cells.scores[weights > 0].max()))
     middle, unseen = landmarks.mean(axis=0), seen.tilt / _TILT_SEEN - seen.tilt
     return replace(seen, landmarks=(landmarks - middle) @ _rotation(unseen).T + middle)
-
-
-def _near_middle(cells: Detections) -> _Face | None:
-    """The best face near the middle of a closer look."""
-    off = (cells.boxes_xyxy[:, :2] + cells.boxes_xyxy[:, 2:] - _LOOK_PX) / 2
-    near = np.flatnonzero(np.hypot(off[:, 0], off[:, 1]) < _LOOK_NEAR * _LOOK_PX)
-    if not len(near):
-        return None
-    best = near[cells.scores[near].argmax()]
-    overlaps = iou(cells.boxes_xyxy[[best]], cells.boxes_xyxy)[0]
-    return _mean_face(cells, overlaps > _CELL_SAME_FACE)
 
 
 def _best_of(faces: list[_Face]) -> list[_Face]:
