@@ -197,7 +197,7 @@ def shoot_live(studio: Studio) -> Shots:
     for size in SIZES:
         with studio.app(size) as page:
             page.get_by_role("tab", name="Live").click()
-            page.click(".fvw-live button")
+            page.click(".fvw-live button.fvw-button")
             page.wait_for_selector(".fvw-bars")
             page.wait_for_timeout(LIVE_FOR_MS)
             page.mouse.move(2, 2)

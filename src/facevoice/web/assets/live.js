@@ -76,6 +76,7 @@ Session.prototype.start = async function (talks) {
   var run = (this.run = { talks: Boolean(talks), hasTalked: false });
   this.running = true;
   this.button.textContent = "Stop";
+  this.stage.classList.add("fvw-live-on");
   this.showTalkButton();
   this.showNone("No answer yet");
   this.points = [];
@@ -350,6 +351,7 @@ Session.prototype.end = function () {
   if (this.talk) this.showNone("Not running");
   this.talk = null;
   this.known.textContent = "";
+  this.stage.classList.remove("fvw-live-on");
   this.showTalkButton();
   this.latency.textContent = "";
   this.button.disabled = false;

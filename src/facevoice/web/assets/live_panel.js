@@ -177,7 +177,9 @@ Session.prototype.drawStrip = function () {
     var outcome = settings.outcomes[view.outcome];
     [outcome, settings.emotions[top(view.face)], settings.emotions[top(view.voice)]].forEach(
       function (shown, row) { extend(rows[row], shown, from, to); });
-    var isTold = view.conflict !== null && outcome.counts;
+    // Beside what is unlike anything learnt, the probability counts for nothing.
+    var isStrange = view.reasons.some(function (r) { return r.name.startsWith("unfamiliar_"); });
+    var isTold = view.conflict !== null && outcome.counts && !isStrange;
     var y = isTold ? 128 - 60 * view.conflict / 1000 : null;
     if (y !== null && previous !== null) {
       pen.beginPath();
