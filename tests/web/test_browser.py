@@ -404,11 +404,13 @@ def test_problems_are_told(
 
         open_page(page, server)
         choose_sample(page)
+        long = make_clip("long.mp4", width=64, height=48, fps=2, duration_s=90)
         wrong = tmp_path / "anna.json"
         wrong.write_text("{}")
         for path, told in (
             (notes, "notes.mp4: is not a video or audio file"),
             (wrong, 'anna.json: is no profile: "schema" is not'),
+            (long, "long.mp4: lasts 1.5 minutes; at most 1 are taken."),
         ):
             add_recordings(page, path)
             page.click("#fvw-start")
@@ -416,7 +418,7 @@ def test_problems_are_told(
         assert str(server.uploads) not in page.inner_text(".fvw-problem")
 
         open_page(page, server)
-        choose(page, make_clip("long.mp4", width=64, height=48, fps=2, duration_s=90))
+        choose(page, long)
         page.click("#fvw-start")
         expect_problem(page, "long.mp4: lasts 1.5 minutes; at most 1 are taken.")
 
