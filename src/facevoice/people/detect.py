@@ -49,7 +49,7 @@ _MIRRORED: Final[list[int]] = [1, 0, 2, 4, 3]  # landmarks by those of the mirro
 # Median places of eyes, nose tip and mouth corners in FER2013's training pictures, as fractions of
 # the picture's side, made mirror-symmetric; measured by recipes/face_template.py.
 FACE_TEMPLATE: Final[FloatArray] = np.array(
-    [[0.3255, 0.3897], [0.6745, 0.3897], [0.5, 0.6065], [0.3591, 0.7614], [0.6409, 0.7614]],
+    [[0.3253, 0.3892], [0.6747, 0.3892], [0.5, 0.6063], [0.359, 0.7616], [0.641, 0.7616]],
     np.float32,
 )
 # Crops show this much more than FER2013's framing, so that a network may choose its own cut.
@@ -145,11 +145,13 @@ class FaceDetector:
 
     def _middle_face(self, cut: ByteArray) -> _Face | None:
         """The face near the middle of a cut, None unless the cut and its mirror image show one."""
-        cells, numbers = self._describe(np.stack([cut, cut[:, ::-1]]))
+        mirror_image = cut.take(range(_LOOK_PX - 1, -1, -1), axis=1)
+        cells, numbers = self._describe(np.stack([cut, mirror_image]))
         boxes, points = cells.boxes_xyxy, cells.landmarks_px
-        mirrored = numbers == 1
-        boxes[mirrored] = boxes[mirrored][:, [2, 1, 0, 3]] * (-1, 1, -1, 1) + (_LOOK_PX, 0) * 2
-        points[mirrored] = points[mirrored][:, _MIRRORED] * (-1, 1) + (_LOOK_PX, 0)
+        mirrored = slice(int(np.count_nonzero(numbers == 0)), None)
+        boxes[mirrored, 0::2] = _LOOK_PX - boxes[mirrored, 2::-2]
+        points[mirrored] = points[mirrored, _MIRRORED]
+        points[mirrored, :, 0] = _LOOK_PX - points[mirrored, :, 0]
         x, y = (boxes[:, :2] + boxes[:, 2:] - _LOOK_PX).T / 2
         shares = (np.hypot(x, y) < _LOOK_NEAR * _LOOK_PX) * cells.scores**2
         # Both count the same, so that landmarks lean to neither side.
@@ -223,7 +225,7 @@ def _mean_face(cells: Detections, weights: _Floats) -> _Face:
     """What cells say, `weights` (n,) summing to 1."""
     landmarks = np.tensordot(weights, cells.landmarks_px, 1)
     seen = _Face(weights @ cells.boxes_xyxy, landmarks, float(cells.scores[weights > 0].max()))
-    middle, unseen = landmarks.mean(axis=0), seen.tilt / _TILT_SEEN - seen.tilt
+    middle, unseen = landmarks.mean(axis=0), seen.tilt * (1 / _TILT_SEEN - 1)
     return replace(seen, landmarks=(landmarks - middle) @ _rotation(unseen).T + middle)
 
 
