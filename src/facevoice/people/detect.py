@@ -117,7 +117,7 @@ class FaceDetector:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         columns, rows = (ceil(side / _MULTIPLE_PX) * _MULTIPLE_PX for side in size)
         padded = np.zeros((rows, columns, 3), np.uint8)
-        padded[: size[1], : size[0]] = np.asarray(picture.resize(size, Image.Resampling.BILINEAR))
+        padded[: size[1], : size[0]] = np.asarray(picture.resize(size, Image.Resampling.BOX))
         cells, _ = self._describe(padded[None])
         overlaps = iou(cells.boxes_xyxy, cells.boxes_xyxy)
         shares = (overlaps > _CELL_SAME_FACE) * cells.scores**2
