@@ -24,7 +24,7 @@ from zlib import crc32
 import av
 import numpy as np
 import soxr
-from recipes.voice_data import MORE_ARCHIVES, read_clips
+from recipes.voice_data import read_clips
 from scipy.signal import butter, fftconvolve, sosfilt
 
 from facevoice.analyzer import Analyzer
@@ -258,7 +258,7 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.corpora is None:
         raise SystemExit("give --corpora DIR or set FACEVOICE_CORPORA: the folder of zip files")
-    clips = choose(read_clips(asked.corpora, asked.work, MORE_ARCHIVES))
+    clips = choose(read_clips(asked.corpora, asked.work))
     said = measure(Listener(), clips, list(ROWS))
     print(f"{len(clips)} clips; the last columns are the voice's medians by corpus\n")
     print(table(list(ROWS), said, clips))

@@ -16,8 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from benchmarks.train_precomputed import one_channel
-from recipes.compact_data import FACE, PUBLISHED, read_clips, register_voices, voice_name
-from recipes.crossfit import AV_CORPUS
+from recipes.compact_data import AV_CORPUS, FACE, VOICE, read_clips
 from recipes.voice_data import ARCHIVES
 
 from facevoice.backbones.compact import FACE_DIM, VOICE_FEATURES
@@ -39,7 +38,7 @@ SETTINGS = (
     "network.input_norm=standardize",
 )
 # The untuned voice network: it knows nobody.
-BACKBONES = {Modality.VIDEO: FACE, Modality.AUDIO: voice_name(PUBLISHED)}
+BACKBONES = {Modality.VIDEO: FACE, Modality.AUDIO: VOICE}
 
 
 def main() -> None:
@@ -51,7 +50,6 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--set", nargs="*", default=[], dest="assignments")
     given = parser.parse_args()
-    register_voices(given.work, [PUBLISHED])
     config = TrainConfig.load(None, [*SETTINGS, *given.assignments])
     table = read_table(given.corpora, given.work, given.jobs)
     films = [clip for clip in table.clips if clip.corpus == AV_CORPUS]

@@ -1,9 +1,11 @@
 """What calls of match and conflict are worth, measured on people whom nothing was fitted to.
 
 A comparison of two posteriors can be tested on the face of one person and the voice of another, so
-seven people on film and 36 voices give far more pairs than the six who have both. Persons weigh
-alike, and so do emotions, conflicts and matches. A corpus without calm has neutral only, so calm
-counts as neutral.
+seven people on film and the voices of five corpora give far more pairs than the six who have both.
+Faces are judged without their person, voices without their whole corpus, since that is what users'
+voices are; nothing of a person is known for two clips in five, more or less of the others, as heads
+learn it. On film persons weigh alike, of voices corpora and then persons; so do emotions, conflicts
+and matches. A corpus without calm has neutral only, so calm counts as neutral.
 """
 
 from __future__ import annotations
@@ -13,20 +15,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from recipes.compact_data import FILMED_SPEAKER, CompactData
-from recipes.crossfit import ByClip, folded_posteriors, mean_by_clip
-from recipes.fitting import fit_sharpness, power
-from recipes.voice_data import NUM_FOLDS
+from recipes.crossfit import Channel, clip_posteriors
+from recipes.fitting import Acquaintances
 
 from facevoice.interpret import measure_curve
 from facevoice.models.heads import ConflictHead, Posteriors
-from facevoice.records import DecisionCurve, Emotion
+from facevoice.records import EMOTIONS, DecisionCurve, Emotion
 
 NUM_PAIRS = 10_000
 SEED = 0
 
 Cells = Mapping[tuple[str, Emotion], list[np.ndarray]]
-"""Posteriors (8,) by person and emotion."""
+"""Posteriors (8,) by person and emotion; persons are named CORPUS/SPEAKER."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,11 +37,10 @@ class Strangers:
     voices: Cells
 
     @classmethod
-    def of(cls, data: CompactData) -> Strangers:
-        """Faces of the javanese speakers and the filmed RAVDESS speaker; all voices."""
-        faces, _ = data.faces.posteriors(frozenset())
-        faces = {**faces, **read_faces(data, frozenset({f"ravdess/{FILMED_SPEAKER}"}))}
-        return cls(_cells(data, faces), _cells(data, read_voices(data)))
+    def of(cls, faces: Channel, voices: Channel) -> Strangers:
+        """All faces; all voices."""
+        nobody: frozenset[str] = frozenset()
+        return cls(_cells(faces, nobody), _cells(voices, nobody))
 
     def without(self, speaker: str) -> Strangers:
         """All but one person."""
@@ -52,31 +51,20 @@ class Strangers:
         return Strangers(faces, voices)
 
 
-def read_faces(data: CompactData, speakers: frozenset[str]) -> ByClip:
-    """Posteriors of these speakers' clips, by what was fitted without them."""
-    _, sharpness = data.faces.posteriors(speakers)
-    rows = np.isin(data.faces.samples.speakers, list(speakers))
-    probs = power(data.faces.head(speakers)(data.faces.samples.embeddings[rows]), sharpness)
-    return mean_by_clip(data.faces.clip_ids[rows], probs)
-
-
-def read_voices(data: CompactData) -> ByClip:
-    """Posteriors of all voices, each by a network and a head that never heard them."""
-    if data.tuned is not None:
-        return data.tuned.all_posteriors(data.tuned.sharpness())
-    _, probs = folded_posteriors(data.voices, NUM_FOLDS)
-    sharpness = fit_sharpness(probs, data.voices.samples)
-    return mean_by_clip(data.voices.clip_ids, power(probs, sharpness))
-
-
-def _cells(data: CompactData, posteriors: ByClip) -> Cells:
+def _cells(channel: Channel, apart: frozenset[str]) -> Cells:
+    """Clips of each group, by a head without the group."""
     cells: dict[tuple[str, Emotion], list[np.ndarray]] = defaultdict(list)
-    for clip_id, probs in posteriors.items():
-        clip = data.clips[clip_id]
-        emotion = clip.labels.intended
-        if emotion is not None:
-            merged = Emotion.NEUTRAL if emotion.is_flat else emotion
-            cells[str(clip.speaker_key), merged].append(probs)
+    samples = channel.samples
+    known, rng = Acquaintances(samples), np.random.default_rng(SEED)
+    emotions = dict(zip(samples.clips.tolist(), samples.labels.tolist(), strict=True))
+    for group in channel.groups:
+        head = channel.sure_head(group, apart)
+        for speaker in sorted(group):
+            told = clip_posteriors(channel, head, speaker, lambda row: known.draw(row, rng))
+            for clip, probs in told.items():
+                emotion = EMOTIONS[emotions[clip]]
+                merged = Emotion.NEUTRAL if emotion.is_flat else emotion
+                cells[speaker, merged].append(probs)
     return dict(cells)
 
 
@@ -93,16 +81,21 @@ def measure(strangers: Strangers, conflict: ConflictHead) -> DecisionCurve:
 def _draw(
     strangers: Strangers, rng: np.random.Generator, *, is_conflict: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A face and a voice: first whose, then which emotions, then which clips."""
+    """A face and a voice: of which corpora, whose, which emotions, then which clips."""
     while True:
-        (face, shown), (voice, heard) = (
-            _draw_cell(cells, rng) for cells in (strangers.faces, strangers.voices)
-        )
+        face, shown = _draw_cell(strangers.faces, rng)
+        voice, heard = _draw_cell(_of_one_corpus(strangers.voices, rng), rng)
         if not is_conflict:
             heard = shown
         seen, said = strangers.faces[face, shown], strangers.voices.get((voice, heard), [])
         if said and (shown is not heard) == is_conflict:
             return seen[rng.integers(len(seen))], said[rng.integers(len(said))]
+
+
+def _of_one_corpus(cells: Cells, rng: np.random.Generator) -> Cells:
+    corpora = sorted({person.split("/")[0] for person, _ in cells})
+    corpus = corpora[rng.integers(len(corpora))]
+    return {key: rows for key, rows in cells.items() if key[0].split("/")[0] == corpus}
 
 
 def _draw_cell(cells: Cells, rng: np.random.Generator) -> tuple[str, Emotion]:

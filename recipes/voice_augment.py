@@ -1,58 +1,179 @@
-"""Augmentation of a recording on its way to the voice network: sound first, then spectrogram."""
+"""Sound spoilt on purpose, as rooms, microphones, mains, codecs and telephones do.
+
+Heads learn from every window as it is, and once more from a spoilt copy.
+"""
 
 from __future__ import annotations
 
+import io
+from dataclasses import dataclass
+
+import av
 import numpy as np
 import soxr
+from av.audio.resampler import AudioResampler
+from scipy.signal import butter, sosfilt
 
-from facevoice.backbones.compact import (
-    NUM_MELS,
-    SAMPLE_RATE_HZ,
-    log_mel_power,
-    mel_centres_hz,
-    normalize,
-    trim_silence,
+from facevoice.backbones.compact import NUM_MELS, mel_centres_hz
+from facevoice.records import SAMPLE_RATE_HZ, FloatArray
+
+_ROOM_S = 0.5
+_FASTEST = 1.07
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """How sound is written: encoder (None: a bare telephone line), container, rates."""
+
+    name: str | None
+    container: str
+    rate_hz: int
+    bit_rates: tuple[int, ...] = ()
+
+
+CODECS = (
+    Codec("libopus", "ogg", 48_000, (12_000, 16_000, 24_000, 32_000)),
+    Codec("aac", "ipod", 48_000, (32_000, 48_000, 64_000)),
+    Codec("libmp3lame", "mp3", 44_100, (32_000, 64_000)),
+    Codec("pcm_mulaw", "wav", 8_000),
+    Codec("libopencore_amrnb", "amr", 8_000, (12_200, 7_400)),
+    Codec(None, "", 8_000),
 )
-from facevoice.records import FloatArray
 
 
-def augment(samples: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Change of speed and pitch, room, equaliser, low-pass and noise; each only sometimes."""
+def spoil(samples: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Speed and pitch, room, equaliser, band limits, hum, noise, clipping, codec; each sometimes.
+
+    samples: mono (N,) at 16 kHz; what comes back is of about that length.
+    """
     if rng.random() < 0.5:
-        factor = rng.uniform(0.93, 1.07)
+        factor = rng.uniform(2 - _FASTEST, _FASTEST)
         samples = soxr.resample(samples, SAMPLE_RATE_HZ, SAMPLE_RATE_HZ * factor, quality="LQ")
-    size = samples.size
-    spectrum = np.fft.rfft(samples, 1 << (size + SAMPLE_RATE_HZ // 2).bit_length())
-    hz = np.linspace(0.0, SAMPLE_RATE_HZ / 2, spectrum.size)
-    if rng.random() < 0.3:
-        spectrum = spectrum * np.fft.rfft(_room(rng), 2 * (spectrum.size - 1))
+    if rng.random() < 0.35:
+        samples = _convolve(samples, _room(rng))
     if rng.random() < 0.6:
-        knots_hz = np.array([0, 150, 400, 1000, 2500, 5000, 8000])
-        gain_db = np.interp(hz, knots_hz, rng.normal(0.0, 4.0, knots_hz.size))
-        spectrum = spectrum * 10 ** (gain_db / 20)
-    if rng.random() < 0.25:
-        cutoff_hz = rng.uniform(3000, 7000)
-        spectrum = spectrum / (1.0 + (hz / cutoff_hz) ** 16)
-    clean = np.fft.irfft(spectrum)[:size].astype(np.float32)
-    return clean + _noise(clean, rng) if rng.random() < 0.6 else clean
+        samples = _equalise(samples, rng)
+    if rng.random() < 0.4:
+        order = int(rng.integers(1, 5))
+        low_hz = np.exp(rng.uniform(np.log(50), np.log(400)))
+        samples = _filter(samples, order, low_hz, "highpass")
+    if rng.random() < 0.35:
+        order = int(rng.integers(2, 9))
+        high_hz = np.exp(rng.uniform(np.log(2500), np.log(7500)))
+        samples = _filter(samples, order, high_hz, "lowpass")
+    speech = samples
+    if rng.random() < 0.3:
+        samples = samples + _scaled(_hum(samples.size, rng), speech, rng.uniform(12, 45))
+    if rng.random() < 0.6:
+        samples = samples + _scaled(_noise(samples.size, rng), speech, rng.uniform(8, 45))
+    if rng.random() < 0.1:
+        peak = (np.abs(samples).max() + 1e-9) * rng.uniform(0.4, 0.9)
+        samples = np.clip(samples, -peak, peak)
+    samples = samples.astype(np.float32)
+    if rng.random() < 0.35:
+        codec = CODECS[rng.integers(len(CODECS))]
+        samples = _code(samples * (0.5 / (np.abs(samples).max() + 1e-9)), codec, rng)
+    return samples
+
+
+def _convolve(samples: FloatArray, response: FloatArray) -> FloatArray:
+    size = 1 << (samples.size + response.size).bit_length()
+    spectrum = np.fft.rfft(samples, size) * np.fft.rfft(response, size)
+    cut: FloatArray = np.fft.irfft(spectrum, size)[: samples.size]
+    return cut
 
 
 def _room(rng: np.random.Generator) -> FloatArray:
-    """Impulse response: direct sound and exponentially fading noise (60 dB in 0.1 to 0.5 s)."""
-    seconds = np.arange(SAMPLE_RATE_HZ // 2) / SAMPLE_RATE_HZ
-    tail = rng.standard_normal(seconds.size) * 10 ** (-3.0 * seconds / rng.uniform(0.1, 0.5))
-    tail *= rng.uniform(0.1, 0.6) / np.linalg.norm(tail)
+    """Impulse response: direct sound, then noise that fades by 60 dB in 0.15 to 0.8 s."""
+    seconds = np.arange(int(_ROOM_S * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+    fades_s = rng.uniform(0.15, 0.8)
+    tail = rng.standard_normal(seconds.size) * 10 ** (-3.0 * seconds / fades_s)
+    tail[: SAMPLE_RATE_HZ // 400] = 0  # The nearest wall is 40 cm away.
+    tail *= 10 ** (-rng.uniform(-2, 10) / 20) / np.linalg.norm(tail)
     tail[0] = 1.0
     return tail.astype(np.float32)
 
 
-def _noise(clean: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Noise with a spectrum between white and brown, 5 to 40 dB below the speech."""
-    spectrum = np.fft.rfft(rng.standard_normal(clean.size))
+def _equalise(samples: FloatArray, rng: np.random.Generator) -> FloatArray:
+    size = 1 << (samples.size + int(_ROOM_S * SAMPLE_RATE_HZ)).bit_length()
+    hz = np.fft.rfftfreq(size, 1 / SAMPLE_RATE_HZ)
+    knots_hz = np.array([0, 150, 400, 1000, 2500, 5000, 8000])
+    gain_db = np.interp(hz, knots_hz, rng.normal(0.0, 4.0, knots_hz.size))
+    spectrum = np.fft.rfft(samples, size) * 10 ** (gain_db / 20)
+    cut: FloatArray = np.fft.irfft(spectrum, size)[: samples.size]
+    return cut
+
+
+def _filter(samples: FloatArray, order: int, hz: float, kind: str) -> FloatArray:
+    found: FloatArray = sosfilt(butter(order, hz, kind, fs=SAMPLE_RATE_HZ, output="sos"), samples)
+    return found
+
+
+def _hum(size: int, rng: np.random.Generator) -> FloatArray:
+    """Mains of 50 or 60 Hz with eleven overtones, at random phases."""
+    mains_hz = rng.choice([50.0, 60.0])
+    seconds = np.arange(size) / SAMPLE_RATE_HZ
+    waves = [
+        np.sin(2 * np.pi * (k * mains_hz * seconds + rng.random())) / k ** rng.uniform(0.3, 1.5)
+        for k in range(1, 13)
+    ]
+    hum: FloatArray = np.sum(waves, axis=0)
+    return hum
+
+
+def _noise(size: int, rng: np.random.Generator) -> FloatArray:
+    """Noise with a spectrum between white and brown."""
+    spectrum = np.fft.rfft(rng.standard_normal(size))
     spectrum /= np.arange(1, spectrum.size + 1) ** rng.uniform(0.0, 1.0)
-    noise = np.fft.irfft(spectrum, clean.size)
-    level = np.linalg.norm(clean) / (np.linalg.norm(noise) + 1e-9)
-    return (noise * level * 10 ** (-rng.uniform(5.0, 40.0) / 20)).astype(np.float32)
+    noise: FloatArray = np.fft.irfft(spectrum, size)
+    return noise
+
+
+def _scaled(other: FloatArray, speech: FloatArray, below_db: float) -> FloatArray:
+    """`other`, so many dB below the mean power of the speech."""
+    level = np.sqrt((speech**2).mean()) / (np.sqrt((other**2).mean()) + 1e-12)
+    scaled: FloatArray = other * level * 10 ** (-below_db / 20)
+    return scaled
+
+
+def _code(samples: FloatArray, codec: Codec, rng: np.random.Generator) -> FloatArray:
+    """Written and read again; of the same length."""
+    size = samples.size
+    if codec.name is None:
+        band = butter(2, [300, 3400], "bandpass", fs=SAMPLE_RATE_HZ, output="sos")
+        samples = sosfilt(band, samples).astype(np.float32)
+        narrow = soxr.resample(samples, SAMPLE_RATE_HZ, codec.rate_hz)
+        heard = soxr.resample(narrow, codec.rate_hz, SAMPLE_RATE_HZ)
+    else:
+        bit_rate = codec.bit_rates[rng.integers(len(codec.bit_rates))] if codec.bit_rates else None
+        written = soxr.resample(samples, SAMPLE_RATE_HZ, codec.rate_hz)
+        written = written * min(1.0, 0.99 / (np.abs(written).max() + 1e-9))
+        heard = soxr.resample(_written(written, codec, bit_rate), codec.rate_hz, SAMPLE_RATE_HZ)
+    heard = heard[:size]
+    return np.pad(heard, (0, size - heard.size)).astype(np.float32)
+
+
+def _written(samples: FloatArray, codec: Codec, bit_rate: int | None) -> FloatArray:
+    """What a decoder makes of samples at the codec's rate."""
+    file = io.BytesIO()
+    with av.open(file, "w", format=codec.container) as output:
+        frame = av.AudioFrame.from_ndarray(
+            samples[None].astype(np.float32), format="flt", layout="mono"
+        )
+        frame.rate, frame.pts = codec.rate_hz, 0
+        stream = output.add_stream(codec.name, rate=codec.rate_hz, layout="mono")
+        if bit_rate is not None:
+            stream.bit_rate = bit_rate
+        output.mux([*stream.encode(frame), *stream.encode(None)])
+    file.seek(0)
+    resampler = AudioResampler(format="flt", layout="mono", rate=codec.rate_hz)
+    with av.open(file) as source:
+        parts = [
+            part.to_ndarray().ravel()
+            for decoded in source.decode(audio=0)
+            for part in resampler.resample(decoded)
+        ]
+    return np.concatenate(parts)
 
 
 def warp(power: FloatArray, rng: np.random.Generator) -> FloatArray:
@@ -73,23 +194,3 @@ def warp(power: FloatArray, rng: np.random.Generator) -> FloatArray:
     share = places - first
     warped: FloatArray = power[:, first] * (1 - share) + power[:, first + 1] * share
     return warped.astype(np.float32)
-
-
-def training_mel(samples: FloatArray, rng: np.random.Generator, max_frames: int) -> FloatArray:
-    """Augmented mel (80, T): sound, warp, random crop, SpecAugment (Park et al. 2019)."""
-    if rng.random() < 0.3:
-        power = trim_silence(log_mel_power(samples))
-    else:
-        power = trim_silence(log_mel_power(augment(samples, rng)), int(rng.integers(2, 20)))
-    if rng.random() < 0.8:
-        power = warp(power, rng)
-    start = int(rng.integers(0, max(1, power.shape[1] - max_frames + 1)))
-    mel = normalize(power[:, start : start + max_frames]).copy()
-    fill = mel.mean()
-    for _ in range(rng.integers(0, 3)):
-        low, width = rng.integers(0, 80), rng.integers(1, 11)
-        mel[low : low + width] = fill
-    for _ in range(rng.integers(0, 3)):
-        first, width = rng.integers(0, mel.shape[1]), rng.integers(1, 20)
-        mel[:, first : first + width] = fill
-    return mel

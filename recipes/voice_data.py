@@ -1,4 +1,4 @@
-"""Clips of the training corpora with their sound, and the parts that networks leave out."""
+"""Clips of the training corpora with their sound, and how their speakers are split."""
 
 from __future__ import annotations
 
@@ -6,28 +6,29 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from recipes.fitting import Samples
 
 from facevoice.corpora.archive import corpus_root
 from facevoice.corpora.gather import create_corpus
 from facevoice.corpora.manifest import Clip
 from facevoice.media.sound import read_audio
 from facevoice.perceive import window_spans
-from facevoice.records import EMOTIONS, SAMPLE_RATE_HZ, Emotion, FloatArray
+from facevoice.records import EMOTIONS, SAMPLE_RATE_HZ, FloatArray
 from facevoice.settings import WindowConfig
 
 # The archive that holds each corpus.
-ARCHIVES = {"ravdess": "ravdess_audio", "javanese": "javanese", "emodb": "emodb"}
-# EmoDB at full length, and two languages more.
-MORE_ARCHIVES = {**ARCHIVES, "emodb": "emodb_full", "ased": "ased", "nemo": "nemo"}
+ARCHIVES = {
+    "ravdess": "ravdess_audio",
+    "javanese": "javanese",
+    "emodb": "emodb_full",
+    "ased": "ased",
+    "nemo": "nemo",
+}
 NUM_FOLDS = 6
 # Speakers of corpora that don't number them from 01; each in the fold of his or her place.
 SPEAKERS = {
     "emodb": ("03", "08", "09", "10", "11", "12", "13", "14", "15", "16"),
     "nemo": ("EB0", "IC0", "KD0", "KS0", "MK0", "MP0", "SM0", "TP0", "WR0"),
 }
-ALL = "all"
-PARTS = (*(f"fold{k}" for k in range(NUM_FOLDS)), ALL, *(f"without-{c}" for c in ARCHIVES))
 
 
 def read_clips(corpora: Path, work: Path, archives: Mapping[str, str] = ARCHIVES) -> list[Clip]:
@@ -63,19 +64,6 @@ def emotions_of(corpus: str) -> np.ndarray:
     return np.array([e in emotions for e in EMOTIONS])
 
 
-def make_samples(
-    embeddings: np.ndarray, labels: list[Emotion], corpora: list[str], speakers: list[str]
-) -> Samples:
-    present = {name: emotions_of(name) for name in set(corpora)}
-    return Samples(
-        embeddings,
-        np.array([e.position for e in labels]),
-        np.array([present[c] for c in corpora]),
-        np.array(speakers),
-        np.array(corpora),
-    )
-
-
 def fold_of(clip: Clip) -> int:
     """Fold in which the clip's speaker is unseen; each holds speakers of all corpora."""
     if clip.corpus in SPEAKERS:
@@ -83,12 +71,3 @@ def fold_of(clip: Clip) -> int:
     place = int(str(clip.speaker)) - 1
     # ASED numbers women odd and men even, as long as there are women.
     return (place // 2 if clip.corpus == "ased" else place) % NUM_FOLDS
-
-
-def is_left_out(clip: Clip, part: str) -> bool:
-    """Whether the network of `part`, one of PARTS, never hears this clip's speaker."""
-    if part == ALL:
-        return False
-    if part.startswith("fold"):
-        return part == f"fold{fold_of(clip)}"
-    return part == f"without-{clip.corpus}"

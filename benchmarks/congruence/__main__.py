@@ -20,7 +20,9 @@ from benchmarks.congruence import compact, cremad_votes, fer2013, ravdess_poster
 from benchmarks.congruence.overview import write_overview
 from benchmarks.dub_audits import markdown, run_dub_audits
 from recipes.arguments import corpora_parser, parse_with_corpora
-from recipes.compact_data import read_data
+from recipes.compact_data import FILMED, make_all_pairs, read_data
+from recipes.crossfit import Family, make_channels
+from recipes.voice_data import ARCHIVES
 
 from facevoice.corpora.archive import corpus_root
 from facevoice.evaluation.page import evaluate
@@ -29,7 +31,7 @@ from facevoice.evaluation.score import Scores
 
 COMMAND = "python -m benchmarks.congruence --corpora CORPORA --work WORK"
 DUB_TABLE = "dub_audits.md"
-COMPACT_ARCHIVES = ("javanese", "ravdess_audio", "ravdess_av", "emodb")
+COMPACT_ARCHIVES = (*ARCHIVES.values(), FILMED)
 
 
 def main() -> None:
@@ -76,14 +78,16 @@ def collect(arguments: argparse.Namespace) -> list[Run]:
 
 def run_compact(corpora: Path, work: Path, jobs: int) -> list[Run]:
     data = read_data(corpora, work, jobs)
+    pairs, originals = make_all_pairs(data)
+    family = Family(*make_channels(data, work), pairs)
     audits, num_pairs = run_dub_audits(corpora, work / "dubs", jobs=jobs)
     table = f"{num_pairs} pairs as dubbed clips:\n\n{markdown(audits)}\n"
     print(table, flush=True)
     (work / DUB_TABLE).write_text(table, encoding="utf-8")
     return [
-        compact.run_javanese(data, audits.after, COMMAND),
-        compact.run_voice(data, COMMAND),
-        compact.run_filmed(data, COMMAND),
+        compact.run_javanese(data, family, originals, audits.after, COMMAND),
+        compact.run_voice(data, family, COMMAND),
+        compact.run_filmed(data, family, COMMAND),
     ]
 
 

@@ -1,28 +1,21 @@
 """The compact family on the corpora with sound or film: nothing is scored by what saw its speaker.
 
-The networks and heads in the package learnt from these very speakers, so they are not scored here.
-Their recipe is: for every speaker (or fold) voice network, heads, fusion and conflict are made from
-the others. The face network saw none of these corpora.
+The heads in the package learnt from these very speakers, so they are not scored here. Their recipe
+is: for every speaker (or fold) heads, fusion and conflict are made from the others. The networks
+saw and heard none of these corpora.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from benchmarks.congruence.one_channel import audit_one_channel
 from pandas import DataFrame
-from recipes.compact_data import (
-    FACE,
-    FILMED_SPEAKER,
-    PUBLISHED,
-    CompactData,
-    make_all_pairs,
-    voice_name,
-)
-from recipes.crossfit import AV_CORPUS, Channel, Scored, crossfit, fit_joint, mean_by_clip
-from recipes.fitting import power
-from recipes.voice_data import NUM_FOLDS
+from recipes.compact_data import AV_CORPUS, FACE, FILMED_SPEAKER, VOICE, CompactData
+from recipes.crossfit import ByClip, Family, clip_posteriors, pair_posteriors
+from recipes.voice_data import ARCHIVES, NUM_FOLDS, fold_of
 
 from facevoice.backbones.registry import create_backbone
 from facevoice.backbones.spec import backbone_id
@@ -36,47 +29,94 @@ from facevoice.evaluation.predictions import (
     conflict_predictions,
     emotion_predictions,
 )
-from facevoice.records import NUM_EMOTIONS
+from facevoice.records import NUM_EMOTIONS, DoubleArray
 
-VOICE_MODEL = "three blocks of Whisper base, tuned without the fold's speakers, regression on them"
+VOICE_MODEL = "three blocks of Whisper base as published, regression on them"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """Out-of-speaker posteriors by clip id, and the conflict probability of each pair.
+
+    threshold: by tested speaker, of the best balanced accuracy on the other speakers' pairs.
+    """
+
+    face: ByClip
+    voice: ByClip
+    fused: dict[tuple[str, str], DoubleArray]
+    conflict: dict[tuple[str, str], float]
+    threshold: dict[str, float]
+
+
+def score_pairs(family: Family, originals: Sequence[Pair]) -> Scored:
+    """All pairs and originals, each by what was fitted without its speaker; nothing is known."""
+    scored = Scored({}, {}, {}, {}, {})
+    for speaker in family.speakers:
+        judge = family.judge(speaker)
+        face = clip_posteriors(family.faces, judge.face, speaker)
+        voice = clip_posteriors(family.voices, judge.voice, speaker)
+        test = [p for p in (*family.pairs, *originals) if p.speaker == speaker]
+        f, v = pair_posteriors(test, face, voice)
+        scored.face.update(face)
+        scored.voice.update(voice)
+        scored.threshold[speaker] = judge.joint.threshold
+        told = zip(test, judge.joint.fusion(f, v), judge.joint.conflict(f, v), strict=True)
+        for pair, both, prob in told:
+            key = (pair.face_clip_id, pair.voice_clip_id)
+            scored.fused[key] = both
+            scored.conflict[key] = float(prob)
+    return scored
 
 
 def used_backbones() -> tuple[UsedBackbone, ...]:
-    """The face network, the untuned voice network, and each fold's, which heard other speakers."""
-    face, published = create_backbone(FACE), create_backbone(voice_name(PUBLISHED))
-    folds = [create_backbone(voice_name(f"fold{k}")) for k in range(NUM_FOLDS)]
-    return (
-        UsedBackbone(backbone_id(face), face.spec.training_corpora),
-        UsedBackbone(backbone_id(published), published.spec.training_corpora),
-        *(UsedBackbone(backbone_id(b), ("other folds' speakers",)) for b in folds),
+    """The face network and the voice network; they have met none of these people."""
+    return tuple(
+        UsedBackbone(backbone_id(b), b.spec.training_corpora)
+        for b in (create_backbone(FACE), create_backbone(VOICE))
     )
 
 
-def run_voice(data: CompactData, command: str) -> Run:
-    """The voice alone, in six speaker folds of all three corpora at once."""
-    by_clip = data.tuned.all_posteriors()
-    fold_of = dict(zip(data.tuned.clip_ids.tolist(), data.tuned.folds.tolist(), strict=True))
+def run_voice(data: CompactData, family: Family, command: str) -> Run:
+    """The voice alone, in six speaker folds of all corpora at once."""
+    voices = family.voices
+    samples = voices.samples
+    folds = np.array([fold_of(data.clips[str(clip)]) for clip in samples.clips])
+    by_clip: ByClip = {}
+    for fold in range(NUM_FOLDS):
+        out = frozenset(str(s) for s in np.unique(samples.speakers[folds == fold]))
+        for corpus in ARCHIVES:
+            own = voices.speakers_of(corpus)
+            head = voices.sure_head(out, own)
+            for speaker in sorted(out & own):
+                by_clip.update(clip_posteriors(voices, head, speaker))
     clips = [data.clips[key] for key in by_clip]
     info = RunInfo(
         name="compact-voice",
-        title="Voice of the compact family on RAVDESS, javanese and EmoDB",
+        title="Voice of the compact family on five corpora",
         model=VOICE_MODEL,
-        corpora=("ravdess", "javanese", "emodb"),
+        corpora=tuple(ARCHIVES),
         emotion_target=Target.INTENDED,
-        protocol=f"{NUM_FOLDS} speaker folds of the three corpora at once: network and regression "
-        "are made from the speakers of the other five",
+        protocol=f"{NUM_FOLDS} speaker folds of all corpora at once: the regression is made from "
+        "the speakers of the other five, its calibration from other corpora, each left out whole; "
+        "nothing is known of a person",
         command=command,
         backbones=used_backbones()[1:],
     )
-    fold = [str(fold_of[clip.clip_id]) for clip in clips]
+    fold = [str(fold_of(clip)) for clip in clips]
     return Run(info, emotion_predictions(clips, fold=fold, voice=list(by_clip.values())))
 
 
-def run_javanese(data: CompactData, audits: Sequence[AuditResult], command: str) -> Run:
+def run_javanese(
+    data: CompactData,
+    family: Family,
+    originals: Sequence[Pair],
+    audits: Sequence[AuditResult],
+    command: str,
+) -> Run:
     """Face, voice, both, and conflict: one speaker of six left out at a time."""
-    pairs, originals = make_all_pairs(data)
-    scored = crossfit(data.faces, data.voices, pairs, originals, data.tuned)
-    audits = (*audits, *audit_one_channel(pairs, scored))
+    pairs = tuple(family.pairs)
+    scored = score_pairs(family, originals)
+    audits = (*audits, *audit_one_channel(pairs, scored.face, scored.voice))
     info = RunInfo(
         name="javanese",
         title="Javanese films: the compact family",
@@ -85,10 +125,10 @@ def run_javanese(data: CompactData, audits: Sequence[AuditResult], command: str)
         corpora=(AV_CORPUS,),
         emotion_target=Target.INTENDED,
         conflict_target=Target.CONSTRUCTED_CONFLICT,
-        protocol="leave one of 6 speakers out; voice network, regressions, fusion, conflict model "
-        "and threshold are made from the other five (and RAVDESS and EmoDB); calibration, fusion "
-        "and conflict are fitted to the untuned voice network; pairs say the same in another take, "
-        "matches and conflicts alike, face and voice cut to one length",
+        protocol="leave one of 6 speakers out; regressions, calibration, fusion, conflict model "
+        "and threshold are made from the other five (voices from other corpora too); nothing is "
+        "known of a person; pairs say the same in another take, matches and conflicts alike, face "
+        "and voice cut to one length",
         command=command,
         score_is_probability=True,
         backbones=used_backbones(),
@@ -136,14 +176,14 @@ def conflicts_of_pairs(data: CompactData, pairs: Sequence[Pair], scored: Scored)
     )
 
 
-def run_filmed(data: CompactData, command: str) -> Run:
+def run_filmed(data: CompactData, family: Family, command: str) -> Run:
     """RAVDESS speaker 05 on film, left out of everything that was fitted."""
-    without = frozenset({f"ravdess/{FILMED_SPEAKER}"})
-    face = posteriors_of(data.faces, without)
-    untuned, sharpness = data.voices.posteriors(without)
-    voice = data.tuned.posteriors(f"ravdess/{FILMED_SPEAKER}", sharpness)
-    pairs, _ = make_all_pairs(data)
-    fusion, _ = fit_joint(data.faces, pairs, data.faces.posteriors(without)[0], untuned)
+    speaker = f"ravdess/{FILMED_SPEAKER}"
+    out = frozenset({speaker})
+    apart = family.voices.speakers_of("ravdess")
+    joint = family.fit_joint(out, apart)
+    face = clip_posteriors(family.faces, family.faces.sure_head(out), speaker)
+    voice = clip_posteriors(family.voices, family.voices.sure_head(out, apart), speaker)
     keys = sorted(set(face) & set(voice))
     faces, voices = np.array([face[k] for k in keys]), np.array([voice[k] for k in keys])
     info = RunInfo(
@@ -158,14 +198,5 @@ def run_filmed(data: CompactData, command: str) -> Run:
         backbones=used_backbones(),
     )
     clips = [data.clips[key] for key in keys]
-    return Run(
-        info, emotion_predictions(clips, face=faces, voice=voices, fused=fusion(faces, voices))
-    )
-
-
-def posteriors_of(channel: Channel, speakers: frozenset[str]) -> dict[str, np.ndarray]:
-    """Posteriors of these speakers' clips, by what was fitted without them."""
-    _, sharpness = channel.posteriors(speakers)
-    rows = np.isin(channel.samples.speakers, list(speakers))
-    probs = power(channel.head(speakers)(channel.samples.embeddings[rows]), sharpness)
-    return mean_by_clip(channel.clip_ids[rows], probs)
+    told = emotion_predictions(clips, face=faces, voice=voices, fused=joint.fusion(faces, voices))
+    return Run(info, told)

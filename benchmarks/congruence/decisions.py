@@ -2,13 +2,12 @@
 
     python -m benchmarks.congruence.decisions --corpora CORPORA --work WORK
 
-Pairs of the javanese films, matches re-paired like conflicts. A speaker's pairs are scored by heads
-of face and voice that were fitted without this speaker, and by a conflict model that was fitted to
-the other speakers' pairs; thresholds are measured on faces and voices of the others
-(`recipes.decisions`). Voices are those of the untuned network, which has heard nobody. What is left
-of a speaker in the conflict model: the posteriors that it was fitted to are of others, but by heads
-that had met this one. Pairs are decided by `choose_outcome`, as users' windows are. All shares are
-at equal numbers of conflicts and matches; intervals: 95 %, bootstrap over speakers.
+Pairs of the javanese films, matches re-paired like conflicts. A speaker's pairs are scored by what
+was fitted without this speaker (`recipes.crossfit`); thresholds are measured on faces and voices of
+others (`recipes.decisions`): what is left of a speaker in them is that those heads had met this
+one. Nothing is known of a person; then all other films and takes are. Pairs are decided by
+`choose_outcome`, as users' windows are. All shares are at equal numbers of conflicts and matches;
+intervals: 95 %, bootstrap over speakers.
 """
 
 from __future__ import annotations
@@ -19,9 +18,16 @@ from typing import Final
 
 import numpy as np
 from recipes.arguments import corpora_parser, parse_with_corpora
-from recipes.compact_data import CompactData, make_all_pairs, read_data
-from recipes.crossfit import fit_joint, pair_posteriors
-from recipes.decisions import Strangers, measure, read_voices
+from recipes.compact_data import make_all_pairs, read_data
+from recipes.crossfit import (
+    Family,
+    clip_posteriors,
+    everything,
+    make_channels,
+    nobody,
+    pair_posteriors,
+)
+from recipes.decisions import Strangers, measure
 
 from facevoice.corpora.pairs import Pair, PairBin
 from facevoice.evaluation.bootstrap import (
@@ -64,22 +70,23 @@ class Scored:
     curves: Mapping[str, DecisionCurve]
 
 
-def score(data: CompactData) -> Scored:
+def score(family: Family, *, known: bool) -> Scored:
     """Each speaker's pairs by what was fitted to the others."""
-    pairs, _ = make_all_pairs(data)
-    face, _ = data.faces.posteriors(frozenset())
-    voice, strangers = read_voices(data), Strangers.of(data)
+    strangers = Strangers.of(family.faces, family.voices)
     scored: list[tuple[Pair, Posteriors]] = []
     curves: dict[str, DecisionCurve] = {}
-    for speaker in data.faces.speakers:
-        others = [pair for pair in pairs if pair.speaker != speaker]
-        own = [pair for pair in pairs if pair.speaker == speaker]
-        _, conflict = fit_joint(data.faces, others, face, voice)
+    for speaker in family.speakers:
+        judge = family.judge(speaker)
+        own = [pair for pair in family.pairs if pair.speaker == speaker]
+        face, voice = (
+            clip_posteriors(channel, head, speaker, everything(channel) if known else nobody)
+            for channel, head in ((family.faces, judge.face), (family.voices, judge.voice))
+        )
         f, v = pair_posteriors(own, face, voice)
-        probs = conflict(f, v).tolist()
+        probs = judge.joint.conflict(f, v).tolist()
         said = [Posteriors(*row, None, p) for *row, p in zip(f, v, probs, strict=True)]
         scored += zip(own, said, strict=True)
-        curves[speaker] = measure(strangers.without(speaker), conflict)
+        curves[speaker] = measure(strangers.without(speaker), judge.joint.conflict)
     kept, told = zip(*scored, strict=True)
     return Scored(kept, told, curves)
 
@@ -174,13 +181,17 @@ def main() -> None:
     parser = corpora_parser(__doc__)
     parser.add_argument("--jobs", type=int, default=1)
     arguments = parse_with_corpora(parser)
-    scored = score(read_data(arguments.corpora, arguments.work, arguments.jobs, untuned=True))
-    truth = np.array([pair.is_conflict for pair in scored.pairs])
-    ranked = [said.conflict for said in scored.said]
-    speakers = [pair.speaker for pair in scored.pairs]
-    print(f"{len(truth)} pairs, {truth.sum()} of them conflicts", end="; ")
-    print(f"AUROC {_words(figure(auroc_measure(truth, ranked), speakers, 2000))}")
-    print(markdown(scored))
+    data = read_data(arguments.corpora, arguments.work, arguments.jobs)
+    family = Family(*make_channels(data, arguments.work), make_all_pairs(data)[0])
+    for known in (False, True):
+        scored = score(family, known=known)
+        truth = np.array([pair.is_conflict for pair in scored.pairs])
+        ranked = [said.conflict for said in scored.said]
+        speakers = [pair.speaker for pair in scored.pairs]
+        print("\nAll other clips of the person known" if known else "Nothing known", end=": ")
+        print(f"{len(truth)} pairs, {truth.sum()} of them conflicts", end="; ")
+        print(f"AUROC {_words(figure(auroc_measure(truth, ranked), speakers, 2000))}\n")
+        print(markdown(scored), flush=True)
 
 
 if __name__ == "__main__":

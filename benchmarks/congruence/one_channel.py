@@ -6,16 +6,18 @@ from collections.abc import Sequence
 
 import numpy as np
 from benchmarks.congruence.common import PairScores, crossfit_conflict
-from recipes.crossfit import Scored
+from recipes.crossfit import ByClip
 
 from facevoice.corpora.pairs import Pair
 from facevoice.evaluation.audits import AuditResult, audit_scores
 
 
-def audit_one_channel(pairs: Sequence[Pair], scored: Scored) -> tuple[AuditResult, ...]:
+def audit_one_channel(
+    pairs: Sequence[Pair], face_by_clip: ByClip, voice_by_clip: ByClip
+) -> tuple[AuditResult, ...]:
     """Fit and score the conflict model, one speaker left out, with the other channel's mean."""
-    face = np.array([scored.face[pair.face_clip_id] for pair in pairs])
-    voice = np.array([scored.voice[pair.voice_clip_id] for pair in pairs])
+    face = np.array([face_by_clip[pair.face_clip_id] for pair in pairs])
+    voice = np.array([voice_by_clip[pair.voice_clip_id] for pair in pairs])
     given = {
         "conflict model given the face only": (face, np.broadcast_to(voice.mean(0), voice.shape)),
         "conflict model given the voice only": (np.broadcast_to(face.mean(0), face.shape), voice),

@@ -170,6 +170,22 @@ def test_the_voice_input_ignores_gain_and_silent_edges_but_keeps_pauses() -> Non
     assert abs(voice_mel(clip).shape[1] - expected) <= 4
 
 
+def test_offset_rumble_and_mains_leave_the_voice_input_as_it_is() -> None:
+    speech = speechlike(1.0)
+    seconds = np.arange(speech.size) / SAMPLE_RATE_HZ
+    reference = voice_mel(speech)
+    power = float(np.sqrt((speech**2).mean()))
+    for spoilt in (
+        speech + 0.3 * power,
+        speech + power * np.sin(2 * np.pi * 18 * seconds),
+        speech + 0.1 * power * np.sin(2 * np.pi * 50 * seconds),
+        speech * 0.158,
+    ):
+        changed = np.abs(voice_mel(spoilt.astype(np.float32)) - reference)
+        assert np.quantile(changed, 0.99) < 0.02
+        assert changed.max() < 0.3
+
+
 @pytest.mark.parametrize("position", [0, 2_000, 16_000, 31_900])
 def test_a_click_keeps_half_a_second_around_it(position: int) -> None:
     samples = np.zeros(2 * SAMPLE_RATE_HZ, dtype=np.float32)

@@ -13,9 +13,11 @@ from scipy.special import softmax as scipy_softmax
 from echo import CURVE
 from facevoice.errors import WeightsError
 from facevoice.models.heads import (
+    ChannelHead,
     CompactModel,
     Comparison,
     ConflictHead,
+    Familiarity,
     LateFusion,
     LinearHead,
     conflict_evidence,
@@ -23,6 +25,7 @@ from facevoice.models.heads import (
     load_compact,
     load_model,
 )
+from facevoice.people.baseline import Known, Usual
 from facevoice.records import EMOTIONS, Emotion, Modality
 
 RNG = np.random.default_rng(0)
@@ -34,23 +37,27 @@ def posterior(**probs: float) -> np.ndarray:
     return np.array([[probs.get(e.value, rest) for e in EMOTIONS]])
 
 
-def make_model(video_dim: int = 5, audio_dim: int = 4) -> CompactModel:
-    rng = np.random.default_rng(7)
-
-    def head(dim: int) -> LinearHead:
-        return LinearHead(
+def make_head(dim: int, rng: np.random.Generator) -> ChannelHead:
+    directions, _ = np.linalg.qr(rng.normal(size=(dim, 2)))
+    return ChannelHead(
+        LinearHead(
             rng.normal(size=dim),
             rng.uniform(0.5, 2, dim),
             rng.normal(size=(8, dim)).astype(np.float32).astype(np.float64),
             rng.normal(size=8),
-        )
+        ),
+        Comparison(2.0, 12.0, 0.3 * rng.normal(size=(8, dim))),
+        Familiarity(directions, limit=4.0, doubt=0.5),
+    )
 
+
+def make_model(video_dim: int = 5, audio_dim: int = 4) -> CompactModel:
+    rng = np.random.default_rng(7)
     size = 5
     return CompactModel(
-        channels={Modality.VIDEO: head(video_dim), Modality.AUDIO: head(audio_dim)},
-        comparisons={
-            Modality.VIDEO: Comparison(2.0, 12.0, np.zeros((8, video_dim))),
-            Modality.AUDIO: Comparison(2.0, 12.0, np.zeros((8, audio_dim))),
+        channels={
+            Modality.VIDEO: make_head(video_dim, rng),
+            Modality.AUDIO: make_head(audio_dim, rng),
         },
         fusion=LateFusion(0.6, 0.9, rng.normal(size=8)),
         conflict=ConflictHead(np.zeros(size), np.ones(size), rng.normal(size=size), 0.1),
@@ -58,11 +65,50 @@ def make_model(video_dim: int = 5, audio_dim: int = 4) -> CompactModel:
     )
 
 
-def test_linear_head_is_a_standardised_softmax_regression() -> None:
+def test_a_head_is_a_standardised_regression_that_doubts_what_it_does_not_know() -> None:
     head = make_model().channels[Modality.VIDEO]
     x = RNG.normal(size=(6, 5)).astype(np.float32)
-    expected = scipy_softmax((x - head.mean) / head.scale @ head.weight.T + head.bias, axis=1)
-    np.testing.assert_allclose(head(x), expected, rtol=1e-9)
+    linear, familiar = head.linear, head.familiarity
+    z = (x - linear.mean) / linear.scale
+    rest = ((z - z @ familiar.directions @ familiar.directions.T) ** 2).sum(axis=1)
+    logits = (z @ linear.weight.T + linear.bias) / (1 + 0.5 * rest / 4.0)[:, None]
+    probs, unfamiliarity = head(x)
+    np.testing.assert_allclose(unfamiliarity, rest / 4.0, rtol=1e-9)
+    np.testing.assert_allclose(probs, scipy_softmax(logits, axis=1), rtol=1e-9)
+
+
+def usual_of(x: np.ndarray, probs: np.ndarray | None = None) -> Usual:
+    told = np.full(8, 1 / 8) if probs is None else probs
+    return Usual(float(len(x)), x.mean(axis=0), told)
+
+
+def test_what_is_usual_is_taken_out_the_more_the_more_is_known() -> None:
+    head = make_model().channels[Modality.VIDEO]
+    mean, centres = head.linear.mean, head.comparison.centres
+    away = RNG.normal(size=5)
+    shifted = mean + away + np.full(8, 1 / 8) @ centres
+    offsets = [head.offset(usual_of(np.tile(shifted, (n, 1))), None) for n in (1, 3, 1000)]
+    np.testing.assert_allclose(offsets[0], away / 3)
+    np.testing.assert_allclose(offsets[1], away * 3 / 5)
+    np.testing.assert_allclose(offsets[2], away, rtol=0.01)
+    np.testing.assert_array_equal(head.offset(None, None), np.zeros(5))
+
+
+def test_somebody_who_is_sad_all_the_time_is_not_sad_as_a_rule() -> None:
+    head = make_model().channels[Modality.VIDEO]
+    sad = np.eye(8)[Emotion.SAD.position]
+    windows = np.tile(head.linear.mean + sad @ head.comparison.centres, (50, 1))
+    np.testing.assert_allclose(head.offset(usual_of(windows, sad), None), 0, atol=1e-12)
+
+
+def test_a_person_is_shrunk_towards_the_setting_and_that_towards_the_world() -> None:
+    head = make_model().channels[Modality.VIDEO]
+    base = head.linear.mean + np.full(8, 1 / 8) @ head.comparison.centres
+    room, own = RNG.normal(size=5), RNG.normal(size=5)
+    setting, person = usual_of(np.tile(base + room, (24, 1))), usual_of(np.tile(base + own, (2, 1)))
+    around = room * 24 / 36
+    np.testing.assert_allclose(head.offset(None, setting), around)
+    np.testing.assert_allclose(head.offset(person, setting), around + (own - around) / 2)
 
 
 def test_fusion_adds_up_what_agrees_and_follows_the_surer_channel() -> None:
@@ -117,7 +163,8 @@ def test_many_windows_are_told_as_each_alone_and_as_the_formulas_say() -> None:
     said = model.predict(given)
     assert len(said) == 40
     for window, found in zip(given, said, strict=True):
-        probs = {m: model.channels[m](x[np.newaxis]) for m, x in window.items()}
+        probs = {m: model.channels[m](x[np.newaxis])[0] for m, x in window.items()}
+        assert set(found.unfamiliarity) == set(window)
         face, voice = probs.get(Modality.VIDEO), probs.get(Modality.AUDIO)
         for ours, theirs in ((found.face, face), (found.voice, voice)):
             assert (ours is None) == (theirs is None)
@@ -133,6 +180,17 @@ def test_many_windows_are_told_as_each_alone_and_as_the_formulas_say() -> None:
     assert model.predict([]) == []
     with pytest.raises(WeightsError, match=r"shape \(6,\), the heads want \(5,\)"):
         model.predict([{Modality.VIDEO: np.zeros(6, np.float32)}])
+
+
+def test_known_windows_change_what_is_said_of_their_channel_only() -> None:
+    model, (window, *_) = make_model(), windows(1)
+    usual = usual_of(RNG.normal(size=(6, 5)))
+    known = Known({Modality.VIDEO: usual}, {Modality.VIDEO: usual})
+    (before,), (after,) = model.predict([window]), model.predict([window], [known])
+    assert before.face is not None
+    assert after.face is not None
+    assert np.abs(before.face - after.face).max() > 1e-3
+    np.testing.assert_array_equal(before.voice, after.voice)
 
 
 def test_the_heads_of_the_package_take_the_windows_of_an_hour_at_once() -> None:
@@ -154,8 +212,8 @@ def test_saved_model_comes_back_the_same_and_repeats_byte_for_byte() -> None:
     assert first.getvalue() == second.getvalue()
     loaded = load_model(first.getvalue())
     (ours,), (theirs,) = loaded.predict(windows(1)), model.predict(windows(1))
-    np.testing.assert_allclose(ours.fused, theirs.fused, rtol=1e-6)
-    assert ours.conflict == pytest.approx(theirs.conflict, rel=1e-6)
+    np.testing.assert_allclose(ours.fused, theirs.fused, rtol=1e-4)
+    assert ours.conflict == pytest.approx(theirs.conflict, rel=1e-4)
     assert loaded.curve == model.curve
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Final, Protocol
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from zipfile import BadZipFile
 
 import numpy as np
+import numpy.typing as npt
 
 from facevoice.errors import WeightsError
 from facevoice.people.baseline import NOTHING, Known, Usual
@@ -176,19 +177,18 @@ def flatness(probs: DoubleArray) -> float:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LinearHead:
-    """softmax(weight · (x - mean) / scale + bias): mean, scale (D,), weight (8, D), bias (8,)."""
+    """weight · (x - mean) / scale + bias: mean, scale (D,), weight (8, D), bias (8,)."""
 
     mean: DoubleArray
     scale: DoubleArray
     weight: DoubleArray
     bias: DoubleArray
 
-    def __call__(self, embeddings: FloatArray | DoubleArray) -> DoubleArray:
-        """Probabilities float64 (B, 8) of embeddings (B, D)."""
+    def logits(self, embeddings: FloatArray | DoubleArray) -> DoubleArray:
+        """Float64 (B, 8) of embeddings (B, D)."""
         # The same as weight · (x - mean) / scale + bias, in one pass over the embeddings.
         weight = np.ascontiguousarray((self.weight / self.scale).T)
-        logits = embeddings.astype(np.float64) @ weight + (self.bias - self.mean @ weight)
-        return softmax(logits)
+        return embeddings.astype(np.float64) @ weight + (self.bias - self.mean @ weight)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -199,7 +199,8 @@ class Comparison:
     weighted by their mean probabilities), from the next wider mean: person from setting, setting
     from world. n / (n + k) of it counts, with k windows for a person and for a setting: the
     posterior mean of an offset of which one window tells as much as k know before (James and Stein
-    1961).
+    1961). Without the centres, somebody who was sad all the time would be sad as a rule, and so
+    never be found sad.
     """
 
     person_windows: float
@@ -216,6 +217,50 @@ class Comparison:
                 share = usual.num_windows / (usual.num_windows + windows)
                 offset += share * (usual.mean - usual.probs @ self.centres - world - offset)
         return offset
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Familiarity:
+    """How far embeddings are from what a head has learnt from, and how much less it then says.
+
+    Measured is what the main `directions` (D, m) of the training material leave of a standardised
+    embedding, squared: the residual of Tipping and Bishop (1999), Probabilistic principal component
+    analysis. `limit` of it is 1. Probabilities are tempered by 1 + doubt · unfamiliarity.
+    """
+
+    directions: DoubleArray
+    limit: float
+    doubt: float
+
+    def __call__(self, standardised: DoubleArray) -> DoubleArray:
+        """Unfamiliarity (B,) of (B, D)."""
+        inside = standardised @ self.directions
+        rest: DoubleArray = (standardised**2).sum(axis=1) - (inside**2).sum(axis=1)
+        return np.maximum(rest, 0.0) / self.limit
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChannelHead:
+    """From embeddings of one channel to emotions: compared, weighed, and doubted."""
+
+    linear: LinearHead
+    comparison: Comparison
+    familiarity: Familiarity
+
+    def __call__(
+        self, embeddings: FloatArray | DoubleArray, offsets: DoubleArray | None = None
+    ) -> tuple[DoubleArray, DoubleArray]:
+        """Probabilities (B, 8) and unfamiliarity (B,) of embeddings (B, D) less offsets (B, D)."""
+        left = embeddings.astype(np.float64)
+        if offsets is not None:
+            left = left - offsets
+        unfamiliarity = self.familiarity((left - self.linear.mean) / self.linear.scale)
+        temperature = 1 + self.familiarity.doubt * unfamiliarity
+        return softmax(self.linear.logits(left) / temperature[:, None]), unfamiliarity
+
+    def offset(self, person: Usual | None, setting: Usual | None) -> DoubleArray:
+        """What is to be taken out of an embedding: (D,)."""
+        return self.comparison.offset(self.linear.mean, person, setting)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -292,8 +337,7 @@ def _relative_entropy(p: DoubleArray, q: DoubleArray) -> DoubleArray:
 class CompactModel:
     """The compact family: one head a channel, their fusion, and conflict; see `Model`."""
 
-    channels: Mapping[Modality, LinearHead]
-    comparisons: Mapping[Modality, Comparison]
+    channels: Mapping[Modality, ChannelHead]
     fusion: LateFusion
     conflict: ConflictHead
     curve: DecisionCurve | None
@@ -309,20 +353,28 @@ class CompactModel:
     ) -> list[Posteriors]:
         """See `Model`."""
         told = known or [NOTHING] * len(windows)
-        face, voice = (self._channel(windows, told, m) for m in (Modality.VIDEO, Modality.AUDIO))
+        (face, face_far), (voice, voice_far) = (
+            self._channel(windows, told, m) for m in (Modality.VIDEO, Modality.AUDIO)
+        )
         both = ~np.isnan(face[:, 0]) & ~np.isnan(voice[:, 0])
         fused = np.where(np.isnan(face), voice, face)
         fused[both] = self.fusion(face[both], voice[both])
         conflict = np.full(len(windows), np.nan)
         conflict[both] = self.conflict(face[both], voice[both])
-        return _by_window(face, voice, fused, conflict)
+        far = ((Modality.VIDEO, face_far), (Modality.AUDIO, voice_far))
+        return [
+            replace(row, unfamiliarity={m: float(x[k]) for m, x in far if not np.isnan(x[k])})
+            for k, row in enumerate(_by_window(face, voice, fused, conflict))
+        ]
 
     def _channel(
         self, windows: Sequence[Embeddings], known: Sequence[Known], modality: Modality
-    ) -> DoubleArray:
-        head, dim = self.channels[modality], self.channels[modality].mean.size
-        comparison = self.comparisons[modality]
+    ) -> tuple[DoubleArray, DoubleArray]:
+        """Probabilities (B, 8) and unfamiliarity (B,), NaN where the channel is missing."""
+        head = self.channels[modality]
+        dim = head.linear.mean.size
         probs = np.full((len(windows), NUM_EMOTIONS), np.nan)
+        unfamiliarity = np.full(len(windows), np.nan)
         places = [place for place, window in enumerate(windows) if modality in window]
         for start in range(0, len(places), _CHUNK):
             chunk = places[start : start + _CHUNK]
@@ -330,14 +382,10 @@ class CompactModel:
             wrong = next((row.shape for row in rows if row.shape != (dim,)), None)
             if wrong is not None:
                 raise WeightsError(f"an embedding has shape {wrong}, the heads want ({dim},)")
-            offsets = [
-                comparison.offset(
-                    head.mean, known[k].person.get(modality), known[k].setting.get(modality)
-                )
-                for k in chunk
-            ]
-            probs[chunk] = head(np.stack(rows) - np.stack(offsets))
-        return probs
+            usual = [(known[k].person.get(modality), known[k].setting.get(modality)) for k in chunk]
+            offsets = np.stack([head.offset(person, setting) for person, setting in usual])
+            probs[chunk], unfamiliarity[chunk] = head(np.stack(rows), offsets)
+        return probs, unfamiliarity
 
 
 def load_model(content: bytes) -> CompactModel:
@@ -347,13 +395,7 @@ def load_model(content: bytes) -> CompactModel:
             arrays = dict(file)
         if [str(e) for e in arrays["emotions"]] != [e.value for e in Emotion]:
             raise WeightsError("heads: made for another list of emotions")
-        heads = {
-            m: LinearHead(*(arrays[f"{m}.{name}"].astype(np.float64) for name in NUMBERS))
-            for m in Modality
-        }
-        comparisons = {
-            m: Comparison(2.0, 12.0, np.zeros((NUM_EMOTIONS, heads[m].mean.size))) for m in Modality
-        }
+        heads = {m: read_head(arrays, f"{m}.") for m in Modality}
         face_weight, voice_weight = (float(w) for w in arrays["fusion.weights"])
         fusion = LateFusion(face_weight, voice_weight, arrays["fusion.bias"])
         mean, scale, weight, bias = (arrays[f"conflict.{name}"] for name in NUMBERS)
@@ -364,7 +406,34 @@ def load_model(content: bytes) -> CompactModel:
     if fusion.bias.shape != (NUM_EMOTIONS,):
         raise WeightsError(f"heads: fusion bias has shape {fusion.bias.shape}")
     identity = ModelId("heads", hashlib.sha256(content).hexdigest())
-    return CompactModel(heads, comparisons, fusion, conflict, curve, identity)
+    return CompactModel(heads, fusion, conflict, curve, identity)
+
+
+def read_head(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> ChannelHead:
+    """A head from what `head_arrays` gives; KeyError if something is missing."""
+    mean, scale, weight, bias, centres, directions = (
+        arrays[prefix + name].astype(np.float64) for name in (*NUMBERS, "centres", "directions")
+    )
+    person, setting, limit, doubt = (float(x) for x in arrays[prefix + "scalars"])
+    return ChannelHead(
+        LinearHead(mean, scale, weight, bias),
+        Comparison(person, setting, centres),
+        Familiarity(directions, limit, doubt),
+    )
+
+
+def head_arrays(head: ChannelHead, prefix: str) -> dict[str, npt.NDArray[Any]]:
+    """Plain arrays that hold a head, as small as they may be."""
+    linear, compared, familiar = head.linear, head.comparison, head.familiarity
+    arrays = {
+        **{name: getattr(linear, name).astype(np.float32) for name in NUMBERS},
+        "centres": compared.centres.astype(np.float32),
+        "directions": familiar.directions.astype(np.float16),
+        "scalars": np.array(
+            [compared.person_windows, compared.setting_windows, familiar.limit, familiar.doubt]
+        ),
+    }
+    return {prefix + name: array for name, array in arrays.items()}
 
 
 def load_compact(num_threads: int = 1) -> Assembly:
