@@ -39,7 +39,9 @@ WAYS: Final[dict[str, dict[str, Any]]] = {
 
 
 def table(channel: Channel, recipe: HeadRecipe, films: frozenset[str]) -> Iterator[str]:
-    yield "| | " + " | ".join(f"{num}, {mood}" if num else "0" for num, mood in PLAN) + " |"
+    names = {0: "nothing", 1000: "all"}
+    heads = [names.get(num, f"{num}, {mood}") for num, mood in PLAN]
+    yield f"| | {' | '.join(heads)} |"
     yield "|" + "---|" * (len(PLAN) + 1)
     for name, changes in WAYS.items():
         if changes.get("whitened") and not recipe.whitened:

@@ -9,8 +9,8 @@ drawn with emotions balanced, 70 % neutral, 70 % one of them at random, or all o
 that is judged; "all" are all other films and all other takes of the voice. Face, voice, both: mean
 recall over the six emotions of the 144 films; conflict AUROC over all pairs, and over conflicts of
 opposite valence against matches; ECE of the conflict probability; "bare": AUROC of bare soft
-agreement in place of the conflict model. Means over draws; intervals: 95 %, bootstrap over
-speakers, of the first draw. Then RAVDESS speaker 05 on film, by faces' heads that learnt from no
+agreement in place of the conflict model. Means over draws, also of their intervals: 95 %, bootstrap
+over speakers. Then RAVDESS speaker 05 on film, by faces' heads that learnt from no
 film of RAVDESS.
 """
 
@@ -180,12 +180,19 @@ def rows(data: CompactData, work: Path, num_draws: int) -> Iterator[str]:
         cells = []
         for name in COLUMNS:
             value = float(np.mean([one.values[name] for one in found]))
-            span = found[0].spans.get(name)
+            span = mean_span([one.spans[name] for one in found if name in one.spans])
             percent = name in ("face", "voice", "fused")
             cells.append(_words(value, span, percent))
         yield f"| {'all' if num == ALL else num} | {mood} | {' | '.join(cells)} |"
     yield ""
     yield from filmed_rows(faces)
+
+
+def mean_span(spans: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
+    if not spans:
+        return None
+    low, high = np.mean(spans, axis=0).tolist()
+    return low, high
 
 
 def _words(value: float, span: tuple[float, float] | None, percent: bool) -> str:
