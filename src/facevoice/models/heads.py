@@ -45,8 +45,10 @@ _AROUSAL: Final = np.array([e.arousal for e in EMOTIONS])
 NUMBERS: Final = ("mean", "scale", "weight", "bias")
 CURVE: Final = tuple(field.name for field in fields(DecisionCurve))
 _TINY: Final = 1e-9
-# So few that the linear algebra library wakes no threads, which wait long for a busy core.
+# So little at once that the linear algebra library wakes no threads, which wait long for a busy
+# core: windows, and multiplications of one product.
 _CHUNK: Final = 8
+_SMALL: Final = 1 << 18
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -234,8 +236,11 @@ class Familiarity:
 
     def __call__(self, standardised: DoubleArray) -> DoubleArray:
         """Unfamiliarity (B,) of (B, D)."""
-        inside = standardised @ self.directions
-        rest: DoubleArray = (standardised**2).sum(axis=1) - (inside**2).sum(axis=1)
+        rest: DoubleArray = (standardised**2).sum(axis=1)
+        step = max(1, _SMALL // max(1, standardised.size))
+        for first in range(0, self.directions.shape[1], step):
+            inside = standardised @ self.directions[:, first : first + step]
+            rest = rest - (inside**2).sum(axis=1)
         return np.maximum(rest, 0.0) / self.limit
 
 
