@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for all that is made")
     parser.add_argument("--wheels", type=Path, help="folder with the two Whisper wheels")
     arguments = parser.parse_args()
+    arguments.work.mkdir(parents=True, exist_ok=True)
     net = VoiceNet()
     net.load_whisper(load_encoder(arguments.work, NUM_BLOCKS, arguments.wheels))
     target = arguments.work / "voice.onnx"

@@ -88,26 +88,18 @@ class VoiceNet(nn.Module):
             state[name] = tensor
         self.load_state_dict(state)
 
-    def lower(self, mel: Tensor, num_frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens (B, L, 512) of the first block, and which are real (B, L, 1), 0 or 1."""
+    def forward(self, mel: Tensor, num_frames: Tensor) -> Tensor:
         frames = torch.arange(mel.shape[2], device=mel.device)
         real = (frames[None, :] < num_frames[:, None]).unsqueeze(2).to(mel.dtype)
         x = F.gelu(self.conv1(mel.transpose(1, 2) * real)) * real
         x = F.gelu(self.conv2(x))
         real = real[:, ::2]
         x = x + self.positions[: x.shape[1]]
-        return self.blocks[0](x, _attention_bias(real)), real
-
-    def upper(self, x: Tensor, real: Tensor) -> Tensor:
-        """Embedding (B, 3072) from what `lower` gives."""
-        pooled = [_pool(x, real)]
-        for block in self.blocks[1:]:
+        pooled = []
+        for block in self.blocks:
             x = block(x, _attention_bias(real))
             pooled.append(_pool(x, real))
         return torch.cat(pooled, dim=1)
-
-    def forward(self, mel: Tensor, num_frames: Tensor) -> Tensor:
-        return self.upper(*self.lower(mel, num_frames))
 
 
 def _pool(x: Tensor, real: Tensor) -> Tensor:
