@@ -11,8 +11,6 @@ Numbers here are of how much answers move, not of whether they are right.
 
 from __future__ import annotations
 
-import argparse
-import os
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -24,7 +22,9 @@ from zlib import crc32
 import av
 import numpy as np
 import soxr
-from recipes.voice_data import read_clips
+from recipes.arguments import corpora_parser, parse_with_corpora
+from recipes.compact_data import read_clips
+from recipes.voice_data import ARCHIVES
 from scipy.signal import butter, fftconvolve, sosfilt
 
 from facevoice.analyzer import Analyzer
@@ -249,16 +249,15 @@ def table(rows: Sequence[str], said: DoubleArray, clips: Sequence[Clip]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    asked = parse_with_corpora(corpora_parser(__doc__))
+    archives = ARCHIVES.items()
+    clips = choose(
+        [
+            clip
+            for name, file in archives
+            for clip in read_clips(asked.corpora, asked.work, name, file)
+        ]
     )
-    place = os.environ.get("FACEVOICE_CORPORA")
-    parser.add_argument("--corpora", type=Path, default=Path(place) if place else None)
-    parser.add_argument("--work", type=Path, required=True, help="folder to unpack into")
-    asked = parser.parse_args()
-    if asked.corpora is None:
-        raise SystemExit("give --corpora DIR or set FACEVOICE_CORPORA: the folder of zip files")
-    clips = choose(read_clips(asked.corpora, asked.work))
     said = measure(Listener(), clips, list(ROWS))
     print(f"{len(clips)} clips; the last columns are the voice's medians by corpus\n")
     print(table(list(ROWS), said, clips))

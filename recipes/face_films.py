@@ -16,16 +16,14 @@ same person, on both sides of a head.
 
 from __future__ import annotations
 
-import argparse
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from recipes.compact_data import FILMED, read_clips
-from recipes.crossfit import AV_CORPUS
+from recipes.arguments import corpora_parser, parse_with_corpora
+from recipes.compact_data import AV_CORPUS, FILMED, read_clips
 from recipes.face import open_onnx
 from recipes.face_data import EMOTIONS, SIDE_PX
 from sklearn.linear_model import LogisticRegression
@@ -70,17 +68,10 @@ class Films:
 
 def main() -> None:
     """Print what each network reaches."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    corpora = os.environ.get("FACEVOICE_CORPORA")
-    parser.add_argument("--corpora", type=Path, default=Path(corpora) if corpora else None)
-    parser.add_argument("--work", type=Path, required=True)
+    parser = corpora_parser(__doc__)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("networks", type=Path, nargs="+")
-    arguments = parser.parse_args()
-    if arguments.corpora is None:
-        raise SystemExit("give --corpora or FACEVOICE_CORPORA")
+    arguments = parse_with_corpora(parser)
     javanese = read_films(arguments.corpora, arguments.work, AV_CORPUS, AV_CORPUS, arguments.jobs)
     ravdess = read_films(arguments.corpora, arguments.work, "ravdess", FILMED, arguments.jobs)
     print(f"{len(javanese.labels)} films of javanese, {len(ravdess.labels)} of RAVDESS 05")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 
-from facevoice.corpora.archive import corpus_root
 from facevoice.corpora.gather import create_corpus
 from facevoice.corpora.manifest import Clip
 from facevoice.media.sound import read_audio
@@ -29,16 +27,6 @@ SPEAKERS = {
     "emodb": ("03", "08", "09", "10", "11", "12", "13", "14", "15", "16"),
     "nemo": ("EB0", "IC0", "KD0", "KS0", "MK0", "MP0", "SM0", "TP0", "WR0"),
 }
-
-
-def read_clips(corpora: Path, work: Path, archives: Mapping[str, str] = ARCHIVES) -> list[Clip]:
-    """Every clip with sound and one of the eight emotions, of the corpora in `archives`."""
-    return [
-        clip
-        for name, archive in archives.items()
-        for clip in create_corpus(name).clips(corpus_root(corpora, archive, work=work))
-        if clip.audio_path is not None and clip.labels.intended is not None
-    ]
 
 
 def read_sounds(clips: Sequence[Clip]) -> list[FloatArray]:

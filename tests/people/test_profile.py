@@ -65,7 +65,11 @@ def test_statistics_of_other_networks_are_refused(path: Path, role: str) -> None
 
 
 def test_other_heads_read_the_same_embeddings(path: Path) -> None:
-    load_profile(path, {**MODELS, "heads": ModelId("new", "9" * 64)})
+    found = load_profile(path, {**MODELS, "heads": ModelId("new", "9" * 64)})
+    assert {modality: usual.num_windows for modality, usual in found.items()} == {
+        Modality.VIDEO: 12.5,
+        Modality.AUDIO: 3.0,
+    }
 
 
 def change(path: Path, *keys: str, to: Any) -> None:
