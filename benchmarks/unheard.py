@@ -3,7 +3,7 @@
     python -m benchmarks.unheard --corpora CORPORA --work WORK [--out FILE]
 
 First table: heads fitted to the other four corpora, as sure as each of these, left out in turn too,
-lets them be. One clip at a time; then with the set-up known (all other clips of the corpus, whoever
+lets them be. One clip at a time; then with the setting known (all other clips of the corpus, whoever
 speaks); then with the person known (all other clips of the speaker as well). Second table: six
 folds of speakers of all corpora at once, one clip at a time. Windows of a clip are averaged;
 emotions among those that the corpus has; mean recall in %; ECE over emotions, 15 bins; "largest":
@@ -133,7 +133,7 @@ def knowings(channel: Channel) -> dict[str, Knowing]:
     def setting(row: int) -> KnownRows:
         return nothing, known.of_setting(row)
 
-    return {"nothing": nobody, "the set-up": setting, "the person": person}
+    return {"nothing": nobody, "the setting": setting, "the person": person}
 
 
 def fold_rows(data: CompactData, voices: Channel, alone: dict[str, Answers]) -> Iterator[str]:
