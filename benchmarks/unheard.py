@@ -2,10 +2,10 @@
 
     python -m benchmarks.unheard --corpora CORPORA --work WORK [--out FILE]
 
-First table: heads fitted to the other four corpora, as sure as each of these, left out in turn too,
-lets them be. One clip at a time; then with the setting known (all other clips of the corpus, whoever
-speaks); then with the person known (all other clips of the speaker as well). Second table: six
-folds of speakers of all corpora at once, one clip at a time. Windows of a clip are averaged;
+First table: heads fitted to the other four corpora, as sure as each of these, left out in turn
+too, lets them be. One clip at a time; then with the setting known (all other clips of the corpus,
+whoever speaks); then with the person known (all other clips of the speaker as well). Second table:
+six folds of speakers of all corpora at once, one clip at a time. Windows of a clip are averaged;
 emotions among those that the corpus has; mean recall in %; ECE over emotions, 15 bins; "largest":
 the most frequent answer's share if all emotions were as frequent; "unfamiliar": share of clips that
 a report would call so; intervals: 95 %, bootstrap over speakers. Of ASED only sentences 1 and 2 are
