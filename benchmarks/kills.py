@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from benchmarks.long_videos import repeat_video
 
-from facevoice.records import MediaInfo, WindowView
+from facevoice.records import FaceView, MediaInfo, WindowView
 from facevoice.store import PerceptionKey, Store
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -36,7 +36,9 @@ SPAWN = multiprocessing.get_context("fork")
 
 def _view(perception: int, number: int) -> WindowView:
     values = np.random.default_rng([perception, number]).standard_normal(3072).astype(np.float32)
-    return WindowView(2.0 * number, 2.0 * number + 4, values[:519], values, 1.0, 1.0)
+    return WindowView(
+        2.0 * number, 2.0 * number + 4, (FaceView(0, 1.0, values[:519]),), values, 1.0
+    )
 
 
 def _key(perception: int) -> PerceptionKey:

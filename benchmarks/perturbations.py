@@ -181,10 +181,7 @@ class Listener:
         return np.array([*whole.voice.probs, whole.conflict])
 
     def _beside_face(self, view: WindowView) -> WindowView:
-        face = self._face
-        return replace(
-            view, face=face.face, face_coverage=face.face_coverage, num_faces=1, person=0
-        )
+        return replace(view, faces=self._face.faces[:1], num_faces=1)
 
 
 def choose(clips: Sequence[Clip]) -> list[Clip]:

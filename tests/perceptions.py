@@ -10,6 +10,7 @@ from facevoice.records import (
     EMOTIONS,
     AudioInfo,
     DoubleArray,
+    FaceView,
     MediaInfo,
     Perception,
     VideoInfo,
@@ -42,17 +43,15 @@ def view(
     seen: float = 1.0,
     heard: float = 0.8,
     people: int = 1,
-    person: int | None = None,
+    person: int = 0,
 ) -> WindowView:
     """A window that shows and sounds so; None for nothing."""
     return WindowView(
         *span_s,
-        face,  # type: ignore[arg-type]
+        () if face is None else (FaceView(person, seen, face),),  # type: ignore[arg-type]
         voice,  # type: ignore[arg-type]
-        seen if face is not None else 0.0,
         heard if voice is not None else 0.0,
         num_faces=people,
-        person=person,
     )
 
 

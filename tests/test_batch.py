@@ -59,7 +59,7 @@ class ScriptedAnalyzer:
             raise EmptyMediaError(path, "the file is empty.")
         if "crash" in path.name:
             raise RuntimeError("boom")
-        on_view(WindowView(0.0, 1.5, None, None, 0.0, 0.0))
+        on_view(WindowView(0.0, 1.5))
         return SimpleNamespace(path=path, sha256=None)
 
     def interpret(self, perception: SimpleNamespace, **_: object) -> Report:

@@ -13,12 +13,14 @@ from facevoice.models.heads import COMPACT, Assembly, load_compact
 from facevoice.people.baseline import NOTHING, Baseline, Known, pool
 from facevoice.perceive import Perceiver, ViewCallback
 from facevoice.records import (
+    NO_EDITS,
     AudioBlock,
     Frame,
     FrameFaces,
     MediaInfo,
     ModelId,
     OperatingPoint,
+    PeopleEdits,
     Perception,
     Prediction,
     Report,
@@ -123,6 +125,7 @@ class Analyzer:
         *,
         decision: DecisionConfig | None = None,
         known: Known = NOTHING,
+        edits: PeopleEdits = NO_EDITS,
     ) -> Report:
         """The second half: what a perception says, without decoding anything.
 
@@ -132,9 +135,13 @@ class Analyzer:
                 analyzer's.
             known: what is usual for its people and its setting from elsewhere; its own windows
                 inform each other anyhow.
+            edits: what a user knows better about who is who.
+
+        Raises:
+            ConfigError: the edits don't fit the people of the file.
         """
         decision = decision or self.config.decision
-        return interpret(perception, self._assembly.model, decision, known=known)
+        return interpret(perception, self._assembly.model, decision, known=known, edits=edits)
 
     def know(self, perception: Perception, *, neutral: bool = False) -> Known:
         """What a file tells of its leading person and its setting; see `interpret.get_to_know`."""

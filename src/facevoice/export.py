@@ -50,6 +50,7 @@ from facevoice.records import (
     SAMPLE_RATE_HZ,
     VERSION,
     DoubleArray,
+    FaceView,
     FloatArray,
     Modality,
     ModelId,
@@ -345,9 +346,8 @@ def _judged(
         WindowView(
             window.start_s,
             window.end_s,
-            None if face is None else face[place],
+            () if face is None else (FaceView(0, window.face_coverage, face[place]),),
             None if voice is None else voice[place],
-            window.face_coverage,
             window.speech_coverage,
         )
         for place, window in enumerate(samples.windows)

@@ -8,17 +8,29 @@ answer. Evaluation and the choice of thresholds call nothing else: scored = ship
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, islice, pairwise
 from typing import Final
 
 import numpy as np
 
+from facevoice.errors import ConfigError
 from facevoice.models.heads import Embeddings, Model, Posteriors, flatness
-from facevoice.people.baseline import NOTHING, Acquaintance, Known, Told, know_each, lead, usual_of
+from facevoice.people.baseline import (
+    NOTHING,
+    Acquaintance,
+    Known,
+    Told,
+    know_each,
+    lead,
+    of_person,
+    usual_of,
+)
+from facevoice.people.cast import Cast, Scene, StreamCast
 from facevoice.records import (
     EMOTIONS,
+    NO_EDITS,
     NUM_EMOTIONS,
     VERSION,
     BoolArray,
@@ -31,7 +43,9 @@ from facevoice.records import (
     Moment,
     OperatingPoint,
     Outcome,
+    PeopleEdits,
     Perception,
+    Person,
     Prediction,
     Reason,
     Report,
@@ -62,6 +76,9 @@ _UNFAMILIAR_REASONS: Final = {
     Modality.VIDEO: Reason.UNFAMILIAR_FACE,
     Modality.AUDIO: Reason.UNFAMILIAR_VOICE,
 }
+_VOICE_MISSING: Final = (Reason.NO_SPEECH, Reason.SPEECH_TOO_SHORT)
+# Beside these, the voice isn't held against the face.
+_APART: Final = frozenset({Reason.VOICE_OFF_SCREEN, Reason.SPEAKER_UNCLEAR})
 _NEUTRAL: Final = np.eye(NUM_EMOTIONS)[Emotion.NEUTRAL.position]
 # How many windows of its person a window was compared with, by channel.
 _Counts = Mapping[Modality, float]
@@ -80,6 +97,7 @@ def interpret(
     decision: DecisionConfig | None = None,
     *,
     known: Known = NOTHING,
+    edits: PeopleEdits = NO_EDITS,
 ) -> Report:
     """What a file says.
 
@@ -90,14 +108,20 @@ def interpret(
             perception's settings.
         known: what is usual for its people and its setting from elsewhere; its own windows inform
             each other anyhow.
+        edits: what a user knows better about who is who.
 
     Raises:
         WeightsError: the embeddings are of another width than the model was trained with.
+        ConfigError: the edits don't fit the people of the file.
     """
     config = replace(perception.settings, model=model.name)
     if decision is not None:
         config = replace(config, decision=decision)
-    windows = judge(perception.windows, perception.media, model, config.decision, known)
+    cast = Cast(perception.windows, config.decision.people, edits)
+    scenes = cast.scenes()
+    said = _judge_scenes(scenes, perception.media, model, config.decision, known)
+    windows = [one for one, scene in zip(said, scenes, strict=True) if scene.is_main]
+    people = cast.people(config.faces.sample_rate_hz)
     report = Report(
         path=str(perception.media.path),
         sha256=perception.sha256,
@@ -112,8 +136,35 @@ def interpret(
         facevoice_version=VERSION,
         curve=model.curve,
         point=find_point(model.curve, config.decision),
+        people=_tell_people(people, said, scenes, config.decision),
     )
     return _sum_up(report, windows)
+
+
+def _tell_people(
+    people: Sequence[Person],
+    said: Sequence[Prediction],
+    scenes: Sequence[Scene],
+    decision: DecisionConfig,
+) -> tuple[Person, ...]:
+    """With how long they speak, and what they say if everybody was asked for."""
+    main = [(one, scene) for one, scene in zip(said, scenes, strict=True) if scene.is_main]
+    spans = shown_spans([one for one, _ in main], 0.0)
+    spoken_s: Counter[int | None] = Counter()
+    for (one, scene), (start_s, end_s) in zip(main, spans, strict=True):
+        if one.voice is not None:
+            spoken_s[scene.view.speaker] += one.speech_coverage * (end_s - start_s)
+    windows: dict[int | None, list[Prediction]] = {}
+    for one in said if decision.people == "all" else ():
+        windows.setdefault(one.person, []).append(one)
+    return tuple(
+        replace(
+            person,
+            speaking_s=float(spoken_s[person.number]),
+            windows=tuple(windows.get(person.number, ())),
+        )
+        for person in people
+    )
 
 
 def decide_again(report: Report, decision: DecisionConfig) -> Report:
@@ -127,20 +178,67 @@ def decide_again(report: Report, decision: DecisionConfig) -> Report:
         before, sensitivity=decision.sensitivity, expected_conflicts=decision.expected_conflicts
     )
     point = find_point(report.curve, settled)
-    windows = [
-        _decide_one(
-            window,
-            _said(
-                window,
-                _shift(window.conflict, before.expected_conflicts, settled.expected_conflicts),
-            ),
-            tuple(reason for reason in window.reasons if reason not in _DECIDED),
-            point,
-        )
-        for window in report.windows
-    ]
+
+    def again(window: Prediction) -> Prediction:
+        conflict = _shift(window.conflict, before.expected_conflicts, settled.expected_conflicts)
+        reasons = tuple(reason for reason in window.reasons if reason not in _DECIDED)
+        return _decide_one(window, _said(window, conflict), reasons, point)
+
+    people = tuple(
+        replace(person, windows=tuple(map(again, person.windows))) for person in report.people
+    )
     config = replace(report.config, decision=settled)
-    return _sum_up(replace(report, config=config, point=point), windows)
+    changed = replace(report, config=config, point=point, people=people)
+    return _sum_up(changed, list(map(again, report.windows)))
+
+
+def edit_people(report: Report, edits: PeopleEdits) -> Report:
+    """A report with people renamed or merged; see `Report.rename`, `Report.merge`.
+
+    Raises:
+        ConfigError: there is no such person, or two to be merged were seen at once.
+    """
+    for number in (*edits.names, *edits.merged, *edits.merged.values()):
+        if all(person.number != number for person in report.people):
+            raise ConfigError(f"{report.path}: there is no person {number} in this report")
+    numbers = {p.number: edits.merged.get(p.number, p.number) for p in report.people}
+
+    def renumber(window: Prediction) -> Prediction:
+        return replace(window, person=numbers.get(window.person or 0, window.person))
+
+    people = tuple(
+        _merged(
+            [p for p in report.people if numbers[p.number] == number],
+            number,
+            edits.names.get(number),
+            renumber,
+        )
+        for number in sorted(set(numbers.values()))
+    )
+    return _sum_up(replace(report, people=people), list(map(renumber, report.windows)))
+
+
+def _merged(
+    people: Sequence[Person],
+    number: int,
+    name: str | None,
+    renumber: Callable[[Prediction], Prediction],
+) -> Person:
+    """One person of several, who keeps the name and the portrait of the one with this number."""
+    own = next(person for person in people if person.number == number)
+    windows = sorted((w for p in people for w in p.windows), key=lambda w: (w.start_s, w.end_s))
+    spans = [(window.start_s, window.end_s) for window in windows]
+    if len(set(spans)) < len(spans):
+        names = " and ".join(person.name for person in people)
+        raise ConfigError(f"{names} are seen at the same time: they can't be one person")
+    return replace(
+        own,
+        name=name or own.name,
+        tracks=tuple(sorted(track for person in people for track in person.tracks)),
+        seen_s=sum(person.seen_s for person in people),
+        speaking_s=sum(person.speaking_s for person in people),
+        windows=tuple(map(renumber, windows)),
+    )
 
 
 def judge(
@@ -155,8 +253,21 @@ def judge(
     Where the model compares with what is usual, it is asked twice: of each window by itself, and
     once more with all windows known that don't overlap it.
     """
+    scenes = [scene for scene in Cast(views, decision.people).scenes() if scene.is_main]
+    return _judge_scenes(scenes, media, model, decision, known)
+
+
+def _judge_scenes(
+    scenes: Sequence[Scene],
+    media: MediaInfo | None,
+    model: Model,
+    decision: DecisionConfig,
+    known: Known,
+) -> list[Prediction]:
+    """What each scene says; several scenes may be of one window."""
     point = find_point(model.curve, decision)
-    evidence, windows = _weigh_all(views, media, model, decision)
+    views = [scene.view for scene in scenes]
+    evidence, windows = _weigh_all(scenes, media, model, decision)
     told: list[Posteriors]
     counts: list[_Counts | None]
     if not (model.adapts and decision.know_person):
@@ -191,15 +302,16 @@ def get_to_know(
         WeightsError: see `interpret`.
     """
     decision = decision or perception.settings.decision
-    views = perception.windows
-    _, windows = _weigh_all(views, perception.media, model, decision)
+    scenes = [s for s in Cast(perception.windows, decision.people).scenes() if s.is_main]
+    views = [scene.view for scene in scenes]
+    _, windows = _weigh_all(scenes, perception.media, model, decision)
     alone = model.predict(windows)
     if neutral:
         alone = [Posteriors(_NEUTRAL, _NEUTRAL, _NEUTRAL, None)] * len(windows)
     told = [_told(window, said) for window, said in zip(windows, alone, strict=True)]
     person = lead([view.person for view in views])
     found = list(zip(views, told, strict=True))
-    return Known(usual_of(one for one in found if one[0].person == person), usual_of(found))
+    return Known(usual_of(of_person(found, person)), usual_of(found))
 
 
 class StreamJudge:
@@ -225,10 +337,13 @@ class StreamJudge:
         self._adapts = model.adapts and decision.know_person
         self._given = known if self._adapts else NOTHING
         self._acquaintance = Acquaintance(self._given)
+        self._cast = StreamCast(decision.people)
 
     def __call__(self, view: WindowView) -> Prediction:
         """What the next window says; they come in order of time."""
-        evidence = _weigh(view, self._media, self._model, self._decision)
+        scene = self._cast(view)
+        view = scene.view
+        evidence = _weigh(scene, self._media, self._model, self._decision)
         window = _embeddings(view, evidence.enough)
         known = self._acquaintance.known(view)
         (said,) = self._model.predict([window], [known])
@@ -304,23 +419,24 @@ class _Evidence:
 
 
 def _weigh_all(
-    views: Sequence[WindowView],
+    scenes: Sequence[Scene],
     media: MediaInfo | None,
     model: Model,
     decision: DecisionConfig,
 ) -> tuple[list[_Evidence], list[Embeddings]]:
-    """The evidence of each window, and the embeddings of which there is enough."""
-    evidence = [_weigh(view, media, model, decision) for view in views]
-    pairs = zip(views, evidence, strict=True)
-    return evidence, [_embeddings(view, found.enough) for view, found in pairs]
+    """The evidence of each scene, and the embeddings of which there is enough."""
+    evidence = [_weigh(scene, media, model, decision) for scene in scenes]
+    pairs = zip(scenes, evidence, strict=True)
+    return evidence, [_embeddings(scene.view, found.enough) for scene, found in pairs]
 
 
 def _weigh(
-    view: WindowView,
+    scene: Scene,
     media: MediaInfo | None,
     model: Model,
     decision: DecisionConfig,
 ) -> _Evidence:
+    view = scene.view
     if view.duration_s < decision.min_window_s:
         return _Evidence(frozenset(), (Reason.TOO_SHORT,))
     found: dict[Modality, Reason | None] = {}
@@ -332,8 +448,10 @@ def _weigh(
     enough = frozenset(m for m, reason in found.items() if reason is None)
     if model.curve is None:
         reasons += (Reason.MODEL_WITHOUT_CONFLICT,)
-    if view.num_faces > 1 and Modality.VIDEO in enough:
-        reasons += (Reason.SEVERAL_FACES,)
+    if scene.reason is Reason.OTHER_SPEAKS:
+        reasons = (*(r for r in reasons if r not in _VOICE_MISSING), Reason.OTHER_SPEAKS)
+    elif scene.reason is not None and (scene.reason is Reason.SEVERAL_FACES or len(enough) > 1):
+        reasons += (scene.reason,)
     return _Evidence(enough, reasons)
 
 
@@ -535,6 +653,9 @@ def _decide(
         strange = said.unfamiliarity.get(modality)
         return None if probs is None else ChannelPosterior(probs, coverage, known, strange)
 
+    if _APART & set(evidence.reasons):
+        # Two people's, or nobody knows: neither fused nor compared.
+        said = replace(said, fused=None, conflict=None)
     seen = Prediction(
         start_s=view.start_s,
         end_s=view.end_s,
@@ -546,6 +667,7 @@ def _decide(
         reasons=(),
         face_coverage=view.face_coverage,
         speech_coverage=view.speech_coverage,
+        person=view.person,
     )
     conflict = _shift(said.conflict, _EQUAL, decision.expected_conflicts)
     return _decide_one(seen, replace(said, conflict=conflict), evidence.reasons, point)
@@ -628,7 +750,9 @@ def _leading(probs: DoubleArray) -> Emotion:
 def _sum_up(report: Report, windows: Sequence[Prediction]) -> Report:
     counts = Counter(window.outcome for window in windows)
     end_s = 0.0 if report.media is None else report.media.duration_s
-    is_short = 0 < len(windows) <= MAX_SHORT_WINDOWS
+    # Of several people, nothing can be said in one answer.
+    is_of_one = len({window.person for window in windows} - {None}) < 2
+    is_short = 0 < len(windows) <= MAX_SHORT_WINDOWS and is_of_one
     return replace(
         report,
         windows=tuple(windows),
@@ -639,9 +763,14 @@ def _sum_up(report: Report, windows: Sequence[Prediction]) -> Report:
 
 
 def find_moments(windows: Sequence[Prediction], end_s: float = 0.0) -> tuple[Moment, ...]:
-    """Neighbouring windows of one outcome, in order of time; the file ends at `end_s`."""
+    """Neighbouring windows of one outcome and person, in order of time, to the end of the file."""
     spans = shown_spans(windows, end_s)
-    places = groupby(range(len(windows)), key=lambda place: windows[place].outcome)
+    # Where nothing is judged, it doesn't matter who is seen.
+    keys = [
+        (window.outcome, None if window.outcome is Outcome.INSUFFICIENT else window.person)
+        for window in windows
+    ]
+    places = groupby(range(len(windows)), key=lambda place: keys[place])
     return tuple(_moment(windows, spans, list(run)) for _, run in places)
 
 
@@ -670,6 +799,7 @@ def _moment(
         conflict=conflict,
         strength=flat if outcome is Outcome.FLAT else _strength(outcome, conflict, reasons),
         reasons=reasons,
+        person=lead([windows[place].person for place in run]),
     )
 
 
@@ -750,6 +880,7 @@ def summarize(windows: Sequence[Prediction], point: OperatingPoint | None) -> Pr
         reasons=(),
         face_coverage=float(np.average([w.face_coverage for w in windows], weights=lengths_s)),
         speech_coverage=float(np.average([w.speech_coverage for w in windows], weights=lengths_s)),
+        person=next((w.person for w in windows if w.person is not None), None),
     )
     return _decide_one(seen, _said(seen, conflict), reasons, point)
 

@@ -28,6 +28,7 @@ from facevoice.records import (
     AudioBlock,
     BoolArray,
     FaceSighting,
+    FaceView,
     FloatArray,
     Frame,
     FrameFaces,
@@ -59,6 +60,10 @@ _ITEMS_AHEAD: Final = 8
 _RUN_UP_FRAMES: Final = 8
 # Sums of hops and durations read from files are not exact.
 _EPSILON_S: Final[float] = 1e-6
+# Of the faces beside the leading one, those are read that so many frames of the window show, and no
+# more than so many in all: a crowd would cost more than it tells.
+_MIN_COVERAGE: Final = 0.2
+_MAX_FACES: Final = 6
 _ROLES: Final = {Modality.VIDEO: "face", Modality.AUDIO: "voice"}
 
 
@@ -237,7 +242,7 @@ class Perceiver:
             stop_s,
             first=first,
             last=last,
-            next_id=1 + max((v.person for v in known if v.person is not None), default=-1),
+            next_id=1 + max((face.person for v in known for face in v.faces), default=-1),
         )
         for place, window in enumerate(windows):
             if last is None or place > 0:
@@ -315,24 +320,34 @@ class Perceiver:
 
     def _view(self, window: Window) -> WindowView:
         """Step 5: the embeddings of a window, and what pages show of it."""
-        face, voice = self.backbones.get(Modality.VIDEO), self.backbones.get(Modality.AUDIO)
+        voice = self.backbones.get(Modality.AUDIO)
         has_speech = window.samples is not None and window.speech_coverage > 0
-        # One by one, since a batch may change the last bits.
+        faces = (self._face(one) for one in (window, *window.others))
         return WindowView(
             window.start_s,
             window.end_s,
-            face.embed([window])[0] if face and window.faces is not None else None,
+            tuple(face for face in faces if face is not None),
+            # One by one, since a batch may change the last bits.
             voice.embed([window])[0] if voice and has_speech else None,
-            window.face_coverage,
             window.speech_coverage,
             num_faces=window.num_faces,
-            person=window.track_id,
-            face_times_s=window.face_timestamps_s,
-            boxes_xyxy_rel=window.boxes_xyxy_rel,
             speech_spans_s=window.speech_spans_s,
             peaks=None if window.samples is None else envelope(window.samples),
             detected_s=window.detected_s,
             detected=window.detected,
+        )
+
+    def _face(self, window: Window) -> FaceView | None:
+        """The face that a window shows."""
+        backbone = self.backbones.get(Modality.VIDEO)
+        if window.faces is None or window.track_id is None:
+            return None
+        return FaceView(
+            window.track_id,
+            window.face_coverage,
+            None if backbone is None else backbone.embed([window])[0],
+            window.face_timestamps_s,
+            window.boxes_xyxy_rel,
         )
 
 
@@ -540,41 +555,42 @@ def _window(
     num_missing: int,
     sound: _Sound | None,
 ) -> Window:
-    samples = None if sound is None else sound.samples
-    spans_s = None if sound is None else sound.speech_spans / SAMPLE_RATE_HZ
-    speech_coverage = min(1.0, (0.0 if sound is None else sound.speech_s) / (end_s - start_s))
-    leading = _leading_face(frames)
-    detected_s = frames[0].detected_s if frames else None
-    detected = frames[0].detected if frames else None
-    if leading is None:
-        return Window(
-            start_s,
-            end_s,
-            None,
-            samples,
-            0.0,
-            speech_coverage,
-            detected_s=detected_s,
-            detected=detected,
-            speech_spans_s=spans_s,
-        )
-    sightings = [(f, s) for f in frames for s in f.sightings if s.track_id == leading]
+    bare = Window(
+        start_s,
+        end_s,
+        None,
+        None if sound is None else sound.samples,
+        0.0,
+        min(1.0, (0.0 if sound is None else sound.speech_s) / (end_s - start_s)),
+        detected_s=frames[0].detected_s if frames else None,
+        detected=frames[0].detected if frames else None,
+        speech_spans_s=None if sound is None else sound.speech_spans / SAMPLE_RATE_HZ,
+    )
+    people = _people(frames)
+    if not people:
+        return bare
+    num_frames = len(frames) + num_missing
+    num_faces = _num_at_once(frames)
+    leading, *others = (
+        replace(_showing(bare, frames, track_id, num_frames), num_faces=num_faces)
+        for track_id in people
+    )
+    kept = [other for other in others if other.face_coverage >= _MIN_COVERAGE]
+    return replace(leading, others=tuple(kept[: _MAX_FACES - 1]))
+
+
+def _showing(bare: Window, frames: list[FrameFaces], track_id: int, num_frames: int) -> Window:
+    """A window with the face of a track."""
+    sightings = [(f, s) for f in frames for s in f.sightings if s.track_id == track_id]
     sides = np.array([[f.width_px, f.height_px] * 2 for f, _ in sightings], np.float32)
     boxes = np.stack([s.box_xyxy for _, s in sightings]) / sides
-    return Window(
-        start_s=start_s,
-        end_s=end_s,
+    return replace(
+        bare,
         faces=np.stack([s.crop for _, s in sightings]),
-        samples=samples,
-        face_coverage=len(sightings) / (len(frames) + num_missing),
-        speech_coverage=speech_coverage,
-        num_faces=_num_at_once(frames),
+        face_coverage=len(sightings) / num_frames,
         face_timestamps_s=np.array([s.timestamp_s for _, s in sightings]),
         boxes_xyxy_rel=np.clip(boxes, 0, 1).astype(np.float32),
-        track_id=leading,
-        detected_s=detected_s,
-        detected=detected,
-        speech_spans_s=spans_s,
+        track_id=track_id,
     )
 
 
@@ -587,15 +603,13 @@ def _num_at_once(frames: list[FrameFaces]) -> int:
     return max([1, *counts[1:2]])
 
 
-def _leading_face(frames: list[FrameFaces]) -> int | None:
-    """The track with the largest sum of box area times score; of equals the older one."""
+def _people(frames: list[FrameFaces]) -> list[int]:
+    """Tracks by their sum of box area times score, the leading one first; of equals the older."""
     weights: dict[int, float] = {}
     for frame in frames:
         for sighting in frame.sightings:
             weights[sighting.track_id] = weights.get(sighting.track_id, 0.0) + _weight(sighting)
-    if not weights:
-        return None
-    return max(weights, key=lambda track_id: (weights[track_id], -track_id))
+    return sorted(weights, key=lambda track_id: (-weights[track_id], track_id))
 
 
 def _weight(sighting: FaceSighting) -> float:

@@ -110,6 +110,13 @@ class Reason(StrEnum):
     EMOTIONS_AGREE = "emotions_agree"
     """A conflict by its probability, but the likeliest emotions are equal, or neutral and calm."""
     SEVERAL_FACES = "several_faces"
+    """Whose voice it is was not asked: the leading face was taken."""
+    VOICE_OFF_SCREEN = "voice_off_screen"
+    """Nobody who is seen makes the voice."""
+    SPEAKER_UNCLEAR = "speaker_unclear"
+    """Several people are seen, and it can't be told whose voice it is."""
+    OTHER_SPEAKS = "other_speaks"
+    """Of a person who is looked at alone: somebody else speaks."""
     UNFAMILIAR_FACE = "unfamiliar_face"
     """Unlike all that the model has learnt from: it doesn't know what this face shows."""
     UNFAMILIAR_VOICE = "unfamiliar_voice"
@@ -282,6 +289,8 @@ class Window:
     face_timestamps_s (T,), boxes (T, 4) as fractions of picture width and height, track_id:
     of the leading face, None without faces;
     speech_spans_s (n, 2): from when to when speech is heard, None without sound;
+    portrait (P, P, 3): its best picture, upright, of this window;
+    others: the same window, with each further face in place of the leading one;
     detected_s, detected: the last full search for faces up to the window's first frame, as in
     `FrameFaces`; None without frames.
     """
@@ -299,6 +308,8 @@ class Window:
     detected_s: float | None = None
     detected: FloatArray | None = None
     speech_spans_s: DoubleArray | None = None
+    portrait: ByteArray | None = None
+    others: tuple[Window, ...] = ()
 
     def __post_init__(self) -> None:
         _check(self.end_s > self.start_s, f"Window: end {self.end_s} ≤ start {self.start_s}")
@@ -338,37 +349,75 @@ class ChannelPosterior:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class FaceView:
+    """One face in one window.
+
+    person: who it is: in a perception, the number of its track; `people.cast` makes people of them;
+    coverage: share of the sampled frames that show it, in [0, 1];
+    embedding (D,): float32, None where no backbone was asked;
+    times_s (T,), boxes_xyxy_rel (T, 4): when and where it was seen;
+    identity (128,), portrait: what it looks like, and a JPEG, in a few windows of each track;
+    moving, speaking: log-odds that the mouth moves as one that speaks, and that it makes the sound;
+    None where that wasn't asked.
+    """
+
+    person: int
+    coverage: float
+    embedding: FloatArray | None = None
+    times_s: DoubleArray | None = None
+    boxes_xyxy_rel: FloatArray | None = None
+    identity: FloatArray | None = None
+    portrait: bytes | None = None
+    moving: float | None = None
+    speaking: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class WindowView:
     """What one pass found in one window, all that `interpret`, pages and videos need of it.
 
-    face, voice: embeddings (D,) float32, None where the window lacks the channel, or its backbone
-    was not asked for; coverages as in `Window`; num_faces: the most faces seen at once;
-    person: the leading one's track, None without a face;
-    face_times_s (T,), boxes_xyxy_rel (T, 4): of the leading face; speech_spans_s (n, 2);
-    peaks (m,): largest magnitude of the sound in each 1 / PEAKS_HZ s, in [0, 1];
+    faces: those seen, the one that is judged first: in a perception, the leading one;
+    voice: embedding (D,) float32, None where there is no speech or no backbone was asked;
+    speech_coverage: as in `Window`; num_faces: the most faces seen at once;
+    speech_spans_s (n, 2); peaks (m,): largest magnitude of the sound in each 1 / PEAKS_HZ s, in
+    [0, 1];
     detected_s, detected: the last full search for faces up to the first frame, as in `FrameFaces`,
-    for going on from here.
+    for going on from here;
+    speaker: whose voice it is, a person or, below 0, one that no face is seen to make; None in a
+    perception, where nobody has asked yet.
     """
 
     start_s: float
     end_s: float
-    face: FloatArray | None
-    voice: FloatArray | None
-    face_coverage: float
-    speech_coverage: float
+    faces: tuple[FaceView, ...] = ()
+    voice: FloatArray | None = None
+    speech_coverage: float = 0.0
     num_faces: int = 0
-    person: int | None = None
-    face_times_s: DoubleArray | None = None
-    boxes_xyxy_rel: FloatArray | None = None
     speech_spans_s: DoubleArray | None = None
     peaks: FloatArray | None = None
     detected_s: float | None = None
     detected: FloatArray | None = None
+    speaker: int | None = None
 
     @property
     def duration_s(self) -> float:
         """Length in seconds."""
         return self.end_s - self.start_s
+
+    @property
+    def face(self) -> FloatArray | None:
+        """The embedding of the judged face."""
+        return self.faces[0].embedding if self.faces else None
+
+    @property
+    def face_coverage(self) -> float:
+        """Share of the sampled frames that show the judged face."""
+        return self.faces[0].coverage if self.faces else 0.0
+
+    @property
+    def person(self) -> int | None:
+        """Whose face is judged; None without a face."""
+        return self.faces[0].person if self.faces else None
 
     def channel(self, modality: Modality) -> FloatArray | None:
         """The embedding of a channel."""
@@ -397,7 +446,7 @@ class Perception:
 
 
 VERSION: Final[str] = "0.1.0"
-SCHEMA_VERSION: Final[int] = 3
+SCHEMA_VERSION: Final[int] = 4
 
 NOTICE: Final[str] = (
     "Estimates of expressed emotion, not of what a person feels or means; wrong for many people "
@@ -413,7 +462,8 @@ class Prediction:
 
     face, voice, fused: None where the channel gives too little evidence;
     conflict: calibrated probability that face and voice differ, None where one is missing;
-    coverages: share of sampled frames with the leading face, share of the sound that is speech.
+    coverages: share of sampled frames with the judged face, share of the sound that is speech;
+    person: whose face is judged, by its number in `Report.people`; None where nobody is seen.
     """
 
     start_s: float
@@ -426,11 +476,12 @@ class Prediction:
     reasons: tuple[Reason, ...]
     face_coverage: float
     speech_coverage: float
+    person: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Neighbouring windows of one outcome.
+    """Neighbouring windows of one outcome and one person.
 
     start_s, end_s: the stretch that its windows stand for; moments don't overlap;
     first, last: places of its windows in the report;
@@ -439,7 +490,7 @@ class Moment:
     strength: mean probability of what its outcome says, None for `insufficient` and where a channel
     is unfamiliar: of conflict or match, of no emotion in the flat channel, of the side that an
     undecided one leans to;
-    reasons: those of most of its time.
+    reasons: those of most of its time; person: as of its windows.
     """
 
     start_s: float
@@ -452,6 +503,7 @@ class Moment:
     conflict: float | None
     strength: float | None
     reasons: tuple[Reason, ...] = ()
+    person: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -512,12 +564,49 @@ class FileError:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Person:
+    """Somebody who is seen in a file.
+
+    number: from 1, in order of appearance; name: what to call them; tracks: whose faces in the
+    perception are theirs; seen_s, speaking_s: how long they are seen, and heard while they are
+    judged; portrait: a JPEG of their face; is_left_out: whether they were asked to be passed over;
+    windows: what they say in each window where they are seen, if all people were asked for.
+    """
+
+    number: int
+    name: str
+    tracks: tuple[int, ...]
+    seen_s: float
+    speaking_s: float
+    portrait: bytes | None = None
+    is_left_out: bool = False
+    windows: tuple[Prediction, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PeopleEdits:
+    """What a user knows better about who is who; numbers as in `Report.people`.
+
+    names: what to call people; merged: who is really somebody else, {number: whose};
+    left_out: who must not be judged.
+    """
+
+    names: Mapping[int, str] = field(default_factory=dict)
+    merged: Mapping[int, int] = field(default_factory=dict)
+    left_out: frozenset[int] = frozenset()
+
+
+NO_EDITS: Final = PeopleEdits()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Report:
     """Everything that is said of one file.
 
-    summary: one answer for a file of few windows, None for a longer one, of which the moments and
-    the counts tell; moments: in order of time; curve, point: how outcomes were decided, None where
-    the model doesn't compare face and voice.
+    summary: one answer for a file of few windows and one person, None for any other, of which the
+    moments and the counts tell; moments: in order of time; people: who is seen, in order of
+    appearance; curve, point: how outcomes were decided, None where the model doesn't compare face
+    and voice.
     """
 
     path: str
@@ -534,6 +623,28 @@ class Report:
     moments: tuple[Moment, ...] = ()
     curve: DecisionCurve | None = None
     point: OperatingPoint | None = None
+    people: tuple[Person, ...] = ()
+
+    def rename(self, number: int, name: str) -> Report:
+        """With another name for a person.
+
+        Raises:
+            ConfigError: there is no such person.
+        """
+        renamed: Report = _interpretation().edit_people(self, PeopleEdits(names={number: name}))
+        return renamed
+
+    def merge(self, number: int, into: int) -> Report:
+        """With two people told to be one, who keeps the second's number and name.
+
+        What was judged stays as it was. To have both's windows inform each other as one person's,
+        interpret the perception again: `analyzer.interpret(perception, edits=PeopleEdits(...))`.
+
+        Raises:
+            ConfigError: there is no such person, or both were seen at once.
+        """
+        merged: Report = _interpretation().edit_people(self, PeopleEdits(merged={number: into}))
+        return merged
 
     def to_pandas(self) -> DataFrame:
         """One row per window, with the columns of the CSV; see `facevoice.report.to_pandas`.
@@ -561,6 +672,10 @@ class Report:
         return str(_report_package().to_notebook(self))
 
 
+def _interpretation() -> Any:
+    return import_module("facevoice.interpret")
+
+
 def _report_package() -> Any:
     # Found by name when a method needs it: all of `facevoice.report` builds on these records.
     return import_module("facevoice.report")
@@ -578,12 +693,12 @@ PEAKS_HZ: Final = 20
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trace:
-    """The leading face and the sound of a file, thinned out.
+    """The faces and the sound of a file, thinned out.
 
-    face_times_s (n,), increasing; boxes_xyxy_rel (n, 4) as fractions of the picture's width and
-    height; track_ids (n,): who is seen; peaks (m,): largest magnitude of the samples, in [0, 1],
-    in each 1 / PEAKS_HZ s; speech_spans_s (k, 2): from when to when speech is heard. All
-    times are media time.
+    face_times_s (n,); boxes_xyxy_rel (n, 4) as fractions of the picture's width and height;
+    track_ids (n,): who is seen; one track behind the other, each in order of time; peaks (m,):
+    largest magnitude of the samples, in [0, 1], in each 1 / PEAKS_HZ s; speech_spans_s (k, 2): from
+    when to when speech is heard. All times are media time.
     """
 
     face_times_s: DoubleArray
@@ -594,19 +709,15 @@ class Trace:
 
 
 def _trace(views: Sequence[WindowView]) -> Trace:
-    """Windows overlap: where two show the same moment, the earlier one tells whose face leads."""
-    times: list[float] = []
-    boxes: list[FloatArray] = []
-    people: list[int] = []
+    """Windows overlap: each sighting counts once."""
+    tracks: dict[int, dict[float, FloatArray]] = {}
     spans: list[list[float]] = []
     peaks = np.zeros(max((_peak_end(view) for view in views), default=0), np.float32)
     for view in views:
-        if view.face_times_s is not None and view.boxes_xyxy_rel is not None:
-            for time_s, box in zip(view.face_times_s.tolist(), view.boxes_xyxy_rel, strict=True):
-                if not times or time_s > times[-1]:
-                    times.append(time_s)
-                    boxes.append(box)
-                    people.append(-1 if view.person is None else view.person)
+        for face in view.faces:
+            if face.times_s is not None and face.boxes_xyxy_rel is not None:
+                sightings = zip(face.times_s.tolist(), face.boxes_xyxy_rel, strict=True)
+                tracks.setdefault(face.person, {}).update(sightings)
         for start_s, end_s in () if view.speech_spans_s is None else view.speech_spans_s.tolist():
             if spans and start_s <= spans[-1][1]:
                 spans[-1][1] = max(spans[-1][1], end_s)
@@ -615,13 +726,20 @@ def _trace(views: Sequence[WindowView]) -> Trace:
         if view.peaks is not None:
             place = slice(_peak_end(view) - len(view.peaks), _peak_end(view))
             peaks[place] = np.maximum(peaks[place], view.peaks)
+    seen = [
+        (who, *one) for who, found in tracks.items() for one in sorted(found.items(), key=_time)
+    ]
     return Trace(
-        face_times_s=np.array(times, np.float64),
-        boxes_xyxy_rel=np.array(boxes, np.float32).reshape(-1, 4),
-        track_ids=np.array(people, np.int64),
+        face_times_s=np.array([time_s for _, time_s, _ in seen], np.float64),
+        boxes_xyxy_rel=np.array([box for _, _, box in seen], np.float32).reshape(-1, 4),
+        track_ids=np.array([who for who, _, _ in seen], np.int64),
         peaks=peaks,
         speech_spans_s=np.array(spans, np.float64).reshape(-1, 2),
     )
+
+
+def _time(sighting: tuple[float, FloatArray]) -> float:
+    return sighting[0]
 
 
 def _peak_end(view: WindowView) -> int:

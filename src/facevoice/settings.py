@@ -190,6 +190,9 @@ class WindowConfig:
         require(fits, "windows.hop_s", self.hop_s, "0.1 to windows.length_s")
 
 
+PEOPLE: Final = ("speaking", "leading", "all")
+"""Whose face is judged: that of who speaks, the most prominent one, or everybody's."""
+
 SENSITIVITIES: Final = {"cautious": 0.8, "balanced": 0.72, "sensitive": 0.65}
 """The share of calls that shall be right at equal numbers of conflicts and matches, by name."""
 
@@ -208,6 +211,7 @@ class DecisionConfig:
     sensitivity: float | str = "balanced"  # which precision calls shall have
     expected_conflicts: float = 0.5  # share of windows that conflict where the files come from
     know_person: bool = True  # compare windows with what is usual for their person and setting
+    people: str = "speaking"  # whose face is judged: who speaks, the leading face, or all people
 
     @property
     def precision(self) -> float:
@@ -223,6 +227,8 @@ class DecisionConfig:
             asked,
             f"one of {', '.join(SENSITIVITIES)}, or a precision above 0.5 and below 1",
         )
+        people = self.people
+        require(people in PEOPLE, "decision.people", people, f"one of {', '.join(PEOPLE)}")
         expected = self.expected_conflicts
         require(0 < expected < 1, "decision.expected_conflicts", expected, "above 0, below 1")
         share = self.min_face_coverage

@@ -31,13 +31,21 @@ import numpy as np
 
 from facevoice.errors import StoreError
 from facevoice.files import file_sha256
-from facevoice.records import AudioInfo, MediaInfo, Modality, ModelId, VideoInfo, WindowView
+from facevoice.records import (
+    AudioInfo,
+    FaceView,
+    MediaInfo,
+    Modality,
+    ModelId,
+    VideoInfo,
+    WindowView,
+)
 from facevoice.settings import AnalyzerConfig
 
 _LOG = logging.getLogger(__name__)
 
 # Counted up when decoding, tracking, cropping, resampling or a record changes what windows hold.
-PERCEPTION_VERSION: Final = 3
+PERCEPTION_VERSION: Final = 4
 
 _APPLICATION_ID: Final = 0x46565052  # "FVPR"
 _SCHEMA_VERSION: Final = 1
@@ -200,7 +208,7 @@ class Store:
             values = _decode(content, f"{row[0]} {number}")
             if values is None or number != len(views):
                 break
-            views.append(WindowView(**{name: _array(value) for name, value in values.items()}))
+            views.append(_view(values))
         is_whole = bool(row[2]) and len(views) == len(stored)
         return StoredPerception(_media(head), tuple(views), tuple(head["damage"]), is_whole)
 
@@ -445,8 +453,14 @@ def _media(head: Mapping[str, Any]) -> MediaInfo:
     )
 
 
-def _values(view: WindowView) -> dict[str, Any]:
-    return {member.name: _plain(getattr(view, member.name)) for member in fields(view)}
+def _values(record: WindowView | FaceView) -> dict[str, Any]:
+    return {member.name: _plain(getattr(record, member.name)) for member in fields(record)}
+
+
+def _view(values: Mapping[str, Any]) -> WindowView:
+    found = {name: _array(value) for name, value in values.items() if name != "faces"}
+    faces = [{n: _array(value) for n, value in face.items()} for face in values["faces"]]
+    return WindowView(**found, faces=tuple(FaceView(**face) for face in faces))
 
 
 def _encode(values: Mapping[str, Any], place: str) -> bytes:
@@ -466,6 +480,8 @@ def _decode(content: object, place: str) -> dict[str, Any] | None:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_values(face) for face in value]
     if not isinstance(value, np.ndarray):
         return value
     kind = value.dtype.newbyteorder("<").str

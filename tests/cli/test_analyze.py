@@ -52,7 +52,7 @@ class FakeAnalyzer:
             raise KeyboardInterrupt
         if not name.startswith("good"):
             raise UnreadableMediaError(path, "no media file.")
-        on_view(WindowView(0.0, 4.0, None, None, 0.0, 0.0))
+        on_view(WindowView(0.0, 4.0))
         return SimpleNamespace(path=path, sha256=None)
 
     def interpret(self, perception: SimpleNamespace, **_: object) -> Report:

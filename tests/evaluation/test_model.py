@@ -25,6 +25,7 @@ from facevoice.models.checkpoint import DataRecord, PartRecord
 from facevoice.records import (
     AudioInfo,
     Emotion,
+    FaceView,
     MediaInfo,
     Modality,
     Perception,
@@ -74,9 +75,8 @@ class Reader:
             WindowView(
                 2.0 * n,
                 2.0 * n + 3,
-                row if is_video else None,
+                (FaceView(0, self._coverage, row),) if is_video else (),
                 None if is_video else row,
-                self._coverage if is_video else 0.0,
                 0.0 if is_video else self._coverage,
             )
             for n in range(self._num[modality])

@@ -142,7 +142,7 @@ def test_content_of_a_window_a_moment_and_the_whole() -> None:
     assert values["moments"][1] == {
         **{"start_s": 3.0, "end_s": 4.609281, "first": 1, "last": 1, "outcome": "conflict"},
         **{"face": "happy", "voice": "sad", "conflict": 0.833333, "strength": 0.833333},
-        "reasons": [],
+        **{"reasons": [], "person": None},
     }
     assert values["decision"]["point"] == {
         **{"conflict_above": 0.7, "match_below": 0.3},
@@ -203,9 +203,9 @@ def test_rounded_probabilities_sum_to_one_stay_close_and_round_only_once(
         ('{"schema": "facevoice.report", "schema_version": 99}', "schema version 99"),
         (
             '{"schema": "facevoice.report", "schema_version": 2, "windows": []}',
-            r"schema version 2, this facevoice reads 3; analyse the file again.*report-schema\.md",
+            r"schema version 2, this facevoice reads 4; analyse the file again.*report-schema\.md",
         ),
-        ('{"schema": "facevoice.report", "schema_version": 3}', "breaks its schema: KeyError"),
+        ('{"schema": "facevoice.report", "schema_version": 4}', "breaks its schema: KeyError"),
     ],
 )
 def test_other_texts_are_refused_with_the_cause(text: str, words: str) -> None:

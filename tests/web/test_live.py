@@ -254,14 +254,14 @@ def test_a_talk_tells_what_is_usual_for_whoever_comes_after_it(analyzer: Analyze
         assert same(said, since if view.start_s >= 2.5 else wanted)
         assert ("normal talk" in words) == (view.start_s >= 2.5)
 
-    stranger = replace(views[-1], person=99)
+    stranger = replace(views[-1], faces=(replace(views[-1].faces[0], person=99),))
     said = judge(stranger)
     assert said.face is not None
     assert said.face.num_known == pytest.approx(1.5)
     assert judge.rests_on(said).endswith("The 1.5 s of normal talk are among them.")
 
     judge.ask(10.0)
-    gone = [replace(v, start_s=v.start_s + 10, end_s=v.end_s + 10, face=None) for v in views]
+    gone = [replace(v, start_s=v.start_s + 10, end_s=v.end_s + 10, faces=()) for v in views]
     gone = [replace(view, voice=None, speech_coverage=0.0) for view in gone]
     assert [over for over, _, _ in go_through(judge, gone)].count(False) == 1
     assert judge(replace(stranger, start_s=20.0, end_s=21.0)).face.num_known >= 1.5

@@ -8,7 +8,7 @@ import inspect
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -18,6 +18,7 @@ import typer
 from facevoice.batch import AnalyzerSetup
 from facevoice.cli.screen import complain
 from facevoice.errors import ConfigError, FacevoiceError, MissingExtraError
+from facevoice.records import PeopleEdits
 from facevoice.settings import SENSITIVITIES, AnalyzerConfig, DecisionConfig, WindowConfig
 
 EXIT_FAILED: Final = 1
@@ -101,6 +102,27 @@ KnowPerson = Annotated[
         "--know-person/--no-know-person",
     ),
 ]
+People = Annotated[
+    str | None,
+    option(
+        "WHO",
+        "Of several people, whose face is held against the voice: speaking, who speaks; leading, "
+        "the most prominent one, whoever speaks; all, who speaks, and what everybody else shows. "
+        f"Default: {DecisionConfig().people}.",
+    ),
+]
+Names = Annotated[
+    list[str] | None,
+    option("N=NAME", "Call person N of the report so; may be given again.", "--name"),
+]
+Merges = Annotated[
+    list[str] | None,
+    option("N=M", "Person N is really person M; may be given again.", "--merge"),
+]
+LeftOut = Annotated[
+    list[int] | None,
+    option("N", "Judge nothing of person N; may be given again.", "--leave-out"),
+]
 Jobs = Annotated[
     int | None,
     option(
@@ -173,6 +195,7 @@ def _set_up(
     sensitivity: Sensitivity = None,
     expected_conflicts: ExpectedConflicts = None,
     know_person: KnowPerson = None,
+    people: People = None,
 ) -> AnalyzerSetup:
     settings = read_config(config)
     length_s = settings.windows.length_s if window is None else window
@@ -181,6 +204,8 @@ def _set_up(
     decision = decide_by(settings.decision, sensitivity, expected_conflicts)
     if know_person is not None:
         decision = dataclasses.replace(decision, know_person=know_person)
+    if people is not None:
+        decision = dataclasses.replace(decision, people=people)
     windows = WindowConfig(length_s=length_s, hop_s=hop)
     settings = dataclasses.replace(settings, windows=windows, decision=decision)
     return AnalyzerSetup(settings, checkpoint, tuple(backbones or ()), threads)
@@ -199,6 +224,31 @@ def decide_by(
     if expected_conflicts is not None:
         asked["expected_conflicts"] = expected_conflicts
     return dataclasses.replace(decision, **asked)
+
+
+def edits_of(
+    names: Sequence[str] | None, merges: Sequence[str] | None, left_out: Sequence[int] | None
+) -> PeopleEdits:
+    """What `--name`, `--merge` and `--leave-out` say about people.
+
+    Raises:
+        ConfigError: one isn't written so.
+    """
+    called = dict(_pair("--name", text, "N=NAME, such as 1=Anna") for text in names or ())
+    merged = {}
+    for text in merges or ():
+        number, into = _pair("--merge", text, "N=M, such as 3=1")
+        if not into.isdecimal():
+            raise ConfigError(f"--merge {text!r}: write N=M, such as 3=1")
+        merged[number] = int(into)
+    return PeopleEdits(called, merged, frozenset(left_out or ()))
+
+
+def _pair(name: str, text: str, form: str) -> tuple[int, str]:
+    number, equals, value = text.partition("=")
+    if not equals or not number.strip().isdecimal() or not value.strip():
+        raise ConfigError(f"{name} {text!r}: write {form}")
+    return int(number), value.strip()
 
 
 def channels_of(model_type: str) -> list[str]:

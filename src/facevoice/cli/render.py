@@ -6,10 +6,21 @@ from pathlib import Path
 from typing import Annotated
 
 from facevoice.batch import AnalyzerSetup
-from facevoice.cli.options import Overwrite, Quiet, argument, option, takes_analyzer, tells_errors
+from facevoice.cli.options import (
+    LeftOut,
+    Merges,
+    Names,
+    Overwrite,
+    Quiet,
+    argument,
+    edits_of,
+    option,
+    takes_analyzer,
+    tells_errors,
+)
 from facevoice.cli.screen import Screen, passes
 from facevoice.errors import ConfigError, RenderError
-from facevoice.records import Report
+from facevoice.records import PeopleEdits, Report
 from facevoice.report import (
     MIN_HEIGHT_PX,
     check_video_target,
@@ -37,6 +48,9 @@ def render(
         ),
     ] = None,
     setup: AnalyzerSetup,
+    names: Names = None,
+    merges: Merges = None,
+    left_out: LeftOut = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
@@ -54,12 +68,18 @@ def render(
     if target.exists() and not overwrite:
         remedy = "replace it with --overwrite or name another --out"
         raise ConfigError(f"{target}: exists already; {remedy}")
-    report = _render(setup, file, target, height, screen)
+    edits = edits_of(names, merges, left_out)
+    report = _render(setup, file, target, height, screen, edits)
     screen.say(summarize_in_words(report), f"Written to {target}")
 
 
 def _render(
-    setup: AnalyzerSetup, file: Path, target: Path, height_px: int | None, screen: Screen
+    setup: AnalyzerSetup,
+    file: Path,
+    target: Path,
+    height_px: int | None,
+    screen: Screen,
+    edits: PeopleEdits,
 ) -> Report:
     info = probe_video(file)
     analyzer = setup.build()
@@ -67,6 +87,6 @@ def _render(
         names = (f"reading {file.name}", f"drawing {file.name}")
         reading, drawing = passes(show, names, info.duration_s)
         perception = analyzer.perceive(file, on_view=lambda view: reading(view.end_s))
-        report = analyzer.interpret(perception)
+        report = analyzer.interpret(perception, edits=edits)
         render_video(report, perception.trace, target, on_progress=drawing, height_px=height_px)
     return report

@@ -8,10 +8,14 @@ from typing import Annotated
 from facevoice.batch import AnalyzerSetup
 from facevoice.cli.options import (
     ExpectedConflicts,
+    LeftOut,
+    Merges,
+    Names,
     Quiet,
     Sensitivity,
     argument,
     decide_by,
+    edits_of,
     flag,
     option,
     takes_analyzer,
@@ -19,11 +23,11 @@ from facevoice.cli.options import (
 )
 from facevoice.cli.screen import Screen, passes
 from facevoice.errors import ConfigError
-from facevoice.interpret import decide_again
+from facevoice.interpret import decide_again, edit_people
 from facevoice.media import probe
 from facevoice.media.open import is_remote
 from facevoice.media.remote import public_address
-from facevoice.records import Report, Status
+from facevoice.records import PeopleEdits, Report, Status
 from facevoice.report import check_page_target, read_report, summarize_in_words, write_report_page
 from facevoice.settings import AnalyzerConfig, DecisionConfig
 
@@ -46,6 +50,9 @@ def report(
     setup: AnalyzerSetup,
     sensitivity: Sensitivity = None,
     expected_conflicts: ExpectedConflicts = None,
+    names: Names = None,
+    merges: Merges = None,
+    left_out: LeftOut = None,
     overwrite: Annotated[
         bool, flag("Replace --out even if it is no page that facevoice made.", "--overwrite")
     ] = False,
@@ -61,6 +68,7 @@ def report(
     path = Path(file)
     target = Path(f"{path.stem or 'report'}.html") if out is None else out
     check_page_target(target, overwrite=overwrite)
+    edits = edits_of(names, merges, left_out)
     if path.suffix.lower() == ".json":
         asked = decide_by(DecisionConfig(), sensitivity, expected_conflicts)
         if setup != AnalyzerSetup(AnalyzerConfig(decision=asked)):
@@ -68,26 +76,35 @@ def report(
                 "of a report, only --sensitivity and --expected-conflicts can be changed; other "
                 "options of the analysis are for videos"
             )
+        if edits.left_out:
+            raise ConfigError("--leave-out judges anew: name the video, not its report")
         made = read_report(path)
         decision = decide_by(made.config.decision, sensitivity, expected_conflicts)
         if decision != made.config.decision:
             made = decide_again(made, decision)
+        made = edit_people(made, edits)
         write_report_page(made, target, overwrite=overwrite)
     else:
-        made = _analyze(setup, path, target, screen, overwrite=overwrite)
+        made = _analyze(setup, path, target, screen, edits, overwrite=overwrite)
     tell = screen.complain if made.status is Status.FAILED else screen.say
     tell(summarize_in_words(made))
     screen.say(f"Written to {target}")
 
 
 def _analyze(
-    setup: AnalyzerSetup, path: Path, target: Path, screen: Screen, *, overwrite: bool
+    setup: AnalyzerSetup,
+    path: Path,
+    target: Path,
+    screen: Screen,
+    edits: PeopleEdits,
+    *,
+    overwrite: bool,
 ) -> Report:
     info = probe(path)  # Says what is wrong before any network is loaded.
     analyzer = setup.build()
     with screen.bar() as show:
         (reading,) = passes(show, (path.name,), info.duration_s)
         perception = analyzer.perceive(path, on_view=lambda view: reading(view.end_s))
-    made = analyzer.interpret(perception)
+    made = analyzer.interpret(perception, edits=edits)
     write_report_page(made, target, perception.trace, overwrite=overwrite)
     return made

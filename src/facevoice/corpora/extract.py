@@ -551,7 +551,7 @@ def _only(view: WindowView, modality: Modality) -> WindowView:
     """Without the embedding and coverage of the other channel, which may be of another clip."""
     if modality is Modality.VIDEO:
         return replace(view, voice=None, speech_coverage=0.0)
-    return replace(view, face=None, face_coverage=0.0)
+    return replace(view, faces=())
 
 
 def _features(clip_id: str, backbone: BackboneId, views: Sequence[WindowView]) -> ClipFeatures:

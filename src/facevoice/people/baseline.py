@@ -132,10 +132,15 @@ Told = Mapping[Modality, tuple[FloatArray, DoubleArray]]
 that it has while nothing is known but what is given."""
 
 
+def owner(view: WindowView, modality: Modality) -> int | None:
+    """Whose channel a window shows: the person whose face is judged, or whose voice is heard."""
+    return view.person if modality is Modality.VIDEO else view.speaker
+
+
 class Acquaintance:
     """What a stream has told so far of each of its people, and of the setting.
 
-    given: what is known from elsewhere, taken to be of everybody who is seen.
+    given: what is known from elsewhere, taken to be of everybody who is seen and heard.
     """
 
     def __init__(self, given: Known = NOTHING) -> None:
@@ -146,14 +151,23 @@ class Acquaintance:
 
     def known(self, view: WindowView) -> Known:
         """What the next window is compared with: all before it that end before it starts."""
-        person = self._people.setdefault(view.person, _Past())
-        return _add(self._given, person.before(view.start_s), self._setting.before(view.start_s))
+        person = {
+            modality: usual
+            for modality in Modality
+            for usual in [self._past(view, modality).before(view.start_s).get(modality)]
+            if usual is not None
+        }
+        return _add(self._given, person, self._setting.before(view.start_s))
 
     def add(self, view: WindowView, told: Told) -> None:
         """Take a window; they come in order of time, none longer than the first."""
         self._longest_s = max(self._longest_s, view.duration_s)
-        self._people.setdefault(view.person, _Past()).add(view, told, self._longest_s)
+        for modality, one in told.items():
+            self._past(view, modality).add(view, {modality: one}, self._longest_s)
         self._setting.add(view, told, self._longest_s)
+
+    def _past(self, view: WindowView, modality: Modality) -> _Past:
+        return self._people.setdefault(owner(view, modality), _Past())
 
 
 def know_each(
@@ -170,14 +184,30 @@ def know_each(
     windows = list(zip(views, told, strict=True))
     longest_s = max((view.duration_s for view in views), default=0.0)
     people = {
-        person: _Future([one for one in windows if one[0].person == person], longest_s)
-        for person in {view.person for view in views}
+        person: _Future(of_person(windows, person), longest_s)
+        for person in {owner(view, modality) for view in views for modality in Modality}
     }
     setting = _Future(windows, longest_s)
     for view, channels in windows:
-        later = people[view.person].after(view.end_s), setting.after(view.end_s)
-        yield _add(past.known(view), *later)
+        later = {
+            modality: usual
+            for modality in Modality
+            for usual in [people[owner(view, modality)].after(view.end_s).get(modality)]
+            if usual is not None
+        }
+        yield _add(past.known(view), later, setting.after(view.end_s))
         past.add(view, channels)
+
+
+def of_person(
+    windows: Sequence[tuple[WindowView, Told]], person: int | None
+) -> list[tuple[WindowView, Told]]:
+    """With the channels that are a person's."""
+    return [
+        (view, {m: one for m, one in told.items() if owner(view, m) == person})
+        for view, told in windows
+        if any(owner(view, modality) == person for modality in told)
+    ]
 
 
 def _add(known: Known, person: Baseline, setting: Baseline) -> Known:

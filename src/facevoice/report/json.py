@@ -6,6 +6,7 @@ and nothing says when or where it was made.
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 from pathlib import Path
@@ -29,6 +30,7 @@ from facevoice.records import (
     Moment,
     OperatingPoint,
     Outcome,
+    Person,
     Prediction,
     Reason,
     Report,
@@ -72,6 +74,7 @@ def to_json(report: Report, *, indent: int | None = 2) -> str:
             "point": _plain(report.point),
             "curve": None if report.curve is None else plain_settings(report.curve),
         },
+        "people": [_person_to_dict(person) for person in report.people],
         "windows": [_prediction_to_dict(window) for window in report.windows],
     }
     return json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False)
@@ -176,6 +179,21 @@ def _prediction_to_dict(prediction: Prediction) -> dict[str, Any]:
         "conflict": None if conflict is None else _number(conflict),
         "outcome": prediction.outcome.value,
         "reasons": [reason.value for reason in prediction.reasons],
+        "person": prediction.person,
+    }
+
+
+def _person_to_dict(person: Person) -> dict[str, Any]:
+    picture = person.portrait
+    return {
+        "number": person.number,
+        "name": person.name,
+        "seen_s": _number(person.seen_s),
+        "speaking_s": _number(person.speaking_s),
+        "is_left_out": person.is_left_out,
+        "tracks": list(person.tracks),
+        "portrait": None if picture is None else base64.b64encode(picture).decode("ascii"),
+        "windows": [_prediction_to_dict(window) for window in person.windows],
     }
 
 
@@ -191,6 +209,7 @@ def _moment_to_dict(moment: Moment) -> dict[str, Any]:
         "conflict": None if moment.conflict is None else _number(moment.conflict),
         "strength": None if moment.strength is None else _number(moment.strength),
         "reasons": [reason.value for reason in moment.reasons],
+        "person": moment.person,
     }
 
 
@@ -243,6 +262,7 @@ def _report_from_dict(values: dict[str, Any]) -> Report:
         moments=tuple(_moment_from_dict(moment) for moment in values["moments"]),
         curve=None if curve is None else _curve_from_dict(curve),
         point=None if point is None else OperatingPoint(**point),
+        people=tuple(_person_from_dict(person) for person in values["people"]),
     )
 
 
@@ -264,6 +284,21 @@ def _prediction_from_dict(values: dict[str, Any]) -> Prediction:
         reasons=tuple(Reason(reason) for reason in values["reasons"]),
         face_coverage=float(values["face_coverage"]),
         speech_coverage=float(values["speech_coverage"]),
+        person=None if values["person"] is None else int(values["person"]),
+    )
+
+
+def _person_from_dict(values: dict[str, Any]) -> Person:
+    picture = values["portrait"]
+    return Person(
+        number=int(values["number"]),
+        name=str(values["name"]),
+        tracks=tuple(int(track) for track in values["tracks"]),
+        seen_s=float(values["seen_s"]),
+        speaking_s=float(values["speaking_s"]),
+        portrait=None if picture is None else base64.b64decode(picture, validate=True),
+        is_left_out=bool(values["is_left_out"]),
+        windows=tuple(_prediction_from_dict(window) for window in values["windows"]),
     )
 
 
@@ -280,6 +315,7 @@ def _moment_from_dict(values: dict[str, Any]) -> Moment:
         conflict=None if values["conflict"] is None else float(values["conflict"]),
         strength=None if values["strength"] is None else float(values["strength"]),
         reasons=tuple(Reason(reason) for reason in values["reasons"]),
+        person=None if values["person"] is None else int(values["person"]),
     )
 
 

@@ -19,6 +19,7 @@ from facevoice.report.json import round_probs
 from facevoice.report.words import (
     CHANNEL_WORDS,
     EMOTION_WORDS,
+    GAP,
     OUTCOME_STYLES,
     STATUS_WORDS,
     channel_words,
@@ -51,14 +52,16 @@ CSV_COLUMNS: Final[tuple[str, ...]] = (
     "face_unfamiliarity",
     "voice_unfamiliarity",
     "reasons",
+    "person",
     *(name for names in _PROBS.values() for name in names),
 )
 """Columns of every CSV of windows; moment: its number, from 1; face, voice, fused: the likeliest
-emotion; …_known, …_unfamiliarity: as in `ChannelPosterior`; `reasons` is joined by |."""
+emotion; …_known, …_unfamiliarity: as in `ChannelPosterior`; `reasons` is joined by |; person: the
+name of whose face is judged. Where all people were asked for, there is a row for each who is seen."""
 
 MOMENT_COLUMNS: Final[tuple[str, ...]] = (
     *("file", "status", "moment", "start_s", "end_s", "outcome", "face", "voice", "conflict"),
-    *("strength", "num_windows", "reasons"),
+    *("strength", "num_windows", "reasons", "person"),
 )
 """Columns of every CSV of moments; see `Moment`."""
 
@@ -66,13 +69,17 @@ _HOUR_S: Final = 3600.0
 
 
 def window_rows(report: Report) -> Iterator[dict[str, Any]]:
-    """Windows by `CSV_COLUMNS`, with all digits; `reasons` is a list, what is missing None."""
+    """Windows by `CSV_COLUMNS`, with all digits; `reasons` is a list, what is missing None.
+
+    Where everybody was asked for, what further people say in a window follows it.
+    """
     numbers = {
         place: number
         for number, moment in enumerate(report.moments, start=1)
         for place in range(moment.first, moment.last + 1)
     }
-    for place, window in enumerate(report.windows):
+    called = {person.number: person.name for person in report.people}
+    for place, window in _all_windows(report):
         row: dict[str, Any] = dict.fromkeys(CSV_COLUMNS)
         row |= {
             "file": report.path,
@@ -85,6 +92,7 @@ def window_rows(report: Report) -> Iterator[dict[str, Any]]:
             "face_coverage": window.face_coverage,
             "speech_coverage": window.speech_coverage,
             "reasons": [reason.value for reason in window.reasons],
+            "person": called.get(window.person or 0),
         }
         for channel, seen in (("face", window.face), ("voice", window.voice)):
             if seen is not None:
@@ -98,8 +106,22 @@ def window_rows(report: Report) -> Iterator[dict[str, Any]]:
         yield row
 
 
+def _all_windows(report: Report) -> Iterator[tuple[int, Prediction]]:
+    """Every window with its place, and behind it what further people say in it."""
+    further: dict[tuple[float, float], list[Prediction]] = {}
+    for person in report.people:
+        for window in person.windows:
+            further.setdefault((window.start_s, window.end_s), []).append(window)
+    for place, window in enumerate(report.windows):
+        yield place, window
+        for other in further.get((window.start_s, window.end_s), ()):
+            if other.person != window.person:
+                yield place, other
+
+
 def moment_rows(report: Report) -> Iterator[dict[str, Any]]:
     """Moments by `MOMENT_COLUMNS`, in the form of `window_rows`."""
+    called = {person.number: person.name for person in report.people}
     for number, moment in enumerate(report.moments, start=1):
         yield {
             "file": report.path,
@@ -114,6 +136,7 @@ def moment_rows(report: Report) -> Iterator[dict[str, Any]]:
             "strength": moment.strength,
             "num_windows": moment.last - moment.first + 1,
             "reasons": [reason.value for reason in moment.reasons],
+            "person": called.get(moment.person or 0),
         }
 
 
@@ -155,7 +178,7 @@ def _rounded(row: dict[str, Any]) -> dict[str, Any]:
 def to_pandas(report: Report) -> DataFrame:
     """One row per window; columns are those of the CSV, numbers with all their digits.
 
-    file, reasons (joined by |): text; status, outcome, face, voice, fused: categories that list
+    file, person, reasons (joined by |): text; status, outcome, face, voice, fused: categories that list
     every value there is, so that groups of several files agree; moment: Int64; all others:
     float64, times in seconds, NaN where a channel or the conflict is missing. A report without
     windows gives no rows and the same columns.
@@ -174,7 +197,7 @@ def to_pandas(report: Report) -> DataFrame:
     ]
     dtypes: dict[str, Any] = {
         **dict.fromkeys(CSV_COLUMNS, "float64"),
-        **dict.fromkeys(("file", "reasons"), "str"),
+        **dict.fromkeys(("file", "reasons", "person"), "str"),
         **dict.fromkeys(_CHANNELS, pd.CategoricalDtype([e.value for e in EMOTIONS])),
         "status": pd.CategoricalDtype([status.value for status in Status]),
         "outcome": pd.CategoricalDtype([outcome.value for outcome in Outcome]),
@@ -194,12 +217,15 @@ def build_moments(report: Report, *, max_moments: int | None = None) -> Table:
     conflicts = strongest_conflicts(report.moments)[:max_moments]
     others = [m for m in report.moments if m.outcome is not Outcome.CONFLICT]
     others = others[: None if max_moments is None else max_moments - len(conflicts)]
-    table = _new_table(_time_heading(report), "face", "voice", "outcome", "probability")
+    names = _names(report)
+    who = ("who",) if names else ()
+    table = _new_table(_time_heading(report), *who, "face", "voice", "outcome", "probability")
     with_hours = _end_s(report) >= _HOUR_S
     for group in (conflicts, others):
         for moment in group:
             times = (_clock(s, with_hours=with_hours) for s in (moment.start_s, moment.end_s))
-            table.add_row("–".join(times), *_moment_cells(moment))
+            name = [Text(names.get(moment.person or 0, GAP))] if names else []
+            table.add_row("–".join(times), *name, *_moment_cells(moment))
         table.add_section()
     _say_hidden(table, len(report.moments) - len(conflicts) - len(others), "moment")
     return table
@@ -210,23 +236,32 @@ def build_table(report: Report, *, max_windows: int | None = None) -> Table:
 
     `max_windows` cuts long tables; what was left out is said in the caption.
     """
-    channels = [word.lower() for word in CHANNEL_WORDS.values()]
+    names = _names(report)
+    channels = [*(["who"] if names else []), *(word.lower() for word in CHANNEL_WORDS.values())]
     table = _new_table(_time_heading(report), *channels, "outcome", "conflict")
     shown = report.windows[:max_windows]
     for window in shown:
-        table.add_row(_window_span(window), *_cells(window))
+        name = [Text(names.get(window.person or 0, GAP))] if names else []
+        table.add_row(_window_span(window), *name, *_cells(window))
     if report.summary is not None and len(report.windows) > 1:
         table.add_section()
-        table.add_row("all of it", *_cells(report.summary))
+        nobody = [""] if names else []
+        table.add_row("all of it", *nobody, *_cells(report.summary))
     _say_hidden(table, len(report.windows) - len(shown), "window")
     return table
+
+
+def _names(report: Report) -> dict[int, str]:
+    """What people are called, by their numbers; empty where only one is seen."""
+    names = {person.number: person.name for person in report.people if not person.is_left_out}
+    return names if len(names) > 1 else {}
 
 
 def _new_table(*headings: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     for heading in headings:
         # On a narrow screen, emotions and leanings go into two lines; the rest stays whole.
-        folds = heading in ("face", "voice", "both", "probability")
+        folds = heading in ("who", "face", "voice", "both", "probability")
         justify: Literal["left", "right"] = "left"
         if heading in ("conflict", "probability"):
             justify = "right"

@@ -88,6 +88,9 @@ _REASON_WORDS: Final[dict[Reason, str]] = {
     Reason.EMOTIONS_DIFFER: "the likeliest emotions differ, so it is not called a match",
     Reason.EMOTIONS_AGREE: "the likeliest emotions agree, so it is not called a conflict",
     Reason.SEVERAL_FACES: "several faces are seen at once; the most prominent one is read",
+    Reason.VOICE_OFF_SCREEN: "the voice comes from somebody off screen",
+    Reason.SPEAKER_UNCLEAR: "several people are seen, and it isn't clear who speaks",
+    Reason.OTHER_SPEAKS: "somebody else speaks",
     Reason.UNFAMILIAR_FACE: (
         "the face is unlike any that facevoice has learnt from, so its answer isn't trusted"
     ),
@@ -117,6 +120,7 @@ _GAPS: Final[dict[str, dict[Reason, str]]] = {
         Reason.NO_AUDIO_STREAM: "no sound",
         Reason.NO_SPEECH: "no speech",
         Reason.SPEECH_TOO_SHORT: "little speech",
+        Reason.OTHER_SPEAKS: "not speaking",
         Reason.TOO_SHORT: "too short",
     },
 }
@@ -212,12 +216,36 @@ def summarize_in_words(report: Report) -> str:
             parts.append(f"Of {_counts(report)}.")
     else:
         parts = [f"{_headline(report)} {_strongest(report)}".rstrip()]
-    parts.append(describe_known(report.windows))
+    parts += [_describe_people(report), describe_known(report.windows)]
     if report.status is Status.TRUNCATED:
         parts.append("The file is damaged or ends early: only the part that decodes was read.")
     if report.summary is None and any(Reason.SEVERAL_FACES in w.reasons for w in report.windows):
         parts.append("At times several faces are seen at once; the most prominent one is read.")
     return " ".join(part for part in parts if part)
+
+
+def _describe_people(report: Report) -> str:
+    """Who is seen and how long each speaks, where it is more than one; who speaks off screen.
+
+    "2 people are seen: Anna speaks for 40 s, Person 2 for 12 s."
+    """
+    shown = [person for person in report.people if not person.is_left_out]
+    parts = []
+    if len(shown) > 1:
+        first, *others = sorted(shown, key=lambda person: (-person.speaking_s, person.number))
+        told = [f"{first.name} speaks for {duration_words(first.speaking_s)}"]
+        told += [f"{p.name} for {duration_words(p.speaking_s)}" for p in others[:_MAX_TOLD]]
+        more = f", and {len(others) - _MAX_TOLD} more" if len(others) > _MAX_TOLD else ""
+        if report.config.decision.people == "leading":
+            told, more = [person.name for person in shown[: _MAX_TOLD + 1]], ""
+        parts.append(f"{len(shown)} people are seen: {', '.join(told)}{more}.")
+    apart = {Reason.VOICE_OFF_SCREEN: "the voice comes from somebody off screen"}
+    apart[Reason.SPEAKER_UNCLEAR] = "it isn't clear who speaks"
+    for reason, words in apart.items() if report.summary is None else ():
+        seconds = sum(m.end_s - m.start_s for m in report.moments if reason in m.reasons)
+        if seconds:
+            parts.append(f"For {duration_words(seconds)}, {words}.")
+    return " ".join(parts)
 
 
 def describe_known(windows: Sequence[Prediction]) -> str:
@@ -235,7 +263,9 @@ def describe_known(windows: Sequence[Prediction]) -> str:
     else:
         usual = f"face, from {known['face']}, and voice, from {known['voice']}"
     missing = "".join(f"; the {name} isn't known yet" for name in told if name not in known)
-    return f"Compared with this person's usual {usual}{missing}."
+    several = len({window.person for window in windows} - {None}) > 1
+    whose = "each person's" if several else "this person's"
+    return f"Compared with {whose} usual {usual}{missing}."
 
 
 def _num_known(windows: Sequence[Prediction], channel: str) -> int | None:

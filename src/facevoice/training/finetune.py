@@ -154,7 +154,7 @@ def _read_windows(reader: ClipReader, modality: Modality, clip: Clip) -> list[Wi
             view.voice,
             view.face_coverage,
             view.speech_coverage,
-            face_timestamps_s=view.face_times_s,
+            face_timestamps_s=view.faces[0].times_s if view.faces else None,
         )
         for view in (() if perception is None else perception.windows)
         if view.channel(modality) is not None and _coverage(view, modality) > 0

@@ -1,0 +1,342 @@
+"""Who is who in a file, and who speaks: from tracks of faces, and voices, to people.
+
+A face is followed while it is in the picture; when it comes back it is another track. Tracks that
+look alike are one person. Whose voice a window holds is told by how the mouths that are seen move,
+and by whose the same voice was in other windows: so a voice stays its person's while the face is
+hidden, and one that never moves a mouth is that of somebody off screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Final
+
+import numpy as np
+
+from facevoice.errors import ConfigError
+from facevoice.people.identity import PeopleSeen, group_tracks
+from facevoice.people.voices import VoicesHeard, group_voices
+from facevoice.records import (
+    NO_EDITS,
+    FaceView,
+    FloatArray,
+    PeopleEdits,
+    Person,
+    Reason,
+    WindowView,
+)
+
+NOBODY: Final = 0
+"""In place of a person: whoever speaks is never seen."""
+
+# A voice heard for less than this is not much of a witness.
+_PRIOR_S: Final = 3.0
+# Before anything is heard or seen: a lone face speaks for itself, more often than not; somebody who
+# isn't in the picture speaks less often than those who are.
+_ALONE: Final = 4.0
+_AMONG_OTHERS: Final = 1.0
+_HIDDEN: Final = 0.2
+# From here on, it is clear who speaks.
+_CLEAR: Final = 0.6
+_NUM_PASSES: Final = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scene:
+    """Who is judged in a window.
+
+    view: the judged face first, faces numbered by person, the speaker known;
+    reason: why its voice isn't held against its face, or what to bear in mind;
+    is_main: whether it tells what the file says at that time; others are of further people.
+    """
+
+    view: WindowView
+    reason: Reason | None = None
+    is_main: bool = True
+
+
+class Cast:
+    """The people of a file, as far as it is known.
+
+    Args:
+        views: as perceived, all of them.
+        mode: as `DecisionConfig.people`.
+        edits: what a user knows better.
+
+    Raises:
+        ConfigError: an edit names somebody who isn't there, or merges two who are seen at once.
+    """
+
+    def __init__(
+        self, views: Sequence[WindowView], mode: str, edits: PeopleEdits = NO_EDITS
+    ) -> None:
+        self._mode = mode
+        self._left_out = edits.left_out
+        names = group_tracks(_identities(views), seen_together(views))
+        self._numbers = _edited(names, edits, views)
+        self._names = {n: name.strip() for n, name in edits.names.items() if name.strip()}
+        for number in (*self._names, *self._left_out):
+            _check_number(number, self._numbers.values())
+        self._views = [_numbered(view, self._numbers) for view in views]
+
+    def scenes(self) -> list[Scene]:
+        """Who is judged in each window, in order of time; the main one of a window first."""
+        voices = _voices(self._views)
+        chances = _who_speaks(self._views, voices)
+        told = zip(self._views, voices, chances, strict=True)
+        found: list[Scene] = []
+        for view, voice, who in told:
+            main = _stage(view, voice, who, self._mode, self._left_out)
+            found.append(main)
+            if self._mode == "all":
+                found += _further(main, self._left_out)
+        return found
+
+    def people(self, sample_rate_hz: float) -> tuple[Person, ...]:
+        """Who is seen, without what they say; faces were sampled so often."""
+        return tuple(
+            Person(
+                number,
+                self._names.get(number, f"Person {number}"),
+                tuple(sorted(t for t, person in self._numbers.items() if person == number)),
+                len(_times(self._views, number)) / sample_rate_hz,
+                0.0,
+                _portrait(self._views, number),
+                number in self._left_out,
+            )
+            for number in sorted(set(self._numbers.values()))
+        )
+
+
+class StreamCast:
+    """The same of windows as they come; nobody's number ever changes.
+
+    Who was taken for a new person stays one, and what is heard later tells nothing of before.
+    """
+
+    def __init__(self, mode: str) -> None:
+        self._mode = mode
+        self._people = PeopleSeen()
+        self._voices = VoicesHeard()
+        self._numbers: dict[int, int] = {}
+        self._votes: dict[int | None, dict[int, float]] = {}
+
+    def __call__(self, view: WindowView) -> Scene:
+        """Who is judged in the next window."""
+        together = seen_together([view])
+        for face in view.faces:
+            if face.person not in self._numbers:
+                others = {
+                    self._numbers[t] for t in together.get(face.person, ()) if t in self._numbers
+                }
+                self._numbers[face.person] = self._people.name(face.identity, others)
+        numbered = _numbered(view, self._numbers)
+        voice = None if view.voice is None else self._voices.name(view.voice)
+        votes = self._votes.setdefault(voice, {}) if voice is not None else {}
+        who = _weigh(numbered, votes, set(self._numbers.values()))
+        if voice is not None:
+            for person, share in who.items():
+                votes[person] = votes.get(person, 0.0) + share * _speech_s(view)
+        return _stage(numbered, voice, who, self._mode, frozenset())
+
+
+def seen_together(views: Sequence[WindowView]) -> dict[int, set[int]]:
+    """With whom each track was seen at the same moment."""
+    found: dict[int, set[int]] = {}
+    for view in views:
+        times = {f.person: set(() if f.times_s is None else f.times_s.tolist()) for f in view.faces}
+        for one, other in combinations(times, 2):
+            if times[one] & times[other]:
+                found.setdefault(one, set()).add(other)
+                found.setdefault(other, set()).add(one)
+    return found
+
+
+def _identities(views: Sequence[WindowView]) -> dict[int, list[FloatArray]]:
+    """What each track looks like, in order of appearance."""
+    found: dict[int, list[FloatArray]] = {}
+    for view in views:
+        for face in view.faces:
+            known = found.setdefault(face.person, [])
+            if face.identity is not None:
+                known.append(face.identity)
+    return found
+
+
+def _edited(
+    numbers: Mapping[int, int], edits: PeopleEdits, views: Sequence[WindowView]
+) -> dict[int, int]:
+    """Tracks' people, some of them merged."""
+    together = seen_together(views)
+    edited = dict(numbers)
+    for number, into in edits.merged.items():
+        for one in (number, into):
+            _check_number(one, numbers.values())
+        tracks = {t for t, person in edited.items() if person == number}
+        others = {t for t, person in edited.items() if person == into}
+        if number != into and any(together.get(track, set()) & others for track in tracks):
+            raise ConfigError(
+                f"people {number} and {into} are seen at the same time: they can't be one person"
+            )
+        edited |= dict.fromkeys(tracks, into)
+    return edited
+
+
+def _check_number(number: int, known: object) -> None:
+    numbers = sorted(set(known))  # type: ignore[call-overload]
+    if number not in numbers:
+        there = ", ".join(map(str, numbers)) or "nobody"
+        raise ConfigError(f"there is no person {number} in this file; there is: {there}")
+
+
+def _numbered(view: WindowView, numbers: Mapping[int, int]) -> WindowView:
+    """With people in place of tracks; of two tracks of one person the more prominent one."""
+    faces: dict[int, FaceView] = {}
+    for face in view.faces:
+        person = numbers[face.person]
+        faces.setdefault(person, replace(face, person=person))
+    return replace(view, faces=tuple(faces.values()))
+
+
+# Who speaks.
+
+
+def _voices(views: Sequence[WindowView]) -> list[int | None]:
+    """Which voice each window holds, None without speech."""
+    heard = [place for place, view in enumerate(views) if view.voice is not None]
+    embeddings = [views[place].voice for place in heard]
+    labels = group_voices([e for e in embeddings if e is not None])
+    voices: list[int | None] = [None] * len(views)
+    for place, label in zip(heard, labels, strict=True):
+        voices[place] = int(label)
+    return voices
+
+
+def _who_speaks(
+    views: Sequence[WindowView], voices: Sequence[int | None]
+) -> list[dict[int, float]]:
+    """How likely each person, or nobody who is seen, speaks in each window.
+
+    Mouths tell of their own window, and voices of all the others in which they are heard: what one
+    pass finds is what the next one goes by.
+    """
+    people = {face.person for view in views for face in view.faces}
+    lone: dict[int, float] = {}
+    chances = [_weigh(view, lone, people) for view in views]
+    for _ in range(_NUM_PASSES if any(voice is not None for voice in voices) else 0):
+        votes: dict[int, dict[int, float]] = {}
+        for view, voice, who in zip(views, voices, chances, strict=True):
+            if voice is not None:
+                _vote(votes.setdefault(voice, {}), who, _speech_s(view))
+        again = []
+        for view, voice, who in zip(views, voices, chances, strict=True):
+            others = dict(votes.get(voice, lone)) if voice is not None else lone
+            if voice is not None:
+                _vote(others, who, -_speech_s(view))
+            again.append(_weigh(view, others, people))
+        chances = again
+    return chances
+
+
+def _vote(votes: dict[int, float], who: Mapping[int, float], seconds: float) -> None:
+    for person, share in who.items():
+        votes[person] = votes.get(person, 0.0) + share * seconds
+
+
+def _speech_s(view: WindowView) -> float:
+    return view.speech_coverage * view.duration_s
+
+
+def _weigh(view: WindowView, votes: Mapping[int, float], people: set[int]) -> dict[int, float]:
+    """How likely each is to speak, by the mouths of a window and by the voice's other windows."""
+    everybody = sorted(people | {NOBODY})
+    num_hidden = len(people) - len(view.faces)
+    evidence = np.array([_mouth(view, person, num_hidden) for person in everybody])
+    seconds = np.array([max(votes.get(person, 0.0), 0.0) for person in everybody])
+    shares = (seconds + _PRIOR_S / len(everybody)) / (seconds.sum() + _PRIOR_S)
+    logits = evidence + np.log(shares)
+    chances = np.exp(logits - logits.max())
+    return dict(zip(everybody, (chances / chances.sum()).tolist(), strict=True))
+
+
+def _mouth(view: WindowView, person: int, num_hidden: int) -> float:
+    """Log-odds, but for a constant, that a person speaks, by what is seen in a window."""
+    if person == NOBODY:
+        return 0.0
+    face = next((face for face in view.faces if face.person == person), None)
+    if face is None:
+        return float(np.log(_HIDDEN / num_hidden))
+    is_alone = len(view.faces) == 1
+    told = face.moving if is_alone or face.speaking is None else face.speaking
+    return float(np.log(_ALONE if is_alone else _AMONG_OTHERS)) + (0.0 if told is None else told)
+
+
+# Who is judged.
+
+
+def _stage(
+    view: WindowView,
+    voice: int | None,
+    who: Mapping[int, float],
+    mode: str,
+    left_out: frozenset[int],
+) -> Scene:
+    """The main scene of a window."""
+    faces = tuple(face for face in view.faces if face.person not in left_out)
+    view = replace(view, faces=faces)
+    # A face too rarely seen to be read may be a passer-by's, or that of who speaks.
+    is_choice = len(faces) > 1 and any(face.speaking is not None for face in faces)
+    several = Reason.SEVERAL_FACES if view.num_faces > 1 and not is_choice else None
+    if mode == "leading":
+        return Scene(replace(view, speaker=view.person), several)
+    if voice is None:
+        return Scene(view, several)
+    speaker = max(who, key=lambda person: who[person])
+    is_seen = any(face.person == speaker for face in faces)
+    stranger = -1 - voice  # a voice of its own
+    if not is_seen:
+        known = stranger if speaker == NOBODY else speaker
+        return Scene(replace(view, speaker=known), Reason.VOICE_OFF_SCREEN if faces else None)
+    if len(faces) > 1 and not is_choice:
+        return Scene(replace(view, speaker=view.person), several)
+    told = _first(view, speaker)
+    if who[speaker] < _CLEAR:
+        return Scene(replace(told, speaker=stranger), Reason.SPEAKER_UNCLEAR)
+    return Scene(replace(told, speaker=speaker), several)
+
+
+def _further(main: Scene, left_out: frozenset[int]) -> Iterator[Scene]:
+    """Scenes of those in a window who aren't its main person; only what is theirs is judged."""
+    for face in main.view.faces[1:]:
+        view = _first(main.view, face.person)
+        speaks = view.speaker == face.person
+        yield Scene(
+            view if speaks else replace(view, voice=None),
+            None if speaks or main.view.voice is None else Reason.OTHER_SPEAKS,
+            is_main=False,
+        )
+
+
+def _first(view: WindowView, person: int) -> WindowView:
+    """With a person's face before the others."""
+    return replace(view, faces=tuple(sorted(view.faces, key=lambda face: face.person != person)))
+
+
+def _times(views: Sequence[WindowView], person: int) -> set[float]:
+    """At which sampled times a person is seen."""
+    faces = (face for view in views for face in view.faces if face.person == person)
+    return {t for face in faces if face.times_s is not None for t in face.times_s.tolist()}
+
+
+def _portrait(views: Sequence[WindowView], person: int) -> bytes | None:
+    """The largest one."""
+    faces = [f for v in views for f in v.faces if f.person == person and f.portrait is not None]
+    return max(faces, key=_size, default=FaceView(person, 0.0)).portrait
+
+
+def _size(face: FaceView) -> float:
+    if face.boxes_xyxy_rel is None:
+        return 0.0
+    return float((face.boxes_xyxy_rel[:, 2:] - face.boxes_xyxy_rel[:, :2]).prod(axis=1).mean())
