@@ -1,9 +1,12 @@
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from facevoice.people.detect import FACE_TEMPLATE
+from facevoice.people.identity import FaceIdentifier
 from facevoice.people.track import track_faces
 from facevoice.records import Detections, Frame, ModelId
 from facevoice.settings import FacesConfig
@@ -283,3 +286,60 @@ def test_two_real_faces_that_move_are_two_steady_tracks(detector, portrait):
     for crops in by_id.values():
         first = crops[0].astype(float).ravel()
         assert all(np.corrcoef(first, c.astype(float).ravel())[0, 1] > 0.9 for c in crops)
+
+
+class ColourIdentifier:
+    """Knows people by their colour, exactly; each asking is counted."""
+
+    def __init__(self):
+        self.num_asked = 0
+
+    crop = staticmethod(FaceIdentifier.crop)
+
+    def embed(self, crops):
+        self.num_asked += len(crops)
+        codes = [int(crop[56, 56].astype(int) @ (1, 256, 65536)) for crop in crops]
+        return np.eye(128, dtype=np.float32)[[code % 128 for code in codes]]
+
+
+def test_where_the_picture_jumps_the_identity_tells_people_who_look_alike_apart():
+    first, second = scene({RED: (100, 90)}), scene({PALE_RED: (100, 90)}, (180, 180, 180))
+    asked = ColourIdentifier()
+    pictures = [first] * 6 + [second] * 6
+    frames = [Frame(k / 5, rgb) for k, rgb in enumerate(pictures)]
+    found = list(track_faces(frames, ColourDetector(), CONFIG, identifier=asked))
+    assert [s.track_id for f in found for s in f.sightings] == [0] * 6 + [1] * 6
+    assert asked.num_asked == 2
+    alone = follow(pictures, ColourDetector())
+    assert {s.track_id for f in alone for s in f.sightings} == {0}
+
+
+def test_in_a_calm_picture_nobody_is_asked():
+    asked = ColourIdentifier()
+    frames = [Frame(k / 5, scene({RED: (100 + k, 90)})) for k in range(12)]
+    list(track_faces(frames, ColourDetector(), CONFIG, identifier=asked))
+    assert asked.num_asked == 0
+
+
+def test_a_track_has_a_portrait_from_the_start_and_others_only_where_they_are_better(
+    detector, portrait
+):
+    def picture(k):
+        side = 120 + 20 * k
+        rgb = np.full((300, 300, 3), 60, np.uint8)
+        corner = 150 - side // 2
+        nearer = Image.fromarray(portrait).resize((side, side), Image.Resampling.BOX)
+        rgb[corner : corner + side, corner : corner + side] = np.asarray(nearer)
+        return rgb
+
+    seen = [
+        s for f in follow([picture(min(k, 8)) for k in range(14)], detector) for s in f.sightings
+    ]
+    assert [s.track_id for s in seen] == [0] * 14
+    assert all(s.landmarks_px.shape == (5, 2) for s in seen)
+    best = [(k, s.quality) for k, s in enumerate(seen) if s.portrait is not None]
+    assert best[0][0] == 0
+    assert all(after > before for (_, before), (_, after) in pairwise(best))
+    assert 2 <= len(best) < 8
+    assert best[-1][1] > max(s.quality for s in seen) - 0.15
+    assert all(seen[k].portrait.shape == (112, 112, 3) for k, _ in best)
