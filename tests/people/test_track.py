@@ -288,37 +288,43 @@ def test_two_real_faces_that_move_are_two_steady_tracks(detector, portrait):
         assert all(np.corrcoef(first, c.astype(float).ravel())[0, 1] > 0.9 for c in crops)
 
 
-class ColourIdentifier:
-    """Knows people by their colour, exactly; each asking is counted."""
-
-    def __init__(self):
-        self.num_asked = 0
+class ScriptedIdentifier:
+    """Says what it was told to, asked for one face after the other."""
 
     crop = staticmethod(FaceIdentifier.crop)
 
+    def __init__(self, *people):
+        self.people = list(people)
+
     def embed(self, crops):
-        self.num_asked += len(crops)
-        codes = [int(crop[56, 56].astype(int) @ (1, 256, 65536)) for crop in crops]
-        return np.eye(128, dtype=np.float32)[[code % 128 for code in codes]]
+        return np.eye(128, dtype=np.float32)[[self.people.pop(0) for _ in crops]]
 
 
-def test_where_the_picture_jumps_the_identity_tells_people_who_look_alike_apart():
-    first, second = scene({RED: (100, 90)}), scene({PALE_RED: (100, 90)}, (180, 180, 180))
-    asked = ColourIdentifier()
-    pictures = [first] * 6 + [second] * 6
+def before_walls(portrait, *walls):
+    for wall in walls:
+        rgb = np.full((300, 560, 3), wall, np.uint8)
+        rgb[:, 130:430] = portrait
+        yield rgb
+
+
+@pytest.mark.parametrize(("people", "tracks"), [((1, 2), {0, 1}), ((1, 1), {0})])
+def test_where_the_picture_jumps_a_face_that_stays_is_asked_who_it_is(
+    detector, portrait, people, tracks
+):
+    identifier = ScriptedIdentifier(*people)
+    pictures = before_walls(portrait, *[20] * 4, *[160] * 4)
     frames = [Frame(k / 5, rgb) for k, rgb in enumerate(pictures)]
-    found = list(track_faces(frames, ColourDetector(), CONFIG, identifier=asked))
-    assert [s.track_id for f in found for s in f.sightings] == [0] * 6 + [1] * 6
-    assert asked.num_asked == 2
-    alone = follow(pictures, ColourDetector())
-    assert {s.track_id for f in alone for s in f.sightings} == {0}
+    found = list(track_faces(frames, detector, FacesConfig(), identifier=identifier))
+    assert {s.track_id for f in found[:4] for s in f.sightings} == {0}
+    assert {s.track_id for f in found for s in f.sightings} == tracks
+    assert all(len(f.sightings) == 1 for f in found)
+    assert identifier.people == []
 
 
-def test_in_a_calm_picture_nobody_is_asked():
-    asked = ColourIdentifier()
-    frames = [Frame(k / 5, scene({RED: (100 + k, 90)})) for k in range(12)]
-    list(track_faces(frames, ColourDetector(), CONFIG, identifier=asked))
-    assert asked.num_asked == 0
+def test_in_a_calm_picture_nobody_is_asked(detector, portrait):
+    frames = [Frame(k / 5, rgb) for k, rgb in enumerate(before_walls(portrait, *range(20, 32, 2)))]
+    found = list(track_faces(frames, detector, FacesConfig(), identifier=ScriptedIdentifier()))
+    assert {s.track_id for f in found for s in f.sightings} == {0}
 
 
 def test_a_track_has_a_portrait_from_the_start_and_others_only_where_they_are_better(
@@ -332,9 +338,8 @@ def test_a_track_has_a_portrait_from_the_start_and_others_only_where_they_are_be
         rgb[corner : corner + side, corner : corner + side] = np.asarray(nearer)
         return rgb
 
-    seen = [
-        s for f in follow([picture(min(k, 8)) for k in range(14)], detector) for s in f.sightings
-    ]
+    pictures = [picture(min(k, 8)) for k in range(14)]
+    seen = [s for f in follow(pictures, detector, FacesConfig()) for s in f.sightings]
     assert [s.track_id for s in seen] == [0] * 14
     assert all(s.landmarks_px.shape == (5, 2) for s in seen)
     best = [(k, s.quality) for k, s in enumerate(seen) if s.portrait is not None]

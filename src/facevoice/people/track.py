@@ -15,7 +15,13 @@ import numpy as np
 from PIL import Image
 
 from facevoice.people.detect import FaceDetector, align_crop, iou, overlap_of_smaller
-from facevoice.people.identity import SAME_PERSON, USABLE_QUALITY, FaceIdentifier, portrait_quality
+from facevoice.people.identity import (
+    SAME_PERSON,
+    USABLE_QUALITY,
+    FaceIdentifier,
+    likeness,
+    portrait_quality,
+)
 from facevoice.records import (
     ByteArray,
     Detections,
@@ -328,8 +334,9 @@ class _Track:
             return True
         if self.identity is None:
             self.identity = identifier.embed(self.portrait[None])[0]
-        crop = identifier.crop(frame.rgb, sight.landmarks)
-        return float(self.identity @ identifier.embed(crop[None])[0]) >= SAME_PERSON
+        identity = identifier.embed(identifier.crop(frame.rgb, sight.landmarks)[None])
+        before, now = np.array([self.quality]), np.array([sight.quality])
+        return float(likeness(self.identity[None], before, identity, now)[0, 0]) >= SAME_PERSON
 
     def looks_difference(self, sight: _Sight) -> float:
         """Of the coarse colours, in grey levels."""
