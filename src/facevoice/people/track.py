@@ -15,6 +15,13 @@ import numpy as np
 from PIL import Image
 
 from facevoice.people.detect import FaceDetector, align_crop, iou, overlap_of_smaller
+from facevoice.people.identity import (
+    SAME_PERSON,
+    USABLE_QUALITY,
+    FaceIdentifier,
+    likeness,
+    portrait_quality,
+)
 from facevoice.records import (
     ByteArray,
     Detections,
@@ -50,6 +57,12 @@ _LOOKS_SHARE: Final[float] = 0.7
 _MAX_LOOKS_DIFFERENCE: Final[float] = 25.0
 _MAX_LOOKS_DIFFERENCE_AT_CUT: Final[float] = 10.0
 _MIN_IOU_AT_CUT: Final[float] = 0.3
+# Where neither the whole picture nor the face changes by more, in grey levels, nobody is taken for
+# another; beyond, as at any cut, the network of identities is asked.
+_CALM_DIFFERENCE: Final[float] = 4.0
+_CALM_LOOKS: Final[float] = 8.0
+# A sighting must show that much better who somebody is for a new portrait to be cut.
+_BETTER_QUALITY: Final[float] = 0.1
 # How far a face is expected to move, in box heights; less is taken for trembling, which the next
 # frame's landmarks would catch.
 _MIN_WAY: Final[float] = 0.05
@@ -65,6 +78,7 @@ def track_faces(
     config: FacesConfig,
     known: FloatArray | None = None,
     next_id: int = 0,
+    identifier: FaceIdentifier | None = None,
 ) -> Iterator[FrameFaces]:
     """Link all faces of sampled frames, in time order, to people; one result per frame.
 
@@ -78,8 +92,10 @@ def track_faces(
         known: to go on from the `detected_s` of an earlier run, with the frame of that time first:
             the `detected` of that run, so that people keep their numbers and motion.
         next_id: number of the first new person.
+        identifier: asked whether a face is still the same one where the picture jumps; without it,
+            place and looks must do.
     """
-    tracker = _Tracker(detector, config, known, next_id)
+    tracker = _Tracker(detector, config, known, next_id, identifier)
     for frame in frames:
         yield tracker.step(frame)
 
@@ -93,13 +109,16 @@ class _Tracker:
         config: FacesConfig,
         known: FloatArray | None,
         next_id: int,
+        identifier: FaceIdentifier | None,
     ) -> None:
         self._detector = detector
+        self._identifier = identifier
         self._config = config
         self._known = known
         self._tracks: list[_Track] = []
         self._next_id = next_id
         self._thumbnail: FloatArray | None = None
+        self._change = 0.0
         self._last_s = -np.inf
         self._detected_s = -np.inf
         self._detected = np.zeros((0, 7), np.float32)
@@ -111,7 +130,8 @@ class _Tracker:
         now_s = frame.timestamp_s
         before, self._thumbnail = self._thumbnail, _thumbnail(frame.rgb)
         first = before is None
-        at_cut = before is not None and np.abs(self._thumbnail - before).mean() > _CUT_DIFFERENCE
+        self._change = 0.0 if before is None else float(np.abs(self._thumbnail - before).mean())
+        at_cut = self._change > _CUT_DIFFERENCE
         self._tracks = [t for t in self._tracks if now_s - t.seen_s <= _MAX_GAP_S]
         if first or at_cut:
             self._alert_until_s = now_s + _ALERT_S
@@ -126,7 +146,7 @@ class _Tracker:
             self._detected = np.array(rows, np.float32).reshape(-1, 7)
         height, width = frame.rgb.shape[:2]
         sightings = tuple(
-            FaceSighting(track.track_id, now_s, sight.box, sight.score, sight.crop)
+            track.sighting(sight, frame)
             for track, sight in sorted(seen, key=lambda entry: entry[0].track_id)
         )
         return FrameFaces(now_s, width, height, sightings, self._detected_s, self._detected)
@@ -142,8 +162,9 @@ class _Tracker:
         """Who is seen in a frame."""
         now_s = frame.timestamp_s
         if not (at_cut or self._must_detect(now_s)):
-            seen = self._follow(frame, self._visible())
-            if len(seen) == len(self._visible()):
+            visible = self._visible()
+            seen = self._follow(frame, visible)
+            if len(seen) == len(visible):
                 return seen
             self._alert_until_s = now_s + _ALERT_S
         return self._detect(frame, at_cut=at_cut)
@@ -169,8 +190,9 @@ class _Tracker:
         found = self._sights(frame, self._detector.detect(frame.rgb))
         sights = [sight for sight in found if sight is not None]
         pairs = _assign(self._tracks, sights, now_s, at_cut=at_cut)
-        seen = [(self._tracks[t], sights[s]) for t, s in pairs]
-        matched = {s for _, s in pairs}
+        linked = [(self._tracks[t], sights[s]) for t, s in pairs]
+        seen = self._confirmed(frame, linked, at_cut=at_cut)
+        matched = {s for s, sight in enumerate(sights) if any(sight is other for _, other in seen)}
         if at_cut:
             # Nothing else of the last shot is sought any longer.
             self._tracks = [track for track, _ in seen]
@@ -220,7 +242,26 @@ class _Tracker:
             if not _is_taken(sight.box, occupied, _SAME_PLACE):
                 occupied.append(sight.box)
                 seen.append((tracks[place], sight))
-        return seen
+        return self._confirmed(frame, seen, at_cut=False)
+
+    def _confirmed(
+        self, frame: Frame, seen: list[tuple[_Track, _Sight]], *, at_cut: bool
+    ) -> list[tuple[_Track, _Sight]]:
+        """Those who are who they seem; a track whose face turns out to be another one's ends.
+
+        Two people filmed alike differ little in place and looks, and a cut between them may pass
+        for a movement.
+        """
+        if self._identifier is None or not (at_cut or self._change > _CALM_DIFFERENCE):
+            return seen
+        confirmed = []
+        for track, sight in seen:
+            jumps = at_cut or track.looks_difference(sight) > _CALM_LOOKS
+            if not jumps or track.is_same(sight, frame, self._identifier):
+                confirmed.append((track, sight))
+            else:
+                self._tracks = [t for t in self._tracks if t is not track]
+        return confirmed
 
     def _sights(self, frame: Frame, found: Detections) -> list[_Sight | None]:
         """A sight for each row, None where no face was found."""
@@ -244,13 +285,19 @@ class _Sight:
     crop: ByteArray
     looks: FloatArray
 
+    @property
+    def quality(self) -> float:
+        """How well it shows who this is."""
+        return portrait_quality(self.landmarks, self.crop)
+
 
 @dataclass(slots=True, eq=False)
 class _Track:
     """A person who is followed.
 
     box (4,) x0 y0 x1 y1 px; landmarks (5, 2) px; looks (4, 4, 3) grey levels; velocity (2,) px/s of
-    the box's centre. Arrays never change.
+    the box's centre; portrait: of the sight of the best quality so far, up to a margin; identity
+    (128,): of the portrait, if it was asked for. Arrays never change.
     """
 
     track_id: int
@@ -259,6 +306,41 @@ class _Track:
     looks: FloatArray
     seen_s: float
     velocity: FloatArray
+    quality: float = -np.inf
+    portrait: ByteArray | None = None
+    identity: FloatArray | None = None
+
+    def sighting(self, sight: _Sight, frame: Frame) -> FaceSighting:
+        """What is handed on of a sight; its portrait if it is the best so far."""
+        quality = sight.quality
+        is_best = self.portrait is None or quality > self.quality + _BETTER_QUALITY
+        if is_best:
+            self.quality, self.identity = quality, None
+            self.portrait = FaceIdentifier.crop(frame.rgb, sight.landmarks)
+        return FaceSighting(
+            self.track_id,
+            frame.timestamp_s,
+            sight.box,
+            sight.score,
+            sight.crop,
+            sight.landmarks,
+            quality,
+            self.portrait if is_best else None,
+        )
+
+    def is_same(self, sight: _Sight, frame: Frame, identifier: FaceIdentifier) -> bool:
+        """Whether a sight's face is this person's, or can't be told from it."""
+        if self.portrait is None or min(sight.quality, self.quality) < USABLE_QUALITY:
+            return True
+        if self.identity is None:
+            self.identity = identifier.embed(self.portrait[None])[0]
+        identity = identifier.embed(identifier.crop(frame.rgb, sight.landmarks)[None])
+        before, now = np.array([self.quality]), np.array([sight.quality])
+        return float(likeness(self.identity[None], before, identity, now)[0, 0]) >= SAME_PERSON
+
+    def looks_difference(self, sight: _Sight) -> float:
+        """Of the coarse colours, in grey levels."""
+        return float(np.abs(sight.looks - self.looks).mean())
 
     def way(self, time_s: float) -> FloatArray:
         """How far steady motion takes the face, (2,) px."""
@@ -279,7 +361,7 @@ class _Track:
         size = (_height(expected) + _height(sight.box)) / 2
         distance = float(np.hypot(*(_centre(sight.box) - _centre(expected)))) / size
         ratio = abs(float(np.log(_height(sight.box) / _height(expected))))
-        looks = float(np.abs(sight.looks - self.looks).mean())
+        looks = self.looks_difference(sight)
         if at_cut:
             overlap = float(iou(sight.box[None], self.box[None])[0, 0])
             if overlap < _MIN_IOU_AT_CUT or looks > _MAX_LOOKS_DIFFERENCE_AT_CUT:

@@ -1,0 +1,388 @@
+"""Whether people are told apart and found again: over a film's cuts, and from picture to picture.
+
+    python -m benchmarks.identity --corpora CORPORA --work WORK [--minutes 10] [--seeds 0]
+
+CORPORA (or FACEVOICE_CORPORA) holds the zip files; they are unpacked into WORK.
+
+**Film.** Clips of all six javanese speakers, drawn with repeats in random order, cut together into
+one film with their sound. Faces are followed, cut into windows and grouped to people as in
+`facevoice analyze`. A window is right if the person who leads it is the one whom most speakers'
+faces stand for that this person was given: each person found stands for one speaker, each speaker
+for one person, chosen for the most right windows. Across a cut it belongs to whose face leads it.
+
+**Pictures.** Cosines of SFace's identities of one person (other clips only) and of others, on a
+frame of each javanese clip and of RAVDESS's films, also made small, tilted, blurred, dark, turned.
+Nothing is fitted to these people but the thresholds of `people/identity.py`, which were set by eye
+from this table with a margin; the table tells each speaker by itself too.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import combinations
+from pathlib import Path
+from typing import Final
+
+import av
+import numpy as np
+from PIL import Image, ImageFilter
+from recipes.arguments import corpora_parser, parse_with_corpora
+from scipy.optimize import linear_sum_assignment
+
+from facevoice.corpora.archive import corpus_root
+from facevoice.media import probe, read_frames, regular_times
+from facevoice.media.sound import read_sound
+from facevoice.people.detect import FaceDetector, align_crop
+from facevoice.people.identity import (
+    SAME_PERSON,
+    USABLE_QUALITY,
+    FaceIdentifier,
+    group_tracks,
+    portrait_quality,
+)
+from facevoice.people.track import track_faces
+from facevoice.perceive import cut_windows
+from facevoice.records import (
+    SAMPLE_RATE_HZ,
+    BoolArray,
+    ByteArray,
+    FloatArray,
+    FrameFaces,
+    Window,
+)
+from facevoice.settings import FacesConfig, SpeechConfig, WindowConfig
+
+RATE_HZ: Final = 30
+BLACK_LEVEL: Final = 8
+FACES = FacesConfig()
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A film of one speaker."""
+
+    speaker: str
+    path: Path
+
+
+def javanese(corpora: Path, work: Path) -> list[Clip]:
+    folder = corpus_root(corpora, "javanese", work=work) / "video"
+    return [Clip(path.stem.split("-")[0], path) for path in sorted(folder.glob("*.mp4"))]
+
+
+def ravdess(corpora: Path, work: Path) -> list[Clip]:
+    folder = corpus_root(corpora, "ravdess_av", work=work) / "original"
+    return [Clip(f"ravdess {p.stem[-2:]}", p) for p in sorted(folder.rglob("*.mp4"))]
+
+
+# --- a film of many cuts
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """Whom a film shows from when to when."""
+
+    speaker: str
+    start_s: float
+    end_s: float
+
+
+def make_film(clips: Sequence[Clip], target: Path, length_s: float, seed: int) -> list[Shot]:
+    """Write clips in random order, with repeats, until they are long enough together."""
+    rng = np.random.default_rng(seed)
+    shots: list[Shot] = []
+    num_frames = 0
+    with av.open(str(target), "w") as output:
+        video = output.add_stream("libx264", rate=RATE_HZ, options={"crf": "18"})
+        video.height, video.width = next(pictures_of(clips[0].path)).shape[:2]
+        video.pix_fmt = "yuv420p"
+        audio = output.add_stream("aac", rate=SAMPLE_RATE_HZ, layout="mono")
+        while num_frames < length_s * RATE_HZ:
+            clip = clips[rng.integers(len(clips))]
+            first = num_frames
+            for picture in pictures_of(clip.path):
+                frame = av.VideoFrame.from_ndarray(picture, "rgb24")
+                frame.pts, frame.time_base = num_frames, Fraction(1, RATE_HZ)
+                output.mux(video.encode(frame))
+                num_frames += 1
+            begin, end = (round(n / RATE_HZ * SAMPLE_RATE_HZ) for n in (first, num_frames))
+            sound = np.zeros(end - begin, np.float32)
+            heard = read_sound(clip.path)[: sound.size]
+            sound[: heard.size] = heard
+            part = av.AudioFrame.from_ndarray(sound[None], format="fltp", layout="mono")
+            part.rate, part.pts = SAMPLE_RATE_HZ, begin
+            output.mux(audio.encode(part))
+            shots.append(Shot(clip.speaker, first / RATE_HZ, num_frames / RATE_HZ))
+        output.mux([*video.encode(None), *audio.encode(None)])
+    return shots
+
+
+def pictures_of(path: Path) -> Iterator[ByteArray]:
+    """At RATE_HZ."""
+    num = 0
+    with av.open(str(path)) as source:
+        for frame in source.decode(video=0):
+            picture = frame.to_ndarray(format="rgb24")
+            while num <= float(frame.time or 0.0) * RATE_HZ:
+                yield picture
+                num += 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """Windows with a face: whose it is, and the number of the person said to lead it."""
+
+    speakers: list[str]
+    people: list[int]
+    num_tracks: int
+    num_mixed: int
+    num_people: int
+
+
+def find_people(film: Path, shots: Sequence[Shot], *, ask: bool) -> Found:
+    """Follow, cut into windows, group; `ask`: ask who it is where the picture jumps."""
+    duration_s = probe(film).duration_s
+    rate_hz = FACES.sample_rate_hz
+    frames = read_frames(
+        film,
+        regular_times(duration_s, rate_hz),
+        tolerance_s=0.5 / rate_hz,
+        max_side_px=FACES.max_side_px,
+    )
+    detector = FaceDetector(min_face_px=FACES.min_face_px, min_score=FACES.min_score)
+    identifier = FaceIdentifier()
+    seen = list(track_faces(frames, detector, FACES, identifier=identifier if ask else None))
+    best: dict[int, tuple[float, ByteArray]] = {}
+    together: set[tuple[int, int]] = set()
+    truth: dict[int, Counter[str]] = {}
+    for frame in seen:
+        together.update(combinations([s.track_id for s in frame.sightings], 2))
+        for s in frame.sightings:
+            truth.setdefault(s.track_id, Counter())[speaker_at(shots, s.timestamp_s)] += 1
+            if s.portrait is not None:
+                best[s.track_id] = (s.quality, s.portrait)
+    tracks = sorted(best)
+    place = {track: k for k, track in enumerate(tracks)}
+    people = group_tracks(
+        [identifier.embed(best[t][1][None]) for t in tracks],
+        [np.array([best[t][0]]) for t in tracks],
+        [(place[a], place[b]) for a, b in together],
+    )
+    speakers, numbers = [], []
+    for window in windows_of(seen, duration_s):
+        if window.track_id is None or window.face_timestamps_s is None:
+            continue
+        whose = Counter(speaker_at(shots, t) for t in window.face_timestamps_s.tolist())
+        speakers.append(whose.most_common(1)[0][0])
+        numbers.append(int(people[place[window.track_id]]))
+    num_mixed = sum(len(counts) > 1 for counts in truth.values())
+    return Found(speakers, numbers, len(tracks), num_mixed, len(set(people.tolist())))
+
+
+def windows_of(seen: Sequence[FrameFaces], duration_s: float) -> Iterator[Window]:
+    return cut_windows(duration_s, iter(seen), None, WindowConfig(), FACES, SpeechConfig())
+
+
+def speaker_at(shots: Sequence[Shot], time_s: float) -> str:
+    # The frame on display is the last one that began.
+    return [shot.speaker for shot in shots if shot.start_s <= time_s + 1e-3][-1]
+
+
+def share_right(found: Found) -> float:
+    """Of windows, in per cent, each person standing for one speaker."""
+    speakers, people = sorted(set(found.speakers)), sorted(set(found.people))
+    counts = np.zeros((len(people), len(speakers)))
+    for person, speaker in zip(found.people, found.speakers, strict=True):
+        counts[people.index(person), speakers.index(speaker)] += 1
+    rows, columns = linear_sum_assignment(counts, maximize=True)
+    return 100 * float(counts[rows, columns].sum()) / len(found.speakers)
+
+
+def print_film(clips: Sequence[Clip], work: Path, minutes: float, seeds: Sequence[int]) -> None:
+    print(f"\n{'film':34} shots tracks mixed people leading right %")
+    for seed in seeds:
+        film = work / f"film-{minutes:g}-{seed}.mp4"
+        shots = make_film(clips, film, 60 * minutes, seed)
+        for ask in (False, True):
+            found = find_people(film, shots, ask=ask)
+            name = f"seed {seed}, " + (
+                "asked who it is at jumps" if ask else "place and looks only"
+            )
+            print(
+                f"{name:34}{len(shots):6}{found.num_tracks:7}{found.num_mixed:6}"
+                f"{found.num_people:7}{len(set(found.people)):8}{share_right(found):8.1f}",
+                flush=True,
+            )
+
+
+# --- cosines from picture to picture
+
+
+Change = Callable[[ByteArray, FloatArray], ByteArray]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """A face that was found: whose, in which clip, identity (128,), quality."""
+
+    speaker: str
+    path: Path
+    identity: FloatArray
+    quality: float
+
+
+def small(face_px: float) -> Change:
+    """The longer side of the face's box so many pixels long, the rest grey."""
+
+    def change(rgb: ByteArray, box: FloatArray) -> ByteArray:
+        scale = face_px / float((box[2:] - box[:2]).max())
+        size = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))
+        canvas = Image.new("RGB", (384, 216), (127,) * 3)
+        picture = Image.fromarray(rgb).resize(size, Image.Resampling.BOX)
+        canvas.paste(picture, ((384 - size[0]) // 2, (216 - size[1]) // 2))
+        return np.asarray(canvas)
+
+    return change
+
+
+def tilted(angle_deg: float) -> Change:
+    def change(rgb: ByteArray, box: FloatArray) -> ByteArray:
+        centre = tuple(((box[:2] + box[2:]) / 2).tolist())
+        return np.asarray(
+            Image.fromarray(rgb).rotate(
+                -angle_deg, Image.Resampling.BICUBIC, center=centre, fillcolor=(127,) * 3
+            )
+        )
+
+    return change
+
+
+def blurred(share: float) -> Change:
+    """By a Gaussian of this share of the face's longer side."""
+
+    def change(rgb: ByteArray, box: FloatArray) -> ByteArray:
+        radius = share * float((box[2:] - box[:2]).max())
+        return np.asarray(Image.fromarray(rgb).filter(ImageFilter.GaussianBlur(radius)))
+
+    return change
+
+
+def dark(gain: float) -> Change:
+    """So much of the light, with noise of 2 grey levels."""
+
+    def change(rgb: ByteArray, _: FloatArray) -> ByteArray:
+        noisy = rgb * gain + np.random.default_rng(0).normal(0, 2, rgb.shape)
+        return np.clip(noisy, 0, 255).round().astype(np.uint8)
+
+    return change
+
+
+def turned(angle_deg: float) -> Change:
+    """To the side, as if painted on an upright cylinder; nothing stands out."""
+
+    def change(rgb: ByteArray, box: FloatArray) -> ByteArray:
+        middle, radius = (box[0] + box[2]) / 2, 0.6 * (box[2] - box[0])
+        columns = np.arange(rgb.shape[1]) + 0.5
+        inside = np.abs(columns - middle) < radius
+        around = np.arcsin((columns[inside] - middle) / radius) - np.radians(angle_deg)
+        source = columns.copy()
+        source[inside] = middle + radius * np.sin(np.clip(around, -np.pi / 2, np.pi / 2))
+        return rgb[:, np.clip(source.astype(int), 0, rgb.shape[1] - 1)]
+
+    return change
+
+
+CHANGES: Final[dict[str, Change]] = {
+    "as it is": lambda rgb, _: rgb,
+    **{f"face {n} px": small(n) for n in (64, 48, 36, 28, 24)},
+    **{f"tilted by {a}°": tilted(a) for a in (20, 40)},
+    **{f"blurred by {100 * s:.0f} %": blurred(s) for s in (0.03, 0.06, 0.1)},
+    "25 % of the light": dark(0.25),
+    **{f"turned to the side by {a}°": turned(a) for a in (30, 45, 60)},
+}
+
+
+def pictures(clips: Sequence[Clip]) -> dict[str, list[Picture]]:
+    """By change: the frame in the middle of each clip, where a face is found in it."""
+    detector = FaceDetector(min_face_px=20, min_score=FACES.min_score)
+    identifier = FaceIdentifier()
+    found: dict[str, list[Picture]] = {name: [] for name in CHANGES}
+    for clip in clips:
+        middle_s = probe(clip.path).duration_s / 2
+        for frame in read_frames(
+            clip.path, [middle_s], tolerance_s=0.2, max_side_px=FACES.max_side_px
+        ):
+            faces = detector.detect(frame.rgb)
+            for name, change in CHANGES.items() if len(faces) else ():
+                rgb = change(frame.rgb, faces.boxes_xyxy[0])
+                seen = detector.detect(rgb)
+                if len(seen):
+                    landmarks = seen.landmarks_px[0]
+                    identity = identifier.embed(identifier.crop(rgb, landmarks)[None])[0]
+                    crop = align_crop(rgb, landmarks, FACES.crop_px)
+                    quality = portrait_quality(landmarks, crop)
+                    found[name].append(Picture(clip.speaker, clip.path, identity, quality))
+    return found
+
+
+def cosines(
+    some: Sequence[Picture], others: Sequence[Picture]
+) -> tuple[FloatArray, BoolArray, BoolArray]:
+    """Cosines (n, m); which pairs are one person in two clips, and which two people."""
+    values = np.stack([p.identity for p in some]) @ np.stack([p.identity for p in others]).T
+    same = np.array([[p.speaker == q.speaker for q in others] for p in some])
+    other_clip = np.array([[p.path != q.path for q in others] for p in some])
+    return values, same & other_clip, ~same
+
+
+def print_pictures(clips: Sequence[Clip]) -> None:
+    found = pictures(clips)
+    plain = found["as it is"]
+    print(
+        f"\ncosines with faces as they are, and among those changed alike\n{'':27}    n quality"
+        "   same person 1 % / median   others median / 99 % / most   same ≥ limit, others ≥ limit %"
+    )
+    for name, changed in found.items():
+        for title, others in ((name, plain), ("… among themselves", changed)):
+            if others is plain or name != "as it is":
+                print_row(title, changed, others)
+    print("\neach speaker as it is")
+    for speaker in sorted({p.speaker for p in plain}):
+        print_row(speaker, [p for p in plain if p.speaker == speaker], plain)
+
+
+def print_row(title: str, some: Sequence[Picture], others: Sequence[Picture]) -> None:
+    values, same, different = cosines(some, others)
+    low, middle = np.quantile(values[same], [0.01, 0.5])
+    common, high, most = np.quantile(values[different], [0.5, 0.99, 1])
+    quality = np.median([p.quality for p in some])
+    print(
+        f"{title:27}{len(some):5}{quality:8.2f}{low:13.2f} /{middle:5.2f}"
+        f"{common:16.2f} /{high:5.2f} /{most:5.2f}"
+        f"{100 * np.mean(values[same] >= SAME_PERSON):17.1f}"
+        f"{100 * np.mean(values[different] >= SAME_PERSON):8.2f}",
+        flush=True,
+    )
+
+
+def main() -> None:
+    parser = corpora_parser(__doc__)
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--only", choices=["film", "pictures"])
+    asked: argparse.Namespace = parse_with_corpora(parser)
+    asked.work.mkdir(parents=True, exist_ok=True)
+    clips = javanese(asked.corpora, asked.work)
+    print(f"limits: same person {SAME_PERSON}, usable quality {USABLE_QUALITY}")
+    if asked.only != "pictures":
+        print_film(clips, asked.work, asked.minutes, asked.seeds)
+    if asked.only != "film":
+        print_pictures([*clips, *ravdess(asked.corpora, asked.work)])
+
+
+if __name__ == "__main__":
+    main()
