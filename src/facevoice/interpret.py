@@ -150,17 +150,19 @@ def _tell_people(
     """With how long they speak, and what they say if everybody was asked for."""
     main = [(one, scene) for one, scene in zip(said, scenes, strict=True) if scene.is_main]
     spans = shown_spans([one for one, _ in main], 0.0)
-    spoken_s: Counter[int | None] = Counter()
+    spoken_s: dict[int | None, float] = {}
     for (one, scene), (start_s, end_s) in zip(main, spans, strict=True):
         if one.voice is not None:
-            spoken_s[scene.view.speaker] += one.speech_coverage * (end_s - start_s)
+            speaker = scene.view.speaker
+            seconds = one.speech_coverage * (end_s - start_s)
+            spoken_s[speaker] = spoken_s.get(speaker, 0.0) + seconds
     windows: dict[int | None, list[Prediction]] = {}
     for one in said if decision.people == "all" else ():
         windows.setdefault(one.person, []).append(one)
     return tuple(
         replace(
             person,
-            speaking_s=float(spoken_s[person.number]),
+            speaking_s=spoken_s.get(person.number, 0.0),
             windows=tuple(windows.get(person.number, ())),
         )
         for person in people

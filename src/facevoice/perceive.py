@@ -6,6 +6,7 @@ dear (over 99 % of the time); what it gives is small and kept in a `Store`, so t
 
 from __future__ import annotations
 
+import io
 import math
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -16,17 +17,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
+from PIL import Image
 
 from facevoice.backbones.spec import Backbone, backbone_id
 from facevoice.files import file_sha256
 from facevoice.media import probe, read_audio, read_frames
 from facevoice.people.detect import FaceDetector
+from facevoice.people.identity import FaceIdentifier
 from facevoice.people.speech import CHUNK_SAMPLES, read_speech, vad_model_id
 from facevoice.people.track import track_faces
 from facevoice.records import (
     SAMPLE_RATE_HZ,
     AudioBlock,
     BoolArray,
+    ByteArray,
     FaceSighting,
     FaceView,
     FloatArray,
@@ -64,6 +68,7 @@ _EPSILON_S: Final[float] = 1e-6
 # more than so many in all: a crowd would cost more than it tells.
 _MIN_COVERAGE: Final = 0.2
 _MAX_FACES: Final = 6
+_JPEG_QUALITY: Final = 85
 _ROLES: Final = {Modality.VIDEO: "face", Modality.AUDIO: "voice"}
 
 
@@ -92,12 +97,14 @@ class Perceiver:
         self._num_threads = num_threads
         faces = settings.faces
         self._detector = FaceDetector(min_face_px=faces.min_face_px, min_score=faces.min_score)
+        self._identifier = FaceIdentifier()
 
     @property
     def models(self) -> dict[str, ModelId]:
         """Everything with weights that looks and listens, by its role in a report."""
         return {
             "detector": self._detector.model,
+            "identity": self._identifier.model,
             "speech": vad_model_id(),
             **{_ROLES[m]: backbone.model for m, backbone in self.backbones.items()},
         }
@@ -242,6 +249,7 @@ class Perceiver:
             stop_s,
             first=first,
             last=last,
+            seen={face.person: face for v in known for face in v.faces if face.portrait},
             next_id=1 + max((face.person for v in known for face in v.faces), default=-1),
         )
         for place, window in enumerate(windows):
@@ -292,6 +300,7 @@ class Perceiver:
         windows: WindowConfig | None = None,
         first: int = 0,
         last: WindowView | None = None,
+        seen: Mapping[int, FaceView] | None = None,
         next_id: int = 0,
         on_faces: Callable[[FrameFaces], None] | None = None,
         is_live: bool = False,
@@ -300,11 +309,16 @@ class Perceiver:
         settings = self.settings
         faces = speech = None
         if frames is not None:
-            known = None if last is None else last.detected
-            seen = track_faces(
-                _ahead(frames, ahead), self._detector, settings.faces, known, next_id
+            tracked = track_faces(
+                _ahead(frames, ahead),
+                self._detector,
+                settings.faces,
+                self._identifier,
+                known=None if last is None else last.detected,
+                portraits=seen,
+                next_id=next_id,
             )
-            faces = _ahead(seen if on_faces is None else _told(seen, on_faces), ahead)
+            faces = _ahead(tracked if on_faces is None else _told(tracked, on_faces), ahead)
         if blocks is not None:
             speech = _ahead(read_speech(blocks), ahead)
         return cut_windows(
@@ -342,13 +356,23 @@ class Perceiver:
         backbone = self.backbones.get(Modality.VIDEO)
         if window.faces is None or window.track_id is None:
             return None
+        portrait = window.portrait
         return FaceView(
             window.track_id,
             window.face_coverage,
             None if backbone is None else backbone.embed([window])[0],
             window.face_timestamps_s,
             window.boxes_xyxy_rel,
+            None if portrait is None else _jpeg(portrait),
+            None if portrait is None else self._identifier.embed(portrait[None])[0],
+            0.0 if portrait is None else window.portrait_quality,
         )
+
+
+def _jpeg(picture: ByteArray) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(picture).save(content, "JPEG", quality=_JPEG_QUALITY)
+    return content.getvalue()
 
 
 def _ahead(items: Iterator[T], wanted: bool) -> Iterator[T]:
@@ -584,6 +608,8 @@ def _showing(bare: Window, frames: list[FrameFaces], track_id: int, num_frames: 
     sightings = [(f, s) for f in frames for s in f.sightings if s.track_id == track_id]
     sides = np.array([[f.width_px, f.height_px] * 2 for f, _ in sightings], np.float32)
     boxes = np.stack([s.box_xyxy for _, s in sightings]) / sides
+    portraits = [s for _, s in sightings if s.portrait is not None]
+    best = portraits[-1] if portraits else sightings[-1][1]
     return replace(
         bare,
         faces=np.stack([s.crop for _, s in sightings]),
@@ -591,6 +617,9 @@ def _showing(bare: Window, frames: list[FrameFaces], track_id: int, num_frames: 
         face_timestamps_s=np.array([s.timestamp_s for _, s in sightings]),
         boxes_xyxy_rel=np.clip(boxes, 0, 1).astype(np.float32),
         track_id=track_id,
+        landmarks_rel=np.stack([s.landmarks_px for _, s in sightings]) / sides[:, None, :2],
+        portrait=best.portrait,
+        portrait_quality=best.quality,
     )
 
 

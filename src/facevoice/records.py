@@ -298,7 +298,8 @@ class Window:
     face_timestamps_s (T,), boxes (T, 4) as fractions of picture width and height, track_id:
     of the leading face, None without faces;
     speech_spans_s (n, 2): from when to when speech is heard, None without sound;
-    portrait (P, P, 3): its best picture, upright, of this window;
+    landmarks_rel (T, 5, 2): of the leading face, as fractions of width and height;
+    portrait (P, P, 3), portrait_quality: the last that `FaceSighting` gives of it;
     others: the same window, with each further face in place of the leading one;
     detected_s, detected: the last full search for faces up to the window's first frame, as in
     `FrameFaces`; None without frames.
@@ -317,7 +318,9 @@ class Window:
     detected_s: float | None = None
     detected: FloatArray | None = None
     speech_spans_s: DoubleArray | None = None
+    landmarks_rel: FloatArray | None = None
     portrait: ByteArray | None = None
+    portrait_quality: float = 0.0
     others: tuple[Window, ...] = ()
 
     def __post_init__(self) -> None:
@@ -365,7 +368,8 @@ class FaceView:
     coverage: share of the sampled frames that show it, in [0, 1];
     embedding (D,): float32, None where no backbone was asked;
     times_s (T,), boxes_xyxy_rel (T, 4): when and where it was seen;
-    identity (128,), portrait: what it looks like, and a JPEG, in a few windows of each track;
+    portrait, identity (128,), quality: its best picture so far, a JPEG, with who is seen, see
+    `people.identity`, and how well, in [0, 1]; in the few windows that bring a better one;
     moving, speaking: log-odds that the mouth moves as one that speaks, and that it makes the sound;
     None where that wasn't asked.
     """
@@ -375,8 +379,9 @@ class FaceView:
     embedding: FloatArray | None = None
     times_s: DoubleArray | None = None
     boxes_xyxy_rel: FloatArray | None = None
-    identity: FloatArray | None = None
     portrait: bytes | None = None
+    identity: FloatArray | None = None
+    quality: float = 0.0
     moving: float | None = None
     speaking: float | None = None
 

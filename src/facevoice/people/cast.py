@@ -16,12 +16,11 @@ from typing import Final
 import numpy as np
 
 from facevoice.errors import ConfigError
-from facevoice.people.identity import PeopleSeen, group_tracks
+from facevoice.people.identity import IDENTITY_DIM, People, group_tracks
 from facevoice.people.voices import VoicesHeard, group_voices
 from facevoice.records import (
     NO_EDITS,
     FaceView,
-    FloatArray,
     PeopleEdits,
     Person,
     Reason,
@@ -74,7 +73,7 @@ class Cast:
     ) -> None:
         self._mode = mode
         self._left_out = edits.left_out
-        names = group_tracks(_identities(views), seen_together(views))
+        names = _group(views)
         self._numbers = _edited(names, edits, views)
         self._names = {n: name.strip() for n, name in edits.names.items() if name.strip()}
         for number in (*self._names, *self._left_out):
@@ -118,7 +117,7 @@ class StreamCast:
 
     def __init__(self, mode: str) -> None:
         self._mode = mode
-        self._people = PeopleSeen()
+        self._people = People()
         self._voices = VoicesHeard()
         self._numbers: dict[int, int] = {}
         self._votes: dict[int | None, dict[int, float]] = {}
@@ -127,11 +126,9 @@ class StreamCast:
         """Who is judged in the next window."""
         together = seen_together([view])
         for face in view.faces:
-            if face.person not in self._numbers:
-                others = {
-                    self._numbers[t] for t in together.get(face.person, ()) if t in self._numbers
-                }
-                self._numbers[face.person] = self._people.name(face.identity, others)
+            beside = together.get(face.person, set())
+            number = self._people.name(face.person, face.identity, beside, face.quality)
+            self._numbers[face.person] = number + 1
         numbered = _numbered(view, self._numbers)
         voice = None if view.voice is None else self._voices.name(view.voice)
         votes = self._votes.setdefault(voice, {}) if voice is not None else {}
@@ -154,15 +151,28 @@ def seen_together(views: Sequence[WindowView]) -> dict[int, set[int]]:
     return found
 
 
-def _identities(views: Sequence[WindowView]) -> dict[int, list[FloatArray]]:
-    """What each track looks like, in order of appearance."""
-    found: dict[int, list[FloatArray]] = {}
+def _group(views: Sequence[WindowView]) -> dict[int, int]:
+    """Whose each track is, people numbered from 1 in order of appearance."""
+    portraits: dict[int, list[FaceView]] = {}
     for view in views:
-        for face in view.faces:
-            known = found.setdefault(face.person, [])
+        for face in sorted(view.faces, key=_first_seen):
+            known = portraits.setdefault(face.person, [])
             if face.identity is not None:
-                known.append(face.identity)
-    return found
+                known.append(face)
+    places = {track: place for place, track in enumerate(portraits)}
+    people = group_tracks(
+        [
+            np.array([f.identity for f in found]).reshape(-1, IDENTITY_DIM)
+            for found in portraits.values()
+        ],
+        [np.array([f.quality for f in found]) for found in portraits.values()],
+        ((places[a], places[b]) for a, beside in seen_together(views).items() for b in beside),
+    )
+    return {track: int(people[place]) + 1 for track, place in places.items()}
+
+
+def _first_seen(face: FaceView) -> float:
+    return np.inf if face.times_s is None else float(face.times_s[0])
 
 
 def _edited(

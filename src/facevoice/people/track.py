@@ -7,7 +7,7 @@ shot makes both demands stricter. Identities are never given twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,6 +26,7 @@ from facevoice.records import (
     ByteArray,
     Detections,
     FaceSighting,
+    FaceView,
     FloatArray,
     Frame,
     FrameFaces,
@@ -76,9 +77,11 @@ def track_faces(
     frames: Iterable[Frame],
     detector: FaceDetector,
     config: FacesConfig,
-    known: FloatArray | None = None,
-    next_id: int = 0,
     identifier: FaceIdentifier | None = None,
+    *,
+    known: FloatArray | None = None,
+    portraits: Mapping[int, FaceView] | None = None,
+    next_id: int = 0,
 ) -> Iterator[FrameFaces]:
     """Link all faces of sampled frames, in time order, to people; one result per frame.
 
@@ -89,13 +92,14 @@ def track_faces(
         frames: the pictures.
         detector: finds the faces.
         config: settings.
-        known: to go on from the `detected_s` of an earlier run, with the frame of that time first:
-            the `detected` of that run, so that people keep their numbers and motion.
-        next_id: number of the first new person.
         identifier: asked whether a face is still the same one where the picture jumps; without it,
             place and looks must do.
+        known: to go on from the `detected_s` of an earlier run, with the frame of that time first:
+            the `detected` of that run, so that people keep their numbers and motion.
+        portraits: the best of that run, by the people's numbers.
+        next_id: number of the first new person.
     """
-    tracker = _Tracker(detector, config, known, next_id, identifier)
+    tracker = _Tracker(detector, config, identifier, known, portraits or {}, next_id)
     for frame in frames:
         yield tracker.step(frame)
 
@@ -107,14 +111,16 @@ class _Tracker:
         self,
         detector: FaceDetector,
         config: FacesConfig,
-        known: FloatArray | None,
-        next_id: int,
         identifier: FaceIdentifier | None,
+        known: FloatArray | None,
+        portraits: Mapping[int, FaceView],
+        next_id: int,
     ) -> None:
         self._detector = detector
         self._identifier = identifier
         self._config = config
         self._known = known
+        self._portraits = portraits
         self._tracks: list[_Track] = []
         self._next_id = next_id
         self._thumbnail: FloatArray | None = None
@@ -157,6 +163,9 @@ class _Tracker:
             for track in self._tracks:
                 if float(iou(row[None, 1:5], track.box[None])[0, 0]) > _SAME_FACE:
                     track.track_id, track.velocity = int(row[0]), row[5:]
+                    before = self._portraits.get(track.track_id)
+                    if before is not None:
+                        track.quality, track.identity = before.quality, before.identity
 
     def _look(self, frame: Frame, *, at_cut: bool) -> list[tuple[_Track, _Sight]]:
         """Who is seen in a frame."""
@@ -313,7 +322,7 @@ class _Track:
     def sighting(self, sight: _Sight, frame: Frame) -> FaceSighting:
         """What is handed on of a sight; its portrait if it is the best so far."""
         quality = sight.quality
-        is_best = self.portrait is None or quality > self.quality + _BETTER_QUALITY
+        is_best = quality > self.quality + _BETTER_QUALITY
         if is_best:
             self.quality, self.identity = quality, None
             self.portrait = FaceIdentifier.crop(frame.rgb, sight.landmarks)
@@ -330,10 +339,12 @@ class _Track:
 
     def is_same(self, sight: _Sight, frame: Frame, identifier: FaceIdentifier) -> bool:
         """Whether a sight's face is this person's, or can't be told from it."""
-        if self.portrait is None or min(sight.quality, self.quality) < USABLE_QUALITY:
+        if min(sight.quality, self.quality) < USABLE_QUALITY:
             return True
-        if self.identity is None:
+        if self.identity is None and self.portrait is not None:
             self.identity = identifier.embed(self.portrait[None])[0]
+        if self.identity is None:
+            return True
         identity = identifier.embed(identifier.crop(frame.rgb, sight.landmarks)[None])
         before, now = np.array([self.quality]), np.array([sight.quality])
         return float(likeness(self.identity[None], before, identity, now)[0, 0]) >= SAME_PERSON
