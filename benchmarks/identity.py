@@ -10,8 +10,9 @@ one film with their sound. Faces are followed, cut into windows and grouped to p
 faces stand for that this person was given: each person found stands for one speaker, each speaker
 for one person, chosen for the most right windows. Across a cut it belongs to whose face leads it.
 
-**Pictures.** Cosines of SFace's identities of one person (other clips only) and of others, on a
-frame of each javanese clip and of RAVDESS's films, also made small, tilted, blurred, dark, turned.
+**Pictures.** Likeness (the cosine of two identities, less where both pictures are poor) of one
+person, other clips only, and of others, on a frame of each javanese clip and of RAVDESS's films,
+of every fifth also made small, tilted, blurred, dark and turned. "Usable" have the quality for it.
 Nothing is fitted to these people but the thresholds of `people/identity.py`, which were set by eye
 from this table with a margin; the table tells each speaker by itself too.
 """
@@ -19,9 +20,10 @@ from this table with a margin; the table tells each speaker by itself too.
 from __future__ import annotations
 
 import argparse
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from itertools import combinations
 from pathlib import Path
@@ -42,6 +44,7 @@ from facevoice.people.identity import (
     USABLE_QUALITY,
     FaceIdentifier,
     group_tracks,
+    likeness,
     portrait_quality,
 )
 from facevoice.people.track import track_faces
@@ -50,6 +53,7 @@ from facevoice.records import (
     SAMPLE_RATE_HZ,
     BoolArray,
     ByteArray,
+    DoubleArray,
     FloatArray,
     FrameFaces,
     Window,
@@ -92,7 +96,13 @@ class Shot:
 
 
 def make_film(clips: Sequence[Clip], target: Path, length_s: float, seed: int) -> list[Shot]:
-    """Write clips in random order, with repeats, until they are long enough together."""
+    """Write clips in random order, with repeats, until they are long enough together.
+
+    A film that is there is taken as it is.
+    """
+    told = target.with_suffix(".json")
+    if told.is_file():
+        return [Shot(**values) for values in json.loads(told.read_text(encoding="utf-8"))]
     rng = np.random.default_rng(seed)
     shots: list[Shot] = []
     num_frames = 0
@@ -118,6 +128,7 @@ def make_film(clips: Sequence[Clip], target: Path, length_s: float, seed: int) -
             output.mux(audio.encode(part))
             shots.append(Shot(clip.speaker, first / RATE_HZ, num_frames / RATE_HZ))
         output.mux([*video.encode(None), *audio.encode(None)])
+    told.write_text(json.dumps([asdict(shot) for shot in shots]), encoding="utf-8")
     return shots
 
 
@@ -207,7 +218,7 @@ def print_film(clips: Sequence[Clip], work: Path, minutes: float, seeds: Sequenc
     for seed in seeds:
         film = work / f"film-{minutes:g}-{seed}.mp4"
         shots = make_film(clips, film, 60 * minutes, seed)
-        for ask in (False, True):
+        for ask in (True, False):
             found = find_people(film, shots, ask=ask)
             name = f"seed {seed}, " + (
                 "asked who it is at jumps" if ask else "place and looks only"
@@ -306,18 +317,22 @@ CHANGES: Final[dict[str, Change]] = {
 }
 
 
-def pictures(clips: Sequence[Clip]) -> dict[str, list[Picture]]:
-    """By change: the frame in the middle of each clip, where a face is found in it."""
+def pictures(clips: Sequence[Clip], every: int) -> dict[str, list[Picture]]:
+    """By change: the frame in the middle of each clip, where a face is found in it.
+
+    every: only each so-manieth clip is changed.
+    """
     detector = FaceDetector(min_face_px=20, min_score=FACES.min_score)
     identifier = FaceIdentifier()
     found: dict[str, list[Picture]] = {name: [] for name in CHANGES}
-    for clip in clips:
+    for place, clip in enumerate(clips):
         middle_s = probe(clip.path).duration_s / 2
         for frame in read_frames(
             clip.path, [middle_s], tolerance_s=0.2, max_side_px=FACES.max_side_px
         ):
             faces = detector.detect(frame.rgb)
-            for name, change in CHANGES.items() if len(faces) else ():
+            wanted = list(CHANGES.items())[: None if place % every == 0 else 1]
+            for name, change in wanted if len(faces) else ():
                 rgb = change(frame.rgb, faces.boxes_xyxy[0])
                 seen = detector.detect(rgb)
                 if len(seen):
@@ -329,41 +344,50 @@ def pictures(clips: Sequence[Clip]) -> dict[str, list[Picture]]:
     return found
 
 
-def cosines(
+def arrays(some: Sequence[Picture]) -> tuple[FloatArray, FloatArray]:
+    """Identities (n, 128) and qualities (n,)."""
+    qualities = np.array([p.quality for p in some], np.float32)
+    return np.stack([p.identity for p in some]), qualities
+
+
+def compared(
     some: Sequence[Picture], others: Sequence[Picture]
-) -> tuple[FloatArray, BoolArray, BoolArray]:
-    """Cosines (n, m); which pairs are one person in two clips, and which two people."""
-    values = np.stack([p.identity for p in some]) @ np.stack([p.identity for p in others]).T
+) -> tuple[DoubleArray, BoolArray, BoolArray]:
+    """Likeness (n, m); which pairs are one person in two clips, and which two people."""
+    values = likeness(*arrays(some), *arrays(others))
     same = np.array([[p.speaker == q.speaker for q in others] for p in some])
     other_clip = np.array([[p.path != q.path for q in others] for p in some])
     return values, same & other_clip, ~same
 
 
-def print_pictures(clips: Sequence[Clip]) -> None:
-    found = pictures(clips)
+def print_pictures(clips: Sequence[Clip], every: int) -> None:
+    found = pictures(clips, every)
     plain = found["as it is"]
     print(
-        f"\ncosines with faces as they are, and among those changed alike\n{'':27}    n quality"
-        "   same person 1 % / median   others median / 99 % / most   same ≥ limit, others ≥ limit %"
+        f"\n{'':27}    n usable % quality | same person 1 % / 50 % | others 50 % / 99 % / most "
+        f"| from {SAME_PERSON} on: same %, others %"
     )
+    print("beside faces as they are")
     for name, changed in found.items():
-        for title, others in ((name, plain), ("… among themselves", changed)):
-            if others is plain or name != "as it is":
-                print_row(title, changed, others)
-    print("\neach speaker as it is")
+        print_row(name, changed, plain)
+    print("among themselves")
+    for name, changed in found.items():
+        print_row(name, changed, changed)
+    print("as they are, each speaker")
     for speaker in sorted({p.speaker for p in plain}):
         print_row(speaker, [p for p in plain if p.speaker == speaker], plain)
 
 
 def print_row(title: str, some: Sequence[Picture], others: Sequence[Picture]) -> None:
-    values, same, different = cosines(some, others)
+    values, same, different = compared(some, others)
     low, middle = np.quantile(values[same], [0.01, 0.5])
     common, high, most = np.quantile(values[different], [0.5, 0.99, 1])
-    quality = np.median([p.quality for p in some])
+    qualities = np.array([p.quality for p in some])
     print(
-        f"{title:27}{len(some):5}{quality:8.2f}{low:13.2f} /{middle:5.2f}"
-        f"{common:16.2f} /{high:5.2f} /{most:5.2f}"
-        f"{100 * np.mean(values[same] >= SAME_PERSON):17.1f}"
+        f"{title:27}{len(some):5}{100 * np.mean(qualities >= USABLE_QUALITY):9.0f}"
+        f"{np.median(qualities):8.2f} |{low:14.2f} /{middle:5.2f} |"
+        f"{common:10.2f} /{high:5.2f} /{most:5.2f} |"
+        f"{100 * np.mean(values[same] >= SAME_PERSON):14.1f}"
         f"{100 * np.mean(values[different] >= SAME_PERSON):8.2f}",
         flush=True,
     )
@@ -373,6 +397,7 @@ def main() -> None:
     parser = corpora_parser(__doc__)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--every", type=int, default=5, help="change every n-th clip")
     parser.add_argument("--only", choices=["film", "pictures"])
     asked: argparse.Namespace = parse_with_corpora(parser)
     asked.work.mkdir(parents=True, exist_ok=True)
@@ -381,7 +406,7 @@ def main() -> None:
     if asked.only != "pictures":
         print_film(clips, asked.work, asked.minutes, asked.seeds)
     if asked.only != "film":
-        print_pictures([*clips, *ravdess(asked.corpora, asked.work)])
+        print_pictures([*clips, *ravdess(asked.corpora, asked.work)], asked.every)
 
 
 if __name__ == "__main__":

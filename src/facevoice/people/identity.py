@@ -146,7 +146,7 @@ def likeness(
 
     Qualities (n,) and (m,) are those of `portrait_quality`.
     """
-    poor = np.outer(1 - np.asarray(some_qualities), 1 - np.asarray(other_qualities))
+    poor = (1 - some_qualities)[:, None] * (1 - other_qualities)
     return np.asarray(some @ others.T - _POOR_ALIKE * poor, np.float64)
 
 
