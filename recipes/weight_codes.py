@@ -14,18 +14,16 @@ LARGEST_CODE = 127
 
 
 def encode_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Put codes in place of every large weight of `Conv` and `Gemm`, one scale per output."""
-    used = {
-        node.input[1]
-        for node in model.graph.node
-        if node.op_type == "Conv" or (node.op_type == "Gemm" and _is_transposed(node))
-    }
+    """Put codes in place of large weights of `Conv`, `Gemm`, `LSTM`, one scale per output."""
+    used = {name for node in model.graph.node for name in _weights_of(node)}
+    recurrent = {n for node in model.graph.node if node.op_type == "LSTM" for n in node.input[1:3]}
     decoding = []
     for tensor in list(model.graph.initializer):
         weight = numpy_helper.to_array(tensor)
         if tensor.name not in used or weight.size < SMALLEST:
             continue
-        outer = tuple(range(1, weight.ndim))
+        # Those of an LSTM are (directions, outputs, inputs).
+        outer = tuple(range(1, weight.ndim)) if tensor.name not in recurrent else (2,)
         scale = np.abs(weight).max(axis=outer, keepdims=True) / LARGEST_CODE
         codes = np.rint(weight / np.maximum(scale, 1e-12)).astype(np.int8)
         names = f"{tensor.name}_codes", f"{tensor.name}_scale", f"{tensor.name}_plain"
@@ -45,6 +43,13 @@ def encode_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     model.graph.node.extend(nodes)
     onnx.checker.check_model(model)
     return model
+
+
+def _weights_of(node: onnx.NodeProto) -> list[str]:
+    if node.op_type == "LSTM":
+        return list(node.input[1:3])
+    is_coded = node.op_type == "Conv" or (node.op_type == "Gemm" and _is_transposed(node))
+    return [node.input[1]] if is_coded else []
 
 
 def _is_transposed(node: onnx.NodeProto) -> bool:

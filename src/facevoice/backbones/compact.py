@@ -172,25 +172,25 @@ class CompactVoice:
         return embedding
 
 
-def _mel_edges_hz() -> DoubleArray:
-    """Corners (82,) of the filters: equally spaced in mel from 0 to half the sample rate.
+def _mel_edges_hz(num_mels: int = NUM_MELS) -> DoubleArray:
+    """Corners (num_mels + 2,) of filters: equally spaced in mel from 0 to half the sample rate.
 
     Slaney's mel scale: linear up to 1 kHz (3 mel for 200 Hz), logarithmic above (Slaney 1998).
     """
     break_hz, mel_per_hz, mel_per_log = 1000.0, 3.0 / 200.0, 27.0 / np.log(6.4)
     break_mel = break_hz * mel_per_hz
     top = float(break_mel + np.log(SAMPLE_RATE_HZ / 2 / break_hz) * mel_per_log)
-    mel = np.linspace(0.0, top, NUM_MELS + 2)
+    mel = np.linspace(0.0, top, num_mels + 2)
     above = break_hz * np.exp((mel - break_mel) / mel_per_log)
     return np.where(mel < break_mel, mel / mel_per_hz, above)
 
 
-def mel_filters() -> FloatArray:
-    """Triangular filters (80, 201) of equal area, from 0 Hz to half the sample rate.
+def mel_filters(num_mels: int = NUM_MELS) -> FloatArray:
+    """Triangular filters (num_mels, 201) of equal area, from 0 Hz to half the sample rate.
 
-    Same matrix as ``librosa.filters.mel(sr=16000, n_fft=400, n_mels=80)``.
+    Same matrix as ``librosa.filters.mel(sr=16000, n_fft=400, n_mels=num_mels)``.
     """
-    edges_hz = _mel_edges_hz()
+    edges_hz = _mel_edges_hz(num_mels)
     bins_hz = np.linspace(0.0, SAMPLE_RATE_HZ / 2, _NUM_BINS)
     width_hz = np.diff(edges_hz)
     ramps = edges_hz[:, None] - bins_hz
