@@ -232,13 +232,17 @@ class Detections:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceSighting:
-    """One face in one sampled frame: its track, place, score and aligned crop uint8 (S, S, 3)."""
+    """One face in one sampled frame: its track, place, score and aligned crop uint8 (S, S, 3).
+
+    landmarks_px (5, 2): as in `Detections`.
+    """
 
     track_id: int
     timestamp_s: float
     box_xyxy: FloatArray
     score: float
     crop: ByteArray
+    landmarks_px: FloatArray | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -314,7 +314,7 @@ def align_crop(rgb: ByteArray, landmarks_px: FloatArray, crop_px: int) -> ByteAr
         ValueError: the landmarks are one point.
     """
     target = ((FACE_TEMPLATE - 0.5) / CROP_MARGIN + 0.5) * crop_px
-    to_crop = _similarity_transform(landmarks_px, target)
+    to_crop = similarity_transform(landmarks_px, target)
     linear = np.linalg.inv(to_crop[:, :2])
     return _cut_turned(rgb, linear, -linear @ to_crop[:, 2], crop_px)
 
@@ -350,7 +350,7 @@ def _cut_turned(rgb: ByteArray, linear: _Floats, corner: _Floats, side_px: int) 
     return np.asarray(crop)
 
 
-def _similarity_transform(source: FloatArray, target: FloatArray) -> npt.NDArray[np.float64]:
+def similarity_transform(source: FloatArray, target: FloatArray) -> npt.NDArray[np.float64]:
     """Rotation, uniform scale and shift that bring points (n, 2) closest to others (n, 2).
 
     Least squares without reflection, S. Umeyama, "Least-squares estimation of transformation
