@@ -18,7 +18,7 @@ import onnx
 import torch
 from recipes.speaker_data import Film
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from facevoice.people.speaker import (
     NUM_BANDS,
@@ -231,6 +231,11 @@ def export(both: Both, line: DoubleArray) -> bytes:
             "heard": {1: "frames"},
         },
     )
-    model = onnx.load_from_string(file.getvalue())
+    return set_line(file.getvalue(), line)
+
+
+def set_line(network: bytes, line: DoubleArray) -> bytes:
+    """The same networks with another line."""
+    model = onnx.load_from_string(network)
     onnx.helper.set_model_props(model, {"line": json.dumps(line.tolist())})
     return model.SerializeToString()

@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from math import ceil, floor
 from typing import Final
 
@@ -59,6 +60,17 @@ _MIN_SPEECH_S: Final = 0.4
 _LEAST_SPREAD: Final = 0.05
 _LEAST_MOTION: Final = 0.01
 _WEIGHTS: Final = "speaker"
+# Log-odds below which not even the likeliest of several people speaks, and the probability from
+# which on one is meant; measured by `benchmarks.who_speaks`.
+_NOBODY_LOGIT: Final = 0.0
+_CLEAR: Final = 0.8
+# Single faces: pairs of crops so far apart in time, so many of them; the region in
+# `FACE_TEMPLATE`'s units; what is still.
+_MIN_STEP_S: Final = 0.1
+_MAX_STEP_S: Final = 0.6
+_MIN_STEPS: Final = 4
+_LOW_BOX: Final = (0.30, 0.64, 0.70, 0.95)
+_STILL: Final = 0.18
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -259,7 +271,11 @@ class SpeakerModel:
         looks = normalize_mouth(pixels)
         seen, heard = self.curves(looks, sound_bands(samples, sound_times(times_s) - start_s))
         in_time = max(agreement(seen, heard, lag) for lag in range(-_MAX_LAG, _MAX_LAG + 1))
-        out = [agreement(seen, heard, lag) for lag in _OUT_OF_TIME if abs(lag) <= len(times_s) - _MIN_OVERLAP]
+        out = [
+            agreement(seen, heard, lag)
+            for lag in _OUT_OF_TIME
+            if abs(lag) <= len(times_s) - _MIN_OVERLAP
+        ]
         excess = (in_time - float(np.mean(out))) / (float(np.std(out)) + _LEAST_SPREAD)
         root = float(np.sqrt(len(times_s) / MOUTH_RATE_HZ))
         motion = float(np.abs(np.diff(looks, axis=0)).mean())
@@ -350,3 +366,107 @@ def _shared_s(spans_s: DoubleArray | None, start_s: float, end_s: float) -> floa
     if spans_s is None:
         return 0.0
     return float(np.maximum(np.diff(np.clip(spans_s, start_s, end_s)), 0).sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """Who speaks, of several people seen.
+
+    person: the likeliest; None where nobody of them speaks, or nobody is seen;
+    prob: that it is this person (0 for None);
+    off_screen: probability that it is nobody of them;
+    is_clear: whether another one is unlikely enough.
+    """
+
+    person: int | None
+    prob: float
+    off_screen: float
+    is_clear: bool
+
+    @property
+    def is_off_screen(self) -> bool:
+        """Whether people are seen and none of them makes the sound."""
+        return self.person is None and self.off_screen > 0
+
+
+def choose_speaker(logits: Mapping[int, float]) -> Speaker:
+    """Who speaks of several people, from their `speaking_logit` in one window.
+
+    Just one of them makes the sound, or somebody who is not seen; each of those is as likely
+    beforehand. Of one person alone nothing is said but that he or she speaks: a dubbed face is out
+    of step too, and `is_still` tells whether one listens.
+    """
+    if not logits:
+        return Speaker(None, 0.0, 0.0, is_clear=False)
+    if len(logits) == 1:
+        return Speaker(next(iter(logits)), 1.0, 0.0, is_clear=True)
+    people = sorted(logits)
+    scores = np.array([_NOBODY_LOGIT, *(logits[person] for person in people)])
+    shares = np.exp(scores - scores.max())
+    shares /= shares.sum()
+    off_screen, best = float(shares[0]), int(shares[1:].argmax())
+    prob = float(shares[1 + best])
+    if logits[people[best]] < _NOBODY_LOGIT:
+        return Speaker(None, 0.0, off_screen, is_clear=off_screen >= _CLEAR)
+    return Speaker(people[best], prob, off_screen, is_clear=prob >= _CLEAR)
+
+
+def mouth_moves(
+    faces: ByteArray, times_s: DoubleArray, speech_spans_s: DoubleArray | None
+) -> float | None:
+    """How much a mouth moves while there is speech, from the crops that a window holds.
+
+    The upper quartile, over neighbouring crops in speech, of the mean change of mouth and chin, in
+    units of their contrast.
+
+    Args:
+        faces: uint8 (T, S, S, 3), aligned as `align_crop` does.
+        times_s: (T,), increasing.
+        speech_spans_s: (n, 2) media times from when to when speech is heard.
+
+    Returns:
+        None where speech shows fewer than four pairs of crops 0.1 to 0.6 s apart.
+    """
+    spans = np.zeros((0, 2)) if speech_spans_s is None else speech_spans_s
+    heard = np.array([bool(((spans[:, 0] <= t) & (t <= spans[:, 1])).any()) for t in times_s])
+    places = _apart(times_s)
+    pairs = [
+        (before, after)
+        for before, after in pairwise(places)
+        if heard[before] and heard[after] and times_s[after] - times_s[before] <= _MAX_STEP_S
+    ]
+    if len(pairs) < _MIN_STEPS:
+        return None
+    needed = {place for pair in pairs for place in pair}
+    mouths = {place: _low_mouth(faces[place]) for place in needed}
+    changes = [_change(mouths[before], mouths[after]) for before, after in pairs]
+    return float(np.quantile(changes, 0.75))
+
+
+def is_still(moves: float | None) -> bool:
+    """Whether a mouth is so still during speech that it can't be its own: see `mouth_moves`."""
+    return moves is not None and moves < _STILL
+
+
+def _apart(times_s: DoubleArray) -> list[int]:
+    """Places of times at least 0.1 s after the one before."""
+    places: list[int] = []
+    for place, time_s in enumerate(times_s.tolist()):
+        if not places or time_s - times_s[places[-1]] >= _MIN_STEP_S:
+            places.append(place)
+    return places
+
+
+def _low_mouth(face: ByteArray) -> FloatArray:
+    """Mouth and chin of an aligned crop, grey, without the mean, (10, 13)."""
+    side = len(face)
+    box = [((edge - 0.5) / CROP_MARGIN + 0.5) * side for edge in _LOW_BOX]
+    grey = Image.fromarray(face).convert("L")
+    left, top, right, bottom = box
+    small = grey.resize((13, 10), Image.Resampling.BOX, box=(left, top, right, bottom))
+    pixels = np.asarray(small, np.float32)
+    return pixels - pixels.mean()
+
+
+def _change(before: FloatArray, after: FloatArray) -> float:
+    return float(np.abs(after - before).mean() / ((before.std() + after.std()) / 2 + 1))
