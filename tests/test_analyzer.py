@@ -63,7 +63,9 @@ def test_smiling_portrait_is_seen_as_happy(sample_report: Report) -> None:
 
 
 def test_report_names_its_models_and_settings(sample_report: Report) -> None:
-    assert set(sample_report.models) == {"detector", "speech", "face", "voice", "heads"}
+    assert set(sample_report.models) == {
+        *("detector", "identity", "speaker", "speech", "voice_print", "face", "voice", "heads"),
+    }
     assert all(len(m.sha256) == 64 for m in sample_report.models.values())
     assert sample_report.config == AnalyzerConfig()
     assert sum(sample_report.outcome_counts.values()) == len(sample_report.windows)

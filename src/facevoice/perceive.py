@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import math
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,8 +24,19 @@ from facevoice.files import file_sha256
 from facevoice.media import probe, read_audio, read_frames
 from facevoice.people.detect import FaceDetector
 from facevoice.people.identity import FaceIdentifier
+from facevoice.people.speaker import (
+    MOUTH_RATE_HZ,
+    FacePath,
+    MouthTrack,
+    is_still,
+    mouth_moves,
+    read_mouths,
+    speaker_model_id,
+    speaking_logit,
+)
 from facevoice.people.speech import CHUNK_SAMPLES, read_speech, vad_model_id
 from facevoice.people.track import track_faces
+from facevoice.people.voices import VoiceIdentifier
 from facevoice.records import (
     SAMPLE_RATE_HZ,
     AudioBlock,
@@ -69,6 +80,13 @@ _EPSILON_S: Final[float] = 1e-6
 _MIN_COVERAGE: Final = 0.2
 _MAX_FACES: Final = 6
 _JPEG_QUALITY: Final = 85
+# Windows in which several people are seen wait for so many more, to be read again at once.
+_STRETCH_WINDOWS: Final = 10
+# Of less speech, nothing is said.
+_MIN_SPEECH_S: Final = 0.4
+# Of windows in which one face moves its mouth, every so many tells what that person's voice is.
+_PRINT_EVERY: Final = 8
+_FIRST_PRINT: Final = 2
 _ROLES: Final = {Modality.VIDEO: "face", Modality.AUDIO: "voice"}
 
 
@@ -98,6 +116,7 @@ class Perceiver:
         faces = settings.faces
         self._detector = FaceDetector(min_face_px=faces.min_face_px, min_score=faces.min_score)
         self._identifier = FaceIdentifier()
+        self._voices = VoiceIdentifier()
 
     @property
     def models(self) -> dict[str, ModelId]:
@@ -106,6 +125,8 @@ class Perceiver:
             "detector": self._detector.model,
             "identity": self._identifier.model,
             "speech": vad_model_id(),
+            "speaker": speaker_model_id(),
+            "voice_print": self._voices.model,
             **{_ROLES[m]: backbone.model for m, backbone in self.backbones.items()},
         }
 
@@ -252,9 +273,52 @@ class Perceiver:
             seen={face.person: face for v in known for face in v.faces if face.portrait},
             next_id=1 + max((face.person for v in known for face in v.faces), default=-1),
         )
-        for place, window in enumerate(windows):
+        looked = self._look_closely(info, windows, on_damage)
+        for place, (window, speaking) in enumerate(looked):
             if last is None or place > 0:
-                yield self._view(window)
+                yield self._view(window, speaking)
+
+    def _look_closely(
+        self, info: MediaInfo, windows: Iterator[Window], on_damage: DamageCallback | None
+    ) -> Iterator[tuple[Window, Mapping[int, float]]]:
+        """Windows, with the log-odds that each track speaks where there is a choice.
+
+        A stretch of windows with a choice is read once more, every picture of it, but only as far
+        as mouths go. What is told of a window doesn't depend on the stretch.
+        """
+        waiting: list[Window] = []
+        for window in windows:
+            waiting.append(window)
+            if not self._is_choice(window) or len(waiting) >= _STRETCH_WINDOWS:
+                yield from self._listen(info, waiting, on_damage)
+                waiting = []
+        yield from self._listen(info, waiting, on_damage)
+
+    def _is_choice(self, window: Window) -> bool:
+        """Whether it is worth asking whose voice a window holds."""
+        speech_s = window.speech_coverage * window.duration_s
+        return len(self.backbones) > 1 and bool(window.others) and speech_s >= _MIN_SPEECH_S
+
+    def _listen(
+        self, info: MediaInfo, windows: list[Window], on_damage: DamageCallback | None
+    ) -> Iterator[tuple[Window, Mapping[int, float]]]:
+        choices = [window for window in windows if self._is_choice(window)]
+        mouths: Mapping[int, MouthTrack] = {}
+        if choices:
+            first = math.ceil(choices[0].start_s * MOUTH_RATE_HZ)
+            last = math.ceil(choices[-1].end_s * MOUTH_RATE_HZ)
+            frames = read_frames(
+                info.path,
+                (k / MOUTH_RATE_HZ for k in range(first, last)),
+                tolerance_s=0.5 / MOUTH_RATE_HZ,
+                max_side_px=self.settings.faces.max_side_px,
+                num_threads=max(1, self._num_threads // 2),
+                on_damage=on_damage,
+            )
+            mouths = read_mouths(frames, face_paths(choices))
+        for window in windows:
+            is_choice = bool(choices) and self._is_choice(window)
+            yield window, _speaking(window, mouths) if is_choice else {}
 
     def follow(
         self,
@@ -270,8 +334,9 @@ class Perceiver:
         for window in self._windows(
             frames, blocks, duration_s, windows=windows, on_faces=on_faces, is_live=True
         ):
+            # Nothing of a live stream can be looked at again, to see who speaks.
             if wanted(window):
-                yield self._view(window)
+                yield self._view(replace(window, others=()), {})
 
     def _frames(
         self, info: MediaInfo, start_s: float, stop_s: float, on_damage: DamageCallback | None
@@ -332,26 +397,35 @@ class Perceiver:
             has_begun=last is not None and last.detected_s is not None,
         )
 
-    def _view(self, window: Window) -> WindowView:
+    def _view(self, window: Window, speaking: Mapping[int, float]) -> WindowView:
         """Step 5: the embeddings of a window, and what pages show of it."""
         voice = self.backbones.get(Modality.AUDIO)
         has_speech = window.samples is not None and window.speech_coverage > 0
-        faces = (self._face(one) for one in (window, *window.others))
+        found = (self._face(one, speaking) for one in (window, *window.others))
+        faces = tuple(face for face in found if face is not None)
+        asks_whose = bool(voice) and has_speech and self._is_worth_a_print(window, faces)
         return WindowView(
             window.start_s,
             window.end_s,
-            tuple(face for face in faces if face is not None),
+            faces,
             # One by one, since a batch may change the last bits.
             voice.embed([window])[0] if voice and has_speech else None,
             window.speech_coverage,
             num_faces=window.num_faces,
+            voice_print=self._voices.print_window(window) if asks_whose else None,
             speech_spans_s=window.speech_spans_s,
             peaks=None if window.samples is None else envelope(window.samples),
             detected_s=window.detected_s,
             detected=window.detected,
         )
 
-    def _face(self, window: Window) -> FaceView | None:
+    def _is_worth_a_print(self, window: Window, faces: Sequence[FaceView]) -> bool:
+        """Whether to ask whose voice it is: where mouths don't tell, and now and then else."""
+        if len(faces) != 1 or is_still(faces[0].moving):
+            return True
+        return round(window.start_s / self.settings.windows.hop_s) % _PRINT_EVERY == _FIRST_PRINT
+
+    def _face(self, window: Window, speaking: Mapping[int, float]) -> FaceView | None:
         """The face that a window shows."""
         backbone = self.backbones.get(Modality.VIDEO)
         if window.faces is None or window.track_id is None:
@@ -366,7 +440,41 @@ class Perceiver:
             None if portrait is None else _jpeg(portrait),
             None if portrait is None else self._identifier.embed(portrait[None])[0],
             0.0 if portrait is None else window.portrait_quality,
+            None
+            if window.face_timestamps_s is None
+            else mouth_moves(window.faces, window.face_timestamps_s, window.speech_spans_s),
+            speaking.get(window.track_id),
         )
+
+
+def face_paths(windows: Iterable[Window]) -> dict[int, FacePath]:
+    """Where each track is seen in neighbouring windows."""
+    seen: dict[int, dict[float, FloatArray]] = {}
+    for window in windows:
+        for one in (window, *window.others):
+            times_s, landmarks = one.face_timestamps_s, one.landmarks_rel
+            if one.track_id is not None and times_s is not None and landmarks is not None:
+                known = seen.setdefault(one.track_id, {})
+                known.update(zip(times_s.tolist(), landmarks, strict=True))
+    return {
+        track: FacePath(np.array(sorted(found)), np.stack([found[t] for t in sorted(found)]))
+        for track, found in seen.items()
+    }
+
+
+def _speaking(window: Window, mouths: Mapping[int, MouthTrack]) -> dict[int, float]:
+    """The log-odds that each track of a window speaks."""
+    told = {}
+    for one in (window, *window.others):
+        mouth = None if one.track_id is None else mouths.get(one.track_id)
+        times_s, samples = one.face_timestamps_s, window.samples
+        if one.track_id is None or mouth is None or times_s is None or samples is None:
+            continue
+        # Beyond its own sightings, where the face is depends on the windows beside.
+        inside = (mouth.times_s >= times_s[0]) & (mouth.times_s <= times_s[-1])
+        own = MouthTrack(mouth.times_s[inside], mouth.pixels[inside])
+        told[one.track_id] = speaking_logit(own, samples, window.start_s, window.speech_spans_s)
+    return told
 
 
 def _jpeg(picture: ByteArray) -> bytes:

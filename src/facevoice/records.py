@@ -370,8 +370,8 @@ class FaceView:
     times_s (T,), boxes_xyxy_rel (T, 4): when and where it was seen;
     portrait, identity (128,), quality: its best picture so far, a JPEG, with who is seen, see
     `people.identity`, and how well, in [0, 1]; in the few windows that bring a better one;
-    moving, speaking: log-odds that the mouth moves as one that speaks, and that it makes the sound;
-    None where that wasn't asked.
+    moving: how much the mouth moves while there is speech; speaking: log-odds that it makes the
+    sound, asked where several faces are seen; see `people.speaker`. None where nothing is told.
     """
 
     person: int
@@ -392,6 +392,7 @@ class WindowView:
 
     faces: those seen, the one that is judged first: in a perception, the leading one;
     voice: embedding (D,) float32, None where there is no speech or no backbone was asked;
+    voice_print (256,): whose voice it is, see `people.voices`, where that was asked;
     speech_coverage: as in `Window`; num_faces: the most faces seen at once;
     speech_spans_s (n, 2); peaks (m,): largest magnitude of the sound in each 1 / PEAKS_HZ s, in
     [0, 1];
@@ -407,6 +408,7 @@ class WindowView:
     voice: FloatArray | None = None
     speech_coverage: float = 0.0
     num_faces: int = 0
+    voice_print: FloatArray | None = None
     speech_spans_s: DoubleArray | None = None
     peaks: FloatArray | None = None
     detected_s: float | None = None

@@ -17,7 +17,8 @@ import numpy as np
 
 from facevoice.errors import ConfigError
 from facevoice.people.identity import IDENTITY_DIM, People, group_tracks
-from facevoice.people.voices import VoicesHeard, group_voices
+from facevoice.people.speaker import is_still
+from facevoice.people.voices import NO_VOICE, VoiceBook, group_voices
 from facevoice.records import (
     NO_EDITS,
     FaceView,
@@ -37,6 +38,8 @@ _PRIOR_S: Final = 3.0
 _ALONE: Final = 4.0
 _AMONG_OTHERS: Final = 1.0
 _HIDDEN: Final = 0.2
+# Log-odds that a lone face speaks whose mouth is still.
+_STILL: Final = -4.0
 # From here on, it is clear who speaks.
 _CLEAR: Final = 0.6
 _NUM_PASSES: Final = 3
@@ -82,7 +85,9 @@ class Cast:
 
     def scenes(self) -> list[Scene]:
         """Who is judged in each window, in order of time; the main one of a window first."""
-        voices = _voices(self._views)
+        voices = group_voices(
+            [view.voice_print for view in self._views], [_speech_s(view) for view in self._views]
+        ).tolist()
         chances = _who_speaks(self._views, voices)
         told = zip(self._views, voices, chances, strict=True)
         found: list[Scene] = []
@@ -118,9 +123,9 @@ class StreamCast:
     def __init__(self, mode: str) -> None:
         self._mode = mode
         self._people = People()
-        self._voices = VoicesHeard()
+        self._voices = VoiceBook()
         self._numbers: dict[int, int] = {}
-        self._votes: dict[int | None, dict[int, float]] = {}
+        self._votes: dict[int, dict[int, float]] = {}
 
     def __call__(self, view: WindowView) -> Scene:
         """Who is judged in the next window."""
@@ -130,12 +135,10 @@ class StreamCast:
             number = self._people.name(face.person, face.identity, beside, face.quality)
             self._numbers[face.person] = number + 1
         numbered = _numbered(view, self._numbers)
-        voice = None if view.voice is None else self._voices.name(view.voice)
-        votes = self._votes.setdefault(voice, {}) if voice is not None else {}
+        voice = self._voices.add(view.voice_print, _speech_s(view))
+        votes = self._votes.setdefault(voice, {}) if voice != NO_VOICE else {}
         who = _weigh(numbered, votes, set(self._numbers.values()))
-        if voice is not None:
-            for person, share in who.items():
-                votes[person] = votes.get(person, 0.0) + share * _speech_s(view)
+        _vote(votes, who, _speech_s(view))
         return _stage(numbered, voice, who, self._mode, frozenset())
 
 
@@ -213,38 +216,23 @@ def _numbered(view: WindowView, numbers: Mapping[int, int]) -> WindowView:
 # Who speaks.
 
 
-def _voices(views: Sequence[WindowView]) -> list[int | None]:
-    """Which voice each window holds, None without speech."""
-    heard = [place for place, view in enumerate(views) if view.voice is not None]
-    embeddings = [views[place].voice for place in heard]
-    labels = group_voices([e for e in embeddings if e is not None])
-    voices: list[int | None] = [None] * len(views)
-    for place, label in zip(heard, labels, strict=True):
-        voices[place] = int(label)
-    return voices
-
-
-def _who_speaks(
-    views: Sequence[WindowView], voices: Sequence[int | None]
-) -> list[dict[int, float]]:
+def _who_speaks(views: Sequence[WindowView], voices: Sequence[int]) -> list[dict[int, float]]:
     """How likely each person, or nobody who is seen, speaks in each window.
 
     Mouths tell of their own window, and voices of all the others in which they are heard: what one
     pass finds is what the next one goes by.
     """
     people = {face.person for view in views for face in view.faces}
-    lone: dict[int, float] = {}
-    chances = [_weigh(view, lone, people) for view in views]
-    for _ in range(_NUM_PASSES if any(voice is not None for voice in voices) else 0):
+    chances = [_weigh(view, {}, people) for view in views]
+    for _ in range(_NUM_PASSES):
         votes: dict[int, dict[int, float]] = {}
         for view, voice, who in zip(views, voices, chances, strict=True):
-            if voice is not None:
+            if voice != NO_VOICE:
                 _vote(votes.setdefault(voice, {}), who, _speech_s(view))
         again = []
         for view, voice, who in zip(views, voices, chances, strict=True):
-            others = dict(votes.get(voice, lone)) if voice is not None else lone
-            if voice is not None:
-                _vote(others, who, -_speech_s(view))
+            others = dict(votes.get(voice, {}))
+            _vote(others, who, -_speech_s(view))
             again.append(_weigh(view, others, people))
         chances = again
     return chances
@@ -278,9 +266,9 @@ def _mouth(view: WindowView, person: int, num_hidden: int) -> float:
     face = next((face for face in view.faces if face.person == person), None)
     if face is None:
         return float(np.log(_HIDDEN / num_hidden))
-    is_alone = len(view.faces) == 1
-    told = face.moving if is_alone or face.speaking is None else face.speaking
-    return float(np.log(_ALONE if is_alone else _AMONG_OTHERS)) + (0.0 if told is None else told)
+    if len(view.faces) > 1:
+        return float(np.log(_AMONG_OTHERS)) + (face.speaking or 0.0)
+    return float(np.log(_ALONE)) + (_STILL if is_still(face.moving) else 0.0)
 
 
 # Who is judged.
@@ -288,7 +276,7 @@ def _mouth(view: WindowView, person: int, num_hidden: int) -> float:
 
 def _stage(
     view: WindowView,
-    voice: int | None,
+    voice: int,
     who: Mapping[int, float],
     mode: str,
     left_out: frozenset[int],
@@ -301,11 +289,11 @@ def _stage(
     several = Reason.SEVERAL_FACES if view.num_faces > 1 and not is_choice else None
     if mode == "leading":
         return Scene(replace(view, speaker=view.person), several)
-    if voice is None:
+    if view.voice is None:
         return Scene(view, several)
     speaker = max(who, key=lambda person: who[person])
     is_seen = any(face.person == speaker for face in faces)
-    stranger = -1 - voice  # a voice of its own
+    stranger = NOBODY - 2 - voice  # a number for each voice, and one for those without
     if not is_seen:
         known = stranger if speaker == NOBODY else speaker
         return Scene(replace(view, speaker=known), Reason.VOICE_OFF_SCREEN if faces else None)

@@ -330,7 +330,7 @@ def cut_aligned(
     Raises:
         ValueError: the landmarks are one point.
     """
-    to_square = _similarity_transform(landmarks_px, target_px)
+    to_square = similarity_transform(landmarks_px, target_px)
     linear = np.linalg.inv(to_square[:, :2])
     return _cut_turned(rgb, linear, -linear @ to_square[:, 2], side_px)
 
@@ -366,7 +366,7 @@ def _cut_turned(rgb: ByteArray, linear: _Floats, corner: _Floats, side_px: int) 
     return np.asarray(crop)
 
 
-def _similarity_transform(source: FloatArray, target: FloatArray) -> npt.NDArray[np.float64]:
+def similarity_transform(source: FloatArray, target: FloatArray) -> npt.NDArray[np.float64]:
     """Rotation, uniform scale and shift that bring points (n, 2) closest to others (n, 2).
 
     Least squares without reflection, S. Umeyama, "Least-squares estimation of transformation

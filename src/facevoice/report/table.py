@@ -56,8 +56,8 @@ CSV_COLUMNS: Final[tuple[str, ...]] = (
     *(name for names in _PROBS.values() for name in names),
 )
 """Columns of every CSV of windows; moment: its number, from 1; face, voice, fused: the likeliest
-emotion; …_known, …_unfamiliarity: as in `ChannelPosterior`; `reasons` is joined by |; person: the
-name of whose face is judged. Where all people were asked for, there is a row for each who is seen."""
+emotion; …_known, …_unfamiliarity: as in `ChannelPosterior`; `reasons` is joined by |; person: whose
+face is judged, by name. Where all people were asked for, there is a row for each who is seen."""
 
 MOMENT_COLUMNS: Final[tuple[str, ...]] = (
     *("file", "status", "moment", "start_s", "end_s", "outcome", "face", "voice", "conflict"),
@@ -178,8 +178,8 @@ def _rounded(row: dict[str, Any]) -> dict[str, Any]:
 def to_pandas(report: Report) -> DataFrame:
     """One row per window; columns are those of the CSV, numbers with all their digits.
 
-    file, person, reasons (joined by |): text; status, outcome, face, voice, fused: categories that list
-    every value there is, so that groups of several files agree; moment: Int64; all others:
+    file, person, reasons (joined by |): text; status, outcome, face, voice, fused: categories that
+    list every value there is, so that groups of several files agree; moment: Int64; all others:
     float64, times in seconds, NaN where a channel or the conflict is missing. A report without
     windows gives no rows and the same columns.
 

@@ -1,0 +1,245 @@
+"""Who speaks: films put side by side in one frame, with the sound of one of them, or of none.
+
+    python -m benchmarks.who_speaks --corpora CORPORA --work WORK [--films 12] [--out FILE]
+
+Javanese films, everybody of whom talks all the time, are put together to real files (H.264, AAC),
+and every window is judged by the code that users run, but by networks that met none of the people
+in it (`recipes.speaker`, ten ways to leave three out): two faces, three faces, two faces with a
+third person's sound. Single faces, as they are and dubbed with another take of the same sentence
+by the same person, must not be called off screen; those with the sound of a narrator over a
+listening face (the silent ends of films) should be. `--pairs N` also judges N draws a network of
+mouths from the single films, without putting films together: more windows in less time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+import av
+import numpy as np
+from PIL import Image
+from recipes.arguments import corpora_parser, parse_with_corpora
+from recipes.speaker import People, cut_sound, model_without, threes
+from recipes.speaker_data import (
+    FILMED_SPEAKER,
+    Film,
+    dense_frames,
+    face_path,
+    read_films,
+    speech_spans,
+    track_people,
+)
+
+from facevoice.media import probe
+from facevoice.media.sound import read_sound
+from facevoice.people.detect import FaceDetector
+from facevoice.people.speaker import (
+    SpeakerModel,
+    choose_speaker,
+    is_still,
+    mouth_moves,
+    read_mouths,
+)
+from facevoice.perceive import window_spans
+from facevoice.records import SAMPLE_RATE_HZ, FloatArray
+from facevoice.settings import FacesConfig, WindowConfig
+
+HEIGHT_PX: Final = 270
+RATE: Final = Fraction(30000, 1001)
+_OFF_SCREEN: Final = -1
+_UNKNOWN: Final = -2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scene:
+    """Films in one frame, from left to right, and whose sound is heard: a place, or off screen."""
+
+    films: tuple[Film, ...]
+    sound: Film
+
+    @property
+    def truth(self) -> int:
+        """Place of the one whose sound it is, -1 for nobody seen."""
+        return self.films.index(self.sound) if self.sound in self.films else _OFF_SCREEN
+
+    @property
+    def kind(self) -> str:
+        """For the table."""
+        whose = "nobody's sound" if self.truth == _OFF_SCREEN else "sound of one"
+        return f"{len(self.films)} faces, {whose}"
+
+
+def scenes(films: Sequence[Film], three: People, num: int) -> Iterator[Scene]:
+    """Draws of films of three people, the sound's owner at any place."""
+    rng = np.random.default_rng([int(name[-2:]) for name in sorted(three)])
+    own = {name: [film for film in films if film.speaker == name] for name in sorted(three)}
+    for _ in range(num):
+        a, b, c = (own[name][rng.integers(len(own[name]))] for name in rng.permutation(sorted(own)))
+        two, all_three = (a, b), tuple(np.array([a, b, c], object)[rng.permutation(3)])
+        yield Scene(two if rng.random() < 0.5 else two[::-1], a)
+        yield Scene(all_three, a)
+        yield Scene(two, c)
+
+
+def compose(scene: Scene, path: Path) -> None:
+    """Write a scene as a film, as long as the shortest of all that is in it."""
+    ends_s = [float(film.mouth.times_s[-1] + 1 / RATE) for film in scene.films]
+    length_s = min(*ends_s, len(scene.sound.samples) / SAMPLE_RATE_HZ)
+    samples = cut_sound(scene.sound.samples, 0.0, length_s)
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=RATE, options={"crf": "23", "preset": "fast"})
+        audio = container.add_stream("aac", rate=SAMPLE_RATE_HZ, layout="mono")
+        readers = [dense_frames(film.path) for film in scene.films]
+        for parts in zip(*readers, strict=False):
+            if parts[0].timestamp_s >= length_s:
+                break
+            picture = np.hstack([_scaled(part.rgb) for part in parts])
+            video.width, video.height = picture.shape[1], picture.shape[0]
+            video.pix_fmt = "yuv420p"
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        container.mux(video.encode())
+        sound = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
+        sound.rate = SAMPLE_RATE_HZ
+        container.mux(audio.encode(sound))
+        container.mux(audio.encode())
+
+
+def _scaled(rgb: np.ndarray) -> np.ndarray:
+    width = round(rgb.shape[1] * HEIGHT_PX / rgb.shape[0] / 2) * 2
+    return np.asarray(Image.fromarray(rgb).resize((width, HEIGHT_PX), Image.Resampling.BILINEAR))
+
+
+def judge_file(path: Path, model: SpeakerModel, detector: FaceDetector, num: int) -> Iterator[int]:
+    """Of every window the place of who speaks, -1 for nobody seen, -2 where too few are seen."""
+    seen = track_people(path, detector)
+    samples = read_sound(path)
+    spans_s = speech_spans(samples)
+    paths = {person: face_path(*zip(*rows, strict=True)) for person, rows in seen.items()}
+    places = {
+        person: int(num * np.mean([(s.box_xyxy[0] + s.box_xyxy[2]) / 2 / w for s, (w, _) in rows]))
+        for person, rows in seen.items()
+    }
+    for start_s, end_s in window_spans(probe(path).duration_s, WindowConfig()):
+        frames = (f for f in dense_frames(path) if start_s <= f.timestamp_s < end_s)
+        mouths = read_mouths(frames, paths)
+        heard = cut_sound(samples, start_s, end_s - start_s)
+        logits = {
+            person: model.logit(mouth, heard, start_s, spans_s) for person, mouth in mouths.items()
+        }
+        chosen = choose_speaker(logits)
+        if len(logits) < num:
+            yield _UNKNOWN
+        else:
+            yield _OFF_SCREEN if chosen.person is None else places[chosen.person]
+
+
+def judge_mouths(scene: Scene, model: SpeakerModel) -> int:
+    """The same of the first window, from the mouths of the single films."""
+    ends_s = [film.mouth.times_s[-1] for film in scene.films]
+    heard = cut_sound(scene.sound.samples, 0.0, min(WindowConfig().length_s, *ends_s))
+    logits = {
+        place: model.logit(film.mouth, heard, 0.0, scene.sound.speech_spans_s)
+        for place, film in enumerate(scene.films)
+    }
+    chosen = choose_speaker(logits).person
+    return _OFF_SCREEN if chosen is None else chosen
+
+
+class Table:
+    """Counts of what was said, by kind of scene."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, list[tuple[int, int]]] = {}
+
+    def add(self, kind: str, truth: int, said: int) -> None:
+        """One window."""
+        self._rows.setdefault(kind, []).append((truth, said))
+
+    def lines(self) -> Iterator[str]:
+        """Markdown."""
+        yield "| scene | windows | right | called off screen | another person | not judged |"
+        yield "|---|---|---|---|---|---|"
+        for kind, rows in self._rows.items():
+            right = sum(truth == said for truth, said in rows)
+            off = sum(said == _OFF_SCREEN for _, said in rows)
+            unknown = sum(said == _UNKNOWN for _, said in rows)
+            other = sum(said >= 0 and said != truth for truth, said in rows)
+            cells = (f"{100 * n / len(rows):.1f}" for n in (right, off, other, unknown))
+            yield f"| {kind} | {len(rows)} | {' | '.join(cells)} |"
+
+
+def single_faces(films: Sequence[Film]) -> Iterator[tuple[str, bool]]:
+    """Windows of one face: kind, and whether it is called off screen."""
+    by_sentence: dict[tuple[str, str], list[Film]] = {}
+    for film in films:
+        by_sentence.setdefault((film.speaker, film.name[3:5]), []).append(film)
+    for film in films:
+        yield "1 face, own sound", _is_off(film, film.speech_spans_s)
+        if film.speaker != FILMED_SPEAKER:
+            for other in by_sentence[film.speaker, film.name[3:5]]:
+                if other is not film:
+                    yield "1 face, dubbed", _is_off(film, other.speech_spans_s)
+        if len(film.speech_spans_s):
+            first_s, last_s = film.speech_spans_s[0, 0], film.speech_spans_s[-1, 1]
+            for span in ((0.0, first_s - 0.1), (last_s + 0.2, np.inf)):
+                moves = mouth_moves(film.faces, film.face_times_s, np.array([span]))
+                if moves is not None:
+                    yield "1 silent face, a narrator", is_still(moves)
+
+
+def _is_off(film: Film, spans_s: FloatArray) -> bool:
+    return is_still(mouth_moves(film.faces, film.face_times_s, spans_s))
+
+
+def report(films: Sequence[Film], work: Path, num_films: int, num_pairs: int) -> Iterator[str]:
+    """Markdown, a line at a time."""
+    config = FacesConfig()
+    detector = FaceDetector(min_face_px=config.min_face_px, min_score=config.min_score)
+    made, drawn = Table(), Table()
+    seconds = 0.0
+    for three in threes():
+        model = model_without(films, three, work)
+        for scene in scenes(films, three, num_pairs):
+            drawn.add(scene.kind, scene.truth, judge_mouths(scene, model))
+        for scene in scenes(films, three, num_films):
+            path = work / "scene.mp4"
+            compose(scene, path)
+            begun_s = time.process_time()
+            for said in judge_file(path, model, detector, len(scene.films)):
+                made.add(scene.kind, scene.truth, said)
+            seconds += time.process_time() - begun_s
+        print(f"done: {sorted(three)}, {seconds:.0f} s of CPU", flush=True)
+    for kind, is_off in single_faces(films):
+        made.add(kind, _OFF_SCREEN if "narrator" in kind else 0, _OFF_SCREEN if is_off else 0)
+    yield "Films put together:"
+    yield ""
+    yield from made.lines()
+    if num_pairs:
+        yield ""
+        yield "Mouths of the single films:"
+        yield ""
+        yield from drawn.lines()
+
+
+def main() -> None:
+    parser = corpora_parser(__doc__)
+    parser.add_argument("--films", type=int, default=12, help="draws a network that are encoded")
+    parser.add_argument("--pairs", type=int, default=0, help="draws a network that are not")
+    parser.add_argument("--out", type=Path, help="write the tables here too")
+    arguments = parse_with_corpora(parser)
+    films = read_films(arguments.corpora, arguments.work)
+    lines: list[str] = []
+    for line in report(films, arguments.work, arguments.films, arguments.pairs):
+        print(line, flush=True)
+        lines.append(line)
+    if arguments.out is not None:
+        arguments.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,472 @@
+"""Who speaks: how likely a mouth's movement makes the sound that is heard.
+
+Mouths are cut from frames at full rate, small and grey, where the landmarks known from the tracking
+say (`MouthReader`). Two small networks turn mouths and sound into one and the same few curves; how
+well these agree, beside how well they agree out of time, tells whether one makes the other
+(`speaking_logit`). Curves have no mean, so that looks and voices count for nothing, only movement.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from math import ceil, floor
+from typing import Final
+
+import numpy as np
+from onnxruntime import InferenceSession
+from PIL import Image
+
+from facevoice.people.detect import CROP_MARGIN, FACE_TEMPLATE, similarity_transform
+from facevoice.records import (
+    SAMPLE_RATE_HZ,
+    ByteArray,
+    DoubleArray,
+    FloatArray,
+    Frame,
+    ModelId,
+)
+from facevoice.sessions import open_session, read_weights, weights_entry
+
+MOUTH_RATE_HZ: Final = 30.0
+"""Frames per second beyond which mouths show nothing more."""
+
+MOUTH_SIZE_PX: Final = (48, 40)
+# The cut's left upper corner and its width in `FACE_TEMPLATE`'s units: from under the nose to the
+# chin, and a good half more than the mouth's width.
+_CUT_CORNER: Final = (0.26, 0.59)
+_CUT_WIDTH: Final = 0.48
+
+# A face that was not seen for so long is not looked for in between.
+_MAX_GAP_S: Final = 0.6
+
+NUM_EVIDENCE: Final = 4
+NUM_BANDS: Final = 24
+SOUND_RATE_HZ: Final = 2 * MOUTH_RATE_HZ
+_FFT_SAMPLES: Final = 512
+_BAND_EDGES_HZ: Final = (80.0, 7600.0)
+_DYNAMIC_RANGE_DB: Final = 60.0
+
+# Curves agree in time at the best of so many frames' lag, and out of time at these.
+_MAX_LAG: Final = 3
+_OUT_OF_TIME: Final = (-36, -30, -25, -20, 20, 25, 30, 36)
+_MIN_OVERLAP: Final = 16
+# Less of a mouth, or of speech, tells nothing.
+_MIN_MOUTH_S: Final = 1.2
+_MIN_SPEECH_S: Final = 0.4
+_LEAST_SPREAD: Final = 0.05
+_LEAST_MOTION: Final = 0.01
+_WEIGHTS: Final = "speaker"
+# Log-odds below which not even the likeliest of several people speaks, and the probability from
+# which on one is meant; measured by `benchmarks.who_speaks`.
+_NOBODY_LOGIT: Final = 0.0
+_CLEAR: Final = 0.8
+# Single faces: pairs of crops so far apart in time, so many of them; the region in
+# `FACE_TEMPLATE`'s units; what is still.
+_MIN_STEP_S: Final = 0.1
+_MAX_STEP_S: Final = 0.6
+_MIN_STEPS: Final = 4
+_LOW_BOX: Final = (0.30, 0.64, 0.70, 0.95)
+_STILL: Final = 0.18
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FacePath:
+    """Where a face was seen: times_s (T,), increasing, and landmarks_rel (T, 5, 2).
+
+    Landmarks as in `Detections`, as fractions of the picture's width and height.
+    """
+
+    times_s: DoubleArray
+    landmarks_rel: FloatArray
+
+    def at(self, time_s: float) -> FloatArray | None:
+        """Landmarks (5, 2) at a time, None where the face was not seen about then."""
+        times = self.times_s
+        after = int(np.searchsorted(times, time_s))
+        before = after - 1
+        if after == len(times) or before < 0:
+            near = before if after == len(times) else after
+            is_near = abs(float(times[near]) - time_s) <= _MAX_GAP_S / 2
+            return self.landmarks_rel[near] if is_near else None
+        span_s = float(times[after] - times[before])
+        if span_s > _MAX_GAP_S:
+            return None
+        share = (time_s - float(times[before])) / span_s
+        mixed: FloatArray = (1 - share) * self.landmarks_rel[before] + share * self.landmarks_rel[
+            after
+        ]
+        return mixed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MouthTrack:
+    """One mouth over time: times_s (T,), increasing, and pixels uint8 (T, 40, 48), grey."""
+
+    times_s: DoubleArray
+    pixels: ByteArray
+
+
+class MouthReader:
+    """Cuts the mouths of people out of frames as they come; keeps nothing else of them.
+
+    paths: where each person's face was seen, by number.
+    """
+
+    def __init__(self, paths: Mapping[int, FacePath]) -> None:
+        self._paths = paths
+        self._times: dict[int, list[float]] = {person: [] for person in paths}
+        self._pixels: dict[int, list[ByteArray]] = {person: [] for person in paths}
+
+    def see(self, frame: Frame) -> None:
+        """Take the next frame, in order of time."""
+        height, width = frame.rgb.shape[:2]
+        for person, path in self._paths.items():
+            landmarks = path.at(frame.timestamp_s)
+            if landmarks is not None:
+                self._times[person].append(frame.timestamp_s)
+                self._pixels[person].append(cut_mouth(frame.rgb, landmarks * (width, height)))
+
+    def mouths(self) -> dict[int, MouthTrack]:
+        """What was cut so far of each person of whom there is anything."""
+        return {
+            person: MouthTrack(np.array(times), np.stack(self._pixels[person]))
+            for person, times in self._times.items()
+            if times
+        }
+
+
+def read_mouths(frames: Iterable[Frame], paths: Mapping[int, FacePath]) -> dict[int, MouthTrack]:
+    """The mouths of people in frames of one window, by number."""
+    reader = MouthReader(paths)
+    for frame in frames:
+        reader.see(frame)
+    return reader.mouths()
+
+
+def cut_mouth(rgb: ByteArray, landmarks_px: FloatArray) -> ByteArray:
+    """Mouth and chin, upright, in grey (40, 48); `landmarks_px` (5, 2) as in `Detections`."""
+    width, height = MOUTH_SIZE_PX
+    scale = width / _CUT_WIDTH
+    to_cut = similarity_transform(landmarks_px, (FACE_TEMPLATE - _CUT_CORNER) * scale)
+    linear = np.linalg.inv(to_cut[:, :2])
+    to_picture = np.concatenate([linear, -linear @ to_cut[:, 2:]], axis=1)
+    corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]])
+    x, y = to_picture @ corners.T
+    left, top = max(0, floor(x.min()) - 2), max(0, floor(y.min()) - 2)
+    right, bottom = ceil(x.max()) + 2, ceil(y.max()) + 2
+    part = rgb[top : max(bottom, 0), left : max(right, 0)]
+    if not part.size:
+        return np.full((height, width), 127, np.uint8)
+    source = Image.fromarray(np.ascontiguousarray(part)).convert("L")
+    to_picture[:, 2] -= (left, top)
+    # Bilinear sampling reads four pixels; a mouth much larger than the cut is averaged first.
+    reduction = floor(np.hypot(to_picture[0, 0], to_picture[1, 0]))
+    if reduction >= 2:
+        source = source.reduce(reduction)
+        to_picture /= reduction
+    cut = source.transform(
+        MOUTH_SIZE_PX,
+        Image.Transform.AFFINE,
+        to_picture.ravel().tolist(),
+        Image.Resampling.BILINEAR,
+        fillcolor=127,
+    )
+    return np.asarray(cut)
+
+
+def sound_bands(samples: FloatArray, times_s: DoubleArray) -> FloatArray:
+    """How loud bands are around times; see `band_power` and `relative_loudness`."""
+    return relative_loudness(band_power(samples, times_s))
+
+
+def band_power(samples: FloatArray, times_s: DoubleArray) -> FloatArray:
+    """Power of bands in 32 ms around times, float32 (len(times_s), 24).
+
+    Args:
+        samples: mono (N,) at 16 kHz, from time 0 on; silence is supposed around them.
+        times_s: increasing.
+    """
+    padded = np.pad(samples, _FFT_SAMPLES)
+    starts = np.round(times_s * SAMPLE_RATE_HZ).astype(np.int64) + _FFT_SAMPLES // 2
+    starts = np.clip(starts, 0, len(padded) - _FFT_SAMPLES)
+    pieces = np.lib.stride_tricks.sliding_window_view(padded, _FFT_SAMPLES)[starts]
+    spectrum = np.abs(np.fft.rfft(pieces * np.hanning(_FFT_SAMPLES), axis=1)) ** 2
+    power: FloatArray = np.einsum("tf,bf->tb", spectrum, _filters()).astype(np.float32)
+    return power
+
+
+def relative_loudness(power: FloatArray) -> FloatArray:
+    """Of powers, float32 in [0, 1]: 1 is the loudest of all, 0 what is 60 dB below it or less."""
+    loudest = float(power.max(initial=0.0))
+    if loudest <= 0:
+        return np.zeros(power.shape, np.float32)
+    decibels = 10 * np.log10(np.maximum(power / loudest, 1e-12))
+    scaled: FloatArray = np.maximum(1 + decibels / _DYNAMIC_RANGE_DB, 0).astype(np.float32)
+    return scaled
+
+
+@cache
+def _filters() -> DoubleArray:
+    """Triangles (24, 257) at equal distances on the mel scale, of equal area."""
+    low, high = (np.log1p(edge / 700) for edge in _BAND_EDGES_HZ)
+    edges = 700 * np.expm1(np.linspace(low, high, NUM_BANDS + 2))
+    bins = np.fft.rfftfreq(_FFT_SAMPLES, 1 / SAMPLE_RATE_HZ)
+    rising = (bins - edges[:-2, None]) / np.diff(edges)[:-1, None]
+    falling = (edges[2:, None] - bins) / np.diff(edges)[1:, None]
+    shape: DoubleArray = np.maximum(0, np.minimum(rising, falling))
+    # The lowest are narrower than a bin.
+    return shape / np.maximum(shape.sum(axis=1, keepdims=True), 0.5)
+
+
+class SpeakerModel:
+    """The two networks, and the line between mouths that make a sound and mouths that don't.
+
+    Args:
+        network: an ONNX file's content.
+        origin: names it in errors.
+        line: weights of the evidence, the bias last; None for the one in the file's metadata.
+
+    Raises:
+        WeightsError: it is no such file.
+    """
+
+    def __init__(self, network: bytes, origin: str, line: DoubleArray | None = None) -> None:
+        self._session: InferenceSession = open_session(network, origin)
+        told = self._session.get_modelmeta().custom_metadata_map
+        self._line = np.array(json.loads(told["line"])) if line is None else line
+
+    def logit(
+        self,
+        mouth: MouthTrack,
+        samples: FloatArray,
+        start_s: float,
+        speech_spans_s: DoubleArray | None,
+    ) -> float:
+        """See `speaking_logit`."""
+        evidence = self.evidence(mouth, samples, start_s, speech_spans_s)
+        return 0.0 if evidence is None else float(self._line @ [*evidence, 1.0])
+
+    def evidence(
+        self,
+        mouth: MouthTrack,
+        samples: FloatArray,
+        start_s: float,
+        speech_spans_s: DoubleArray | None,
+    ) -> DoubleArray | None:
+        """What the log-odds are a weighted sum of, (4,); None if too little is seen or heard.
+
+        The correlation of the curves at the best lag, the same times the root of the length, how
+        much it exceeds those out of time in their standard deviations, and the logarithm of how
+        much the mouth moves.
+        """
+        times_s, pixels = steady(mouth, start_s, start_s + len(samples) / SAMPLE_RATE_HZ)
+        if len(times_s) < _MIN_MOUTH_S * MOUTH_RATE_HZ:
+            return None
+        if _shared_s(speech_spans_s, times_s[0], times_s[-1]) < _MIN_SPEECH_S:
+            return None
+        looks = normalize_mouth(pixels)
+        seen, heard = self.curves(looks, sound_bands(samples, sound_times(times_s) - start_s))
+        in_time = max(agreement(seen, heard, lag) for lag in range(-_MAX_LAG, _MAX_LAG + 1))
+        out = [
+            agreement(seen, heard, lag)
+            for lag in _OUT_OF_TIME
+            if abs(lag) <= len(times_s) - _MIN_OVERLAP
+        ]
+        excess = (in_time - float(np.mean(out))) / (float(np.std(out)) + _LEAST_SPREAD)
+        root = float(np.sqrt(len(times_s) / MOUTH_RATE_HZ))
+        motion = float(np.abs(np.diff(looks, axis=0)).mean())
+        return np.array([in_time, in_time * root, excess, np.log(motion + _LEAST_MOTION)])
+
+    def curves(self, looks: FloatArray, bands: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """What is seen (16, T) and heard (16, T): of `normalize_mouth`, and of `sound_bands`."""
+        seen, heard = self._session.run(["seen", "heard"], {"looks": looks, "bands": bands})
+        return seen, heard
+
+
+@cache
+def _shipped() -> SpeakerModel:
+    return SpeakerModel(read_weights(_WEIGHTS), _WEIGHTS)
+
+
+def speaker_model_id() -> ModelId:
+    """Name and SHA-256 of the networks.
+
+    Raises:
+        WeightsError: the package's index of weights is damaged.
+    """
+    entry = weights_entry(_WEIGHTS)
+    return ModelId(name=entry.name, sha256=entry.sha256)
+
+
+def speaking_logit(
+    mouth: MouthTrack,
+    samples: FloatArray,
+    start_s: float,
+    speech_spans_s: DoubleArray | None,
+) -> float:
+    """Log-odds that a mouth makes the sound, against that it doesn't, as likely beforehand.
+
+    0 where nothing can be told: less than 1.2 s of the mouth, or 0.4 s of speech while it is seen.
+
+    Args:
+        mouth: frames outside the sound count for nothing.
+        samples: mono (N,) at 16 kHz.
+        start_s: media time of the first sample.
+        speech_spans_s: (n, 2) media times from when to when speech is heard, None if none is.
+
+    Raises:
+        WeightsError: the networks are missing or damaged.
+    """
+    return _shipped().logit(mouth, samples, start_s, speech_spans_s)
+
+
+def steady(mouth: MouthTrack, start_s: float, end_s: float) -> tuple[DoubleArray, FloatArray]:
+    """A mouth's times (T,), 30 a second, and pixels float32 (T, 40, 48) mixed in between."""
+    inside = (mouth.times_s >= start_s) & (mouth.times_s < end_s)
+    times_s, pixels = mouth.times_s[inside], mouth.pixels[inside]
+    if len(times_s) < 2:
+        return times_s[:0], pixels[:0].astype(np.float32)
+    wanted_s = np.arange(times_s[0], times_s[-1] + 1e-6, 1 / MOUTH_RATE_HZ)
+    before = np.clip(np.searchsorted(times_s, wanted_s, side="right") - 1, 0, len(times_s) - 2)
+    shares = (wanted_s - times_s[before]) / (times_s[before + 1] - times_s[before])
+    shares = np.clip(shares, 0, 1).astype(np.float32)[:, None, None]
+    mixed: FloatArray = pixels[before] * (1 - shares) + pixels[before + 1] * shares
+    return wanted_s, mixed
+
+
+def sound_times(times_s: DoubleArray) -> DoubleArray:
+    """When to listen (2T,): a quarter of a frame's time before and after each of T frames."""
+    quarter_s = 0.5 / SOUND_RATE_HZ
+    return (times_s[:, None] + (-quarter_s, quarter_s)).ravel()
+
+
+def normalize_mouth(pixels: FloatArray) -> FloatArray:
+    """Halved in size, without the mean and in units of the contrast of all: (T, 480) float32."""
+    halved = pixels.reshape(len(pixels), 20, 2, 24, 2).astype(np.float32).mean(axis=(2, 4))
+    # One grey level more, so that noise in an even picture stays small.
+    scaled: FloatArray = (halved - halved.mean()) / (halved.std() + 1)
+    return scaled.reshape(len(pixels), -1).astype(np.float32)
+
+
+def agreement(seen: FloatArray, heard: FloatArray, lag: int) -> float:
+    """Correlation of curves (D, T), all D as one, the heard ones `lag` frames later."""
+    size = seen.shape[1] - abs(lag)
+    a = seen[:, max(0, -lag) :][:, :size]
+    b = heard[:, max(0, lag) :][:, :size]
+    a, b = (x - x.mean(axis=1, keepdims=True) for x in (a, b))
+    return float((a * b).sum() / ((np.sqrt((a**2).sum()) + 1e-3) * (np.sqrt((b**2).sum()) + 1e-3)))
+
+
+def _shared_s(spans_s: DoubleArray | None, start_s: float, end_s: float) -> float:
+    """Seconds of spans (n, 2) that lie within a time."""
+    if spans_s is None:
+        return 0.0
+    return float(np.maximum(np.diff(np.clip(spans_s, start_s, end_s)), 0).sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """Who speaks, of several people seen.
+
+    person: the likeliest; None where nobody of them speaks, or nobody is seen;
+    prob: that it is this person (0 for None);
+    off_screen: probability that it is nobody of them;
+    is_clear: whether another one is unlikely enough.
+    """
+
+    person: int | None
+    prob: float
+    off_screen: float
+    is_clear: bool
+
+    @property
+    def is_off_screen(self) -> bool:
+        """Whether people are seen and none of them makes the sound."""
+        return self.person is None and self.off_screen > 0
+
+
+def choose_speaker(logits: Mapping[int, float]) -> Speaker:
+    """Who speaks of several people, from their `speaking_logit` in one window.
+
+    Just one of them makes the sound, or somebody who is not seen; each of those is as likely
+    beforehand. Of one person alone nothing is said but that he or she speaks: a dubbed face is out
+    of step too, and `is_still` tells whether one listens.
+    """
+    if not logits:
+        return Speaker(None, 0.0, 0.0, is_clear=False)
+    if len(logits) == 1:
+        return Speaker(next(iter(logits)), 1.0, 0.0, is_clear=True)
+    people = sorted(logits)
+    scores = np.array([_NOBODY_LOGIT, *(logits[person] for person in people)])
+    shares = np.exp(scores - scores.max())
+    shares /= shares.sum()
+    off_screen, best = float(shares[0]), int(shares[1:].argmax())
+    prob = float(shares[1 + best])
+    if logits[people[best]] < _NOBODY_LOGIT:
+        return Speaker(None, 0.0, off_screen, is_clear=off_screen >= _CLEAR)
+    return Speaker(people[best], prob, off_screen, is_clear=prob >= _CLEAR)
+
+
+def mouth_moves(
+    faces: ByteArray, times_s: DoubleArray, speech_spans_s: DoubleArray | None
+) -> float | None:
+    """How much a mouth moves while there is speech, from the crops that a window holds.
+
+    The upper quartile, over neighbouring crops in speech, of the mean change of mouth and chin, in
+    units of their contrast.
+
+    Args:
+        faces: uint8 (T, S, S, 3), aligned as `align_crop` does.
+        times_s: (T,), increasing.
+        speech_spans_s: (n, 2) media times from when to when speech is heard.
+
+    Returns:
+        None where speech shows fewer than four pairs of crops 0.1 to 0.6 s apart.
+    """
+    spans = np.zeros((0, 2)) if speech_spans_s is None else speech_spans_s
+    heard = np.array([bool(((spans[:, 0] <= t) & (t <= spans[:, 1])).any()) for t in times_s])
+    places = _apart(times_s)
+    pairs = [
+        (before, after)
+        for before, after in pairwise(places)
+        if heard[before] and heard[after] and times_s[after] - times_s[before] <= _MAX_STEP_S
+    ]
+    if len(pairs) < _MIN_STEPS:
+        return None
+    needed = {place for pair in pairs for place in pair}
+    mouths = {place: _low_mouth(faces[place]) for place in needed}
+    changes = [_change(mouths[before], mouths[after]) for before, after in pairs]
+    return float(np.quantile(changes, 0.75))
+
+
+def is_still(moves: float | None) -> bool:
+    """Whether a mouth is so still during speech that it can't be its own: see `mouth_moves`."""
+    return moves is not None and moves < _STILL
+
+
+def _apart(times_s: DoubleArray) -> list[int]:
+    """Places of times at least 0.1 s after the one before."""
+    places: list[int] = []
+    for place, time_s in enumerate(times_s.tolist()):
+        if not places or time_s - times_s[places[-1]] >= _MIN_STEP_S:
+            places.append(place)
+    return places
+
+
+def _low_mouth(face: ByteArray) -> FloatArray:
+    """Mouth and chin of an aligned crop, grey, without the mean, (10, 13)."""
+    side = len(face)
+    box = [((edge - 0.5) / CROP_MARGIN + 0.5) * side for edge in _LOW_BOX]
+    grey = Image.fromarray(face).convert("L")
+    left, top, right, bottom = box
+    small = grey.resize((13, 10), Image.Resampling.BOX, box=(left, top, right, bottom))
+    pixels = np.asarray(small, np.float32)
+    return pixels - pixels.mean()
+
+
+def _change(before: FloatArray, after: FloatArray) -> float:
+    return float(np.abs(after - before).mean() / ((before.std() + after.std()) / 2 + 1))
