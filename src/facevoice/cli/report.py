@@ -18,6 +18,7 @@ from facevoice.cli.options import (
     tells_errors,
 )
 from facevoice.cli.screen import Screen, passes
+from facevoice.cli.transcript import NoTranscript, TranscriptFile, Words, choose_words
 from facevoice.errors import ConfigError
 from facevoice.interpret import decide_again
 from facevoice.media import probe
@@ -44,6 +45,8 @@ def report(
         Path | None, option("FILE.html", "The page. Default: NAME.html in the current folder.")
     ] = None,
     setup: AnalyzerSetup,
+    transcript: TranscriptFile = None,
+    no_transcript: NoTranscript = False,
     sensitivity: Sensitivity = None,
     expected_conflicts: ExpectedConflicts = None,
     overwrite: Annotated[
@@ -61,6 +64,7 @@ def report(
     path = Path(file)
     target = Path(f"{path.stem or 'report'}.html") if out is None else out
     check_page_target(target, overwrite=overwrite)
+    words = choose_words(screen, named=transcript, without=no_transcript)
     if path.suffix.lower() == ".json":
         asked = decide_by(DecisionConfig(), sensitivity, expected_conflicts)
         if setup != AnalyzerSetup(AnalyzerConfig(decision=asked)):
@@ -72,22 +76,30 @@ def report(
         decision = decide_by(made.config.decision, sensitivity, expected_conflicts)
         if decision != made.config.decision:
             made = decide_again(made, decision)
+        if transcript is not None:
+            made = words.add_to(made)
         write_report_page(made, target, overwrite=overwrite)
     else:
-        made = _analyze(setup, path, target, screen, overwrite=overwrite)
+        made = _analyze(setup, path, target, screen, words, overwrite=overwrite)
     tell = screen.complain if made.status is Status.FAILED else screen.say
     tell(summarize_in_words(made))
     screen.say(f"Written to {target}")
 
 
 def _analyze(
-    setup: AnalyzerSetup, path: Path, target: Path, screen: Screen, *, overwrite: bool
+    setup: AnalyzerSetup,
+    path: Path,
+    target: Path,
+    screen: Screen,
+    words: Words,
+    *,
+    overwrite: bool,
 ) -> Report:
     info = probe(path)  # Says what is wrong before any network is loaded.
     analyzer = setup.build()
     with screen.bar() as show:
         (reading,) = passes(show, (path.name,), info.duration_s)
         perception = analyzer.perceive(path, on_view=lambda view: reading(view.end_s))
-    made = analyzer.interpret(perception)
+    made = words.add_to(analyzer.interpret(perception))
     write_report_page(made, target, perception.trace, overwrite=overwrite)
     return made

@@ -51,18 +51,24 @@ CSV_COLUMNS: Final[tuple[str, ...]] = (
     "face_unfamiliarity",
     "voice_unfamiliarity",
     "reasons",
+    "text",
     *(name for names in _PROBS.values() for name in names),
 )
 """Columns of every CSV of windows; moment: its number, from 1; face, voice, fused: the likeliest
-emotion; …_known, …_unfamiliarity: as in `ChannelPosterior`; `reasons` is joined by |."""
+emotion; …_known, …_unfamiliarity: as in `ChannelPosterior`; `reasons` is joined by |; text: the
+words, where a transcript tells them."""
 
 MOMENT_COLUMNS: Final[tuple[str, ...]] = (
     *("file", "status", "moment", "start_s", "end_s", "outcome", "face", "voice", "conflict"),
-    *("strength", "num_windows", "reasons"),
+    *("strength", "num_windows", "reasons", "text"),
 )
 """Columns of every CSV of moments; see `Moment`."""
 
 _HOUR_S: Final = 3600.0
+_WORDS: Final = "words"
+# On a screen of 80 columns, so many characters take four lines.
+_WORDS_WIDTH: Final = 16
+_MAX_WORDS: Final = 60
 
 
 def window_rows(report: Report) -> Iterator[dict[str, Any]]:
@@ -85,6 +91,7 @@ def window_rows(report: Report) -> Iterator[dict[str, Any]]:
             "face_coverage": window.face_coverage,
             "speech_coverage": window.speech_coverage,
             "reasons": [reason.value for reason in window.reasons],
+            "text": report.words_between(window.start_s, window.end_s),
         }
         for channel, seen in (("face", window.face), ("voice", window.voice)):
             if seen is not None:
@@ -114,6 +121,7 @@ def moment_rows(report: Report) -> Iterator[dict[str, Any]]:
             "strength": moment.strength,
             "num_windows": moment.last - moment.first + 1,
             "reasons": [reason.value for reason in moment.reasons],
+            "text": report.words_between(moment.start_s, moment.end_s),
         }
 
 
@@ -155,10 +163,10 @@ def _rounded(row: dict[str, Any]) -> dict[str, Any]:
 def to_pandas(report: Report) -> DataFrame:
     """One row per window; columns are those of the CSV, numbers with all their digits.
 
-    file, reasons (joined by |): text; status, outcome, face, voice, fused: categories that list
-    every value there is, so that groups of several files agree; moment: Int64; all others:
-    float64, times in seconds, NaN where a channel or the conflict is missing. A report without
-    windows gives no rows and the same columns.
+    file, reasons (joined by |), text (missing where nothing tells the words): text; status,
+    outcome, face, voice, fused: categories that list every value there is, so that groups of
+    several files agree; moment: Int64; all others: float64, times in seconds, NaN where a channel
+    or the conflict is missing. A report without windows gives no rows and the same columns.
 
     Raises:
         MissingExtraError: pandas is not installed.
@@ -174,7 +182,7 @@ def to_pandas(report: Report) -> DataFrame:
     ]
     dtypes: dict[str, Any] = {
         **dict.fromkeys(CSV_COLUMNS, "float64"),
-        **dict.fromkeys(("file", "reasons"), "str"),
+        **dict.fromkeys(("file", "reasons", "text"), "str"),
         **dict.fromkeys(_CHANNELS, pd.CategoricalDtype([e.value for e in EMOTIONS])),
         "status": pd.CategoricalDtype([status.value for status in Status]),
         "outcome": pd.CategoricalDtype([outcome.value for outcome in Outcome]),
@@ -194,12 +202,13 @@ def build_moments(report: Report, *, max_moments: int | None = None) -> Table:
     conflicts = strongest_conflicts(report.moments)[:max_moments]
     others = [m for m in report.moments if m.outcome is not Outcome.CONFLICT]
     others = others[: None if max_moments is None else max_moments - len(conflicts)]
-    table = _new_table(_time_heading(report), "face", "voice", "outcome", "probability")
+    headings = ("face", "voice", "outcome", "probability", *_words_heading(report))
+    table = _new_table(_time_heading(report), *headings)
     with_hours = _end_s(report) >= _HOUR_S
     for group in (conflicts, others):
         for moment in group:
             times = (_clock(s, with_hours=with_hours) for s in (moment.start_s, moment.end_s))
-            table.add_row("–".join(times), *_moment_cells(moment))
+            table.add_row("–".join(times), *_moment_cells(moment), *_words_cell(report, moment))
         table.add_section()
     _say_hidden(table, len(report.moments) - len(conflicts) - len(others), "moment")
     return table
@@ -211,10 +220,11 @@ def build_table(report: Report, *, max_windows: int | None = None) -> Table:
     `max_windows` cuts long tables; what was left out is said in the caption.
     """
     channels = [word.lower() for word in CHANNEL_WORDS.values()]
-    table = _new_table(_time_heading(report), *channels, "outcome", "conflict")
+    headings = (*channels, "outcome", "conflict", *_words_heading(report))
+    table = _new_table(_time_heading(report), *headings)
     shown = report.windows[:max_windows]
     for window in shown:
-        table.add_row(_window_span(window), *_cells(window))
+        table.add_row(_window_span(window), *_cells(window), *_words_cell(report, window))
     if report.summary is not None and len(report.windows) > 1:
         table.add_section()
         table.add_row("all of it", *_cells(report.summary))
@@ -226,13 +236,33 @@ def _new_table(*headings: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     for heading in headings:
         # On a narrow screen, emotions and leanings go into two lines; the rest stays whole.
-        folds = heading in ("face", "voice", "both", "probability")
+        folds = heading in ("face", "voice", "both", "probability", _WORDS)
         justify: Literal["left", "right"] = "left"
         if heading in ("conflict", "probability"):
             justify = "right"
         # As a text: in markup, ":m:" is a picture of a letter.
-        table.add_column(Text(heading), justify=justify, no_wrap=not folds, overflow="fold")
+        table.add_column(
+            Text(heading),
+            justify=justify,
+            no_wrap=not folds,
+            overflow="fold",
+            min_width=_WORDS_WIDTH if heading == _WORDS else None,
+        )
     return table
+
+
+def _words_heading(report: Report) -> list[str]:
+    has_times = report.transcript is not None and report.transcript.lines
+    return [_WORDS] if has_times else []
+
+
+def _words_cell(report: Report, said: Moment | Prediction) -> list[str | Text]:
+    """What is said meanwhile, shortened; no cell where nothing tells."""
+    words = report.words_between(said.start_s, said.end_s)
+    if words is None:
+        return []
+    is_long = len(words) > _MAX_WORDS
+    return [Text(f"{words[: _MAX_WORDS - 1].rstrip()}…" if is_long else words)]
 
 
 def _time_heading(report: Report) -> str:
