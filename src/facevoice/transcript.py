@@ -35,6 +35,7 @@ _TAG: Final = re.compile(r"[a-z]{2,3}([-_][a-z0-9]{2,8})*|default|sdh|cc|hi", re
 
 _TIME: Final = r"(?:([0-9]{1,4}):)?([0-9]{1,3}):([0-9]{1,2})(?:[.,]([0-9]{1,6}))?"
 _CUE_TIMES: Final = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}(?=\s|$)")
+_NUMBER_FIRST: Final = re.compile(r"\s*-?[0-9]")
 _STAMP_TIMES: Final = rf"{_TIME}(?:\s*(?:-+>|[-–—])\s*{_TIME})?"
 _BRACKETED: Final = re.compile(rf"\s*[\[(]\s*{_STAMP_TIMES}\s*[\])]\s*[-–—:]*\s*(.*)")
 _BARE: Final = re.compile(rf"\s*{_STAMP_TIMES}(?:\s*[-–—:]+)?(?:\s+(.*)|$)")
@@ -278,7 +279,7 @@ def _read_cues(rows: Sequence[str], *, is_vtt: bool) -> tuple[list[Line], list[t
 
 def _is_timing(row: str, *, is_vtt: bool) -> bool:
     # In WebVTT an arrow stands nowhere else; in SubRip people may speak of one.
-    return "-->" in row and (is_vtt or row.lstrip()[:1] in set("0123456789-"))
+    return "-->" in row and (is_vtt or _NUMBER_FIRST.match(row) is not None)
 
 
 def _cue_rows(rows: Sequence[str], *, is_last: bool, is_vtt: bool) -> list[str]:

@@ -59,6 +59,7 @@ from facevoice.report import (
     to_json,
     window_to_jsonl,
 )
+from facevoice.transcript import join_lines
 
 if TYPE_CHECKING:
     from facevoice.analyzer import Analyzer
@@ -324,8 +325,8 @@ class _Output:
             screen.say("", build_moments(report, max_moments=None if screen.verbose else _MAX_ROWS))
         if screen.verbose and report.windows:
             screen.say("", build_table(report))
-        if report.transcript is not None and report.transcript.text:
-            screen.say("", "Words without times:", _beginning(report, whole=screen.verbose))
+        if words := _words(report, whole=screen.verbose):
+            screen.say(words)
         screen.say("")
 
     def _show_line(self, report: Report) -> None:
@@ -342,10 +343,15 @@ class _Output:
         self.screen.say(line if told else line.append(summarize_in_words(report)))
 
 
-def _beginning(report: Report, *, whole: bool) -> str:
-    """The words of a transcript without times, shortened."""
-    text = "" if report.transcript is None else report.transcript.text
-    return text if whole or len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT].rstrip()}… (-v: all)"
+def _words(report: Report, *, whole: bool) -> str:
+    """What is said where no table of moments tells it: in a short file, or without times."""
+    said = report.transcript
+    if said is None or (report.summary is None and not said.text):
+        return ""
+    text = said.text or join_lines(said.lines)
+    if not whole and len(text) > _MAX_TEXT:
+        text = f"{text[:_MAX_TEXT].rstrip()}… (-v shows all)"
+    return f"Words{' without times' if said.text else ''}: {text}"
 
 
 def _style(report: Report) -> str:
