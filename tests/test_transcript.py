@@ -23,7 +23,14 @@ from facevoice.records import Report
 from facevoice.report import build_moments, from_json, to_csv, to_html, to_json, to_jsonl, to_view
 from facevoice.report.table import moment_rows
 from facevoice.transcribe import Transcriber
-from facevoice.transcript import Line, Sidecars, Transcript, read_transcript, to_srt
+from facevoice.transcript import (
+    Line,
+    Sidecars,
+    Transcript,
+    read_transcript,
+    to_srt,
+    without_sidecars,
+)
 from made_reports import CONFLICT, FLAT, MATCH, decided, in_a_row
 
 SRT = """1
@@ -219,6 +226,9 @@ def test_finds_what_lies_beside_a_file(tmp_path: Path) -> None:
         *("talk.VTT", "talk.de.srt", "talk.en-US.sdh.vtt", "talk.txt")
     ]
     assert Sidecars().beside(tmp_path / "none" / "talk.mp4") == []
+    # A shell gives them all for "*"; one that is beside nothing is left to be complained of.
+    listed = [str(tmp_path / name) for name in ("other.srt", "talk.mp4", "talk.txt", "talk.VTT")]
+    assert without_sidecars(listed) == listed[:2]
 
 
 @pytest.fixture

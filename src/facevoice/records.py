@@ -547,7 +547,7 @@ class Report:
         if transcript is not None:
             num_late = sum(line.start_s >= end_s for line in transcript.lines)
             told = f"{num_late} of {len(transcript.lines)} lines begin after the file has ended"
-            remark = f"{told}; is it this file's?"
+            remark = f"{told}, so they may be another file's"
             if num_late and remark not in transcript.remarks:
                 transcript = replace(transcript, remarks=(*transcript.remarks, remark))
         return replace(self, transcript=transcript)

@@ -10,7 +10,8 @@ import numpy as np
 
 from facevoice.errors import MissingExtraError, WeightsError
 from facevoice.media.sound import read_audio
-from facevoice.transcript import Line, Transcript
+from facevoice.records import SAMPLE_RATE_HZ
+from facevoice.transcript import Line, Transcript, clean_words
 
 DEFAULT_MODEL: Final = "small"
 # Whisper hears half a minute at once; lines are shorter, so that they tell the moment.
@@ -69,18 +70,21 @@ class Transcriber:
         )
         lines: list[Line] = []
         for segment in segments:
-            lines += _lines(segment)
+            lines += _lines(segment, len(samples) / SAMPLE_RATE_HZ)
             if on_progress is not None:
                 on_progress(segment.end)
         lines.sort(key=lambda line: line.start_s)
         return Transcript(tuple(lines), f"faster-whisper {self.name}")
 
 
-def _lines(segment: Any) -> Iterator[Line]:
-    """A segment cut at ends of sentences, at pauses, and where it grows long."""
+def _lines(segment: Any, duration_s: float) -> Iterator[Line]:
+    """A segment cut at ends of sentences, at pauses, and where it grows long.
+
+    Whisper hears half a minute even where the sound is shorter; nothing is said after its end.
+    """
     for words in _groups(segment.words or [segment]):
-        start_s, end_s = max(0.0, float(words[0].start)), float(words[-1].end)
-        text = " ".join("".join(map(_text, words)).split())
+        start_s, end_s = max(0.0, float(words[0].start)), min(float(words[-1].end), duration_s)
+        text = clean_words("".join(map(_text, words)))
         if text and end_s > start_s:
             yield Line(start_s, end_s, text)
 

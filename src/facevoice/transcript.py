@@ -157,6 +157,14 @@ def _index(folder: Path) -> dict[str, list[tuple[bool, int, Path]]]:
     return found
 
 
+def without_sidecars(paths: Sequence[str]) -> list[str]:
+    """Paths without the transcripts that lie beside others of them, as `clips/*` gives them."""
+    sidecars = Sidecars()
+    media = [Path(path) for path in paths if Path(path).suffix.lower() not in _SUFFIXES]
+    found = {transcript for path in media for transcript in sidecars.beside(path)}
+    return [path for path in paths if Path(path) not in found]
+
+
 def read_transcript(path: str | Path) -> Transcript:
     """Read the words of a file, whatever its ending: what it holds tells its form.
 
@@ -178,7 +186,7 @@ def read_transcript(path: str | Path) -> Transcript:
     lines = _read_stamped(rows)
     if lines:
         return Transcript(_in_order(lines), str(path), remarks=remarks)
-    paragraphs = [_clean(row) for row in rows]
+    paragraphs = [clean_words(row) for row in rows]
     whole = re.sub(r"\n{3,}", "\n\n", "\n".join(paragraphs)).strip()
     if not whole:
         raise TranscriptError(path, "holds no words.")
@@ -192,7 +200,7 @@ def to_srt(transcript: Transcript) -> str:
     for number, line in enumerate(transcript.lines, start=1):
         words = line.text if line.speaker is None else f"[{line.speaker}]: {line.text}"
         # An arrow would be read as times.
-        words = _clean(words).replace("-->", "→")
+        words = clean_words(words).replace("-->", "→")
         blocks.append(f"{number}\n{_srt_time(line.start_s)} --> {_srt_time(line.end_s)}\n{words}\n")
     return "\n".join(blocks)
 
@@ -236,7 +244,8 @@ def _decode(data: bytes) -> tuple[str, tuple[str, ...]]:
     return data.decode("cp1252", "replace"), (remark,)
 
 
-def _clean(text: str) -> str:
+def clean_words(text: str) -> str:
+    """Words in one line, without characters that terminals obey."""
     return " ".join(text.translate(_CONTROLS).split())
 
 
@@ -260,14 +269,16 @@ def _read_cues(rows: Sequence[str], *, is_vtt: bool) -> tuple[list[Line], list[t
     for mark, end in pairwise([*marks, len(rows)]):
         span = _span(rows[mark])
         if span is None:
-            broken.append((mark + 1, f"no times that can be read in {_clean(rows[mark])[:60]!r}"))
+            broken.append(
+                (mark + 1, f"no times that can be read in {clean_words(rows[mark])[:60]!r}")
+            )
             continue
         start_s, end_s = span
         if end_s <= start_s:
             broken.append((mark + 1, "it ends before it begins"))
             continue
         said = _cue_rows(rows[mark + 1 : end], is_last=end == len(rows), is_vtt=is_vtt)
-        visible = [_clean(_ANY_TAG.sub("", row)) for row in said]
+        visible = [clean_words(_ANY_TAG.sub("", row)) for row in said]
         rolls = len(said) > 1 or end_s - start_s < _BLINK_S
         if said and visible[0] == shown and abs(start_s - shown_until_s) < _BLINK_S and rolls:
             said = said[1:]
@@ -292,7 +303,7 @@ def _cue_rows(rows: Sequence[str], *, is_last: bool, is_vtt: bool) -> list[str]:
         rows = rows[:-1]
     if is_vtt:
         rows = list(takewhile(lambda row: row != "", rows))
-    return [row for row in rows if _clean(_ANY_TAG.sub("", row))]
+    return [row for row in rows if clean_words(_ANY_TAG.sub("", row))]
 
 
 def _spoken(words: str, *, is_vtt: bool) -> Iterator[tuple[str | None, str]]:
@@ -300,7 +311,7 @@ def _spoken(words: str, *, is_vtt: bool) -> Iterator[tuple[str | None, str]]:
     first, *more = _VOICE.split(words) if is_vtt else [words]
     for speaker, said in [("", first), *zip(more[::2], more[1::2], strict=True)]:
         plain = html.unescape(_ANY_TAG.sub("", said)) if is_vtt else _SRT_TAG.sub("", said)
-        name, text = _clean(html.unescape(speaker)), _clean(plain)
+        name, text = clean_words(html.unescape(speaker)), clean_words(plain)
         named = _NAMED.fullmatch(text)
         if not name and named:
             name, text = named.groups()

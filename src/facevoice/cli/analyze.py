@@ -59,7 +59,7 @@ from facevoice.report import (
     to_json,
     window_to_jsonl,
 )
-from facevoice.transcript import join_lines
+from facevoice.transcript import join_lines, without_sidecars
 
 if TYPE_CHECKING:
     from facevoice.analyzer import Analyzer
@@ -189,7 +189,7 @@ def analyze(
         same_setting=same_setting,
     )
     known = name_person(person or (), neutral or (), "--person")
-    files = find_files(paths)
+    files = find_files(without_sidecars(paths))
     if transcript is not None and len(files) > 1:
         raise ConfigError(
             "--transcript names the words of one file; of several, put each beside its file"

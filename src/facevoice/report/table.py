@@ -65,9 +65,8 @@ MOMENT_COLUMNS: Final[tuple[str, ...]] = (
 """Columns of every CSV of moments; see `Moment`."""
 
 _HOUR_S: Final = 3600.0
-_WORDS: Final = "words"
-# On a screen of 80 columns, so many characters take four lines.
-_WORDS_WIDTH: Final = 16
+# On a screen of 80 columns, so many characters take four lines beside a moment.
+_WORDS_WIDTH: Final = 12
 _MAX_WORDS: Final = 60
 
 
@@ -202,8 +201,8 @@ def build_moments(report: Report, *, max_moments: int | None = None) -> Table:
     conflicts = strongest_conflicts(report.moments)[:max_moments]
     others = [m for m in report.moments if m.outcome is not Outcome.CONFLICT]
     others = others[: None if max_moments is None else max_moments - len(conflicts)]
-    headings = ("face", "voice", "outcome", "probability", *_words_heading(report))
-    table = _new_table(_time_heading(report), *headings)
+    table = _new_table(_time_heading(report), "face", "voice", "outcome", "probability")
+    _add_words(table, report, in_lines=True)
     with_hours = _end_s(report) >= _HOUR_S
     for group in (conflicts, others):
         for moment in group:
@@ -220,8 +219,8 @@ def build_table(report: Report, *, max_windows: int | None = None) -> Table:
     `max_windows` cuts long tables; what was left out is said in the caption.
     """
     channels = [word.lower() for word in CHANNEL_WORDS.values()]
-    headings = (*channels, "outcome", "conflict", *_words_heading(report))
-    table = _new_table(_time_heading(report), *headings)
+    table = _new_table(_time_heading(report), *channels, "outcome", "conflict")
+    _add_words(table, report, in_lines=False)
     shown = report.windows[:max_windows]
     for window in shown:
         table.add_row(_window_span(window), *_cells(window), *_words_cell(report, window))
@@ -236,24 +235,20 @@ def _new_table(*headings: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     for heading in headings:
         # On a narrow screen, emotions and leanings go into two lines; the rest stays whole.
-        folds = heading in ("face", "voice", "both", "probability", _WORDS)
+        folds = heading in ("face", "voice", "both", "probability")
         justify: Literal["left", "right"] = "left"
         if heading in ("conflict", "probability"):
             justify = "right"
         # As a text: in markup, ":m:" is a picture of a letter.
-        table.add_column(
-            Text(heading),
-            justify=justify,
-            no_wrap=not folds,
-            overflow="fold",
-            min_width=_WORDS_WIDTH if heading == _WORDS else None,
-        )
+        table.add_column(Text(heading), justify=justify, no_wrap=not folds, overflow="fold")
     return table
 
 
-def _words_heading(report: Report) -> list[str]:
-    has_times = report.transcript is not None and report.transcript.lines
-    return [_WORDS] if has_times else []
+def _add_words(table: Table, report: Report, *, in_lines: bool) -> None:
+    """A column for what `_words_cell` gives, if it gives any; in one line, or in a few."""
+    if report.transcript is not None and report.transcript.lines:
+        overflow: Literal["fold", "ellipsis"] = "fold" if in_lines else "ellipsis"
+        table.add_column("words", no_wrap=not in_lines, overflow=overflow, min_width=_WORDS_WIDTH)
 
 
 def _words_cell(report: Report, said: Moment | Prediction) -> list[str | Text]:
