@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import sys
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,7 +18,9 @@ from jsonschema import Draft202012Validator
 from rich.console import Console
 
 from conftest import ClipMaker
-from facevoice.errors import MissingExtraError, TranscriptError, WeightsError
+from facevoice.cli.screen import Screen
+from facevoice.cli.transcript import choose_words
+from facevoice.errors import ConfigError, MissingExtraError, TranscriptError, WeightsError
 from facevoice.records import Report
 from facevoice.report import build_moments, from_json, to_csv, to_html, to_json, to_jsonl, to_view
 from facevoice.report.table import moment_rows
@@ -318,3 +320,23 @@ def test_speech_recognition_is_a_part_of_its_own(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "faster_whisper", None)
     with pytest.raises(MissingExtraError, match=r"pip install '.\[transcribe\]'"):
         Transcriber()
+
+
+def test_what_was_written_down_is_kept_beside_the_report(
+    make_clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whisper = SimpleNamespace(WhisperModel=FakeWhisper)
+    monkeypatch.setitem(sys.modules, "faster_whisper", whisper)
+    clip, name = make_clip("take.1.mp4"), PurePath("sub", "take.1")
+    asked: dict[str, Any] = {"named": None, "without": False, "transcribe": True, "out": tmp_path}
+    made = choose_words(Screen(quiet=True), **asked).of(str(clip), name)
+    kept = tmp_path / "sub" / "take.1.srt"
+    assert made is not None
+    assert read_transcript(kept).lines == made.lines
+    # Corrected by hand, it stays so.
+    kept.write_text(kept.read_text().replace("Hello", "Hullo"))
+    again = choose_words(Screen(quiet=True), **asked).of(str(clip), name)
+    assert again is not None
+    assert again.lines[0].text == "Hullo."
+    with pytest.raises(ConfigError, match="--transcribe excludes"):
+        choose_words(Screen(quiet=True), **{**asked, "without": True})
