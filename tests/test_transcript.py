@@ -172,6 +172,12 @@ def test_says_what_is_wrong(tmp_path: Path, name: str, content: bytes | None, to
     assert str(caught.value).startswith(str(path))
 
 
+def test_a_heading_before_the_first_time_is_told(tmp_path: Path) -> None:
+    read = read_transcript(write(tmp_path, "a.txt", "My talk\n\n[0:12] Hello\n"))
+    assert read.lines == (Line(12.0, 22.0, "Hello"),)
+    assert read.remarks == ("'My talk' stands before the first time and is left out",)
+
+
 def test_text_without_times_stays_whole(tmp_path: Path) -> None:
     text = "We met at 10:30.\n10:30 is early.\n\n\n\nShe smiled."
     read = read_transcript(write(tmp_path, "a.txt", text))

@@ -183,9 +183,10 @@ def read_transcript(path: str | Path) -> Transcript:
             why = f"holds no cue that can be read{': ' if told else ''}{'; '.join(told)}."
             raise TranscriptError(path, why, "Times look like 00:00:01,500 --> 00:00:04,000.")
         return Transcript(_in_order(lines), str(path), remarks=(*remarks, *told))
-    lines = _read_stamped(rows)
+    lines, heading = _read_stamped(rows)
     if lines:
-        return Transcript(_in_order(lines), str(path), remarks=remarks)
+        told = (f"{heading[:60]!r} stands before the first time and is left out",) * bool(heading)
+        return Transcript(_in_order(lines), str(path), remarks=(*remarks, *told))
     paragraphs = [clean_words(row) for row in rows]
     whole = re.sub(r"\n{3,}", "\n\n", "\n".join(paragraphs)).strip()
     if not whole:
@@ -337,12 +338,13 @@ def _seconds(parts: Sequence[str | None]) -> float | None:
     return round(whole + float(f"0.{fraction or 0}"), 6)
 
 
-def _read_stamped(rows: Sequence[str]) -> list[Line]:
+def _read_stamped(rows: Sequence[str]) -> tuple[list[Line], str]:
     """Plain text whose lines begin with times: "[0:12] Hello", "0:12 – 0:15 Hello"; else nothing.
 
     A line goes on until the next one that begins with a time; where no end is told, it lasts until
-    that one's time.
+    that one's time. Beside the lines, what stands before the first of them.
     """
+    heading: list[str] = []
     starts: list[float] = []
     ends: list[float | None] = []
     said: list[list[str]] = []
@@ -357,12 +359,12 @@ def _read_stamped(rows: Sequence[str]) -> list[Line]:
             ends.append(None if parts[6] is None else _seconds(parts[4:8]))
             said.append([rest or ""])
             is_sure = is_sure or bracketed is not None
-        elif said:
-            said[-1].append(row)
+        else:
+            (said[-1] if said else heading).append(row)
     rises = all(a <= b for a, b in pairwise(starts))
     # A lone time at the head of a sentence may be one of day.
     if not rises or not (is_sure or len(starts) > 1):
-        return []
+        return [], ""
     lines = []
     for start_s, told_s, spoken in zip(starts, ends, said, strict=True):
         after = bisect_right(starts, start_s)
@@ -370,4 +372,4 @@ def _read_stamped(rows: Sequence[str]) -> list[Line]:
         end_s = told_s if told_s is not None and told_s > start_s else next_s
         words = _spoken("\n".join(spoken), is_vtt=False)
         lines += [Line(start_s, end_s, text, speaker) for speaker, text in words]
-    return lines
+    return lines, clean_words(" ".join(heading))

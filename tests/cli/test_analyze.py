@@ -141,12 +141,11 @@ def test_words_come_from_beside_the_file_or_from_where_they_are_named(
     beside.write_text("1\n00:00:00,500 --> 00:00:02,500\nI'm fine.\n")
     named.write_text("No times here.")
     text = in_a_line(analyze(folder / "good1.mp4")[0])
-    assert "words from good1.en.srt" in text
-    assert "Words: I'm fine." in text
+    assert "Words from good1.en.srt: I'm fine." in text
     assert "fine" not in analyze(folder / "good1.mp4", "--no-transcript")[0]
     text = in_a_line(analyze(folder / "good1.mp4", "--transcript", named)[0])
     assert f"{named}: has no times" in text.replace(" /", "/")
-    assert "Words without times: No times here." in text
+    assert "Words without times from x.txt: No times here." in text
     moments = json.loads(analyze(folder / "good1.mp4", "--format", "json")[0])["moments"]
     assert [moment["text"] for moment in moments] == ["I'm fine.", ""]
     # A folder takes each file's own, and a broken one costs no file.

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -344,14 +344,17 @@ class _Output:
 
 
 def _words(report: Report, *, whole: bool) -> str:
-    """What is said where no table of moments tells it: in a short file, or without times."""
+    """Where the words are from, and what they are where no table of moments tells it."""
     said = report.transcript
-    if said is None or (report.summary is None and not said.text):
+    if said is None:
         return ""
+    source = f"Words{' without times' if said.text else ''} from {PurePath(said.source).name}"
+    if report.summary is None and not said.text:
+        return f"{source}."
     text = said.text or join_lines(said.lines)
     if not whole and len(text) > _MAX_TEXT:
         text = f"{text[:_MAX_TEXT].rstrip()}… (-v shows all)"
-    return f"Words{' without times' if said.text else ''}: {text}"
+    return f"{source}: {text}"
 
 
 def _style(report: Report) -> str:

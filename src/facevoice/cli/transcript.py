@@ -115,9 +115,9 @@ class Words:
         found = sidecars.beside(path)
         if not found:
             return None
-        others = ", ".join(other.name for other in found[1:])
-        more = f" (choose another by --transcript: {others})" if others else ""
-        self._screen.say(f"{path}: words from {found[0].name}{more}", style="dim")
+        if others := ", ".join(other.name for other in found[1:]):
+            more = f"words from {found[0].name}, not from {others}: --transcript names another"
+            self._screen.say(f"{path}: {more}", style="dim")
         return read_transcript(found[0])
 
     def _made(
