@@ -17,6 +17,7 @@ FacevoiceError
 │   └── ManualDownloadError       licence or registration: people must fetch it themselves
 ├── ProfileError             a person's profile can't be read or written, or fits other networks
 ├── RenderError              an annotated video can't be written
+├── TranscriptError          a file of words can't be read or made
 ├── ReportError               a text is no report, or of an unknown schema version
 └── EvaluationError           a metric is not defined on the data given, or a run is wrong
 """
@@ -145,6 +146,16 @@ class ProfileError(FacevoiceError):
 
 class RenderError(FacevoiceError):
     """An annotated video can't be written; nothing of it is left."""
+
+    def __init__(self, path: Path | str, problem: str, remedy: str = "") -> None:
+        self.path = Path(path)
+        self.problem = problem
+        self.remedy = remedy
+        super().__init__(f"{path}: {problem}" + (f" {remedy}" if remedy else ""))
+
+
+class TranscriptError(FacevoiceError):
+    """A file of words can't be read, or the words of a file not be made."""
 
     def __init__(self, path: Path | str, problem: str, remedy: str = "") -> None:
         self.path = Path(path)

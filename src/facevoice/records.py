@@ -6,8 +6,9 @@ S crop side in pixels. All times are media time in seconds: 0 is where the file 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from importlib import import_module
 from itertools import pairwise
@@ -18,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facevoice.settings import AnalyzerConfig
+from facevoice.transcript import Transcript
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
@@ -622,7 +624,7 @@ class Report:
     summary: one answer for a file of few windows and one person, None for any other, of which the
     moments and the counts tell; moments: in order of time; people: who is seen, in order of
     appearance; curve, point: how outcomes were decided, None where the model doesn't compare face
-    and voice.
+    and voice; transcript: what is said, None where nothing tells.
     """
 
     path: str
@@ -640,6 +642,7 @@ class Report:
     curve: DecisionCurve | None = None
     point: OperatingPoint | None = None
     people: tuple[Person, ...] = ()
+    transcript: Transcript | None = None
 
     def rename(self, number: int, name: str) -> Report:
         """With another name for a person.
@@ -661,6 +664,26 @@ class Report:
         """
         merged: Report = _interpretation().edit_people(self, PeopleEdits(merged={number: into}))
         return merged
+
+    def with_transcript(self, transcript: Transcript | None) -> Report:
+        """The same report with the words that `facevoice.transcript.read_transcript` read.
+
+        Where lines lie behind the end of the file, a remark says so: they may be another one's.
+        """
+        end_s = math.inf if self.media is None else self.media.duration_s
+        if transcript is not None:
+            num_late = sum(line.start_s >= end_s for line in transcript.lines)
+            told = f"{num_late} of {len(transcript.lines)} lines begin after the file has ended"
+            remark = f"{told}, so they may be another file's"
+            if num_late and remark not in transcript.remarks:
+                transcript = replace(transcript, remarks=(*transcript.remarks, remark))
+        return replace(self, transcript=transcript)
+
+    def words_between(self, start_s: float, end_s: float) -> str | None:
+        """The words of a stretch of time; None where nothing tells what is said when."""
+        if self.transcript is None or self.transcript.text:
+            return None
+        return self.transcript.words_between(start_s, end_s)
 
     def to_pandas(self) -> DataFrame:
         """One row per window, with the columns of the CSV; see `facevoice.report.to_pandas`.

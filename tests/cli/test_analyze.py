@@ -134,6 +134,32 @@ def test_a_file_in_place_of_a_command(
     assert meant in in_a_line(run(*words, code=2)[1])
 
 
+def test_words_come_from_beside_the_file_or_from_where_they_are_named(
+    folder: Path, tmp_path: Path
+) -> None:
+    beside, named, out = folder / "good1.en.srt", tmp_path / "x.txt", tmp_path / "out"
+    beside.write_text("1\n00:00:00,500 --> 00:00:02,500\nI'm fine.\n")
+    named.write_text("No times here.")
+    text = in_a_line(analyze(folder / "good1.mp4")[0])
+    assert "Words from good1.en.srt: I'm fine." in text
+    assert "fine" not in analyze(folder / "good1.mp4", "--no-transcript")[0]
+    text = in_a_line(analyze(folder / "good1.mp4", "--transcript", named)[0])
+    assert f"{named}: has no times" in text.replace(" /", "/")
+    assert "Words without times from x.txt: No times here." in text
+    moments = json.loads(analyze(folder / "good1.mp4", "--format", "json")[0])["moments"]
+    assert [moment["text"] for moment in moments] == ["I'm fine.", ""]
+    # A folder takes each file's own, and a broken one costs no file.
+    (folder / "sub" / "good1.srt").write_text("nothing")
+    _, stderr = analyze(folder, "--out", out, code=1)
+    assert "sub/good1.srt: holds no cue that can be read" in in_a_line(stderr).replace("/ ", "/")
+    transcript = read_report(out / "good1.json").transcript
+    assert transcript is not None
+    assert transcript.source == str(beside)
+    assert read_report(out / "sub" / "good1.json").transcript is None
+    told = analyze(folder, "--transcript", named, code=2)[1]
+    assert "--transcript names the words of one file" in in_a_line(told)
+
+
 def test_a_short_file_is_a_sentence_and_with_verbose_a_table(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

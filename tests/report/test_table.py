@@ -126,7 +126,7 @@ def test_pandas_types_list_every_value_there_is(report: Report) -> None:
     assert list(frame["outcome"].cat.categories) == list(Outcome)
     assert list(frame["status"].cat.categories) == list(Status)
     assert frame["moment"].dtype == "Int64"
-    others = {"file", "reasons", "person", "status", "moment", "outcome", *CHANNELS}
+    others = {"file", "reasons", "person", "text", "status", "moment", "outcome", *CHANNELS}
     numbers = {frame[name].dtype for name in CSV_COLUMNS if name not in others}
     assert numbers == {np.dtype("float64")}
     both = pd.concat([frame, mixed_report().to_pandas()])

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -35,8 +35,16 @@ from facevoice.cli.options import (
 )
 from facevoice.cli.person import Neutral, Person, get_to_know, name_person
 from facevoice.cli.screen import Screen, media
+from facevoice.cli.transcript import (
+    NoTranscript,
+    Transcribe,
+    TranscribeModel,
+    TranscriptFile,
+    Words,
+    choose_words,
+)
 from facevoice.errors import ConfigError
-from facevoice.records import Outcome, Report, Status
+from facevoice.records import Outcome, Prediction, Report, Status
 from facevoice.report import (
     DEFAULT_FORMATS,
     FORMATS,
@@ -51,6 +59,7 @@ from facevoice.report import (
     to_json,
     window_to_jsonl,
 )
+from facevoice.transcript import join_lines, without_sidecars
 
 if TYPE_CHECKING:
     from facevoice.analyzer import Analyzer
@@ -61,6 +70,7 @@ STORE_NAME: Final = ".facevoice.db"
 # Of more files than this, each is shown in a line; of more moments, only the first.
 _MAX_TABLES: Final = 8
 _MAX_ROWS: Final = 20
+_MAX_TEXT: Final = 600
 # Formats that standard output can't carry.
 _FILES_ONLY: Final = frozenset(["parquet", "html"])
 
@@ -115,6 +125,10 @@ def analyze(
             "--same-setting",
         ),
     ] = False,
+    transcript: TranscriptFile = None,
+    no_transcript: NoTranscript = False,
+    transcribe: Transcribe = False,
+    transcribe_model: TranscribeModel = None,
     jobs: Jobs = None,
     store: Annotated[
         Path | None,
@@ -175,8 +189,21 @@ def analyze(
         same_setting=same_setting,
     )
     known = name_person(person or (), neutral or (), "--person")
-    files = find_files(paths)
-    output = _Output(screen, out, wanted, len(files))
+    files = find_files(without_sidecars(paths))
+    if transcript is not None and len(files) > 1:
+        raise ConfigError(
+            "--transcript names the words of one file; of several, put each beside its file"
+        )
+    words = choose_words(
+        screen,
+        named=transcript,
+        without=no_transcript,
+        transcribe=transcribe,
+        model=transcribe_model,
+        num_threads=setup.num_threads,
+        out=out,
+    )
+    output = _Output(screen, out, wanted, len(files), words)
     try:
         analyzer = None
         if known or same_person or same_setting:
@@ -237,9 +264,7 @@ def _run(
             plan,
             on_progress=media(show),
             # Each window is printed as soon as it is done.
-            on_window=(lambda path, window: _print(window_to_jsonl(path, window)))
-            if plan.streams
-            else None,
+            on_window=output.stream if plan.streams else None,
             analyzer=analyzer,
         )
         for file, result in zip(files, results, strict=True):
@@ -254,6 +279,7 @@ class _Output:
     out: Path | None
     formats: tuple[str, ...]
     num_files: int
+    words: Words
     tally: Tally = field(default_factory=Tally)
     folder: ReportFolder | None = None
     point: str | None = None
@@ -264,9 +290,13 @@ class _Output:
         """Whether each file is shown in a line."""
         return self.num_files > _MAX_TABLES and not self.screen.verbose
 
+    def stream(self, path: str, window: Prediction) -> None:
+        """Print a window."""
+        _print(window_to_jsonl(path, window, self.words.of(path)))
+
     def take(self, file: FoundFile, result: FileResult) -> None:
         """Write, print and count a result."""
-        report = result.report
+        report = self.words.add_to(result.report, file.name)
         if self.folder is not None:
             self.folder.write(report, file.name)
         elif self.formats == ("json",):
@@ -274,7 +304,8 @@ class _Output:
         elif self.formats == ("csv",):
             _print(to_csv([report], header=self.tally.num_files == 0))
         elif self.formats and not result.was_streamed:
-            _print("".join(window_to_jsonl(report.path, window) for window in result.stream))
+            for window in result.stream:
+                self.stream(report.path, window)
         self.tally.add(report, known=result.known)
         if report.windows:
             self.point = describe_point(report)
@@ -294,6 +325,8 @@ class _Output:
             screen.say("", build_moments(report, max_moments=None if screen.verbose else _MAX_ROWS))
         if screen.verbose and report.windows:
             screen.say("", build_table(report))
+        if words := _words(report, whole=screen.verbose):
+            screen.say(words)
         screen.say("")
 
     def _show_line(self, report: Report) -> None:
@@ -308,6 +341,20 @@ class _Output:
             line.append(", " if place else "")
             line.append(words, style=OUTCOME_STYLES[outcome])
         self.screen.say(line if told else line.append(summarize_in_words(report)))
+
+
+def _words(report: Report, *, whole: bool) -> str:
+    """Where the words are from, and what they are where no table of moments tells it."""
+    said = report.transcript
+    if said is None:
+        return ""
+    source = f"Words{' without times' if said.text else ''} from {PurePath(said.source).name}"
+    if report.summary is None and not said.text:
+        return f"{source}."
+    text = said.text or join_lines(said.lines)
+    if not whole and len(text) > _MAX_TEXT:
+        text = f"{text[:_MAX_TEXT].rstrip()}… (-v shows all)"
+    return f"{source}: {text}"
 
 
 def _style(report: Report) -> str:

@@ -22,6 +22,7 @@ from facevoice.cli.options import (
     tells_errors,
 )
 from facevoice.cli.screen import Screen, passes
+from facevoice.cli.transcript import NoTranscript, TranscriptFile, Words, choose_words
 from facevoice.errors import ConfigError
 from facevoice.interpret import decide_again, edit_people
 from facevoice.media import probe
@@ -48,6 +49,8 @@ def report(
         Path | None, option("FILE.html", "The page. Default: NAME.html in the current folder.")
     ] = None,
     setup: AnalyzerSetup,
+    transcript: TranscriptFile = None,
+    no_transcript: NoTranscript = False,
     sensitivity: Sensitivity = None,
     expected_conflicts: ExpectedConflicts = None,
     names: Names = None,
@@ -69,6 +72,7 @@ def report(
     target = Path(f"{path.stem or 'report'}.html") if out is None else out
     check_page_target(target, overwrite=overwrite)
     edits = edits_of(names, merges, left_out)
+    words = choose_words(screen, named=transcript, without=no_transcript)
     if path.suffix.lower() == ".json":
         asked = decide_by(DecisionConfig(), sensitivity, expected_conflicts)
         if setup != AnalyzerSetup(AnalyzerConfig(decision=asked)):
@@ -83,9 +87,11 @@ def report(
         if decision != made.config.decision:
             made = decide_again(made, decision)
         made = edit_people(made, edits)
+        if transcript is not None:
+            made = words.add_to(made)
         write_report_page(made, target, overwrite=overwrite)
     else:
-        made = _analyze(setup, path, target, screen, edits, overwrite=overwrite)
+        made = _analyze(setup, path, target, screen, edits, words, overwrite=overwrite)
     tell = screen.complain if made.status is Status.FAILED else screen.say
     tell(summarize_in_words(made))
     screen.say(f"Written to {target}")
@@ -97,6 +103,7 @@ def _analyze(
     target: Path,
     screen: Screen,
     edits: PeopleEdits,
+    words: Words,
     *,
     overwrite: bool,
 ) -> Report:
@@ -105,6 +112,6 @@ def _analyze(
     with screen.bar() as show:
         (reading,) = passes(show, (path.name,), info.duration_s)
         perception = analyzer.perceive(path, on_view=lambda view: reading(view.end_s))
-    made = analyzer.interpret(perception, edits=edits)
+    made = words.add_to(analyzer.interpret(perception, edits=edits))
     write_report_page(made, target, perception.trace, overwrite=overwrite)
     return made

@@ -39,6 +39,7 @@ from facevoice.records import (
 )
 from facevoice.report.words import describe_point, summarize_in_words
 from facevoice.settings import AnalyzerConfig, plain_settings
+from facevoice.transcript import Line, Transcript
 
 _SCHEMA: Final = "facevoice.report"
 _DIGITS: Final = 6
@@ -67,7 +68,10 @@ def to_json(report: Report, *, indent: int | None = 2) -> str:
         "error": _plain(report.error),
         "sentence": summarize_in_words(report),
         "outcome_counts": counts,
-        "moments": [_moment_to_dict(moment) for moment in report.moments],
+        "moments": [
+            _moment_to_dict(moment) | {"text": report.words_between(moment.start_s, moment.end_s)}
+            for moment in report.moments
+        ],
         "summary": None if report.summary is None else _prediction_to_dict(report.summary),
         "decision": {
             "meaning": describe_point(report),
@@ -76,18 +80,23 @@ def to_json(report: Report, *, indent: int | None = 2) -> str:
         },
         "people": [_person_to_dict(person) for person in report.people],
         "windows": [_prediction_to_dict(window) for window in report.windows],
+        "transcript": None if report.transcript is None else _words_to_dict(report.transcript),
     }
     return json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False)
 
 
 def to_jsonl(report: Report) -> str:
     """The windows of a report as JSON Lines: those of `window_to_jsonl`."""
-    return "".join(window_to_jsonl(report.path, window) for window in report.windows)
+    return "".join(
+        window_to_jsonl(report.path, window, report.transcript) for window in report.windows
+    )
 
 
-def window_to_jsonl(path: str, prediction: Prediction) -> str:
-    """One window of the file `path` as a line of JSON, with its line break."""
+def window_to_jsonl(path: str, prediction: Prediction, transcript: Transcript | None = None) -> str:
+    """One window of the file `path` as a line of JSON, with its line break; with words, if any."""
     values = {"file": path, **_prediction_to_dict(prediction)}
+    if transcript is not None and not transcript.text:
+        values["text"] = transcript.words_between(prediction.start_s, prediction.end_s)
     return json.dumps(values, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -213,6 +222,23 @@ def _moment_to_dict(moment: Moment) -> dict[str, Any]:
     }
 
 
+def _words_to_dict(transcript: Transcript) -> dict[str, Any]:
+    return {
+        "source": transcript.source,
+        "lines": [
+            {
+                "start_s": _number(line.start_s),
+                "end_s": _number(line.end_s),
+                "speaker": line.speaker,
+                "text": line.text,
+            }
+            for line in transcript.lines
+        ],
+        "text": transcript.text or None,
+        "remarks": list(transcript.remarks),
+    }
+
+
 def _posterior_to_dict(posterior: ChannelPosterior | None) -> dict[str, Any] | None:
     if posterior is None:
         return None
@@ -237,6 +263,7 @@ def _channel_to_dict(posterior: ChannelPosterior | None) -> dict[str, Any] | Non
 def _report_from_dict(values: dict[str, Any]) -> Report:
     file, summary, error = values["file"], values["summary"], values["error"]
     point, curve = values["decision"]["point"], values["decision"]["curve"]
+    words = values.get("transcript")  # None of a report made before there were any.
     media = None
     if file["duration_s"] is not None:
         media = MediaInfo(
@@ -263,7 +290,13 @@ def _report_from_dict(values: dict[str, Any]) -> Report:
         curve=None if curve is None else _curve_from_dict(curve),
         point=None if point is None else OperatingPoint(**point),
         people=tuple(_person_from_dict(person) for person in values["people"]),
+        transcript=None if words is None else _words_from_dict(words),
     )
+
+
+def _words_from_dict(values: dict[str, Any]) -> Transcript:
+    lines = tuple(Line(**line) for line in values["lines"])
+    return Transcript(lines, values["source"], values["text"] or "", tuple(values["remarks"]))
 
 
 def _curve_from_dict(values: dict[str, Any]) -> DecisionCurve:

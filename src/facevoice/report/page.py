@@ -167,7 +167,7 @@ def to_view(report: Report, trace: Trace | None = None) -> dict[str, Any]:
     in its settings; emotions, outcomes, reasons, channels, statuses: see `vocabulary`;
     models: {role: name}; window_fields, windows: see `window_view`; points, chosen: what it says
     at each sensitivity, see `_point_view`, and the place of the report's own; trace: see
-    `_trace_view`, or None.
+    `_trace_view`, or None; transcript: see `_transcript_view`.
     """
     media = report.media
     end_s = max((window.end_s for window in report.windows), default=0.0)
@@ -201,6 +201,7 @@ def to_view(report: Report, trace: Trace | None = None) -> dict[str, Any]:
         ],
         "chosen": levels.index(decision.sensitivity),
         "trace": None if trace is None else _trace_view(trace),
+        "transcript": _transcript_view(report),
     }
 
 
@@ -232,20 +233,50 @@ def _point_view(report: Report, duration_s: float) -> dict[str, Any]:
         ],
         "outcomes": [_place(window.outcome) for window in report.windows],
         "reasons": [_places(window.reasons) for window in report.windows],
-        "moments": [_moment_view(moment) for moment in moments],
+        "moments": [_moment_view(moment) | {"lines": _heard(report, moment)} for moment in moments],
         "strongest": [places[moment.first] for moment in strongest_conflicts(moments)],
         "summary": None if summary is None else window_view(summary, (0.0, duration_s)),
     }
 
 
 def _moment_view(moment: Moment) -> dict[str, Any]:
-    """A moment: from, to in seconds; outcome: its place in `outcomes`; words: what it says."""
+    """A moment: from, to in seconds; outcome: its place in `outcomes`; words: what it says.
+
+    Beside it stand its lines: places in those of `_transcript_view`.
+    """
     return {
         "from": _seconds(moment.start_s),
         "to": _seconds(moment.end_s),
         "outcome": _place(moment.outcome),
         "words": describe_moment(moment),
     }
+
+
+def _transcript_view(report: Report) -> dict[str, Any] | None:
+    """What is said; None where nothing tells.
+
+    source, remarks: as in `Transcript`; lines: [from, to, speaker or None, words]; text: words
+    without times, or ""; windows: of each window, the places of its lines.
+    """
+    words = report.transcript
+    if words is None:
+        return None
+    return {
+        "source": PurePath(words.source).name,
+        "remarks": list(words.remarks),
+        "lines": [
+            [_seconds(line.start_s), _seconds(line.end_s), line.speaker, line.text]
+            for line in words.lines
+        ],
+        "text": words.text,
+        "windows": [_heard(report, window) for window in report.windows],
+    }
+
+
+def _heard(report: Report, said: Moment | Prediction) -> list[int]:
+    """Places of the lines that are heard meanwhile."""
+    words = report.transcript
+    return [] if words is None else words.places_between(said.start_s, said.end_s)
 
 
 def _place(outcome: Outcome) -> int:

@@ -53,19 +53,24 @@ CSV_COLUMNS: Final[tuple[str, ...]] = (
     "voice_unfamiliarity",
     "reasons",
     "person",
+    "text",
     *(name for names in _PROBS.values() for name in names),
 )
 """Columns of every CSV of windows; moment: its number, from 1; face, voice, fused: the likeliest
 emotion; …_known, …_unfamiliarity: as in `ChannelPosterior`; `reasons` is joined by |; person: whose
-face is judged, by name. Where all people were asked for, there is a row for each who is seen."""
+face is judged, by name; text: the words, where a transcript tells them. Where all people were asked
+for, there is a row for each who is seen."""
 
 MOMENT_COLUMNS: Final[tuple[str, ...]] = (
     *("file", "status", "moment", "start_s", "end_s", "outcome", "face", "voice", "conflict"),
-    *("strength", "num_windows", "reasons", "person"),
+    *("strength", "num_windows", "reasons", "person", "text"),
 )
 """Columns of every CSV of moments; see `Moment`."""
 
 _HOUR_S: Final = 3600.0
+# On a screen of 80 columns, so many characters take four lines beside a moment.
+_WORDS_WIDTH: Final = 12
+_MAX_WORDS: Final = 60
 
 
 def window_rows(report: Report) -> Iterator[dict[str, Any]]:
@@ -93,6 +98,7 @@ def window_rows(report: Report) -> Iterator[dict[str, Any]]:
             "speech_coverage": window.speech_coverage,
             "reasons": [reason.value for reason in window.reasons],
             "person": called.get(window.person or 0),
+            "text": report.words_between(window.start_s, window.end_s),
         }
         for channel, seen in (("face", window.face), ("voice", window.voice)):
             if seen is not None:
@@ -137,6 +143,7 @@ def moment_rows(report: Report) -> Iterator[dict[str, Any]]:
             "num_windows": moment.last - moment.first + 1,
             "reasons": [reason.value for reason in moment.reasons],
             "person": called.get(moment.person or 0),
+            "text": report.words_between(moment.start_s, moment.end_s),
         }
 
 
@@ -178,10 +185,10 @@ def _rounded(row: dict[str, Any]) -> dict[str, Any]:
 def to_pandas(report: Report) -> DataFrame:
     """One row per window; columns are those of the CSV, numbers with all their digits.
 
-    file, person, reasons (joined by |): text; status, outcome, face, voice, fused: categories that
-    list every value there is, so that groups of several files agree; moment: Int64; all others:
-    float64, times in seconds, NaN where a channel or the conflict is missing. A report without
-    windows gives no rows and the same columns.
+    file, reasons (joined by |), person and text (missing where nothing tells them): text; status,
+    outcome, face, voice, fused: categories that list every value there is, so that groups of
+    several files agree; moment: Int64; all others: float64, times in seconds, NaN where a channel
+    or the conflict is missing. A report without windows gives no rows and the same columns.
 
     Raises:
         MissingExtraError: pandas is not installed.
@@ -197,7 +204,7 @@ def to_pandas(report: Report) -> DataFrame:
     ]
     dtypes: dict[str, Any] = {
         **dict.fromkeys(CSV_COLUMNS, "float64"),
-        **dict.fromkeys(("file", "reasons", "person"), "str"),
+        **dict.fromkeys(("file", "reasons", "person", "text"), "str"),
         **dict.fromkeys(_CHANNELS, pd.CategoricalDtype([e.value for e in EMOTIONS])),
         "status": pd.CategoricalDtype([status.value for status in Status]),
         "outcome": pd.CategoricalDtype([outcome.value for outcome in Outcome]),
@@ -220,12 +227,14 @@ def build_moments(report: Report, *, max_moments: int | None = None) -> Table:
     names = _names(report)
     who = ("who",) if names else ()
     table = _new_table(_time_heading(report), *who, "face", "voice", "outcome", "probability")
+    _add_words(table, report, in_lines=True)
     with_hours = _end_s(report) >= _HOUR_S
     for group in (conflicts, others):
         for moment in group:
             times = (_clock(s, with_hours=with_hours) for s in (moment.start_s, moment.end_s))
             name = [Text(names.get(moment.person or 0, GAP))] if names else []
-            table.add_row("–".join(times), *name, *_moment_cells(moment))
+            cells = (*name, *_moment_cells(moment), *_words_cell(report, moment))
+            table.add_row("–".join(times), *cells)
         table.add_section()
     _say_hidden(table, len(report.moments) - len(conflicts) - len(others), "moment")
     return table
@@ -239,10 +248,12 @@ def build_table(report: Report, *, max_windows: int | None = None) -> Table:
     names = _names(report)
     channels = [*(["who"] if names else []), *(word.lower() for word in CHANNEL_WORDS.values())]
     table = _new_table(_time_heading(report), *channels, "outcome", "conflict")
+    _add_words(table, report, in_lines=False)
     shown = report.windows[:max_windows]
     for window in shown:
         name = [Text(names.get(window.person or 0, GAP))] if names else []
-        table.add_row(_window_span(window), *name, *_cells(window))
+        cells = (*name, *_cells(window), *_words_cell(report, window))
+        table.add_row(_window_span(window), *cells)
     if report.summary is not None and len(report.windows) > 1:
         table.add_section()
         nobody = [""] if names else []
@@ -268,6 +279,22 @@ def _new_table(*headings: str) -> Table:
         # As a text: in markup, ":m:" is a picture of a letter.
         table.add_column(Text(heading), justify=justify, no_wrap=not folds, overflow="fold")
     return table
+
+
+def _add_words(table: Table, report: Report, *, in_lines: bool) -> None:
+    """A column for what `_words_cell` gives, if it gives any; in one line, or in a few."""
+    if report.transcript is not None and report.transcript.lines:
+        overflow: Literal["fold", "ellipsis"] = "fold" if in_lines else "ellipsis"
+        table.add_column("words", no_wrap=not in_lines, overflow=overflow, min_width=_WORDS_WIDTH)
+
+
+def _words_cell(report: Report, said: Moment | Prediction) -> list[str | Text]:
+    """What is said meanwhile, shortened; no cell where nothing tells."""
+    words = report.words_between(said.start_s, said.end_s)
+    if words is None:
+        return []
+    is_long = len(words) > _MAX_WORDS
+    return [Text(f"{words[: _MAX_WORDS - 1].rstrip()}…" if is_long else words)]
 
 
 def _time_heading(report: Report) -> str:

@@ -84,7 +84,7 @@ function createMoments(model, playhead, level, jump) {
     const { moments, strongest } = model.point;
     const first = strongest.map((k) => moments[k]);
     const all = [...first, ...moments.filter((moment) => !model.point.conflicts.includes(moment))];
-    rows = all.slice(0, isWhole ? all.length : FEW_MOMENTS).map((moment) => momentRow(moment, jump));
+    rows = all.slice(0, isWhole ? all.length : FEW_MOMENTS).map((moment) => momentRow(model, moment, jump));
     list.replaceChildren(...rows.map((row) => row.element));
     more.textContent = `Show all ${all.length}`;
     more.hidden = rows.length === all.length;
@@ -100,12 +100,13 @@ function createMoments(model, playhead, level, jump) {
   return { element, show, refresh };
 }
 
-function momentRow(moment, jump) {
+function momentRow(model, moment, jump) {
   const time = span(moment.from, moment.to);
   const attributes = { type: "button", class: "fv-link", title: "Go there", onclick: () => jump(moment.from) };
   const button = el("button", attributes, time);
   const outcome = el("span", { class: "fv-nowrap" }, outcomeShape(moment.outcomeOf), moment.outcomeOf.name);
-  return { moment, button, element: el("li", {}, button, outcome, el("span", {}, moment.words)) };
+  const words = spoken(wordsOf(model, moment.lines), "span");
+  return { moment, button, element: el("li", {}, button, outcome, el("span", {}, moment.words), words) };
 }
 
 function createFooter(model) {
@@ -133,10 +134,12 @@ function createDetail(model, level) {
       if (place === shown) return;
       shown = place;
       const window = model.windows[place];
+      const words = spoken(wordsOf(model, model.transcript?.windows[place] ?? []));
       const number = count > 1 ? `window ${place + 1} of ${count}` : "the only window";
       heading.replaceChildren(span(window.start, window.end), el("small", {}, number));
       body.replaceChildren(
         el("p", { class: "fv-verdict" }, outcomeBadge(window.outcomeOf), el("span", {}, verdict(model, window))),
+        ...(words === null ? [] : [words]),
         facts(window),
         distributions(model, window),
       );
@@ -207,6 +210,27 @@ function probCell(model, window, key, place) {
       el("span", {}, percent(probs[place])),
     ),
   );
+}
+
+// What is said in the whole file: lines to jump to, or a text that has no times.
+function createTranscript(model, level, jump) {
+  const { source, remarks, lines, text } = model.transcript;
+  const list = el("ul", { class: "fv-moments fv-lines" });
+  const build = () => {
+    if (list.childElementCount) return;
+    list.append(...lines.map(([from, to, speaker, words]) => {
+      const attributes = { type: "button", class: "fv-link", title: "Go there", onclick: () => jump(from) };
+      const name = speaker === null ? null : el("small", {}, speaker);
+      return el("li", {}, el("button", attributes, span(from, to)), el("span", { dir: "auto" }, words, name));
+    }));
+  };
+  const count = `All ${lines.length} line${lines.length === 1 ? "" : "s"}`;
+  const body = lines.length
+    ? el("details", { class: "fv-details", ontoggle: build }, el("summary", {}, count), list)
+    : spoken(text);
+  const notes = remarks.map((remark) => el("p", { class: "fv-note" }, `${capital(remark)}.`));
+  const title = el(`h${level}`, {}, "Words", el("small", {}, `from ${source}`));
+  return { element: el("section", { class: "fv-transcript" }, title, notes, body) };
 }
 
 function createSummary(model, level) {
@@ -373,6 +397,7 @@ function createResults(model, playhead, level, canPick) {
     ...(canPick ? [createPicker(model, playhead)] : []),
     timeline,
     createDetail(model, level),
+    ...(model.transcript === null ? [] : [createTranscript(model, level, jump)]),
     createSummary(model, level),
     createTable(model, (window) => playhead.choose(middleOf(window))),
   ];

@@ -70,6 +70,22 @@ function openTrace({ peaks_hz: peaksHz, peaks, speech, faces }) {
   };
 }
 
+// Lines of the transcript as one text, each speaker named where one takes over; "" for none.
+function wordsOf(model, places) {
+  let before = null;
+  return places.map((place) => {
+    const [, , speaker, words] = model.transcript.lines[place];
+    const name = speaker !== null && speaker !== before ? `${speaker}: ` : "";
+    before = speaker;
+    return `${name}${words}`;
+  }).join(" ");
+}
+
+// A paragraph in the words' own direction, or nothing.
+function spoken(words, tag = "p") {
+  return words === "" ? null : el(tag, { class: "fv-words", dir: "auto" }, words);
+}
+
 function likeliest(probs) {
   if (probs === null) return null;
   const prob = Math.max(...probs);
