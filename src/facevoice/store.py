@@ -32,12 +32,12 @@ import numpy as np
 from facevoice.errors import StoreError
 from facevoice.files import file_sha256
 from facevoice.records import AudioInfo, MediaInfo, Modality, ModelId, VideoInfo, WindowView
-from facevoice.settings import AnalyzerConfig
+from facevoice.settings import AUTO, AnalyzerConfig
 
 _LOG = logging.getLogger(__name__)
 
 # Counted up when decoding, tracking, cropping, resampling or a record changes what windows hold.
-PERCEPTION_VERSION: Final = 3
+PERCEPTION_VERSION: Final = 4
 
 _APPLICATION_ID: Final = 0x46565052  # "FVPR"
 _SCHEMA_VERSION: Final = 1
@@ -105,6 +105,8 @@ class PerceptionKey:
             "faces": asdict(settings.faces),
             "speech": asdict(settings.speech),
             "windows": asdict(settings.windows),
+            # Nothing where it is found by looking: most files have but one track.
+            **({} if settings.sound.track == AUTO else {"track": settings.sound.track}),
             "models": {role: models[role].sha256 for role in ("detector", "speech")},
             # Whole microseconds, so that noise in the last bits of a time does not matter.
             "end_us": None if end_s is None else round(end_s * 1e6),
@@ -441,7 +443,7 @@ def _media(head: Mapping[str, Any]) -> MediaInfo:
         Path(os.fsdecode(head["path"])),
         head["duration_s"],
         head["video"] and VideoInfo(**head["video"]),
-        head["audio"] and AudioInfo(**head["audio"]),
+        head["audio"] and msgspec.convert(head["audio"], AudioInfo),
     )
 
 
