@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -506,6 +506,8 @@ def probe(
     else:
         with open_source(path, track=track) as source:
             end_s = _last_end_s(source)
+            if stated_s is None:
+                stated_s = _unreached_end_s(source)
         if stated_s is not None and end_s < stated_s - _CUT_OFF_S:
             message = f"cut off at {end_s:.1f} s; its header says {stated_s:.1f} s"
             DamageLog(source.path, on_damage).note("cut off", message)
@@ -576,15 +578,34 @@ def _stated_end_s(source: Source) -> float | None:
     return container.duration / av.time_base - source.origin_s
 
 
-def _last_end_s(source: Source, from_s: float | None = None) -> float:
-    """Media time at which the last packet, sought from `from_s` on, ends; 0 if there is none."""
+def _unreached_end_s(source: Source) -> float | None:
+    """Where the container ends by its header, if none of its streams goes on until there."""
+    container = source.container
+    if container.duration is None or not source.is_of(STATING_FORMATS):
+        return None
+    stated_s = container.duration / av.time_base - source.origin_s
+    kinds = ("video", "audio", "subtitle")
+    streams = [stream for stream in container.streams if stream.type in kinds]
+    for from_s in (max(0.0, stated_s - _TAIL_S), 0.0):
+        if _last_end_s(source, from_s, streams) >= stated_s - _CUT_OFF_S:
+            return None
+    return stated_s
+
+
+def _last_end_s(
+    source: Source, from_s: float | None = None, streams: Sequence[Any] | None = None
+) -> float:
+    """Media time at which the last packet, sought from `from_s` on, ends; 0 if there is none.
+
+    `streams`: those whose packets count, by default the ones that are read.
+    """
     end_s = 0.0
     near_s = from_s or 0.0
     num_untimed = 0  # pictures
     try:
         if from_s is not None:
             source.container.seek(int((from_s + source.origin_s) * av.time_base))
-        for packet in source.demux(*source.streams):
+        for packet in source.demux(*(source.streams if streams is None else streams)):
             if packet.size == 0 or packet.is_corrupt or packet.is_discard:
                 continue
             stamp_s = packet_end_s(packet)

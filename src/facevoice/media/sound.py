@@ -46,6 +46,7 @@ _MOMENT_S: Final = 0.02
 # Reading less than this between two places costs no more than seeking.
 _SEEK_FROM_S: Final = 60.0
 _NOTHING: Final = np.zeros(0, np.float32)
+_STEREO: Final = 2
 # FFmpeg's names of channels (libavutil/channel_layout.h).
 _CHANNEL_NAMES: Final = {
     "FL": "left",
@@ -59,8 +60,6 @@ _CHANNEL_NAMES: Final = {
     "SR": "side right",
     "FLC": "left of centre",
     "FRC": "right of centre",
-    "DL": "left",
-    "DR": "right",
 }
 
 
@@ -152,9 +151,11 @@ def _to_mono(frame: AudioFrame, channel: str) -> FloatArray:
 
 
 def name_channels(frame: AudioFrame) -> tuple[str, ...]:
-    """What people call a frame's channels, "channel 1" and so on where they have no place."""
+    """What people call a frame's channels, "channel 1" and so on where more than two are unnamed."""
     known = [_CHANNEL_NAMES.get(channel.name) for channel in frame.layout.channels]
     count = frame.layout.nb_channels
+    if count == _STEREO:
+        return "left", "right"
     if len(known) != count or None in known:
         return tuple(f"channel {number}" for number in range(1, count + 1))
     return tuple(name for name in known if name is not None)
