@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +26,6 @@ from facevoice.media.open import (
     Source,
     decode,
     open_source,
-    packet_end_s,
     read_packets,
     ticks_to_s,
     undecodable,
@@ -170,9 +170,7 @@ class Stretch:
     samples: FloatArray
 
 
-def read_stretches(
-    media: MediaInfo, spans_s: Iterable[tuple[float, float]]
-) -> Iterator[Stretch]:
+def read_stretches(media: MediaInfo, spans_s: Iterable[tuple[float, float]]) -> Iterator[Stretch]:
     """The channels of the chosen track from each start to end in media time, roughly.
 
     They begin and end with packets. What is damaged or lies behind the end is left out, and so is
@@ -197,10 +195,11 @@ def read_stretches(
                 frames = list(_frames_within(source, stream, packets, start_s, end_s))
             except av.FFmpegError:
                 continue
-            kinds = [(name_channels(frame), frame.sample_rate) for frame in frames]
             if frames:
+                kinds = [(frame.layout.name, frame.sample_rate) for frame in frames]
                 alike = [f for f, kind in zip(frames, kinds, strict=True) if kind == kinds[0]]
-                yield Stretch(*kinds[0], np.concatenate([_channels(f) for f in alike], axis=1))
+                samples = np.concatenate([_channels(frame) for frame in alike], axis=1)
+                yield Stretch(name_channels(frames[0]), frames[0].sample_rate, samples)
 
 
 def _channels(frame: AudioFrame) -> FloatArray:
@@ -216,11 +215,14 @@ def _frames_within(
     start_s: float,
     end_s: float,
 ) -> Iterator[AudioFrame]:
+    base = stream.time_base or Fraction(1)
+    start, end = (math.ceil((time_s + source.origin_s) / base) for time_s in (start_s, end_s))
     heard_s = 0.0  # for packets that carry no time
     for packet in packets:
-        stamp_s = packet_end_s(packet)
-        place_s = start_s + heard_s if stamp_s is None else stamp_s - source.origin_s
-        if packet.size == 0 or packet.is_corrupt or place_s < start_s:
+        place = packet.dts if packet.pts is None else packet.pts
+        if place is None:
+            place = start + math.floor(heard_s / base)
+        if place < start or packet.size == 0 or packet.is_corrupt:
             continue
         try:
             for frame in stream.decode(packet):
@@ -228,7 +230,7 @@ def _frames_within(
                 yield frame
         except av.FFmpegError:
             continue
-        if place_s >= end_s:
+        if place + (packet.duration or 0) >= end:
             return
 
 

@@ -33,8 +33,8 @@ from facevoice.records import (
 )
 from facevoice.settings import AUTO
 
-# The first look: a quarter of a short file, and no more than this of a long one.
-_GLANCE_S: Final = 0.25
+# The first look: a tenth of a short file, and no more than this of a long one.
+_GLANCE_S: Final = 0.1
 _MIN_GLANCES: Final = 3
 _MAX_GLANCES: Final = 24
 # The second look, where it is needed: all of a short file.
@@ -207,8 +207,10 @@ class _Heard:
     def correlation(self, first: int, second: int) -> float:
         """Of two channels, in [-1, 1]; 1 if both are silent."""
         one, other = self.samples[first].astype(np.float64), self.samples[second]
-        power = np.sqrt((one @ one) * np.square(other, dtype=np.float64).sum())
-        return float(one @ other / power) if power > 0 else float(one.any() == other.any())
+        # Not by `@`, which wakes the threads of the linear algebra library.
+        power = np.sqrt((one * one).sum() * np.square(other, dtype=np.float64).sum())
+        likeness = (one * other).sum() / power if power > 0 else one.any() == other.any()
+        return float(likeness)
 
     def are_alike(self, channels: list[int] | range) -> bool:
         """Whether each channel correlates with the first one."""
@@ -217,12 +219,12 @@ class _Heard:
     def find_leading(self) -> int | None:
         """Of two channels, the one that holds what the other holds later; None if neither does."""
         one, other = (self._at_16_khz(self.samples[channel]) for channel in (0, 1))
-        ratio_db = 10 * np.log10(np.square(one).sum() / np.square(other).sum())
-        if abs(ratio_db) > _DELAYED_WITHIN_DB:
+        powers = [float(np.square(sound, dtype=np.float64).sum()) for sound in (one, other)]
+        if abs(10 * np.log10(powers[0] / powers[1])) > _DELAYED_WITHIN_DB:
             return None
         size = 2 * len(one)
         product = np.fft.rfft(other, size) * np.fft.rfft(one, size).conj()
-        likeness = np.fft.irfft(product, size) / np.sqrt((one @ one) * (other @ other))
+        likeness = np.fft.irfft(product, size) / np.sqrt(powers[0] * powers[1])
         low, high = (round(delay_s * SAMPLE_RATE_HZ) for delay_s in _DELAY_S)
         lags = np.arange(-high, high + 1)
         best = int(np.argmax(np.abs(likeness[lags])))
