@@ -224,7 +224,7 @@ class Analyzer:
             MediaNotFoundError, EmptyMediaError, UnreadableMediaError, NoStreamError: the file
                 can't be read; the message names it and the remedy.
         """
-        judge = None if on_window is None else self.stream_judge(probe(path), known=known)
+        judge = None if on_window is None else self.stream_judge(self._probe(path), known=known)
 
         def tell(view: WindowView) -> None:
             if on_window is not None and judge is not None:
@@ -235,12 +235,15 @@ class Analyzer:
         perceived = self.perceive(path, on_view=tell, store=store, sha256=sha256, again=again)
         return self.interpret(perceived, known=known)
 
+    def _probe(self, path: str | Path) -> MediaInfo:
+        return probe(path, track=self.config.sound.track)
+
     def stream(self, path: str | Path, *, known: Known = NOTHING) -> Iterator[Prediction]:
         """Predictions window by window, as the file is read; see `analyze` for what is raised.
 
         Each window is compared with those before it, and with what is known from elsewhere.
         """
-        media = probe(path)
+        media = self.perceiver.probe(path)
         judge = self.stream_judge(media, known=known)
         for view in self.perceiver.views(media):
             yield judge(view)

@@ -22,7 +22,6 @@ from facevoice.backbones.spec import Backbone, BackboneSpec
 from facevoice.errors import ConfigError, MissingExtraError, WeightsError
 from facevoice.files import file_sha256, whole_folder
 from facevoice.interpret import judge
-from facevoice.media import probe
 from facevoice.models.checkpoint import (
     CARD_FILE,
     Checkpoint,
@@ -374,7 +373,8 @@ def _usable(path: Path) -> Iterator[Window]:
     least = config.decision
     keeper = _Keeper(Modality.VIDEO)
     keepers = {Modality.VIDEO: keeper, Modality.AUDIO: _Keeper(Modality.AUDIO)}
-    for view in Perceiver(config, keepers).views(probe(path)):
+    perceiver = Perceiver(config, keepers)
+    for view in perceiver.views(perceiver.probe(path)):
         is_seen = view.face is not None and view.face_coverage >= least.min_face_coverage
         speech_s = view.speech_coverage * view.duration_s
         is_heard = view.voice is not None and speech_s >= least.min_speech_s

@@ -21,8 +21,9 @@ from PIL import Image
 
 from facevoice.backbones.spec import Backbone, backbone_id
 from facevoice.files import file_sha256
-from facevoice.media import probe, read_audio, read_frames
+from facevoice.media import read_audio, read_frames
 from facevoice.people.detect import FaceDetector
+from facevoice.people.hearing import listen
 from facevoice.people.identity import FaceIdentifier
 from facevoice.people.speaker import (
     MOUTH_RATE_HZ,
@@ -138,6 +139,10 @@ class Perceiver:
         names = {m: f"{backbone_id(b)}/{b.spec.preprocessing}" for m, b in self.backbones.items()}
         return PerceptionKey.of(sha256, self.settings, self.models, names, end_s)
 
+    def probe(self, path: str | Path, *, on_damage: DamageCallback | None = None) -> MediaInfo:
+        """What a file holds, and what of it is heard by the settings; see `hearing.listen`."""
+        return listen(path, track=self.settings.sound.track, on_damage=on_damage)
+
     def perceive(
         self,
         path: str | Path,
@@ -165,7 +170,7 @@ class Perceiver:
             StoreError: the store can't be read or written.
         """
         damage: list[str] = []
-        info = probe(path, on_damage=damage.append)
+        info = self.probe(path, on_damage=damage.append)
         read = partial(self.views, info, end_s=end_s, on_damage=damage.append)
         views: list[WindowView] = []
         if store is None:
@@ -261,7 +266,7 @@ class Perceiver:
                 frames = (frame for frame in frames if frame.timestamp_s < stop_s)
         if info.has_audio and Modality.AUDIO in self.backbones:
             # From its start: voice activity and many codecs depend on all that was heard before.
-            blocks = read_audio(info.path, on_damage=on_damage)
+            blocks = read_audio(info, on_damage=on_damage)
             if end_s is not None:
                 blocks = _cut_sound(blocks, end_s)
         windows = self._windows(
@@ -345,7 +350,7 @@ class Perceiver:
         rate_hz = faces.sample_rate_hz
         first = max(0, math.floor(start_s * rate_hz) - _RUN_UP_FRAMES)
         frames = read_frames(
-            info.path,
+            info,
             (k / rate_hz for k in range(first, math.ceil(stop_s * rate_hz))),
             tolerance_s=0.5 / rate_hz,
             max_side_px=faces.max_side_px,

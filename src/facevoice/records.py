@@ -154,7 +154,10 @@ def _check(condition: bool, message: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
-    """What the container says of its first video stream. Times are media time, 0 = file start."""
+    """What the container says of the video stream that is read, the first one with moving pictures.
+
+    Times are media time, 0 = file start; track: its number among the video streams, from 1 on.
+    """
 
     width_px: int
     height_px: int
@@ -162,16 +165,92 @@ class VideoInfo:
     start_s: float
     rotation_deg: int
     codec: str
+    track: int = 1
+
+
+class SoundRole(StrEnum):
+    """What a sound track is for, by its flags and its title."""
+
+    MAIN = "main"
+    DUB = "dub"
+    HEARING_IMPAIRED = "hearing_impaired"
+    MUSIC = "music"
+    """Karaoke, music and effects: without the voice."""
+    COMMENTARY = "commentary"
+    DESCRIPTION = "description"
+    """What is seen, told for those who don't see it."""
+    UNPLAYABLE = "unplayable"
+
+
+@dataclass(frozen=True, slots=True)
+class SoundTrack:
+    """A sound track of a file; number: from 1 on, as players count.
+
+    language: ISO 639-2 code ("eng"), title: None where the file doesn't say.
+    """
+
+    number: int
+    codec: str
+    num_channels: int
+    language: str | None = None
+    title: str | None = None
+    role: SoundRole = SoundRole.MAIN
+
+
+class TrackChoice(StrEnum):
+    """Why a sound track is the one that is heard."""
+
+    ONLY = "only"
+    ASKED = "asked"
+    DEFAULT = "default"
+    ORIGINAL = "original"
+    FIRST = "first"
+    SOUNDING = "sounding"
+    """Those that go before it are silent."""
+    SPOKEN = "spoken"
+    """Those that go before it hold no speech."""
+
+
+class ChannelChoice(StrEnum):
+    """Why one channel of a track is heard in place of the mean of all."""
+
+    OTHERS_SILENT = "others_silent"
+    INVERTED = "inverted"
+    """The mean would cancel out."""
+    DELAYED = "delayed"
+    """The others hold the same a little later."""
+    CLEAREST = "clearest"
+    """Speech is much clearer there."""
+    CENTRE = "centre"
+    """Where films have their speech."""
+
+
+MEAN: Final = "mean"
+"""Of all channels."""
 
 
 @dataclass(frozen=True, slots=True)
 class AudioInfo:
-    """What the container says of its first audio stream. Times are media time, 0 = file start."""
+    """What the container says of the sound track that is heard, and what of it is.
+
+    Times are media time, 0 = file start; track: its number among the sound tracks, from 1 on;
+    language, title, role: see `SoundTrack`; chosen: why it is the one; others: the other tracks,
+    those first that would be heard in its place;
+    channel: "mean" of all, or the one that is heard ("left", "centre", "channel 3"), and why.
+    """
 
     sample_rate_hz: int
     num_channels: int
     start_s: float
     codec: str
+    track: int = 1
+    language: str | None = None
+    title: str | None = None
+    role: SoundRole = SoundRole.MAIN
+    chosen: TrackChoice = TrackChoice.ONLY
+    others: tuple[SoundTrack, ...] = ()
+    channel: str = MEAN
+    channel_chosen: ChannelChoice | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,6 +167,24 @@ class FacesConfig:
         require_range(self, "faces", 32, 512, "crop_px")
 
 
+AUTO: Final = "auto"
+"""A setting whose value is found by looking at the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class SoundConfig:
+    """Which sound of a file is heard."""
+
+    # Of several sound tracks: the number, counted from 1 as players do, or the language ("en",
+    # "eng"); by itself the default one with sound, no commentary or description.
+    track: int | str = AUTO
+
+    def __post_init__(self) -> None:
+        is_named = self.track >= 1 if isinstance(self.track, int) else bool(self.track.strip())
+        allowed = f'"{AUTO}", a number from 1 on, or a language such as "en"'
+        require(is_named, "sound.track", self.track, allowed)
+
+
 @dataclass(frozen=True, slots=True)
 class SpeechConfig:
     """How speech is told from other sound."""
@@ -244,6 +262,7 @@ class AnalyzerConfig:
 
     model: str = "compact"  # or in a report the name of the checkpoint that was used
     faces: FacesConfig = field(default_factory=FacesConfig)
+    sound: SoundConfig = field(default_factory=SoundConfig)
     speech: SpeechConfig = field(default_factory=SpeechConfig)
     windows: WindowConfig = field(default_factory=WindowConfig)
     decision: DecisionConfig = field(default_factory=DecisionConfig)

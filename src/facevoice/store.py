@@ -40,7 +40,7 @@ from facevoice.records import (
     VideoInfo,
     WindowView,
 )
-from facevoice.settings import AnalyzerConfig
+from facevoice.settings import AUTO, AnalyzerConfig
 
 _LOG = logging.getLogger(__name__)
 
@@ -113,6 +113,8 @@ class PerceptionKey:
             "faces": asdict(settings.faces),
             "speech": asdict(settings.speech),
             "windows": asdict(settings.windows),
+            # Nothing where it is found by looking: most files have but one track.
+            **({} if settings.sound.track == AUTO else {"track": settings.sound.track}),
             "models": {role: models[role].sha256 for role in ("detector", "speech")},
             # Whole microseconds, so that noise in the last bits of a time does not matter.
             "end_us": None if end_s is None else round(end_s * 1e6),
@@ -449,7 +451,7 @@ def _media(head: Mapping[str, Any]) -> MediaInfo:
         Path(os.fsdecode(head["path"])),
         head["duration_s"],
         head["video"] and VideoInfo(**head["video"]),
-        head["audio"] and AudioInfo(**head["audio"]),
+        head["audio"] and msgspec.convert(head["audio"], AudioInfo),
     )
 
 

@@ -54,6 +54,7 @@ from facevoice.report import (
     build_moments,
     build_table,
     describe_point,
+    describe_sound,
     summarize_in_words,
     to_csv,
     to_json,
@@ -321,6 +322,8 @@ class _Output:
         screen.say(report.path, style="bold")
         if report.status is not Status.FAILED:
             screen.say(summarize_in_words(report), style=_style(report))
+            if heard := describe_sound(report.media):
+                screen.say(heard, style="dim")
         if report.summary is None and report.moments:
             screen.say("", build_moments(report, max_moments=None if screen.verbose else _MAX_ROWS))
         if screen.verbose and report.windows:

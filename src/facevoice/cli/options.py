@@ -19,7 +19,13 @@ from facevoice.batch import AnalyzerSetup
 from facevoice.cli.screen import complain
 from facevoice.errors import ConfigError, FacevoiceError, MissingExtraError
 from facevoice.records import PeopleEdits
-from facevoice.settings import SENSITIVITIES, AnalyzerConfig, DecisionConfig, WindowConfig
+from facevoice.settings import (
+    SENSITIVITIES,
+    AnalyzerConfig,
+    DecisionConfig,
+    SoundConfig,
+    WindowConfig,
+)
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
@@ -181,6 +187,15 @@ def _set_up(
             "SECONDS", f"Step between windows. Default: {_WINDOWS.hop_s:g}, or half of --window."
         ),
     ] = None,
+    audio_track: Annotated[
+        str | None,
+        option(
+            "N|LANG",
+            "Of several sound tracks, hear this one: its number, counted from 1 as players do, or "
+            "its language (en, eng). Default: the default track, unless it is silent or a "
+            "commentary.",
+        ),
+    ] = None,
     checkpoint: Checkpoint = None,
     backbones: Backbones = None,
     threads: Annotated[
@@ -207,7 +222,11 @@ def _set_up(
     if people is not None:
         decision = dataclasses.replace(decision, people=people)
     windows = WindowConfig(length_s=length_s, hop_s=hop)
-    settings = dataclasses.replace(settings, windows=windows, decision=decision)
+    sound = settings.sound
+    if audio_track is not None:
+        is_number = audio_track.strip().isdecimal()
+        sound = SoundConfig(int(audio_track) if is_number else audio_track)
+    settings = dataclasses.replace(settings, sound=sound, windows=windows, decision=decision)
     return AnalyzerSetup(settings, checkpoint, tuple(backbones or ()), threads)
 
 

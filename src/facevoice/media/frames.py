@@ -39,7 +39,7 @@ from facevoice.media.open import (
     ticks_to_s,
     undecodable,
 )
-from facevoice.records import Frame
+from facevoice.records import Frame, MediaInfo
 
 # Matroska and WebM round timestamps to milliseconds: a frame counts as shown a bit before it.
 _ROUNDING_S: Final = 0.0006
@@ -73,7 +73,7 @@ def regular_times(duration_s: float, rate_hz: float) -> Iterator[float]:
 
 
 def read_frames(
-    path: str | Path,
+    media: str | Path | MediaInfo,
     timestamps_s: Iterable[float],
     *,
     tolerance_s: float,
@@ -96,7 +96,7 @@ def read_frames(
     not decoded is not seen.
 
     Args:
-        path: a video file.
+        media: a video file, or what `probe` said of it.
         timestamps_s: asked media times, not decreasing; may be a generator without end.
         tolerance_s: see above, ≥ 0.
         max_side_px: scale pictures down until the longer side is at most this.
@@ -116,11 +116,10 @@ def read_frames(
         raise ValueError(f"tolerance_s = {tolerance_s} and max_side_px = {max_side_px}: too small")
     if num_threads < 1:
         raise ValueError(f"num_threads = {num_threads}: must be at least 1")
-    path = Path(path)
     asked = _Asked(timestamps_s, tolerance_s)
-    damage = DamageLog(path, on_damage)
+    damage = DamageLog(media.path if isinstance(media, MediaInfo) else Path(media), on_damage)
     for leaves_out in (True, False):
-        with open_source(path) as source:
+        with open_source(media) as source:
             stream = source.video
             if stream is None:
                 raise NoStreamError(source.path, "holds no video.", "Read its sound only.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -28,7 +28,9 @@ from facevoice.errors import (
     NoStreamError,
     UnreadableMediaError,
 )
+from facevoice.media.tracks import choose_track, order_tracks, why_chosen
 from facevoice.records import AudioInfo, ByteArray, MediaInfo, VideoInfo
+from facevoice.settings import AUTO
 
 StreamT = TypeVar("StreamT", bound=VideoStream | AudioStream)
 DamageCallback = Callable[[str], None]
@@ -44,13 +46,12 @@ _ALLOWED_FORMATS: Final = (
 )
 # Formats whose header states the streams' length. Others (raw streams, MP3, MPEG) give at best an
 # estimate from the bit rate or from two timestamps.
-_STATING_FORMATS: Final = frozenset(
+STATING_FORMATS: Final = frozenset(
     ["mov", "matroska", "avi", "flv", "asf", "wav", "w64", "aiff", "caf", "flac", "ogg"]
 )
 # Formats that may be joined end to end, each recording with its own clock.
 _JOINABLE_FORMATS: Final = frozenset(["mpegts", "mpeg"])
 _NOT_VIDEO: Final = Disposition.attached_pic | Disposition.timed_thumbnails
-_PLAUSIBLE_RATES_HZ: Final = range(1_000, 1_000_001)
 _PLAUSIBLE_ASPECT: Final = (0.25, 4.0)
 _FALLBACK_RATE_HZ: Final = 25.0
 # A leap over more than this within a stream is taken for a damaged timestamp, not for a pause.
@@ -61,6 +62,8 @@ _TAIL_S: Final = 1.0
 _AGREEMENT_S: Final = 0.1
 _NEAR_JOIN_S: Final = 1.0
 _PACKETS_TO_FIRST_FRAME: Final = 100
+# A stream that shows one picture while another shows so many is a still picture.
+_PACKETS_OF_A_FILM: Final = 50
 # Two letters at least: "C:" is a drive.
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 
@@ -85,7 +88,7 @@ class DamageLog:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An open file: its first usable video and audio stream, and where its clock starts.
+    """An open file: the video and the audio stream that are read, and where its clock starts.
 
     `origin_s` is the stream time that becomes media time 0: the earlier of the streams' starts.
     `joins_s` tells at which stream times recordings were found to be joined until now.
@@ -115,7 +118,7 @@ class Source:
     def stated_end_s(self, stream: Stream) -> float | None:
         """Media time at which `stream` ends by the header, None if that doesn't say."""
         duration_s = ticks_to_s(stream.duration, stream.time_base)
-        if duration_s is None or not self.is_of(_STATING_FORMATS):
+        if duration_s is None or not self.is_of(STATING_FORMATS):
             return None
         return (ticks_to_s(stream.start_time, stream.time_base) or 0.0) + duration_s - self.origin_s
 
@@ -198,20 +201,32 @@ class _JoinedClock:
 
 
 @contextmanager
-def open_source(path: str | Path) -> Iterator[Source]:
+def open_source(media: str | Path | MediaInfo, *, track: int | str = AUTO) -> Iterator[Source]:
     """Open a media file for reading.
+
+    Args:
+        media: a path, or what `probe` said of a file, for the streams that were chosen then.
+        track: of a path's sound tracks, see `probe`.
 
     Raises:
         MediaNotFoundError: no such file.
         EmptyMediaError: zero bytes.
         UnreadableMediaError: a folder, not a media file, or one whose header is damaged.
-        NoStreamError: no video or audio inside.
+        NoStreamError: no video or audio inside, or no such track.
     """
-    path = Path(path)
+    path = media.path if isinstance(media, MediaInfo) else Path(media)
+    with _open(path) as container:
+        if isinstance(media, MediaInfo):
+            yield _known_streams(media, container)
+        else:
+            yield _choose_streams(path, container, track)
+
+
+def _open(path: Path) -> InputContainer:
     _check_file(path)
     try:
         # The prefix keeps FFmpeg from taking "data:x.mp4" or "a:b.mp4" for an address.
-        container = av.open(
+        return av.open(
             f"file:{path}",
             "r",
             options={"format_whitelist": _ALLOWED_FORMATS, "protocol_whitelist": "file"},
@@ -219,8 +234,6 @@ def open_source(path: str | Path) -> Iterator[Source]:
         )
     except av.FFmpegError as error:
         raise _open_error(path, error) from error
-    with container:
-        yield _choose_streams(path, container)
 
 
 def _check_file(path: Path) -> None:
@@ -257,7 +270,19 @@ def _open_error(path: Path, error: av.FFmpegError) -> UnreadableMediaError:
     )
 
 
-def _choose_streams(path: Path, container: InputContainer) -> Source:
+def _known_streams(info: MediaInfo, container: InputContainer) -> Source:
+    videos, audios = container.streams.video, container.streams.audio
+    try:
+        video = None if info.video is None else videos[info.video.track - 1]
+        audio = None if info.audio is None else audios[info.audio.track - 1]
+    except IndexError as error:
+        raise UnreadableMediaError(
+            info.path, "is another file than the one that was looked at.", "Analyse it again."
+        ) from error
+    return _source(info.path, container, video, audio)
+
+
+def _choose_streams(path: Path, container: InputContainer, track: int | str) -> Source:
     videos = [s for s in container.streams.video if not s.disposition & _NOT_VIDEO]
     audios = list(container.streams.audio)
     if not videos and not audios:
@@ -265,21 +290,45 @@ def _choose_streams(path: Path, container: InputContainer) -> Source:
             path, "holds neither video nor audio.", "Give a file with at least one of them."
         )
     # Streams of an unknown codec have no codec context; damaged ones no credible size or rate.
-    video = next((s for s in videos if s.codec_context is not None and s.width > 0), None)
-    audio = next(
-        (s for s in audios if s.codec_context is not None and s.sample_rate in _PLAUSIBLE_RATES_HZ),
-        None,
-    )
+    pictures = [s for s in videos if s.codec_context is not None and s.width > 0]
+    video = _first_moving(path, pictures) if len(pictures) > 1 else next(iter(pictures), None)
+    audio = choose_track(path, audios, track)
     if video is None and audio is None:
         raise UnreadableMediaError(
             path,
             "its video and audio can't be decoded (unknown codec or damaged).",
             "Convert it to MP4 (H.264 and AAC) first.",
         )
+    return _source(path, container, video, audio)
+
+
+def _source(
+    path: Path, container: InputContainer, video: VideoStream | None, audio: AudioStream | None
+) -> Source:
     chosen: list[Stream] = [s for s in (video, audio) if s is not None]
     starts_s = [ticks_to_s(s.start_time, s.time_base) for s in chosen]
     origin_s = min((s for s in starts_s if s is not None), default=0.0)
     return Source(path, container, video, audio, origin_s)
+
+
+def _first_moving(path: Path, streams: list[VideoStream]) -> VideoStream:
+    """The first of several video streams that is no still picture (a cover, a thumbnail).
+
+    Packets are counted until the first stream has a second one, or another one has so many more
+    that the first is no film beside it.
+    """
+    counts = dict.fromkeys((stream.index for stream in streams), 0)
+    first = streams[0]
+    with _open(path) as container:
+        read = [container.streams[index] for index in counts]
+        try:
+            for packet in container.demux(read):
+                counts[packet.stream_index] += packet.size > 0
+                if counts[first.index] > 1 or max(counts.values()) >= _PACKETS_OF_A_FILM:
+                    break
+        except (av.FFmpegError, IndexError):
+            pass  # What was counted before the damage will do.
+    return next((s for s in streams if counts[s.index] > 1), first)
 
 
 def ticks_to_s(ticks: int | None, time_base: Fraction | None) -> float | None:
@@ -421,8 +470,14 @@ def _place(source: Source, packet: Packet[Any] | None) -> str:
     return "its end" if start_s is None else f"{max(0.0, start_s - source.origin_s):.1f} s"
 
 
-def probe(path: str | Path, *, on_damage: DamageCallback | None = None) -> MediaInfo:
+def probe(
+    path: str | Path, *, track: int | str = AUTO, on_damage: DamageCallback | None = None
+) -> MediaInfo:
     """Read what a file holds: streams, sizes, rates, starts and length.
+
+    Of several video streams it is about the first one with moving pictures, of several sound tracks
+    about the default one that is no commentary and the like. Nothing is decoded to find them;
+    `people.hearing.listen` also passes over silent tracks.
 
     Media time 0 is the earlier of the two streams' starts. The length is not taken on trust:
     the packets at the file's end are read (not decoded), and where they disagree with the header
@@ -430,33 +485,29 @@ def probe(path: str | Path, *, on_damage: DamageCallback | None = None) -> Media
 
     Args:
         path: a video or audio file.
+        track: in place of the default one: the number of a sound track, counted from 1 as players
+            do, or its language ("en", "eng").
         on_damage: called with a message if the file ends over 0.5 s before its header says.
 
     Raises:
         MediaNotFoundError: no such file.
         EmptyMediaError: zero bytes.
         UnreadableMediaError: a folder, not a media file, or one whose header is damaged.
-        NoStreamError: no video or audio inside.
+        NoStreamError: no video or audio inside, or no such sound track.
     """
-    with open_source(path) as source:
+    with open_source(path, track=track) as source:
         video = None if source.video is None else _video_info(source, source.video)
-        audio = None
-        if source.audio is not None:
-            context = source.audio.codec_context
-            audio = AudioInfo(
-                sample_rate_hz=context.sample_rate,
-                num_channels=context.channels,
-                start_s=source.start_s(source.audio),
-                codec=context.codec.canonical_name,
-            )
+        audio = None if source.audio is None else _audio_info(source, source.audio, track)
         stated_s = _stated_end_s(source)
         end_s = None if stated_s is None else _last_end_s(source, max(0.0, stated_s - _TAIL_S))
     if stated_s is not None and end_s is not None and abs(end_s - stated_s) <= _AGREEMENT_S:
         # Packets overshoot by the codec's padding, so the header is the finer of the two.
         end_s = stated_s
     else:
-        with open_source(path) as source:
+        with open_source(path, track=track) as source:
             end_s = _last_end_s(source)
+            if stated_s is None:
+                stated_s = _unreached_end_s(source)
         if stated_s is not None and end_s < stated_s - _CUT_OFF_S:
             message = f"cut off at {end_s:.1f} s; its header says {stated_s:.1f} s"
             DamageLog(source.path, on_damage).note("cut off", message)
@@ -475,6 +526,27 @@ def _video_info(source: Source, stream: VideoStream) -> VideoInfo:
         start_s=source.start_s(stream),
         rotation_deg=orientation.rotation_deg,
         codec=stream.codec_context.codec.canonical_name,
+        track=1 + source.container.streams.video.index(stream),
+    )
+
+
+def _audio_info(source: Source, stream: AudioStream, track: int | str) -> AudioInfo:
+    audios = source.container.streams.audio
+    number = 1 + audios.index(stream)
+    tracks = order_tracks(audios)
+    own = next(one for one in tracks if one.number == number)
+    context = stream.codec_context
+    return AudioInfo(
+        sample_rate_hz=context.sample_rate,
+        num_channels=context.channels,
+        start_s=source.start_s(stream),
+        codec=own.codec,
+        track=number,
+        language=own.language,
+        title=own.title,
+        role=own.role,
+        chosen=why_chosen(audios, stream, track),
+        others=tuple(other for other in tracks if other is not own),
     )
 
 
@@ -495,7 +567,7 @@ def _first_orientation(source: Source, stream: VideoStream) -> Orientation:
 def _stated_end_s(source: Source) -> float | None:
     """Media time at which the longer stream ends by the header, None if that doesn't say."""
     container = source.container
-    if not source.is_of(_STATING_FORMATS):
+    if not source.is_of(STATING_FORMATS):
         return None
     ends_s = [source.stated_end_s(s) for s in source.streams]
     if all(end_s is not None for end_s in ends_s):
@@ -506,15 +578,34 @@ def _stated_end_s(source: Source) -> float | None:
     return container.duration / av.time_base - source.origin_s
 
 
-def _last_end_s(source: Source, from_s: float | None = None) -> float:
-    """Media time at which the last packet, sought from `from_s` on, ends; 0 if there is none."""
+def _unreached_end_s(source: Source) -> float | None:
+    """Where the container ends by its header, if none of its streams goes on until there."""
+    container = source.container
+    if container.duration is None or not source.is_of(STATING_FORMATS):
+        return None
+    stated_s = container.duration / av.time_base - source.origin_s
+    kinds = ("video", "audio", "subtitle")
+    streams = [stream for stream in container.streams if stream.type in kinds]
+    for from_s in (max(0.0, stated_s - _TAIL_S), 0.0):
+        if _last_end_s(source, from_s, streams) >= stated_s - _CUT_OFF_S:
+            return None
+    return stated_s
+
+
+def _last_end_s(
+    source: Source, from_s: float | None = None, streams: Sequence[Any] | None = None
+) -> float:
+    """Media time at which the last packet, sought from `from_s` on, ends; 0 if there is none.
+
+    `streams`: those whose packets count, by default the ones that are read.
+    """
     end_s = 0.0
     near_s = from_s or 0.0
     num_untimed = 0  # pictures
     try:
         if from_s is not None:
             source.container.seek(int((from_s + source.origin_s) * av.time_base))
-        for packet in source.demux(*source.streams):
+        for packet in source.demux(*(source.streams if streams is None else streams)):
             if packet.size == 0 or packet.is_corrupt or packet.is_discard:
                 continue
             stamp_s = packet_end_s(packet)

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import av
 import numpy as np
+import numpy.typing as npt
 import soxr
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
+from av.packet import Packet
 
 from facevoice.errors import NoStreamError
 from facevoice.media.open import (
     MAX_PAUSE_S,
+    STATING_FORMATS,
     DamageCallback,
     DamageLog,
     Source,
@@ -24,7 +30,12 @@ from facevoice.media.open import (
     ticks_to_s,
     undecodable,
 )
-from facevoice.records import SAMPLE_RATE_HZ, AudioBlock, FloatArray
+from facevoice.records import MEAN, SAMPLE_RATE_HZ, AudioBlock, FloatArray, MediaInfo
+
+AnyArray = npt.NDArray[Any]
+
+CENTRE: Final = "centre"
+LOW_FREQUENCY: Final = "low frequency"
 
 # Containers round timestamps, so smaller steps than this are no gaps or overlaps.
 _JITTER_S: Final = 0.05
@@ -32,13 +43,37 @@ _JITTER_S: Final = 0.05
 _FILL_S: Final = 1.0
 # Loudness is that of moments of this length.
 _MOMENT_S: Final = 0.02
+# Reading less than this between two places costs no more than seeking.
+_SEEK_FROM_S: Final = 60.0
 _NOTHING: Final = np.zeros(0, np.float32)
+_STEREO: Final = 2
+# FFmpeg's names of channels (libavutil/channel_layout.h).
+_CHANNEL_NAMES: Final = {
+    "FL": "left",
+    "FR": "right",
+    "FC": "centre",
+    "LFE": LOW_FREQUENCY,
+    "BL": "back left",
+    "BR": "back right",
+    "BC": "back centre",
+    "SL": "side left",
+    "SR": "side right",
+    "FLC": "left of centre",
+    "FRC": "right of centre",
+}
 
 
 def read_audio(
-    path: str | Path, *, block_s: float = 1.0, on_damage: DamageCallback | None = None
+    media: str | Path | MediaInfo,
+    *,
+    block_s: float = 1.0,
+    on_damage: DamageCallback | None = None,
 ) -> Iterator[AudioBlock]:
-    """The file's sound: mean of its channels, at 16 kHz, sample k sounding at k / 16000 s.
+    """The file's sound, mono at 16 kHz, sample k sounding at k / 16000 s.
+
+    Of a path, it is the mean of all channels of the track that `probe` chooses; of a `MediaInfo`,
+    the track and channel that it names. Where the channels change within a file, and that one is
+    missing, their mean stands in.
 
     Media time 0 is the start of the earlier stream; where sound starts later, or is missing for
     more than 50 ms (and at most an hour), zeros stand in; where packets overlap by more than
@@ -46,7 +81,7 @@ def read_audio(
     Damaged packets are skipped; a file that breaks off gives what there is.
 
     Args:
-        path: a video or audio file.
+        media: a video or audio file, or what was said of it.
         block_s: length of the blocks; the last one may be shorter.
         on_damage: called with a message once per kind of damage met.
 
@@ -59,12 +94,14 @@ def read_audio(
     block_size = round(block_s * SAMPLE_RATE_HZ)
     if block_size < 1:
         raise ValueError(f"block_s = {block_s}: must hold at least one sample at 16 kHz")
-    with open_source(path) as source:
+    channel = media.audio.channel if isinstance(media, MediaInfo) and media.audio else MEAN
+    with open_source(media) as source:
         if source.audio is None:
             raise NoStreamError(source.path, "holds no sound.", "Read its video only.")
         rest = _NOTHING
         num_given = 0
-        for piece in _resampled(source, source.audio, DamageLog(source.path, on_damage)):
+        damage = DamageLog(source.path, on_damage)
+        for piece in _resampled(source, source.audio, channel, damage):
             rest = np.concatenate([rest, piece])
             while len(rest) >= block_size:
                 yield AudioBlock(num_given / SAMPLE_RATE_HZ, rest[:block_size].copy())
@@ -73,8 +110,23 @@ def read_audio(
             yield AudioBlock(num_given / SAMPLE_RATE_HZ, rest)
 
 
-def _to_mono(frame: AudioFrame) -> FloatArray:
-    """Mean of a frame's channels as float32 (n,), integers scaled so that full scale is ±1."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Samples:
+    """What a frame holds: values (planes, n, width) as stored, one of planes and width being 1.
+
+    Channels lie one after the other, or side by side in one plane.
+    """
+
+    values: AnyArray
+    zero: float
+    full_scale: float
+
+    def scale(self, values: AnyArray) -> FloatArray:
+        """As float32, integers so that full scale is ±1."""
+        return np.asarray((values - self.zero) / self.full_scale, np.float32)
+
+
+def _samples(frame: AudioFrame) -> _Samples:
     packed = frame.format.packed
     kind = {"u": "u", "s": "i", "f": "f", "d": "f"}[packed.name[0]]
     dtype = np.dtype(f"{kind}{packed.bytes}")
@@ -84,16 +136,110 @@ def _to_mono(frame: AudioFrame) -> FloatArray:
     count = frame.samples * width
     planes = [np.frombuffer(bytes(p), dtype, count) for p in frame.planes[:num_planes]]
     full_scale = 1.0 if kind == "f" else 2.0 ** (8 * dtype.itemsize - 1)
-    zero = full_scale if kind == "u" else 0.0
-    # Channels lie one after the other, or side by side in one plane.
-    mean = np.stack(planes).reshape(num_planes, -1, width).mean(axis=(0, 2), dtype=np.float64)
-    return np.asarray((mean - zero) / full_scale, np.float32)
+    values = np.stack(planes).reshape(num_planes, -1, width)
+    return _Samples(values, full_scale if kind == "u" else 0.0, full_scale)
 
 
-def _resampled(source: Source, stream: AudioStream, damage: DamageLog) -> Iterator[FloatArray]:
+def _to_mono(frame: AudioFrame, channel: str) -> FloatArray:
+    """One channel of a frame as float32 (n,), or the mean of all."""
+    samples = _samples(frame)
+    names = () if channel == MEAN else name_channels(frame)
+    if channel not in names:
+        return samples.scale(samples.values.mean(axis=(0, 2), dtype=np.float64))
+    planes = np.moveaxis(samples.values, 2, 1).reshape(len(names), -1)
+    return samples.scale(planes[names.index(channel)].astype(np.float64))
+
+
+def name_channels(frame: AudioFrame) -> tuple[str, ...]:
+    """What people call a frame's channels, "channel 1" and so on where more than two are unnamed."""
+    known = [_CHANNEL_NAMES.get(channel.name) for channel in frame.layout.channels]
+    count = frame.layout.nb_channels
+    if count == _STEREO:
+        return "left", "right"
+    if len(known) != count or None in known:
+        return tuple(f"channel {number}" for number in range(1, count + 1))
+    return tuple(name for name in known if name is not None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stretch:
+    """A piece of a track as it is: samples (C, N) of the channels `names`."""
+
+    names: tuple[str, ...]
+    rate_hz: int
+    samples: FloatArray
+
+
+def read_stretches(media: MediaInfo, spans_s: Iterable[tuple[float, float]]) -> Iterator[Stretch]:
+    """The channels of the chosen track from each start to end in media time, roughly.
+
+    They begin and end with packets. What is damaged or lies behind the end is left out, and so is
+    what has other channels than the stretch began with. A long file is not read between them where
+    its container can be sought in.
+    """
+    with open_source(media) as source:
+        stream = source.audio
+        if stream is None:
+            return
+        seeks = media.duration_s > _SEEK_FROM_S and source.is_of(STATING_FORMATS)
+        packets = source.demux(stream)
+        for start_s, end_s in spans_s:
+            try:
+                if seeks:
+                    ticks = math.floor((start_s + source.origin_s) / (stream.time_base or 1))
+                    source.container.seek(ticks, stream=stream)
+                    packets = source.demux(stream)
+                # What was heard before this has nothing to do with it.
+                if stream.codec_context.is_open:
+                    stream.codec_context.flush_buffers()
+                frames = list(_frames_within(source, stream, packets, start_s, end_s))
+            except av.FFmpegError:
+                continue
+            if frames:
+                kinds = [(frame.layout.name, frame.sample_rate) for frame in frames]
+                alike = [f for f, kind in zip(frames, kinds, strict=True) if kind == kinds[0]]
+                samples = np.concatenate([_channels(frame) for frame in alike], axis=1)
+                yield Stretch(name_channels(frames[0]), frames[0].sample_rate, samples)
+
+
+def _channels(frame: AudioFrame) -> FloatArray:
+    samples = _samples(frame)
+    num_channels = frame.layout.nb_channels
+    return samples.scale(np.moveaxis(samples.values, 2, 1).reshape(num_channels, -1))
+
+
+def _frames_within(
+    source: Source,
+    stream: AudioStream,
+    packets: Iterator[Packet[AudioStream]],
+    start_s: float,
+    end_s: float,
+) -> Iterator[AudioFrame]:
+    base = stream.time_base or Fraction(1)
+    start, end = (math.ceil((time_s + source.origin_s) / base) for time_s in (start_s, end_s))
+    heard_s = 0.0  # for packets that carry no time
+    for packet in packets:
+        place = packet.dts if packet.pts is None else packet.pts
+        if place is None:
+            place = start + math.floor(heard_s / base)
+        if place < start or packet.size == 0 or packet.is_corrupt:
+            continue
+        try:
+            for frame in stream.decode(packet):
+                heard_s += frame.samples / frame.sample_rate
+                yield frame
+        except av.FFmpegError:
+            continue
+        if place + (packet.duration or 0) >= end:
+            return
+
+
+def _resampled(
+    source: Source, stream: AudioStream, channel: str, damage: DamageLog
+) -> Iterator[FloatArray]:
     rate_hz = SAMPLE_RATE_HZ
     resampler: soxr.ResampleStream | None = None
-    for samples, samples_rate_hz in _on_clock(source, stream, damage):
+    for samples, samples_rate_hz in _on_clock(source, stream, channel, damage):
         if samples_rate_hz != rate_hz:
             if resampler is not None:
                 yield resampler.resample_chunk(_NOTHING, last=True)
@@ -106,12 +252,12 @@ def _resampled(source: Source, stream: AudioStream, damage: DamageLog) -> Iterat
 
 
 def _on_clock(
-    source: Source, stream: AudioStream, damage: DamageLog
+    source: Source, stream: AudioStream, channel: str, damage: DamageLog
 ) -> Iterator[tuple[FloatArray, int]]:
     """Mono samples with their rate, without gap or overlap from media time 0 on."""
     given_s = 0.0
     for frame, start_s in _timed_frames(source, stream, damage):
-        samples, rate_hz = _to_mono(frame), frame.sample_rate
+        samples, rate_hz = _to_mono(frame, channel), frame.sample_rate
         lead_s = start_s - given_s if start_s is not None else 0.0
         if lead_s > MAX_PAUSE_S or lead_s < -1.0:
             damage.note("order", f"sound leaps by {lead_s:.1f} s at {given_s:.1f} s")

@@ -39,6 +39,7 @@ from facevoice.report.words import (
     describe_in_words,
     describe_known,
     describe_point,
+    describe_sound,
     summarize_in_words,
     vocabulary,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "describe_in_words",
     "describe_known",
     "describe_point",
+    "describe_sound",
     "from_json",
     "is_report_page",
     "page_script",

@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 
 from facevoice.errors import ConfigError, ReportError
@@ -37,7 +38,7 @@ from facevoice.records import (
     Status,
     VideoInfo,
 )
-from facevoice.report.words import describe_point, summarize_in_words
+from facevoice.report.words import describe_point, describe_sound, summarize_in_words
 from facevoice.settings import AnalyzerConfig, plain_settings
 from facevoice.transcript import Line, Transcript
 
@@ -61,6 +62,7 @@ def to_json(report: Report, *, indent: int | None = 2) -> str:
             "duration_s": None if media is None else _number(media.duration_s),
             "video": None if media is None else _plain(media.video),
             "audio": None if media is None else _plain(media.audio),
+            "heard": describe_sound(media),
         },
         "models": {role: _plain(model) for role, model in sorted(report.models.items())},
         "settings": report.config.to_dict(),
@@ -270,7 +272,7 @@ def _report_from_dict(values: dict[str, Any]) -> Report:
             path=Path(file["path"]),
             duration_s=float(file["duration_s"]),
             video=None if file["video"] is None else VideoInfo(**file["video"]),
-            audio=None if file["audio"] is None else AudioInfo(**file["audio"]),
+            audio=None if file["audio"] is None else msgspec.convert(file["audio"], AudioInfo),
         )
     return Report(
         path=file["path"],

@@ -41,6 +41,7 @@ from facevoice.report.words import (
     conflict_zones,
     describe_moment,
     describe_point,
+    describe_sound,
     num_known,
     percent,
     strongest_conflicts,
@@ -163,7 +164,8 @@ def page_style() -> str:
 def to_view(report: Report, trace: Trace | None = None) -> dict[str, Any]:
     """The report, and what was seen and heard if it is known, for a page.
 
-    title, path, sha256, status, notice, version, duration_s: of the file; expected_conflicts: as
+    title, path, sha256, status, notice, version, duration_s: of the file; heard: see
+    `describe_sound`; expected_conflicts: as
     in its settings; emotions, outcomes, reasons, channels, statuses: see `vocabulary`;
     models: {role: name}; window_fields, windows: see `window_view`; points, chosen: what it says
     at each sensitivity, see `_point_view`, and the place of the report's own; trace: see
@@ -183,6 +185,7 @@ def to_view(report: Report, trace: Trace | None = None) -> dict[str, Any]:
         "sha256": report.sha256,
         "status": report.status.value,
         "notice": NOTICE,
+        "heard": describe_sound(media),
         "version": report.facevoice_version,
         "duration_s": _seconds(duration_s),
         "expected_conflicts": decision.expected_conflicts,

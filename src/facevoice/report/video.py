@@ -9,6 +9,7 @@ import math
 import os
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -149,6 +150,8 @@ def render_video(
     if limit_px < MIN_HEIGHT_PX:
         raise ConfigError(f"height_px = {height_px}: at least {MIN_HEIGHT_PX}")
     info = probe_video(path)
+    if report.media is not None and report.media.audio is not None and info.audio is not None:
+        info = replace(info, audio=report.media.audio)  # the track that was heard
 
     def pictures() -> Iterator[Frame]:
         for frame in _read_pictures(info, limit_px):
@@ -158,7 +161,7 @@ def render_video(
 
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
-        with open_source(path) as source:
+        with open_source(info) as source:
             _write(part, source, pictures(), _Overlay(report, trace, info.duration_s))
         part.replace(out)
     except (av.FFmpegError, OSError) as error:
@@ -419,7 +422,7 @@ def _read_pictures(info: MediaInfo, limit_px: int) -> Iterator[Frame]:
     if video is not None and video.height_px > limit_px:
         max_side_px = round(max(video.width_px, video.height_px) * limit_px / video.height_px)
     return read_frames(
-        info.path,
+        info,
         (k * _ASK_S for k in itertools.count()),
         tolerance_s=_ASK_S,
         max_side_px=max_side_px,

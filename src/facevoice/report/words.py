@@ -11,16 +11,21 @@ from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 from facevoice.interpret import at_equal_numbers, precision_at
+from facevoice.media.tracks import name_track
 from facevoice.records import (
+    ChannelChoice,
     ChannelPosterior,
     Emotion,
+    MediaInfo,
     Moment,
     OperatingPoint,
     Outcome,
     Prediction,
     Reason,
     Report,
+    SoundTrack,
     Status,
+    TrackChoice,
     top_emotion,
 )
 
@@ -125,6 +130,23 @@ _GAPS: Final[dict[str, dict[Reason, str]]] = {
     },
 }
 GAP: Final = "–"
+
+_TRACK_WORDS: Final = {
+    TrackChoice.ONLY: "the only one",
+    TrackChoice.ASKED: "as you asked",
+    TrackChoice.DEFAULT: "the default one",
+    TrackChoice.ORIGINAL: "the original one",
+    TrackChoice.FIRST: "the first one",
+    TrackChoice.SOUNDING: "because the one to prefer is silent",
+    TrackChoice.SPOKEN: "because the one to prefer has no speech",
+}
+_CHANNEL_WORDS: Final = {
+    ChannelChoice.OTHERS_SILENT: "there is no sound elsewhere",
+    ChannelChoice.INVERTED: "the channels would cancel each other out",
+    ChannelChoice.DELAYED: "the other one repeats it a little later",
+    ChannelChoice.CLEAREST: "speech is much clearer there",
+    ChannelChoice.CENTRE: "the speech is there",
+}
 
 # Beside a file's length and number of windows.
 STATUS_WORDS: Final[dict[Status, str]] = {
@@ -245,6 +267,39 @@ def _describe_people(report: Report) -> str:
         seconds = sum(m.end_s - m.start_s for m in report.moments if reason in m.reasons)
         if seconds:
             parts.append(f"For {duration_words(seconds)}, {words}.")
+    return " ".join(parts)
+
+
+def describe_sound(media: MediaInfo | None) -> str:
+    """Which of several sound tracks, and which channel of it, is heard and why; "" if all is.
+
+    "Of two sound tracks, number 2 is heard, the default one; the other one is 1 (commentary)."
+    """
+    audio = None if media is None else media.audio
+    if audio is None:
+        return ""
+    parts = []
+    if audio.others:
+        own = SoundTrack(
+            audio.track,
+            audio.codec,
+            audio.num_channels,
+            audio.language,
+            audio.title,
+            audio.role,
+        )
+        count = len(audio.others) + 1
+        named = name_track(own)
+        by_number = sorted(audio.others, key=lambda track: track.number)
+        others = ", ".join(name_track(track) for track in by_number)
+        rest = "the other one is" if count == 2 else "the others are"
+        parts.append(
+            f"Of {_spell(count)} sound tracks, number {named} is heard, "
+            f"{_TRACK_WORDS[audio.chosen]}; {rest} {others}."
+        )
+    if audio.channel_chosen is not None:
+        why = _CHANNEL_WORDS[audio.channel_chosen]
+        parts.append(f"Only the {audio.channel} channel is heard, because {why}.")
     return " ".join(parts)
 
 

@@ -21,6 +21,7 @@ function createHeader(model, level) {
     el(`h${level}`, { class: "fv-title" }, model.title),
     facts.length ? el("p", { class: "fv-meta" }, facts.join(" · ")) : null,
     answer,
+    model.heard ? el("p", { class: "fv-note" }, model.heard) : null,
     el("p", { class: "fv-notice", role: "note" }, model.notice),
   );
   return { element, refresh() { answer.replaceChildren(...answerParts(model)); } };
