@@ -333,6 +333,7 @@ class Perceiver:
             peaks=None if window.samples is None else envelope(window.samples),
             detected_s=window.detected_s,
             detected=window.detected,
+            left_out=None if window.left_out is None else window.left_out.value,
         )
 
 
@@ -546,6 +547,7 @@ def _window(
     leading = _leading_face(frames)
     detected_s = frames[0].detected_s if frames else None
     detected = frames[0].detected if frames else None
+    left_out = next((f.left_out for f in frames if f.left_out is not None), None)
     if leading is None:
         return Window(
             start_s,
@@ -557,6 +559,7 @@ def _window(
             detected_s=detected_s,
             detected=detected,
             speech_spans_s=spans_s,
+            left_out=left_out,
         )
     sightings = [(f, s) for f in frames for s in f.sightings if s.track_id == leading]
     sides = np.array([[f.width_px, f.height_px] * 2 for f, _ in sightings], np.float32)
@@ -575,6 +578,7 @@ def _window(
         detected_s=detected_s,
         detected=detected,
         speech_spans_s=spans_s,
+        left_out=left_out,
     )
 
 
