@@ -108,13 +108,12 @@ class FaceDetector:
         picture shows; costs seven times as much.
         """
         found = self._settled_faces(rgb, self._search(rgb), known)
-        if thorough and not found.faces:
-            if max(rgb.shape[:2]) > _SEARCH_SIDE_PX:
-                found = found.else_(self._settled_faces(rgb, self._search(rgb, _FINE_SIDE_PX)))
-            for quarters in (2, 1, 3):
-                if not found.faces:
-                    rough = self._search_turned(rgb, quarters)
-                    found = found.else_(self._settled_faces(rgb, rough))
+        if thorough and found.is_nothing and max(rgb.shape[:2]) > _SEARCH_SIDE_PX:
+            found = found.else_(self._settled_faces(rgb, self._search(rgb, _FINE_SIDE_PX)))
+        for quarters in (2, 1, 3) if thorough else ():
+            if found.is_nothing:
+                rough = self._search_turned(rgb, quarters)
+                found = found.else_(self._settled_faces(rgb, rough))
         rows = _rows(_best_of(found.faces))
         return replace(rows, left_out=() if found.faces else found.left_out)
 
@@ -320,6 +319,11 @@ class _Found:
 
     faces: list[_Face]
     left_out: tuple[Reason, ...]
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether there is no face, nor one that other searches would see no better."""
+        return not self.faces and Reason.FACE_TILTED not in self.left_out
 
     def else_(self, other: _Found) -> _Found:
         """What another search adds where this one found no face."""
