@@ -6,10 +6,11 @@ Each folder holds films of one person who faces the camera. Frames are sampled a
 the package's own `read_frames` and `track_faces`. Printed for each folder:
 
 - recall: the share of frames whose face is found where it is, plain and made small, turned, dark
-  and in the corner of a screen; frames that are black are left out. Where a face is, is taken from the plain frame, searched
-  by itself. Found means that the landmarks' centre is less than an eye distance off; "error" is the
-  landmarks' median distance from there in per cent of the eye distance. "False" counts all other
-  finds per 100 frames; in the last row the face is painted over.
+  and in the corner of a screen; frames that are black are left out. Where a face is, is taken from
+  the plain frame, searched by itself. Found means that the landmarks' centre is less than an eye
+  distance off; "error" is the landmarks' median distance from there in per cent of the eye
+  distance: above 100 where faces are taken for upright that are not. "False" counts all other finds
+  per 100 frames; in the last row the face is painted over.
 - steadiness: how far landmarks jump, at each film's own rate, from the mean of those in the frames
   before and after, which takes smooth motion out (root of mean square, times √⅔, in per cent of the
   eye distance); at 5 frames a second; and how far they move over the face when the very same
