@@ -35,6 +35,7 @@ _ALERT_S: Final[float] = 1.5
 # Grey levels, mean over a 16 × 9 thumbnail. Within the sampled shots of talking people it stayed
 # below 9; between two people filmed before the same wall it was above 10 in 95 of 100 pairs.
 _CUT_DIFFERENCE: Final[float] = 10.0
+_BLACK: Final[float] = 16.0  # grey levels; what is darker is not searched thoroughly
 _THUMBNAIL_SIZE: Final[tuple[int, int]] = (16, 9)
 
 # Overlap with a place, as a share of the smaller box, from which on that place is meant.
@@ -165,6 +166,10 @@ class _Tracker:
         missing = num_visible == 0 or num_visible < len(self._tracks)
         return missing and now_s < self._alert_until_s
 
+    def _is_black(self) -> bool:
+        """Whether the last frame shows nothing, as many films begin."""
+        return self._thumbnail is None or float(self._thumbnail.max()) < _BLACK
+
     def _is_due(self, now_s: float) -> bool:
         return now_s + 0.5 / self._config.sample_rate_hz >= self._next_detect_s
 
@@ -172,7 +177,7 @@ class _Tracker:
         """Full search; faces that it misses are looked for where they should be."""
         now_s = frame.timestamp_s
         visible = [] if at_cut else self._visible()
-        thorough = not visible and (at_cut or self._is_due(now_s))
+        thorough = not visible and (at_cut or self._is_due(now_s)) and not self._is_black()
         self._detected_s = now_s
         self._next_detect_s = now_s + 1 / self._config.detect_rate_hz
         found = self._detector.detect(frame.rgb, known=_expected(visible, now_s), thorough=thorough)
