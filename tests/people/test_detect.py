@@ -85,10 +85,14 @@ def test_upright_faces_are_found_the_same_beside_one_upside_down(detector, portr
     assert (np.sign(eyes[by_place, 0]) == [1, -1]).all()
 
 
-def test_a_known_face_stays_as_it_was_turned(detector, portrait):
-    upside_down = np.ascontiguousarray(portrait[::-1, ::-1])
-    known = detector.detect(upside_down)
-    found = detector.detect(upside_down, known=known)
+@pytest.mark.parametrize("angle_deg", [-55, 55, 180])
+def test_a_known_face_stays_as_it_was_turned(detector, portrait, angle_deg):
+    tilted = Image.fromarray(portrait).rotate(
+        angle_deg, Image.Resampling.BICUBIC, center=(152, 120)
+    )
+    picture = np.asarray(tilted)
+    known = detector.detect(picture)
+    found = detector.detect(picture, known=known)
     np.testing.assert_allclose(found.landmarks_px, known.landmarks_px, atol=4)
 
 

@@ -140,14 +140,18 @@ class FaceDetector:
 
         Those that are too small are looked at only where there are no others.
         """
-        faces, left_out = [], []
+        faces: list[_Face] = []
+        left_out: list[Reason] = []
         for face in rough:
-            if face.length_px >= self._min_face_px:
-                settled = self._settled(rgb, face, known)
-                if isinstance(settled, Reason):
-                    left_out.append(settled)
-                elif self._is_wanted(settled):
-                    faces.append(settled)
+            if face.length_px < self._min_face_px:
+                continue
+            settled = self._settled(rgb, face, known)
+            if isinstance(settled, Reason):
+                left_out.append(settled)
+            elif self._is_wanted(settled):
+                faces.append(settled)
+            elif self._is_small(settled):
+                left_out.append(Reason.FACE_TOO_SMALL)
         if not faces and not left_out:
             small = (self._look(rgb, face) for face in rough)
             left_out = [Reason.FACE_TOO_SMALL for face in small if face and self._is_small(face)]
@@ -161,7 +165,7 @@ class FaceDetector:
     ) -> _Face | Literal[Reason.FACE_TILTED]:
         """A face looked at closely the right way up; the reason if that can't be told."""
         before = _known_face(rough, known)
-        face = rough if before is None else rough.turned(round(2 * before.tilt / pi))
+        face = rough if before is None else rough.turned_like(before)
         # Twice: the search says too roughly where a face is for the first cut to be the best one.
         for _ in range(2):
             face = self._look(rgb, face) or face
@@ -301,6 +305,10 @@ class _Face:
         turn = _rotation(quarters * pi / 2)
         return self.moved(turn, self.centre - turn @ self.centre)
 
+    def turned_like(self, other: _Face) -> _Face:
+        """With the side up that another has up."""
+        return self.turned(round(2 * (other.tilt - self.tilt) / pi))
+
     def is_turned_like(self, other: _Face) -> bool:
         """Whether both have the same side up."""
         return abs(remainder(self.tilt - other.tilt, 2 * pi)) < pi / 4
@@ -318,7 +326,7 @@ class _Found:
     """Faces of one picture, and why others are left out."""
 
     faces: list[_Face]
-    left_out: tuple[Reason, ...]
+    left_out: tuple[Reason, ...] = ()
 
     @property
     def is_nothing(self) -> bool:
