@@ -138,23 +138,25 @@ class FaceDetector:
     ) -> _Found:
         """Rough faces looked at closely, and why some of them are left out.
 
-        Those that are too small are looked at only where there are no others.
+        Those that seem too small are looked at only where there are no others.
         """
+        small = [face for face in rough if face.length_px < self._min_face_px]
+        large = [face for face in rough if face.length_px >= self._min_face_px]
+        found = self._sorted_out(rgb, large, known)
+        if found.faces or found.left_out:
+            return found
+        return self._sorted_out(rgb, small, known)
+
+    def _sorted_out(self, rgb: ByteArray, rough: list[_Face], known: Detections | None) -> _Found:
         faces: list[_Face] = []
         left_out: list[Reason] = []
-        for face in rough:
-            if face.length_px < self._min_face_px:
-                continue
-            settled = self._settled(rgb, face, known)
+        for settled in (self._settled(rgb, face, known) for face in rough):
             if isinstance(settled, Reason):
                 left_out.append(settled)
             elif self._is_wanted(settled):
                 faces.append(settled)
-            elif self._is_small(settled):
+            elif self._is_small(settled) and self._look(rgb, settled):
                 left_out.append(Reason.FACE_TOO_SMALL)
-        if not faces and not left_out:
-            small = (self._look(rgb, face) for face in rough)
-            left_out = [Reason.FACE_TOO_SMALL for face in small if face and self._is_small(face)]
         return _Found(faces, tuple(left_out))
 
     def _is_small(self, face: _Face) -> bool:
