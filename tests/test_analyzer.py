@@ -8,13 +8,16 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
+from conftest import ClipMaker
 from facevoice import Outcome, Reason, Status
 from facevoice.analyzer import Analyzer
 from facevoice.errors import ConfigError, EmptyMediaError, NoStreamError, UnreadableMediaError
 from facevoice.interpret import decide_again
 from facevoice.records import Report
 from facevoice.settings import SENSITIVITIES, AnalyzerConfig, DecisionConfig, WindowConfig
+from portraits import make_portrait
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SAMPLE = EXAMPLES / "smile_glad_voice.mp4"
@@ -110,6 +113,46 @@ def test_no_face_and_no_speech_are_never_neutral(analyzer: Analyzer, make_clip: 
     assert report.summary.voice is None
     assert report.summary.fused is None
     assert set(report.summary.reasons) == {Reason.NO_FACE, Reason.NO_SPEECH}
+
+
+def test_a_film_upside_down_gives_the_answers_of_the_upright_one(
+    analyzer: Analyzer, make_clip: ClipMaker
+) -> None:
+    portrait = make_portrait()
+
+    def upright(index: int, time_s: float) -> np.ndarray:
+        return np.roll(portrait, index % 3, axis=1)
+
+    def upside_down(index: int, time_s: float) -> np.ndarray:
+        return np.ascontiguousarray(upright(index, time_s)[::-1, ::-1])
+
+    paths = (
+        make_clip(f"{paint.__name__}.mp4", paint=paint, width=300, height=300, duration_s=2.0)
+        for paint in (upright, upside_down)
+    )
+    faces = [analyzer.analyze(path).windows[0].face for path in paths]
+    assert faces[0] is not None
+    assert faces[1] is not None
+    np.testing.assert_allclose(faces[1].probs, faces[0].probs, atol=0.05)
+
+
+def test_a_face_too_small_to_read_is_told_from_none(
+    analyzer: Analyzer, make_clip: ClipMaker
+) -> None:
+    tiny = np.asarray(Image.fromarray(make_portrait()).resize((40, 40), Image.Resampling.BOX))
+
+    def screen(index: int, time_s: float) -> np.ndarray:
+        rgb = np.full((360, 640, 3), 235, np.uint8)
+        rgb[300:340, 580:620] = tiny
+        return rgb
+
+    report = analyzer.analyze(
+        make_clip("screen.mp4", paint=screen, width=640, height=360, duration_s=2.0)
+    )
+    (window,) = report.windows
+    assert window.face is None
+    assert Reason.FACE_TOO_SMALL in window.reasons
+    assert Reason.NO_FACE not in window.reasons
 
 
 def test_another_setting_gives_the_same_from_the_report_as_from_the_file(

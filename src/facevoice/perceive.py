@@ -422,6 +422,7 @@ class Perceiver:
             peaks=None if window.samples is None else envelope(window.samples),
             detected_s=window.detected_s,
             detected=window.detected,
+            left_out=None if window.left_out is None else window.left_out.value,
         )
 
     def _is_worth_a_print(self, window: Window, faces: Sequence[FaceView]) -> bool:
@@ -702,6 +703,7 @@ def _window(
         detected_s=frames[0].detected_s if frames else None,
         detected=frames[0].detected if frames else None,
         speech_spans_s=None if sound is None else sound.speech_spans / SAMPLE_RATE_HZ,
+        left_out=next((f.left_out for f in frames if f.left_out is not None), None),
     )
     people = _people(frames)
     if not people:

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 from skimage.transform import SimilarityTransform
 
 from facevoice.people.detect import (
@@ -11,7 +11,7 @@ from facevoice.people.detect import (
     iou,
     overlap_of_smaller,
 )
-from facevoice.records import Detections
+from facevoice.records import Detections, Reason
 
 # Where a person sees them in the portrait.
 EYES_NOSE_MOUTH = np.array([[132, 101], [175, 103], [153, 129], [129, 139], [174, 141]])
@@ -63,6 +63,74 @@ def test_a_tilted_face_is_found(detector, portrait, angle_deg):
     assert -np.degrees(np.arctan2(eyes[1], eyes[0])) == pytest.approx(angle_deg, abs=8)
 
 
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_a_face_on_its_side_or_upside_down_is_cut_upright(detector, portrait, quarters):
+    turned = np.ascontiguousarray(np.rot90(portrait, quarters))
+    found = detector.detect(turned, thorough=True)
+    assert len(found) == 1
+    upright = align_crop(portrait, detector.detect(portrait).landmarks_px[0], SIDE)
+    crop = align_crop(turned, found.landmarks_px[0], SIDE)
+    assert np.corrcoef(upright.ravel(), crop.ravel())[0, 1] > 0.95
+    again = detector.refine(turned, found)
+    np.testing.assert_allclose(again.landmarks_px, found.landmarks_px, atol=2)
+    np.testing.assert_allclose(again.boxes_xyxy, found.boxes_xyxy, atol=4)
+
+
+def test_upright_faces_are_found_the_same_beside_one_upside_down(detector, portrait):
+    upside_down = portrait[::-1, ::-1]
+    found = detector.detect(np.concatenate([portrait, upside_down], axis=1))
+    assert len(found) == 2
+    eyes = found.landmarks_px[:, 1] - found.landmarks_px[:, 0]
+    by_place = np.argsort(found.boxes_xyxy[:, 0])
+    assert (np.sign(eyes[by_place, 0]) == [1, -1]).all()
+
+
+@pytest.mark.parametrize("angle_deg", [-55, 55, 180])
+def test_a_known_face_stays_as_it_was_turned(detector, portrait, angle_deg):
+    tilted = Image.fromarray(portrait).rotate(
+        angle_deg, Image.Resampling.BICUBIC, center=(152, 120)
+    )
+    picture = np.asarray(tilted)
+    known = detector.detect(picture)
+    found = detector.detect(picture, known=known)
+    np.testing.assert_allclose(found.landmarks_px, known.landmarks_px, atol=4)
+
+
+def test_a_face_that_looks_the_same_upside_down_is_left_out(detector, portrait):
+    blurred = Image.fromarray(portrait).filter(ImageFilter.GaussianBlur(3))
+    face = np.asarray(blurred).astype(int)[18:218, 52:252]
+    both_ways = ((face + face[::-1, ::-1]) // 2).astype(np.uint8)
+    found = detector.detect(both_ways, thorough=True)
+    assert len(found) == 0
+    assert set(found.left_out) == {Reason.FACE_TILTED}
+
+
+def webcam(portrait, face_px):
+    """A screen of 640 × 360 with a small picture of a person in its corner."""
+    screen = np.full((360, 640, 3), 235, np.uint8)
+    screen[:20] = 120
+    side = round(300 * face_px / 117)  # the portrait's face is 117 px long
+    inset = Image.fromarray(portrait).resize((side, side), Image.Resampling.BOX)
+    screen[350 - side : 350, 630 - side : 630] = np.asarray(inset)
+    return screen
+
+
+def test_a_small_face_is_found_by_a_thorough_search(detector, portrait):
+    screen = webcam(portrait, 20)
+    keen = FaceDetector(min_face_px=16, min_score=0.5)
+    assert len(keen.detect(screen)) == 0
+    found = keen.detect(screen, thorough=True)
+    assert len(found) == 1
+    assert not found.left_out
+    assert keen.refine(screen, found).scores[0] > 0.8
+
+
+def test_a_face_too_small_to_be_read_is_named(detector, portrait):
+    found = detector.detect(webcam(portrait, 20), thorough=True)
+    assert len(found) == 0
+    assert found.left_out == (Reason.FACE_TOO_SMALL,)
+
+
 def test_two_faces_side_by_side_are_two(detector, portrait):
     found = detector.detect(np.concatenate([portrait, portrait[:, ::-1]], axis=1))
     assert len(found) == 2
@@ -73,7 +141,8 @@ def test_two_faces_side_by_side_are_two(detector, portrait):
 def test_nobody_is_seen_where_nobody_is(detector, landscape):
     noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
     for picture in (landscape, noise, np.zeros((360, 640, 3), np.uint8)):
-        assert len(detector.detect(picture)) == 0
+        found = detector.detect(picture, thorough=True)
+        assert (len(found), found.left_out) == (0, ())
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (11, 300), (300, 11), (39, 39)])

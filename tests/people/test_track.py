@@ -8,7 +8,7 @@ from PIL import Image
 from facevoice.people.detect import FACE_TEMPLATE
 from facevoice.people.identity import FaceIdentifier
 from facevoice.people.track import track_faces
-from facevoice.records import Detections, Frame, ModelId
+from facevoice.records import Detections, Frame, ModelId, Reason
 from facevoice.settings import FacesConfig
 
 CONFIG = FacesConfig(sample_rate_hz=5, detect_rate_hz=1.25, crop_px=40)
@@ -23,6 +23,7 @@ class ColourDetector:
 
     people: tuple[tuple[int, int, int], ...] = (RED, BLUE, PALE_RED)
     calls: list[str] = field(default_factory=list)
+    thorough: list[bool] = field(default_factory=list)
     blind: bool = False
     model = ModelId("colours", "0" * 64)
 
@@ -35,8 +36,9 @@ class ColourDetector:
                     [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1], np.float32
                 )
 
-    def detect(self, rgb):
+    def detect(self, rgb, *, known=None, thorough=False):
         self.calls.append("detect")
+        self.thorough.append(thorough)
         boxes = [] if self.blind else list(self._boxes(rgb))
         return _described(boxes, [0.99] * len(boxes))
 
@@ -348,3 +350,30 @@ def test_a_track_has_a_portrait_from_the_start_and_others_only_where_they_are_be
     assert 2 <= len(best) < 8
     assert best[-1][1] > max(s.quality for s in seen) - 0.15
     assert all(seen[k].portrait.shape == (112, 112, 3) for k, _ in best)
+def test_a_film_upside_down_is_followed_as_if_it_were_upright(detector, portrait):
+    upright = [np.roll(portrait, (2 * k, 3 * k), axis=(0, 1)) for k in range(10)]
+    turned = [np.ascontiguousarray(rgb[::-1, ::-1]) for rgb in upright]
+    for straight, found in zip(follow(upright, detector), follow(turned, detector), strict=True):
+        (expected,), (sighting,) = straight.sightings, found.sightings
+        assert sighting.track_id == expected.track_id == 0
+        crops = [s.crop.astype(float).ravel() for s in (expected, sighting)]
+        assert np.corrcoef(crops)[0, 1] > 0.95
+
+
+def test_thorough_searches_are_kept_for_films_without_a_face():
+    detector = ColourDetector()
+    follow([scene({RED: (100, 90)})] * 40, detector)
+    assert detector.thorough == [True] + [False] * 9
+    detector = ColourDetector()
+    follow([scene({})] * 40, detector)
+    assert sum(detector.thorough) <= 1 + 10
+
+
+def test_why_nobody_is_seen_is_told_until_somebody_is(detector, portrait):
+    screen = np.full((360, 640, 3), 235, np.uint8)
+    tiny, readable = screen.copy(), screen.copy()
+    tiny[300:340, 590:630] = Image.fromarray(portrait).resize((40, 40), Image.Resampling.BOX)
+    readable[30:330, 200:500] = portrait
+    found = follow([tiny] * 12 + [readable] * 9 + [screen] * 9, detector)
+    assert {f.left_out for f in found[:12]} == {Reason.FACE_TOO_SMALL}
+    assert [f.left_out for f in found[12:]] == [None] * 18

@@ -181,6 +181,8 @@ def test_conflict_is_not_printed_where_it_does_not_count() -> None:
     [
         (Reason.NO_FACE, "no face"),
         (Reason.NO_VIDEO_STREAM, "no picture"),
+        (Reason.FACE_TOO_SMALL, "too small"),
+        (Reason.FACE_TILTED, "tilted"),
         (Reason.FACE_TOO_SELDOM, "rarely seen"),
         (Reason.NO_SPEECH, "no speech"),
         (Reason.NO_AUDIO_STREAM, "no sound"),

@@ -8,14 +8,14 @@ from __future__ import annotations
 from cmath import phase
 from dataclasses import dataclass, replace
 from functools import cache
-from math import ceil, floor
-from typing import Any, Final, TypeAlias
+from math import ceil, floor, pi, remainder
+from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from facevoice.records import ByteArray, Detections, FloatArray, IntArray, ModelId
+from facevoice.records import ByteArray, Detections, FloatArray, IntArray, ModelId, Reason
 from facevoice.sessions import load_session
 
 _Floats: TypeAlias = npt.NDArray[np.floating[Any]]
@@ -24,6 +24,8 @@ _Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 # found, and so is one that fills it. The network halves five times.
 _SEARCH_SIDE_PX: Final[int] = 384
 _MULTIPLE_PX: Final[int] = 32
+# The thorough search: pictures are seen as they are handed in, up to this longer side.
+_FINE_SIDE_PX: Final[int] = 1280
 _STRIDES_PX: Final[tuple[int, ...]] = (8, 16, 32)
 # Each face is seen by dozens of cells, and their mean, weighted by squared scores, trembles half as
 # much as the best of them: those count that score this much and overlap the best one by so much.
@@ -44,6 +46,16 @@ _MAX_OFF: Final[float] = 0.06
 _MAX_GROWTH: Final[float] = 0.1
 _MAX_TURN_RAD: Final[float] = 0.1
 _MAX_LOOKS: Final[int] = 3
+# The network sees faces that are upside down or on their side too, takes them for upright ones, and
+# scores them up to 0.90; nearly all upright ones score more. Below this, every quarter turn is
+# tried: one that scores so much more is right, and within so much of the best, none is.
+_UPRIGHT_SCORE: Final[float] = 0.91
+_SETTLED_BY: Final[float] = 0.02
+# What is taken for a face that is not upright must score this much.
+_MIN_TURNED_SCORE: Final[float] = 0.75
+_UPRIGHT_RAD: Final[float] = pi / 3
+# Overlap with a known face from which on that one is meant, and its turn known.
+_KNOWN_FACE: Final[float] = 0.4
 _MIRRORED: Final[list[int]] = [1, 0, 2, 4, 3]  # landmarks by those of the mirrored face
 
 # Median places of eyes, nose tip and mouth corners in FER2013's training pictures, as fractions of
@@ -86,13 +98,24 @@ class FaceDetector:
         """The network: name and SHA-256 of its weights."""
         return self._model
 
-    def detect(self, rgb: ByteArray) -> Detections:
-        """All faces of a picture, uint8 (H, W, 3), best first."""
-        found = self._search(Image.fromarray(rgb))
-        # Twice: the search says too roughly where a face is for the first cut to be the best one.
-        for _ in range(2):
-            found = [self._look(rgb, face) or face for face in found]
-        return _rows(_best_of([face for face in found if self._is_wanted(face)]))
+    def detect(
+        self, rgb: ByteArray, *, known: Detections | None = None, thorough: bool = False
+    ) -> Detections:
+        """All faces of a picture, uint8 (H, W, 3), best first.
+
+        known: faces seen just before; one that is found there is turned as it was, unasked.
+        thorough: where no face is found, look for smaller ones, and for those that only a turned
+        picture shows; costs seven times as much.
+        """
+        found = self._settled_faces(rgb, self._search(rgb), known)
+        if thorough and found.is_nothing and max(rgb.shape[:2]) > _SEARCH_SIDE_PX:
+            found = found.else_(self._settled_faces(rgb, self._search(rgb, _FINE_SIDE_PX)))
+        for quarters in (2, 1, 3) if thorough else ():
+            if found.is_nothing:
+                rough = self._search_turned(rgb, quarters)
+                found = found.else_(self._settled_faces(rgb, rough))
+        rows = _rows(_best_of(found.faces))
+        return replace(rows, left_out=() if found.faces else found.left_out)
 
     def refine(self, rgb: ByteArray, known: Detections) -> Detections:
         """Look again for faces that are known or expected; each may be half its height away.
@@ -110,10 +133,71 @@ class FaceDetector:
     def _is_wanted(self, face: _Face) -> bool:
         return face.score >= self._min_score and face.length_px >= self._min_face_px
 
-    def _search(self, picture: Image.Image) -> list[_Face]:
+    def _settled_faces(
+        self, rgb: ByteArray, rough: list[_Face], known: Detections | None = None
+    ) -> _Found:
+        """Rough faces looked at closely, and why some of them are left out.
+
+        Those that seem too small are looked at only where there are no others.
+        """
+        small = [face for face in rough if face.length_px < self._min_face_px]
+        large = [face for face in rough if face.length_px >= self._min_face_px]
+        found = self._sorted_out(rgb, large, known)
+        if found.faces or found.left_out:
+            return found
+        return self._sorted_out(rgb, small, known)
+
+    def _sorted_out(self, rgb: ByteArray, rough: list[_Face], known: Detections | None) -> _Found:
+        faces: list[_Face] = []
+        left_out: list[Reason] = []
+        for settled in (self._settled(rgb, face, known) for face in rough):
+            if isinstance(settled, Reason):
+                left_out.append(settled)
+            elif self._is_wanted(settled):
+                faces.append(settled)
+            elif self._is_small(settled) and self._look(rgb, settled):
+                left_out.append(Reason.FACE_TOO_SMALL)
+        return _Found(faces, tuple(left_out))
+
+    def _is_small(self, face: _Face) -> bool:
+        return face.score >= self._min_score and face.length_px < self._min_face_px
+
+    def _settled(
+        self, rgb: ByteArray, rough: _Face, known: Detections | None
+    ) -> _Face | Literal[Reason.FACE_TILTED]:
+        """A face looked at closely the right way up; the reason if that can't be told."""
+        before = _known_face(rough, known)
+        face = rough if before is None else rough.turned_like(before)
+        # Twice: the search says too roughly where a face is for the first cut to be the best one.
+        for _ in range(2):
+            face = self._look(rgb, face) or face
+        if before is not None or face.score >= _UPRIGHT_SCORE:
+            return face
+        others = (self._look(rgb, face.turned(quarters)) for quarters in (2, 1, 3))
+        # Looks follow a face that is tilted, back to where they came from too.
+        turned = [other for other in others if other and not face.is_turned_like(other)]
+        best = max(turned, key=lambda other: other.score, default=None)
+        lead = -1.0 if best is None else best.score - face.score
+        if best is not None and lead > _SETTLED_BY:
+            face = self._look(rgb, best) or best
+        elif lead > -_SETTLED_BY:
+            return Reason.FACE_TILTED
+        is_upright = abs(face.tilt) < _UPRIGHT_RAD
+        return face if is_upright or face.score >= _MIN_TURNED_SCORE else Reason.FACE_TILTED
+
+    def _search_turned(self, rgb: ByteArray, quarters: int) -> list[_Face]:
+        """As `_search`, of the picture turned anticlockwise by quarters."""
+        turned = np.ascontiguousarray(np.rot90(rgb, quarters))
+        height, width = rgb.shape[:2]
+        corner = np.array({1: (width, 0), 2: (width, height), 3: (0, height)}[quarters])
+        found = self._search(turned)
+        return [face.moved(_rotation(quarters * pi / 2), corner) for face in found]
+
+    def _search(self, rgb: ByteArray, side_px: int = _SEARCH_SIDE_PX) -> list[_Face]:
         """Faces of the whole picture, best first; their landmarks are rough."""
+        picture = Image.fromarray(rgb)
         width, height = picture.size
-        scale = min(1.0, _SEARCH_SIDE_PX / max(picture.size))
+        scale = min(1.0, side_px / max(picture.size))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         columns, rows = (ceil(side / _MULTIPLE_PX) * _MULTIPLE_PX for side in size)
         padded = np.zeros((rows, columns, 3), np.uint8)
@@ -126,7 +210,7 @@ class FaceDetector:
         # Rounding to whole pixels makes the two scales differ a little.
         factors = np.array([width / size[0], height / size[1]], np.float32)
         faces = [_Face(f.box * np.tile(factors, 2), f.landmarks * factors, f.score) for f in found]
-        return [face for face in faces if self._is_wanted(face)]
+        return [face for face in faces if face.score >= self._min_score]
 
     def _look(self, rgb: ByteArray, rough: _Face) -> _Face | None:
         """A face as it is cut out upright and at one size; None if there is none near."""
@@ -211,14 +295,60 @@ class _Face:
         """In the picture of which it is a cut; see `_cut_turned`. The box stays upright."""
         centre = linear @ self.centre + corner
         halves = (self.box[2:] - self.box[:2]) / 2 * np.hypot(*linear[:, 0])
+        if abs(linear[1, 0]) > abs(linear[0, 0]):  # a face on its side is wider than it is high
+            halves = halves[::-1]
         box = np.concatenate([centre - halves, centre + halves])
         return _Face(box, self.landmarks @ linear.T + corner, self.score)
+
+    def turned(self, quarters: int) -> _Face:
+        """Turned clockwise around its middle by quarters."""
+        if quarters % 4 == 0:
+            return self
+        turn = _rotation(quarters * pi / 2)
+        return self.moved(turn, self.centre - turn @ self.centre)
+
+    def turned_like(self, other: _Face) -> _Face:
+        """With the side up that another has up."""
+        return self.turned(round(2 * (other.tilt - self.tilt) / pi))
+
+    def is_turned_like(self, other: _Face) -> bool:
+        """Whether both have the same side up."""
+        return abs(remainder(self.tilt - other.tilt, 2 * pi)) < pi / 4
 
     def is_placed_like(self, other: _Face) -> bool:
         """Whether a cut made for another face does for this one."""
         away = np.hypot(*(self.centre - other.centre)) / other.length_px
         growth, turn = np.log(self.length_px / other.length_px), self.tilt - other.tilt
+        turn = remainder(turn, 2 * pi)
         return bool(away < _MAX_OFF and abs(growth) < _MAX_GROWTH and abs(turn) < _MAX_TURN_RAD)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Faces of one picture, and why others are left out."""
+
+    faces: list[_Face]
+    left_out: tuple[Reason, ...] = ()
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether there is no face, nor one that other searches would see no better."""
+        return not self.faces and Reason.FACE_TILTED not in self.left_out
+
+    def else_(self, other: _Found) -> _Found:
+        """What another search adds where this one found no face."""
+        return _Found(other.faces, self.left_out or other.left_out)
+
+
+def _known_face(face: _Face, known: Detections | None) -> _Face | None:
+    """The one of the known faces that lies where this one does."""
+    if known is None or not len(known):
+        return None
+    overlaps = iou(face.box[None], known.boxes_xyxy)[0]
+    best = int(np.argmax(overlaps))
+    if overlaps[best] < _KNOWN_FACE:
+        return None
+    return _Face(known.boxes_xyxy[best], known.landmarks_px[best], float(known.scores[best]))
 
 
 def _mean_face(cells: Detections, weights: _Floats) -> _Face:

@@ -30,6 +30,7 @@ from facevoice.records import (
     FloatArray,
     Frame,
     FrameFaces,
+    Reason,
 )
 from facevoice.settings import FacesConfig
 
@@ -42,6 +43,7 @@ _ALERT_S: Final[float] = 1.5
 # Grey levels, mean over a 16 × 9 thumbnail. Within the sampled shots of talking people it stayed
 # below 9; between two people filmed before the same wall it was above 10 in 95 of 100 pairs.
 _CUT_DIFFERENCE: Final[float] = 10.0
+_BLACK: Final[float] = 16.0  # grey levels; what is darker is not searched thoroughly
 _THUMBNAIL_SIZE: Final[tuple[int, int]] = (16, 9)
 
 # Overlap with a place, as a share of the smaller box, from which on that place is meant.
@@ -130,6 +132,7 @@ class _Tracker:
         self._detected = np.zeros((0, 7), np.float32)
         self._next_detect_s = -np.inf
         self._alert_until_s = -np.inf
+        self._left_out: Reason | None = None
 
     def step(self, frame: Frame) -> FrameFaces:
         """Take the next frame."""
@@ -155,7 +158,10 @@ class _Tracker:
             track.sighting(sight, frame)
             for track, sight in sorted(seen, key=lambda entry: entry[0].track_id)
         )
-        return FrameFaces(now_s, width, height, sightings, self._detected_s, self._detected)
+        left_out = None if sightings else self._left_out
+        return FrameFaces(
+            now_s, width, height, sightings, self._detected_s, self._detected, left_out
+        )
 
     def _recognise(self) -> None:
         """Give those that an earlier run knew in this very frame their numbers and motion back."""
@@ -184,20 +190,30 @@ class _Tracker:
 
     def _must_detect(self, now_s: float) -> bool:
         """Whether a full search is due, or a face that should be there is missing."""
-        half_period_s = 0.5 / self._config.sample_rate_hz
-        if now_s + half_period_s >= self._next_detect_s:
+        if self._is_due(now_s):
             return True
         num_visible = len(self._visible())
         missing = num_visible == 0 or num_visible < len(self._tracks)
         return missing and now_s < self._alert_until_s
 
+    def _is_black(self) -> bool:
+        """Whether the last frame shows nothing, as many films begin."""
+        return self._thumbnail is None or float(self._thumbnail.max()) < _BLACK
+
+    def _is_due(self, now_s: float) -> bool:
+        return now_s + 0.5 / self._config.sample_rate_hz >= self._next_detect_s
+
     def _detect(self, frame: Frame, *, at_cut: bool) -> list[tuple[_Track, _Sight]]:
         """Full search; faces that it misses are looked for where they should be."""
         now_s = frame.timestamp_s
+        visible = [] if at_cut else self._visible()
+        thorough = not visible and (at_cut or self._is_due(now_s)) and not self._is_black()
         self._detected_s = now_s
         self._next_detect_s = now_s + 1 / self._config.detect_rate_hz
-        found = self._sights(frame, self._detector.detect(frame.rgb))
-        sights = [sight for sight in found if sight is not None]
+        found = self._detector.detect(frame.rgb, known=_expected(visible, now_s), thorough=thorough)
+        if thorough or len(found) or found.left_out:
+            self._left_out = next(iter(found.left_out), None)
+        sights = [sight for sight in self._sights(frame, found) if sight is not None]
         pairs = _assign(self._tracks, sights, now_s, at_cut=at_cut)
         linked = [(self._tracks[t], sights[s]) for t, s in pairs]
         seen = self._confirmed(frame, linked, at_cut=at_cut)
@@ -232,12 +248,8 @@ class _Tracker:
         if not tracks:
             return []
         now_s = frame.timestamp_s
-        expected = Detections(
-            np.stack([t.expected_box(now_s) for t in tracks]),
-            np.stack([t.landmarks + t.way(now_s) for t in tracks]),
-            np.ones(len(tracks), np.float32),
-        )
-        sights = self._sights(frame, self._detector.refine(frame.rgb, expected))
+        expected = self._detector.refine(frame.rgb, _expected(tracks, now_s))
+        sights = self._sights(frame, expected)
         costs = [
             np.inf if s is None else t.cost(s, now_s, at_cut=False)
             for t, s in zip(tracks, sights, strict=True)
@@ -391,6 +403,15 @@ class _Track:
             self.velocity = ((self.velocity + velocity) / 2).astype(np.float32)
         self.box, self.landmarks = sight.box, sight.landmarks
         self.looks, self.seen_s = sight.looks, time_s
+
+
+def _expected(tracks: list[_Track], time_s: float) -> Detections:
+    """Where the tracks are heading."""
+    return Detections(
+        np.array([t.expected_box(time_s) for t in tracks], np.float32).reshape(-1, 4),
+        np.array([t.landmarks + t.way(time_s) for t in tracks], np.float32).reshape(-1, 5, 2),
+        np.ones(len(tracks), np.float32),
+    )
 
 
 def _assign(

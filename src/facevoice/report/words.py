@@ -84,6 +84,11 @@ _REASON_WORDS: Final[dict[Reason, str]] = {
     Reason.NO_VIDEO_STREAM: "the file has no picture",
     Reason.NO_AUDIO_STREAM: "the file has no sound",
     Reason.NO_FACE: "no face is seen",
+    Reason.FACE_TOO_SMALL: (
+        "the face is too small to read; the setting faces.max_side_px = 1280 (--config) makes it "
+        "larger"
+    ),
+    Reason.FACE_TILTED: "a face is seen, but not which way up it is, so it is not read",
     Reason.FACE_TOO_SELDOM: "the face is rarely seen",
     Reason.NO_SPEECH: "no speech is heard",
     Reason.SPEECH_TOO_SHORT: "too little speech is heard",
@@ -118,6 +123,8 @@ _GAPS: Final[dict[str, dict[Reason, str]]] = {
     "face": {
         Reason.NO_VIDEO_STREAM: "no picture",
         Reason.NO_FACE: "no face",
+        Reason.FACE_TOO_SMALL: "too small",
+        Reason.FACE_TILTED: "tilted",
         Reason.FACE_TOO_SELDOM: "rarely seen",
         Reason.TOO_SHORT: "too short",
     },
