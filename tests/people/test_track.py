@@ -350,6 +350,8 @@ def test_a_track_has_a_portrait_from_the_start_and_others_only_where_they_are_be
     assert 2 <= len(best) < 8
     assert best[-1][1] > max(s.quality for s in seen) - 0.15
     assert all(seen[k].portrait.shape == (112, 112, 3) for k, _ in best)
+
+
 def test_a_film_upside_down_is_followed_as_if_it_were_upright(detector, portrait):
     upright = [np.roll(portrait, (2 * k, 3 * k), axis=(0, 1)) for k in range(10)]
     turned = [np.ascontiguousarray(rgb[::-1, ::-1]) for rgb in upright]

@@ -547,6 +547,10 @@ def _headline(report: Report) -> str:
     return f"{_capital(', '.join(parts))}."
 
 
+def _spell(number: int) -> str:
+    return _NUMBERS[number - 1] if number <= len(_NUMBERS) else f"{number:,}"
+
+
 def _times(number: int) -> str:
     return {1: "once", 2: "twice"}.get(number, f"{number:,} times")
 
