@@ -67,7 +67,7 @@ def test_channels_that_are_alike_are_averaged(make_clip, voice):
 @pytest.mark.parametrize(
     ("spoil", "why"),
     [
-        (lambda v: np.zeros_like(v), ChannelChoice.OTHERS_SILENT),
+        (np.zeros_like, ChannelChoice.OTHERS_SILENT),
         (lambda v: noise(v, 0.003), ChannelChoice.OTHERS_SILENT),
         (lambda v: noise(v, 1.0), ChannelChoice.CLEAREST),
         (lambda v: v + noise(v, 1.0), ChannelChoice.CLEAREST),

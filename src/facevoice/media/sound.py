@@ -151,7 +151,7 @@ def _to_mono(frame: AudioFrame, channel: str) -> FloatArray:
 
 
 def name_channels(frame: AudioFrame) -> tuple[str, ...]:
-    """What people call channels: "channel 1" and so on where more than two are unnamed."""
+    """What people call a frame's channels; "channel 1" and so on where they have no place."""
     known = [_CHANNEL_NAMES.get(channel.name) for channel in frame.layout.channels]
     count = frame.layout.nb_channels
     if count == _STEREO:

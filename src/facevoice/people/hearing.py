@@ -64,7 +64,8 @@ _NO_WORSE_DB: Final = 3.0
 _SPEECH_PROB: Final = 0.5
 _MIN_SPEECH_CHUNKS: Final = 8
 _NOISE_SHARE: Final = 10  # per cent of moments that are no louder than the noise
-_LEAST_NOISE: Final = 1e-8  # power, -80 dB of full scale
+_LEAST_NOISE: Final = 1e-4  # of speech: less doesn't make it clearer
+_NO_POWER: Final = 1e-12
 
 
 def listen(
@@ -245,7 +246,7 @@ class _Heard:
         whole = [k for k, own in enumerate(spoken) if own.sum() >= _MOST * at_all.sum()]
         if not whole:
             return MEAN, None
-        best = max(whole, key=lambda k: (round(clear[k].snr_db), clear[k].speech_db > -90, -k))
+        best = max(whole, key=lambda k: (round(clear[k].snr_db), -k))
         centre = [k for k in whole if self.names[alive[k]] == CENTRE]
         if centre and len(self.names) > 2:
             own = clear[centre[0]]
@@ -281,9 +282,9 @@ class _Clarity:
         chunks = samples[: len(is_speech) * CHUNK_SAMPLES]
         padded = np.pad(chunks, (0, len(is_speech) * CHUNK_SAMPLES - len(chunks)))
         powers = np.square(padded.reshape(-1, CHUNK_SAMPLES), dtype=np.float64).mean(axis=1)
-        speech = max(float(powers[is_speech].mean()), _LEAST_NOISE / 10)
-        noise = max(float(np.percentile(powers, _NOISE_SHARE)), _LEAST_NOISE)
-        return cls(10 * np.log10(speech), 10 * np.log10(speech / noise))
+        speech = max(float(powers[is_speech].mean()), _NO_POWER)
+        noise = max(float(np.percentile(powers, _NOISE_SHARE)), speech * _LEAST_NOISE)
+        return cls(float(10 * np.log10(speech)), float(10 * np.log10(speech / noise)))
 
 
 def _is_speech(samples: FloatArray) -> BoolArray:

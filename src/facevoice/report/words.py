@@ -143,9 +143,9 @@ _TRACK_WORDS: Final = {
     TrackChoice.ASKED: "as you asked",
     TrackChoice.DEFAULT: "the default one",
     TrackChoice.ORIGINAL: "the original one",
-    TrackChoice.FIRST: "the first one",
-    TrackChoice.SOUNDING: "because the one to prefer is silent",
-    TrackChoice.SPOKEN: "because the one to prefer has no speech",
+    TrackChoice.FIRST: "the first main one",
+    TrackChoice.SOUNDING: "because the one that players choose is silent",
+    TrackChoice.SPOKEN: "because the one that players choose has no speech",
 }
 _CHANNEL_WORDS: Final = {
     ChannelChoice.OTHERS_SILENT: "there is no sound elsewhere",
@@ -296,12 +296,13 @@ def describe_sound(media: MediaInfo | None) -> str:
             audio.role,
         )
         count = len(audio.others) + 1
+        number = _NUMBERS[count - 1] if count <= len(_NUMBERS) else str(count)
         named = name_track(own)
         by_number = sorted(audio.others, key=lambda track: track.number)
         others = ", ".join(name_track(track) for track in by_number)
         rest = "the other one is" if count == 2 else "the others are"
         parts.append(
-            f"Of {_spell(count)} sound tracks, number {named} is heard, "
+            f"Of {number} sound tracks, number {named} is heard, "
             f"{_TRACK_WORDS[audio.chosen]}; {rest} {others}."
         )
     if audio.channel_chosen is not None:
