@@ -217,7 +217,7 @@ def share_right(found: Found) -> float:
 
 
 def print_film(clips: Sequence[Clip], work: Path, minutes: float, seeds: Sequence[int]) -> None:
-    print(f"\n{'film':44} shots tracks mixed people leading right %")
+    print(f"\n{'film':49} shots tracks mixed people leading right %")
     for seed in seeds:
         film = work / f"film-{minutes:g}-{seed}.mp4"
         shots = make_film(clips, film, 60 * minutes, seed)
@@ -225,7 +225,7 @@ def print_film(clips: Sequence[Clip], work: Path, minutes: float, seeds: Sequenc
             found = find_people(film, shots, FacesConfig(max_side_px=side_px), ask=ask)
             how = "asked who it is at jumps" if ask else "place and looks only"
             print(
-                f"{f'seed {seed}, at most {side_px} px, {how}':44}{len(shots):6}"
+                f"{f'seed {seed}, at most {side_px} px, {how}':49}{len(shots):6}"
                 f"{found.num_tracks:7}{found.num_mixed:6}{found.num_people:7}"
                 f"{len(set(found.people)):8}{share_right(found):8.1f}",
                 flush=True,
