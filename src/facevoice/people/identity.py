@@ -46,8 +46,8 @@ SAME_PERSON: Final[float] = 0.5
 USABLE_QUALITY: Final[float] = 0.3
 """Quality below which a picture does not show who somebody is; a face 24 px large has 0.42, one
 blurred by 3 % of its length 0.23."""
-# Poor pictures are like one another, whoever they show, so two of them must be more alike: with this
-# off their cosine at most 1.3 % of pairs of two people are mistaken, however poor both are.
+# Poor pictures are like one another, whoever they show, so two of them must be more alike: with
+# this off their cosine at most 1.3 % of pairs of two people are mistaken, however poor both are.
 _POOR_ALIKE: Final[float] = 0.5
 # Sharpness is the second difference of grey levels along rows by the first, over a sixtieth of the
 # crop: 1.2 and more in clear faces, 0.65 in those 24 px large, 0.48 at a blur of 3 % of the face's
