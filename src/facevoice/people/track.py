@@ -57,8 +57,8 @@ _LOOKS_SHARE: Final[float] = 0.7
 _MAX_LOOKS_DIFFERENCE: Final[float] = 25.0
 _MAX_LOOKS_DIFFERENCE_AT_CUT: Final[float] = 10.0
 _MIN_IOU_AT_CUT: Final[float] = 0.3
-# Where both the whole picture and a face change by more, in grey levels, the network of identities is
-# asked who it is, as at any cut. In 29 films of one person, 598 frames, that was never so.
+# Where both the whole picture and a face change by more, in grey levels, the network of identities
+# is asked who it is, as at any cut; within a shot of one person that is hardly ever so.
 _CALM_DIFFERENCE: Final[float] = 4.0
 _CALM_LOOKS: Final[float] = 10.0
 # A sighting must show that much better who somebody is for a new portrait to be cut.
