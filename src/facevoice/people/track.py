@@ -60,10 +60,10 @@ _LOOKS_SHARE: Final[float] = 0.7
 _MAX_LOOKS_DIFFERENCE: Final[float] = 25.0
 _MAX_LOOKS_DIFFERENCE_AT_CUT: Final[float] = 10.0
 _MIN_IOU_AT_CUT: Final[float] = 0.3
-# Where neither the whole picture nor the face changes by more, in grey levels, nobody is taken for
-# another; beyond, as at any cut, the network of identities is asked.
+# Where both the whole picture and a face change by more, in grey levels, the network of identities
+# is asked who it is, as at any cut; within a shot of one person that is hardly ever so.
 _CALM_DIFFERENCE: Final[float] = 4.0
-_CALM_LOOKS: Final[float] = 8.0
+_CALM_LOOKS: Final[float] = 10.0
 # A sighting must show that much better who somebody is for a new portrait to be cut.
 _BETTER_QUALITY: Final[float] = 0.1
 # How far a face is expected to move, in box heights; less is taken for trembling, which the next
