@@ -50,7 +50,7 @@ def spoil(samples: FloatArray, rng: np.random.Generator) -> FloatArray:
         factor = rng.uniform(2 - _FASTEST, _FASTEST)
         samples = soxr.resample(samples, SAMPLE_RATE_HZ, SAMPLE_RATE_HZ * factor, quality="LQ")
     if rng.random() < 0.35:
-        samples = _convolve(samples, _room(rng))
+        samples = add_room(samples, rng)
     if rng.random() < 0.6:
         samples = _equalise(samples, rng)
     if rng.random() < 0.4:
@@ -74,6 +74,11 @@ def spoil(samples: FloatArray, rng: np.random.Generator) -> FloatArray:
         codec = CODECS[rng.integers(len(CODECS))]
         samples = _code(samples * (0.5 / (np.abs(samples).max() + 1e-9)), codec, rng)
     return samples
+
+
+def add_room(samples: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """The same (N,) as a room of its own drawing gives it back."""
+    return _convolve(samples, _room(rng))
 
 
 def _convolve(samples: FloatArray, response: FloatArray) -> FloatArray:

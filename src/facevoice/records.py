@@ -125,6 +125,10 @@ class Reason(StrEnum):
     UNFAMILIAR_FACE = "unfamiliar_face"
     """Unlike all that the model has learnt from: it doesn't know what this face shows."""
     UNFAMILIAR_VOICE = "unfamiliar_voice"
+    SPEECH_OVERLAPS = "speech_overlaps"
+    """Somebody else speaks at the same time, so the voice counts for less."""
+    NOISY = "noisy"
+    """Music or noise is heard with the voice, so it counts for less."""
     MODEL_WITHOUT_CONFLICT = "model_without_conflict"
 
 

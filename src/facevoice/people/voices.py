@@ -108,10 +108,10 @@ class VoiceLinks:
     least_s: speech that makes a voice of its own.
     """
 
-    chain: float = 0.80
-    join: float = 0.66
-    belong: float = 0.60
-    least_s: float = 4.0
+    chain: float = 0.90
+    join: float = 0.77
+    belong: float = 0.66
+    least_s: float = 8.0
 
 
 LINKS: Final = VoiceLinks()

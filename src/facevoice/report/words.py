@@ -107,6 +107,8 @@ _REASON_WORDS: Final[dict[Reason, str]] = {
     Reason.UNFAMILIAR_VOICE: (
         "the voice is unlike any that facevoice has learnt from, so its answer isn't trusted"
     ),
+    Reason.SPEECH_OVERLAPS: "several people seem to speak at once, so the voice counts for less",
+    Reason.NOISY: "there seems to be music or noise with the voice, so it counts for less",
     Reason.MODEL_WITHOUT_CONFLICT: "this model was not made to compare them",
 }
 """What each reason says, as a clause."""
@@ -115,6 +117,7 @@ _REASON_WORDS: Final[dict[Reason, str]] = {
 _MISSING: Final = frozenset(Reason) - {
     *(Reason.FACE_FLAT, Reason.VOICE_FLAT, Reason.SEVERAL_FACES),
     *(Reason.EMOTIONS_DIFFER, Reason.EMOTIONS_AGREE),
+    *(Reason.SPEECH_OVERLAPS, Reason.NOISY),
     *UNFAMILIAR,
 }
 
