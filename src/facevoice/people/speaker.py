@@ -51,7 +51,7 @@ _BAND_EDGES_HZ: Final = (80.0, 7600.0)
 _DYNAMIC_RANGE_DB: Final = 60.0
 
 # Curves agree at the best of so many frames' lag. Those that hardly move agree with nothing.
-_MAX_LAG: Final = 3
+_MAX_LAG: Final = 2
 _LEAST_LENGTH: Final = 1e-3
 # Less of a mouth, or of speech, tells nothing.
 _MIN_MOUTH_S: Final = 1.2
@@ -214,9 +214,10 @@ def _filters() -> DoubleArray:
     bins = np.fft.rfftfreq(_FFT_SAMPLES, 1 / SAMPLE_RATE_HZ)
     rising = (bins - edges[:-2, None]) / np.diff(edges)[:-1, None]
     falling = (edges[2:, None] - bins) / np.diff(edges)[1:, None]
-    shape: DoubleArray = np.maximum(0, np.minimum(rising, falling))
+    shapes = np.maximum(0, np.minimum(rising, falling))
     # The lowest are narrower than a bin.
-    return shape / np.maximum(shape.sum(axis=1, keepdims=True), 0.5)
+    filters: DoubleArray = shapes / np.maximum(shapes.sum(axis=1, keepdims=True), 0.5)
+    return filters
 
 
 class SpeakerModel:
@@ -268,7 +269,8 @@ class SpeakerModel:
         bands = sound_bands(samples, sound_times(times_s) - start_s)
         alike = best_agreement(*self.curves(looks, bands))
         moving = best_agreement(motion(looks)[None], bands.reshape(1, len(looks), -1).mean(axis=2))
-        return np.array([alike, moving]) * np.sqrt(len(times_s) / MOUTH_RATE_HZ)
+        evidence: DoubleArray = np.array([alike, moving]) * np.sqrt(len(times_s) / MOUTH_RATE_HZ)
+        return evidence
 
     def curves(self, looks: FloatArray, bands: FloatArray) -> tuple[FloatArray, FloatArray]:
         """What is seen (16, T) and heard (16, T): of `normalize_mouth`, and of `sound_bands`."""
@@ -321,8 +323,8 @@ def steady(mouth: MouthTrack, start_s: float, end_s: float) -> tuple[DoubleArray
         return times_s[:0], pixels[:0].astype(np.float32)
     wanted_s = np.arange(times_s[0], times_s[-1] + 1e-6, 1 / MOUTH_RATE_HZ)
     before = np.clip(np.searchsorted(times_s, wanted_s, side="right") - 1, 0, len(times_s) - 2)
-    shares = (wanted_s - times_s[before]) / (times_s[before + 1] - times_s[before])
-    shares = np.clip(shares, 0, 1).astype(np.float32)[:, None, None]
+    after = (wanted_s - times_s[before]) / (times_s[before + 1] - times_s[before])
+    shares = np.clip(after, 0, 1).astype(np.float32)[:, None, None]
     mixed: FloatArray = pixels[before] * (1 - shares) + pixels[before + 1] * shares
     return wanted_s, mixed
 
@@ -467,7 +469,8 @@ def _low_mouth(face: ByteArray) -> FloatArray:
     left, top, right, bottom = box
     small = grey.resize((13, 10), Image.Resampling.BOX, box=(left, top, right, bottom))
     pixels = np.asarray(small, np.float32)
-    return pixels - pixels.mean()
+    even: FloatArray = pixels - pixels.mean()
+    return even
 
 
 def _change(before: FloatArray, after: FloatArray) -> float:
