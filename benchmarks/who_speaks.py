@@ -164,11 +164,17 @@ class Table:
         """One window."""
         self._rows.setdefault(kind, []).append((truth, said))
 
+    def add_scene(self, scene: Scene, said: int) -> None:
+        """One window of a scene, in a row of its own too if somebody seen speaks."""
+        self.add(scene.kind, scene.truth, said)
+        if scene.truth != _OFF_SCREEN:
+            self.add(f"{len(scene.films)} faces, sound of {scene.sound.speaker}", scene.truth, said)
+
     def lines(self) -> Iterator[str]:
         """Markdown."""
         yield "| scene | windows | right | called off screen | another person | not judged |"
         yield "|---|---|---|---|---|---|"
-        for kind, rows in self._rows.items():
+        for kind, rows in sorted(self._rows.items()):
             right = sum(truth == said for truth, said in rows)
             off = sum(said == _OFF_SCREEN for _, said in rows)
             unknown = sum(said == _UNKNOWN for _, said in rows)
@@ -233,7 +239,7 @@ def report(films: Sequence[Film], work: Path, num_films: int, num_pairs: int) ->
     for three in threes():
         model = model_without(films, three, work)
         for scene in scenes(films, three, num_pairs):
-            drawn.add(scene.kind, scene.truth, judge_mouths(scene, model))
+            drawn.add_scene(scene, judge_mouths(scene, model))
         for scene in scenes(films, three, num_films):
             path = work / "scene.mp4"
             compose(scene, path)

@@ -59,7 +59,7 @@ _MIN_SPEECH_S: Final = 0.4
 _WEIGHTS: Final = "speaker"
 # Log-odds below which not even the likeliest of several people speaks, and the probability from
 # which on one is meant; measured by `benchmarks.who_speaks`.
-_NOBODY_LOGIT: Final = -0.4
+_NOBODY_LOGIT: Final = 0.5
 _CLEAR: Final = 0.8
 # Single faces: pairs of crops so far apart in time, so many of them; the region in
 # `FACE_TEMPLATE`'s units; what is still.
@@ -396,9 +396,9 @@ class Speaker:
 def choose_speaker(logits: Mapping[int, float]) -> Speaker:
     """Who speaks of several people, from their `speaking_logit` in one window.
 
-    Just one of them makes the sound, or somebody who is not seen; each of those is as likely
-    beforehand. Of one person alone nothing is said but that he or she speaks: a dubbed face is out
-    of step too, and `is_still` tells whether one listens.
+    Just one of them makes the sound, or somebody who is not seen. That it is nobody of them is only
+    said if something is known of each. Of one person alone nothing is said but that he or she
+    speaks: a dubbed face is out of step too, and `is_still` tells whether one listens.
     """
     if not logits:
         return Speaker(None, 0.0, 0.0, is_clear=False)
@@ -410,7 +410,8 @@ def choose_speaker(logits: Mapping[int, float]) -> Speaker:
     shares /= shares.sum()
     off_screen, best = float(shares[0]), int(shares[1:].argmax())
     prob = float(shares[1 + best])
-    if logits[people[best]] < _NOBODY_LOGIT:
+    # Of whom nothing is known (log-odds of 0), he or she may be the one.
+    if max(logits.values()) < _NOBODY_LOGIT and all(logits.values()):
         return Speaker(None, 0.0, off_screen, is_clear=off_screen >= _CLEAR)
     return Speaker(people[best], prob, off_screen, is_clear=prob >= _CLEAR)
 
