@@ -74,7 +74,7 @@ def model_without(films: Sequence[Film], left_out: People, work: Path) -> Speake
 
 
 def examples(films: Sequence[Film], judge: SpeakerModel) -> tuple[DoubleArray, DoubleArray]:
-    """Evidence (n, 4), and whether the mouth makes the sound (n,)."""
+    """Evidence (n, 2), and whether the mouth makes the sound (n,)."""
     rng = np.random.default_rng(0)
     rows: list[DoubleArray] = []
     truth: list[bool] = []

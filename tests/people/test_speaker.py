@@ -118,6 +118,9 @@ def test_who_is_in_step_speaks_and_nobody_does_if_none_is() -> None:
     assert nobody.off_screen > 0.8
     both = choose_speaker({3: 2.5, 8: 2.4})
     assert (both.person, both.is_clear) == (3, False)
+    # Nothing is known of the first one, who may be the speaker.
+    unknown = choose_speaker({3: 0.0, 8: -3.0})
+    assert (unknown.person, unknown.is_off_screen, unknown.is_clear) == (3, False, False)
     # Dubbed, or not: a lone face may be out of step.
     assert choose_speaker({3: -4.0}).person == 3
     assert not choose_speaker({}).is_off_screen

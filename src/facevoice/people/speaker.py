@@ -2,18 +2,18 @@
 
 Mouths are cut from frames at full rate, small and grey, where the landmarks known from the tracking
 say (`MouthReader`). Two small networks turn mouths and sound into one and the same few curves; how
-well these agree, beside how well they agree out of time, tells whether one makes the other
-(`speaking_logit`). Curves have no mean, so that looks and voices count for nothing, only movement.
+well these agree, and loudness with movement, tells whether one makes the other (`speaking_logit`).
+Only what changes counts: means, hence looks and voices, are taken out.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from math import ceil, floor
 from typing import Final
 
 import numpy as np
@@ -43,26 +43,23 @@ _CUT_WIDTH: Final = 0.48
 # A face that was not seen for so long is not looked for in between.
 _MAX_GAP_S: Final = 0.6
 
-NUM_EVIDENCE: Final = 4
+NUM_EVIDENCE: Final = 2
 NUM_BANDS: Final = 24
 SOUND_RATE_HZ: Final = 2 * MOUTH_RATE_HZ
 _FFT_SAMPLES: Final = 512
 _BAND_EDGES_HZ: Final = (80.0, 7600.0)
 _DYNAMIC_RANGE_DB: Final = 60.0
 
-# Curves agree in time at the best of so many frames' lag, and out of time at these.
-_MAX_LAG: Final = 3
-_OUT_OF_TIME: Final = (-36, -30, -25, -20, 20, 25, 30, 36)
-_MIN_OVERLAP: Final = 16
+# Curves agree at the best of so many frames' lag. Those that hardly move agree with nothing.
+_MAX_LAG: Final = 2
+_LEAST_LENGTH: Final = 1e-3
 # Less of a mouth, or of speech, tells nothing.
 _MIN_MOUTH_S: Final = 1.2
 _MIN_SPEECH_S: Final = 0.4
-_LEAST_SPREAD: Final = 0.05
-_LEAST_MOTION: Final = 0.01
 _WEIGHTS: Final = "speaker"
 # Log-odds below which not even the likeliest of several people speaks, and the probability from
 # which on one is meant; measured by `benchmarks.who_speaks`.
-_NOBODY_LOGIT: Final = 0.0
+_NOBODY_LOGIT: Final = 0.5
 _CLEAR: Final = 0.8
 # Single faces: pairs of crops so far apart in time, so many of them; the region in
 # `FACE_TEMPLATE`'s units; what is still.
@@ -70,7 +67,7 @@ _MIN_STEP_S: Final = 0.1
 _MAX_STEP_S: Final = 0.6
 _MIN_STEPS: Final = 4
 _LOW_BOX: Final = (0.30, 0.64, 0.70, 0.95)
-_STILL: Final = 0.18
+_STILL: Final = 0.22
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,15 +153,15 @@ def cut_mouth(rgb: ByteArray, landmarks_px: FloatArray) -> ByteArray:
     to_picture = np.concatenate([linear, -linear @ to_cut[:, 2:]], axis=1)
     corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]])
     x, y = to_picture @ corners.T
-    left, top = max(0, floor(x.min()) - 2), max(0, floor(y.min()) - 2)
-    right, bottom = ceil(x.max()) + 2, ceil(y.max()) + 2
+    left, top = max(0, math.floor(x.min()) - 2), max(0, math.floor(y.min()) - 2)
+    right, bottom = math.ceil(x.max()) + 2, math.ceil(y.max()) + 2
     part = rgb[top : max(bottom, 0), left : max(right, 0)]
     if not part.size:
         return np.full((height, width), 127, np.uint8)
     source = Image.fromarray(np.ascontiguousarray(part)).convert("L")
     to_picture[:, 2] -= (left, top)
     # Bilinear sampling reads four pixels; a mouth much larger than the cut is averaged first.
-    reduction = floor(np.hypot(to_picture[0, 0], to_picture[1, 0]))
+    reduction = math.floor(np.hypot(to_picture[0, 0], to_picture[1, 0]))
     if reduction >= 2:
         source = source.reduce(reduction)
         to_picture /= reduction
@@ -217,9 +214,10 @@ def _filters() -> DoubleArray:
     bins = np.fft.rfftfreq(_FFT_SAMPLES, 1 / SAMPLE_RATE_HZ)
     rising = (bins - edges[:-2, None]) / np.diff(edges)[:-1, None]
     falling = (edges[2:, None] - bins) / np.diff(edges)[1:, None]
-    shape: DoubleArray = np.maximum(0, np.minimum(rising, falling))
+    shapes = np.maximum(0, np.minimum(rising, falling))
     # The lowest are narrower than a bin.
-    return shape / np.maximum(shape.sum(axis=1, keepdims=True), 0.5)
+    filters: DoubleArray = shapes / np.maximum(shapes.sum(axis=1, keepdims=True), 0.5)
+    return filters
 
 
 class SpeakerModel:
@@ -257,11 +255,10 @@ class SpeakerModel:
         start_s: float,
         speech_spans_s: DoubleArray | None,
     ) -> DoubleArray | None:
-        """What the log-odds are a weighted sum of, (4,); None if too little is seen or heard.
+        """What the log-odds are a weighted sum of, (2,); None if too little is seen or heard.
 
-        The correlation of the curves at the best lag, the same times the root of the length, how
-        much it exceeds those out of time in their standard deviations, and the logarithm of how
-        much the mouth moves.
+        Correlations at the best lag times the root of the seconds compared: of the curves, and of
+        how much the mouth moves with how loud the sound is.
         """
         times_s, pixels = steady(mouth, start_s, start_s + len(samples) / SAMPLE_RATE_HZ)
         if len(times_s) < _MIN_MOUTH_S * MOUTH_RATE_HZ:
@@ -269,17 +266,11 @@ class SpeakerModel:
         if _shared_s(speech_spans_s, times_s[0], times_s[-1]) < _MIN_SPEECH_S:
             return None
         looks = normalize_mouth(pixels)
-        seen, heard = self.curves(looks, sound_bands(samples, sound_times(times_s) - start_s))
-        in_time = max(agreement(seen, heard, lag) for lag in range(-_MAX_LAG, _MAX_LAG + 1))
-        out = [
-            agreement(seen, heard, lag)
-            for lag in _OUT_OF_TIME
-            if abs(lag) <= len(times_s) - _MIN_OVERLAP
-        ]
-        excess = (in_time - float(np.mean(out))) / (float(np.std(out)) + _LEAST_SPREAD)
-        root = float(np.sqrt(len(times_s) / MOUTH_RATE_HZ))
-        motion = float(np.abs(np.diff(looks, axis=0)).mean())
-        return np.array([in_time, in_time * root, excess, np.log(motion + _LEAST_MOTION)])
+        bands = sound_bands(samples, sound_times(times_s) - start_s)
+        alike = best_agreement(*self.curves(looks, bands))
+        moving = best_agreement(motion(looks)[None], bands.reshape(1, len(looks), -1).mean(axis=2))
+        evidence: DoubleArray = np.array([alike, moving]) * np.sqrt(len(times_s) / MOUTH_RATE_HZ)
+        return evidence
 
     def curves(self, looks: FloatArray, bands: FloatArray) -> tuple[FloatArray, FloatArray]:
         """What is seen (16, T) and heard (16, T): of `normalize_mouth`, and of `sound_bands`."""
@@ -332,8 +323,8 @@ def steady(mouth: MouthTrack, start_s: float, end_s: float) -> tuple[DoubleArray
         return times_s[:0], pixels[:0].astype(np.float32)
     wanted_s = np.arange(times_s[0], times_s[-1] + 1e-6, 1 / MOUTH_RATE_HZ)
     before = np.clip(np.searchsorted(times_s, wanted_s, side="right") - 1, 0, len(times_s) - 2)
-    shares = (wanted_s - times_s[before]) / (times_s[before + 1] - times_s[before])
-    shares = np.clip(shares, 0, 1).astype(np.float32)[:, None, None]
+    after = (wanted_s - times_s[before]) / (times_s[before + 1] - times_s[before])
+    shares = np.clip(after, 0, 1).astype(np.float32)[:, None, None]
     mixed: FloatArray = pixels[before] * (1 - shares) + pixels[before + 1] * shares
     return wanted_s, mixed
 
@@ -352,13 +343,26 @@ def normalize_mouth(pixels: FloatArray) -> FloatArray:
     return scaled.reshape(len(pixels), -1).astype(np.float32)
 
 
-def agreement(seen: FloatArray, heard: FloatArray, lag: int) -> float:
-    """Correlation of curves (D, T), all D as one, the heard ones `lag` frames later."""
+def motion(looks: FloatArray) -> FloatArray:
+    """How much mouths (T, 480) change from one picture to the next, smoothed a little: (T,)."""
+    steps = np.abs(np.diff(looks, axis=0)).mean(axis=1)
+    padded = np.pad(steps, (2, 1), mode="edge")
+    smooth: FloatArray = (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
+    return smooth
+
+
+def best_agreement(seen: FloatArray, heard: FloatArray) -> float:
+    """Correlation of curves (D, T), all D as one, at the best lag: films may be out of step."""
+    return max(_agreement(seen, heard, lag) for lag in range(-_MAX_LAG, _MAX_LAG + 1))
+
+
+def _agreement(seen: FloatArray, heard: FloatArray, lag: int) -> float:
+    """With the heard curves `lag` frames later."""
     size = seen.shape[1] - abs(lag)
-    a = seen[:, max(0, -lag) :][:, :size]
-    b = heard[:, max(0, lag) :][:, :size]
-    a, b = (x - x.mean(axis=1, keepdims=True) for x in (a, b))
-    return float((a * b).sum() / ((np.sqrt((a**2).sum()) + 1e-3) * (np.sqrt((b**2).sum()) + 1e-3)))
+    parts = seen[:, max(0, -lag) :][:, :size], heard[:, max(0, lag) :][:, :size]
+    a, b = (part - part.mean(axis=1, keepdims=True) for part in parts)
+    lengths = (float(np.sqrt((part**2).sum())) + _LEAST_LENGTH for part in (a, b))
+    return float((a * b).sum()) / math.prod(lengths)
 
 
 def _shared_s(spans_s: DoubleArray | None, start_s: float, end_s: float) -> float:
@@ -392,9 +396,9 @@ class Speaker:
 def choose_speaker(logits: Mapping[int, float]) -> Speaker:
     """Who speaks of several people, from their `speaking_logit` in one window.
 
-    Just one of them makes the sound, or somebody who is not seen; each of those is as likely
-    beforehand. Of one person alone nothing is said but that he or she speaks: a dubbed face is out
-    of step too, and `is_still` tells whether one listens.
+    Just one of them makes the sound, or somebody who is not seen. That it is nobody of them is only
+    said if something is known of each. Of one person alone nothing is said but that he or she
+    speaks: a dubbed face is out of step too, and `is_still` tells whether one listens.
     """
     if not logits:
         return Speaker(None, 0.0, 0.0, is_clear=False)
@@ -406,7 +410,8 @@ def choose_speaker(logits: Mapping[int, float]) -> Speaker:
     shares /= shares.sum()
     off_screen, best = float(shares[0]), int(shares[1:].argmax())
     prob = float(shares[1 + best])
-    if logits[people[best]] < _NOBODY_LOGIT:
+    # Of whom nothing is known (log-odds of 0), he or she may be the one.
+    if max(logits.values()) < _NOBODY_LOGIT and all(logits.values()):
         return Speaker(None, 0.0, off_screen, is_clear=off_screen >= _CLEAR)
     return Speaker(people[best], prob, off_screen, is_clear=prob >= _CLEAR)
 
@@ -465,7 +470,8 @@ def _low_mouth(face: ByteArray) -> FloatArray:
     left, top, right, bottom = box
     small = grey.resize((13, 10), Image.Resampling.BOX, box=(left, top, right, bottom))
     pixels = np.asarray(small, np.float32)
-    return pixels - pixels.mean()
+    even: FloatArray = pixels - pixels.mean()
+    return even
 
 
 def _change(before: FloatArray, after: FloatArray) -> float:
