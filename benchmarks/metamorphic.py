@@ -7,10 +7,10 @@
 Pictures and sound of a clip are decoded once and written again in every way of `VARIANTS`; each
 file is analysed by the shipped code and compared, window by window, with a plain one (H.264 and
 FLAC in Matroska). A change is the largest one of any probability of face, voice and both, and of
-conflict; 1 where one of the two has no answer. The first 0.4 s of sound are silent everywhere, so that sound
-may start late without missing anything. What is not the same content is marked: "loss" where a
-codec or the picture itself changes, "added" where noise comes in. Numbers are of how much answers
-move, not of whether they are right.
+conflict; 1 where one of the two has no answer. The first 0.4 s of sound are silent everywhere, so
+that sound may start late without missing anything. What is not the same content is marked: "loss"
+where a codec or the picture itself changes, "added" where noise comes in. Numbers are of how much
+answers move, not of whether they are right.
 """
 
 from __future__ import annotations
