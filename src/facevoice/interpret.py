@@ -674,7 +674,8 @@ def _decide(
         person=view.person,
     )
     conflict = _shift(said.conflict, _EQUAL, decision.expected_conflicts)
-    return _decide_one(seen, replace(said, conflict=conflict), evidence.reasons, point)
+    reasons = evidence.reasons + said.beside
+    return _decide_one(seen, replace(said, conflict=conflict), reasons, point)
 
 
 def _decide_one(

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from facevoice.errors import WeightsError
 from facevoice.people.baseline import NOTHING, Known, Usual
+from facevoice.people.heard import Hearing, load_hearing, reasons_beside, soften
 from facevoice.records import (
     EMOTIONS,
     NUM_EMOTIONS,
@@ -27,6 +28,7 @@ from facevoice.records import (
     FloatArray,
     Modality,
     ModelId,
+    Reason,
 )
 from facevoice.sessions import read_weights
 
@@ -55,7 +57,8 @@ _SMALL: Final = 1 << 18
 class Posteriors:
     """What a model says of one window: probabilities (8,) or None, conflict or None.
 
-    unfamiliarity: by channel, as in `ChannelPosterior`, where the model tells it.
+    unfamiliarity: by channel, as in `ChannelPosterior`, where the model tells it;
+    beside: what is heard beside the voice, and made the model less sure of it.
     """
 
     face: DoubleArray | None
@@ -63,6 +66,7 @@ class Posteriors:
     fused: DoubleArray | None
     conflict: float | None
     unfamiliarity: Mapping[Modality, float] = field(default_factory=dict)
+    beside: tuple[Reason, ...] = ()
 
 
 class Model(Protocol):
@@ -340,7 +344,10 @@ def _relative_entropy(p: DoubleArray, q: DoubleArray) -> DoubleArray:
 
 @dataclass(slots=True, eq=False)
 class CompactModel:
-    """The compact family: one head a channel, their fusion, and conflict; see `Model`."""
+    """The compact family: one head a channel, their fusion, and conflict; see `Model`.
+
+    hearing: what else is heard in a voice's embedding; None if nobody asks.
+    """
 
     channels: Mapping[Modality, ChannelHead]
     fusion: LateFusion
@@ -352,6 +359,7 @@ class CompactModel:
     backbones: Mapping[Modality, str] = field(
         default_factory=lambda: {Modality.VIDEO: "compact-face", Modality.AUDIO: "compact-voice"}
     )
+    hearing: Hearing | None = None
 
     def predict(
         self, windows: Sequence[Embeddings], known: Sequence[Known] | None = None
@@ -361,6 +369,7 @@ class CompactModel:
         (face, face_far), (voice, voice_far) = (
             self._channel(windows, told, m) for m in (Modality.VIDEO, Modality.AUDIO)
         )
+        voice, beside = self._heed(windows, voice)
         both = ~np.isnan(face[:, 0]) & ~np.isnan(voice[:, 0])
         fused = np.where(np.isnan(face), voice, face)
         fused[both] = self.fusion(face[both], voice[both])
@@ -368,9 +377,28 @@ class CompactModel:
         conflict[both] = self.conflict(face[both], voice[both])
         far = ((Modality.VIDEO, face_far), (Modality.AUDIO, voice_far))
         return [
-            replace(row, unfamiliarity={m: float(x[k]) for m, x in far if not np.isnan(x[k])})
+            replace(
+                row,
+                unfamiliarity={m: float(x[k]) for m, x in far if not np.isnan(x[k])},
+                beside=beside.get(k, ()),
+            )
             for k, row in enumerate(_by_window(face, voice, fused, conflict))
         ]
+
+    def _heed(
+        self, windows: Sequence[Embeddings], voice: DoubleArray
+    ) -> tuple[DoubleArray, dict[int, tuple[Reason, ...]]]:
+        """Voices (B, 8), less sure where more than one is heard, and what else is, by window."""
+        if self.hearing is None:
+            return voice, {}
+        softened, beside = voice.copy(), {}
+        for place, window in enumerate(windows):
+            if Modality.AUDIO in window:
+                odds = self.hearing(window[Modality.AUDIO][None])
+                temperature = float(self.hearing.temperatures(odds)[0])
+                softened[place] = soften(voice[place], temperature)
+                beside[place] = reasons_beside(odds[0])
+        return softened, beside
 
     def _channel(
         self, windows: Sequence[Embeddings], known: Sequence[Known], modality: Modality
@@ -446,6 +474,7 @@ def load_compact(num_threads: int = 1) -> Assembly:
     from facevoice.backbones.compact import CompactFace, CompactVoice
 
     model = load_model(read_weights("heads"))
+    model.hearing = load_hearing()
     backbones: dict[Modality, Backbone] = {
         Modality.VIDEO: CompactFace(num_threads=num_threads),
         Modality.AUDIO: CompactVoice(num_threads=num_threads),
