@@ -300,9 +300,10 @@ class Perceiver:
         yield from self._listen(info, waiting, on_damage)
 
     def _is_choice(self, window: Window) -> bool:
-        """Whether it is worth asking whose voice a window holds."""
+        """Whether mouths must tell whose voice a window holds: several are seen at once."""
         speech_s = window.speech_coverage * window.duration_s
-        return len(self.backbones) > 1 and bool(window.others) and speech_s >= _MIN_SPEECH_S
+        are_several = window.num_faces > 1 and bool(window.others)
+        return len(self.backbones) > 1 and are_several and speech_s >= _MIN_SPEECH_S
 
     def _listen(
         self, info: MediaInfo, windows: list[Window], on_damage: DamageCallback | None
@@ -427,7 +428,7 @@ class Perceiver:
 
     def _is_worth_a_print(self, window: Window, faces: Sequence[FaceView]) -> bool:
         """Whether to ask whose voice it is: where mouths don't tell, and now and then else."""
-        if len(faces) != 1 or is_still(faces[0].moving):
+        if window.num_faces != 1 or any(is_still(face.moving) for face in faces):
             return True
         return round(window.start_s / self.settings.windows.hop_s) % _PRINT_EVERY == _FIRST_PRINT
 

@@ -297,9 +297,10 @@ def _stage(
     if not is_seen:
         known = stranger if speaker == NOBODY else speaker
         return Scene(replace(view, speaker=known), Reason.VOICE_OFF_SCREEN if faces else None)
-    if len(faces) > 1 and not is_choice:
-        return Scene(replace(view, speaker=view.person), several)
     told = _first(view, speaker)
+    if who[speaker] < _CLEAR and not is_choice:
+        # One face behind the other, or no mouth was looked at: the leading one, as for one alone.
+        return Scene(replace(view, speaker=view.person), several)
     if who[speaker] < _CLEAR:
         return Scene(replace(told, speaker=stranger), Reason.SPEAKER_UNCLEAR)
     return Scene(replace(told, speaker=speaker), several)
