@@ -108,8 +108,8 @@ class VoiceLinks:
     least_s: speech that makes a voice of its own.
     """
 
-    chain: float = 0.90
-    join: float = 0.77
+    chain: float = 0.88
+    join: float = 0.74
     belong: float = 0.66
     least_s: float = 8.0
 
