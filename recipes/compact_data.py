@@ -18,7 +18,6 @@ from recipes.voice_data import ARCHIVES, cut_windows, emotions_of, read_sounds
 
 from facevoice.backbones.compact import (
     CompactVoice,
-    cut_low,
     log_mel_power,
     normalize,
     trim_silence,
@@ -32,6 +31,7 @@ from facevoice.corpora.manifest import Clip, clips_by_id
 from facevoice.corpora.pairs import PAIR_PLANS, Pair, make_pairs, original_pairs, spoken_lengths
 from facevoice.corpora.prepare import probe_clips
 from facevoice.records import FloatArray, Modality
+from facevoice.spectra import cut_low
 
 AV_CORPUS = "javanese"
 FILMED, FILMED_SPEAKER = "ravdess_av", "05"

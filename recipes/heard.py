@@ -12,23 +12,24 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 from recipes.arguments import corpora_parser, parse_with_corpora
-from recipes.compact_data import read_clips
+from recipes.compact_data import read_clips, read_data
+from recipes.crossfit import Channel, make_channels
+from recipes.fitting import restrict
 from recipes.heard_mixes import NOISES, OVERLAP, mix
 from recipes.voice_augment import add_room
-from recipes.voice_data import ARCHIVES, read_sounds
+from recipes.voice_data import ARCHIVES, emotions_of, read_sounds
 from recipes.weights_index import store_weights
 from scipy.optimize import minimize
 
 from facevoice.backbones.compact import CompactVoice, voice_mel
 from facevoice.corpora.manifest import Clip
 from facevoice.people.heard import Hearing
-from facevoice.records import SAMPLE_RATE_HZ, DoubleArray, FloatArray
+from facevoice.records import NUM_EMOTIONS, SAMPLE_RATE_HZ, DoubleArray, FloatArray
 
 ALONE, TURNS = "alone", "turns"
 LICENSE = "CC BY-NC-SA 4.0 (fitted to RAVDESS, Javanese, EmoDB, ASED and nEMO)"
@@ -50,6 +51,10 @@ class Beside:
     corpora: np.ndarray
     speakers: np.ndarray
     labels: np.ndarray
+
+    def where(self, keep: np.ndarray) -> Beside:
+        """Some windows: bool (n,)."""
+        return Beside(*(getattr(self, field.name)[keep] for field in fields(self)))
 
     def told(self, column: int) -> tuple[np.ndarray, np.ndarray]:
         """Windows that have what a column of `Hearing` says, and those that haven't, (n,) each."""
@@ -213,15 +218,41 @@ def find_limits(odds: DoubleArray, beside: Beside) -> DoubleArray:
     return found
 
 
-def make_hearing(beside: Beside, doubt: Mapping[str, float]) -> Hearing:
-    """Fitted to everything; its limits come from corpora left out."""
-    limits = find_limits(left_out_odds(beside), beside)
+def fit_doubt(
+    probs: DoubleArray, odds: DoubleArray, labels: np.ndarray, emotions: np.ndarray
+) -> DoubleArray:
+    """By how much temperatures grow, (2,), by the likelihood of the voice's labels.
+
+    probs (n, 8) by heads, odds (n, 2) over the limits by models that heard nothing of the corpus;
+    emotions (n, 8): those that it has.
+    """
+    logits = np.log(np.maximum(restrict(probs, emotions), 1e-12))
+    sure = 1 / (1 + np.exp(-np.clip(odds, -50, 50)))
+
+    def loss(doubt: DoubleArray) -> float:
+        tempered = np.where(emotions, logits / (1 + sure @ doubt)[:, None], -np.inf)
+        tempered -= np.logaddexp.reduce(tempered, axis=1, keepdims=True)
+        return float(-tempered[np.arange(len(labels)), labels].mean())
+
+    best = minimize(loss, np.array([0.3, 0.3]), method="L-BFGS-B", bounds=[(0, 10)] * 2).x
+    return np.asarray(best)
+
+
+def make_hearing(beside: Beside, voices: Channel) -> Hearing:
+    """Fitted to everything; limits and doubt come from corpora left out."""
+    raw = left_out_odds(beside)
+    limits = find_limits(raw, beside)
+    said = np.empty((len(beside.kinds), NUM_EMOTIONS))
+    for corpus in np.unique(beside.corpora):
+        own = beside.corpora == corpus
+        head = voices.sure_head(voices.speakers_of(str(corpus)))
+        said[own] = head(beside.embeddings[own])[0]
+    emotions = np.array([emotions_of(corpus) for corpus in beside.corpora])
+    # Of two people in turn nobody can say whose emotion is meant.
+    one = beside.kinds != TURNS
+    doubt = fit_doubt(said[one], (raw - limits)[one], beside.labels[one], emotions[one])
     weight, bias = fit(beside, np.ones(len(beside.kinds), dtype=np.bool_))
-    return Hearing(weight, bias, limits, np.array([doubt["overlap"], doubt["noise"]]))
-
-
-DOUBT = {"overlap": 1.0, "noise": 1.0}
-"""What the temperature of the voice grows by; see benchmarks/heard.py."""
+    return Hearing(weight, bias, limits, doubt)
 
 
 def main() -> None:
@@ -229,7 +260,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=20.0, help="of making windows")
     arguments = parse_with_corpora(parser)
     beside = make_windows(arguments.corpora, arguments.work, arguments.minutes)
-    hearing = make_hearing(beside, DOUBT)
+    _, voices = make_channels(read_data(arguments.corpora, arguments.work, 1), arguments.work)
+    hearing = make_hearing(beside, voices)
     file = io.BytesIO()
     np.savez(
         file,
@@ -239,7 +271,10 @@ def main() -> None:
         limits=hearing.limits,
         doubt=hearing.doubt,
     )
-    print(f"{len(beside.kinds)} windows; limits {np.round(hearing.limits, 2)}")
+    print(
+        f"{len(beside.kinds)} windows; limits {hearing.limits.round(2)}, "
+        f"doubt {hearing.doubt.round(2)}"
+    )
     store_weights(
         "hearing",
         "hearing.npz",

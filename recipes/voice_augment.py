@@ -14,8 +14,9 @@ import soxr
 from av.audio.resampler import AudioResampler
 from scipy.signal import butter, sosfilt
 
-from facevoice.backbones.compact import NUM_MELS, mel_centres_hz
+from facevoice.backbones.compact import NUM_MELS
 from facevoice.records import SAMPLE_RATE_HZ, FloatArray
+from facevoice.spectra import mel_centres_hz
 
 _ROOM_S = 0.5
 _FASTEST = 1.07

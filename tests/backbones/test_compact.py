@@ -21,14 +21,13 @@ from facevoice.backbones.compact import (
     CompactVoice,
     grey_crops,
     log_mel_power,
-    mel_centres_hz,
-    mel_filters,
     voice_mel,
 )
 from facevoice.backbones.registry import create_backbone, register_backbone
 from facevoice.errors import ConfigError
 from facevoice.records import SAMPLE_RATE_HZ, DoubleArray, FloatArray, Window
 from facevoice.sessions import read_weights
+from facevoice.spectra import mel_centres_hz, mel_filters
 from tiny_checkpoints import window
 
 LOUDEST = 1.25  # see `normalize`

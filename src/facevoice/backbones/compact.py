@@ -30,6 +30,7 @@ from facevoice.records import (
     Window,
 )
 from facevoice.sessions import load_session, open_session
+from facevoice.spectra import cut_low, mel_filters
 
 # Output order of the face network: FER2013's seven classes (it has no calm).
 FACE_CLASSES: Final[tuple[Emotion, ...]] = tuple(e for e in Emotion if e is not Emotion.CALM)
@@ -45,7 +46,6 @@ _CENTRAL_SHARE: Final = 1 / 1.25
 _FFT_SAMPLES: Final = 400
 _HOP_SAMPLES: Final = 160
 _HANN: Final = np.hanning(_FFT_SAMPLES + 1)[:-1].astype(np.float32)
-_NUM_BINS: Final = _FFT_SAMPLES // 2 + 1
 _MIN_SAMPLES: Final = _FFT_SAMPLES // 2 + 1  # reflection at both ends needs that many
 NUM_MELS: Final = 80
 FRAMES_PER_SECOND: Final = SAMPLE_RATE_HZ // _HOP_SAMPLES
@@ -57,10 +57,6 @@ _POWER_FLOOR: Final = 1e-16
 _DYNAMIC_RANGE: Final = 8.0  # decades of power kept below the loudest cell
 _LOUDEST: Final = 1.0  # log10 power that the loudest cell is moved to
 _TRIM_RANGE: Final = 3.5  # decades below the loudest frame at which an edge counts as silence
-# Lower there is little of a voice that its overtones don't tell too, but rumble, hum, and what a
-# microphone or a high-pass lets through or not.
-_LOW_CUT_HZ: Final = 120.0
-_LOW_CUT_ORDER: Final = 12
 
 
 class CompactFace:
@@ -172,34 +168,6 @@ class CompactVoice:
         return embedding
 
 
-def _mel_edges_hz(num_mels: int = NUM_MELS) -> DoubleArray:
-    """Corners (num_mels + 2,) of filters: equally spaced in mel from 0 to half the sample rate.
-
-    Slaney's mel scale: linear up to 1 kHz (3 mel for 200 Hz), logarithmic above (Slaney 1998).
-    """
-    break_hz, mel_per_hz, mel_per_log = 1000.0, 3.0 / 200.0, 27.0 / np.log(6.4)
-    break_mel = break_hz * mel_per_hz
-    top = float(break_mel + np.log(SAMPLE_RATE_HZ / 2 / break_hz) * mel_per_log)
-    mel = np.linspace(0.0, top, num_mels + 2)
-    above = break_hz * np.exp((mel - break_mel) / mel_per_log)
-    return np.where(mel < break_mel, mel / mel_per_hz, above)
-
-
-def mel_filters(num_mels: int = NUM_MELS) -> FloatArray:
-    """Triangular filters (num_mels, 201) of equal area, from 0 Hz to half the sample rate.
-
-    Same matrix as ``librosa.filters.mel(sr=16000, n_fft=400, n_mels=num_mels)``.
-    """
-    edges_hz = _mel_edges_hz(num_mels)
-    bins_hz = np.linspace(0.0, SAMPLE_RATE_HZ / 2, _NUM_BINS)
-    width_hz = np.diff(edges_hz)
-    ramps = edges_hz[:, None] - bins_hz
-    rising = -ramps[:-2] / width_hz[:-1, None]
-    falling = ramps[2:] / width_hz[1:, None]
-    area = 2.0 / (edges_hz[2:] - edges_hz[:-2])
-    return (np.maximum(0.0, np.minimum(rising, falling)) * area[:, None]).astype(np.float32)
-
-
 @lru_cache(maxsize=1)
 def _bands() -> list[tuple[int, DoubleArray]]:
     """Of every filter, its first bin and its weights from there to its last one.
@@ -213,26 +181,6 @@ def _bands() -> list[tuple[int, DoubleArray]]:
         bins = np.flatnonzero(row)
         bands.append((int(bins[0]), row[bins[0] : bins[-1] + 1]))
     return bands
-
-
-def mel_centres_hz() -> DoubleArray:
-    """Frequencies (80,) at which the filters let most through."""
-    return _mel_edges_hz()[1:-1]
-
-
-def cut_low(samples: FloatArray) -> FloatArray:
-    """Take out offset, rumble and hum: mono (N,) at 16 kHz → float32 (N,).
-
-    A Butterworth filter's gain, 72 dB an octave below 120 Hz, without its delay.
-    """
-    if not samples.size:
-        return samples
-    # Silence behind keeps the end of the recording from ringing into its beginning.
-    size = samples.size + SAMPLE_RATE_HZ // 10
-    spectrum = np.fft.rfft(samples - samples.mean(dtype=np.float64), size)
-    ratio = (np.fft.rfftfreq(size, 1 / SAMPLE_RATE_HZ) / _LOW_CUT_HZ) ** _LOW_CUT_ORDER
-    cut = np.fft.irfft(spectrum * ratio / np.hypot(1.0, ratio), size)
-    return cut[: samples.size].astype(np.float32)
 
 
 def log_mel_power(samples: FloatArray) -> FloatArray:

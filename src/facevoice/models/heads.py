@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from facevoice.errors import WeightsError
 from facevoice.people.baseline import NOTHING, Known, Usual
-from facevoice.people.heard import Hearing, reasons_beside, soften
+from facevoice.people.heard import Hearing, load_hearing, reasons_beside, soften
 from facevoice.records import (
     EMOTIONS,
     NUM_EMOTIONS,
@@ -474,6 +474,7 @@ def load_compact(num_threads: int = 1) -> Assembly:
     from facevoice.backbones.compact import CompactFace, CompactVoice
 
     model = load_model(read_weights("heads"))
+    model.hearing = load_hearing()
     backbones: dict[Modality, Backbone] = {
         Modality.VIDEO: CompactFace(num_threads=num_threads),
         Modality.AUDIO: CompactVoice(num_threads=num_threads),

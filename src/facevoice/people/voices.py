@@ -14,9 +14,9 @@ from typing import Final
 
 import numpy as np
 
-from facevoice.backbones.compact import cut_low, mel_filters
 from facevoice.records import SAMPLE_RATE_HZ, DoubleArray, FloatArray, IntArray, Window
 from facevoice.sessions import load_session
+from facevoice.spectra import cut_low, mel_filters
 
 PRINT_DIM: Final = 256
 _NUM_MELS: Final = 40
