@@ -24,6 +24,7 @@ from facevoice.records import (
     DoubleArray,
     FaceSighting,
     FloatArray,
+    Frame,
 )
 from facevoice.settings import FacesConfig, SpeechConfig
 
@@ -93,7 +94,7 @@ def _read_film(path: Path, speaker: str, kept: Path, detector: FaceDetector) -> 
         return Film(path, speaker, mouth, *rest)
 
 
-def dense_frames(path: Path) -> Iterator:
+def dense_frames(path: Path) -> Iterator[Frame]:
     """All frames in which mouths are read."""
     times_s = regular_times(probe(path).duration_s, MOUTH_RATE_HZ)
     tolerance_s = 0.5 / MOUTH_RATE_HZ
