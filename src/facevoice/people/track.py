@@ -126,9 +126,7 @@ class _Tracker:
             self._detected = np.array(rows, np.float32).reshape(-1, 7)
         height, width = frame.rgb.shape[:2]
         sightings = tuple(
-            FaceSighting(
-                track.track_id, now_s, sight.box, sight.score, sight.crop, sight.landmarks
-            )
+            FaceSighting(track.track_id, now_s, sight.box, sight.score, sight.crop, sight.landmarks)
             for track, sight in sorted(seen, key=lambda entry: entry[0].track_id)
         )
         return FrameFaces(now_s, width, height, sightings, self._detected_s, self._detected)
