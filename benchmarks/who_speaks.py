@@ -3,13 +3,13 @@
     python -m benchmarks.who_speaks --corpora CORPORA --work WORK [--films 12] [--out FILE]
 
 Javanese films, everybody of whom talks all the time, are put together to real files (H.264, sound
-uncompressed), and every window is judged by the code that users run, but by networks that met none of the people
-in it (`recipes.speaker`, ten ways to leave three out): two faces, three faces, two faces with a
-third person's sound, three with that of a man of RAVDESS. Single faces, as they are and dubbed
-with another take of the same sentence by the same person, must not be called off screen; those with
-a narrator over a listening face (the silent ends of films) should be. `--pairs N` also judges N
-draws a network of mouths from the single films, without putting films together: more windows in
-less time.
+uncompressed), and every window is judged by the code that users run, but by networks that met none
+of the people in it (`recipes.speaker`, ten ways to leave three out): two faces, three faces, two
+faces with a third person's sound, three with that of a man of RAVDESS.
+Single faces, as they are and dubbed with another take of the same sentence by the same person, must
+not be called off screen; those with a narrator over a listening face (the silent ends of films)
+should be. `--pairs N` also judges N draws a network of mouths from the single films, without
+putting films together: more windows in less time.
 """
 
 from __future__ import annotations
