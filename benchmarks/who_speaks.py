@@ -2,14 +2,14 @@
 
     python -m benchmarks.who_speaks --corpora CORPORA --work WORK [--films 12] [--out FILE]
 
-Javanese films, everybody of whom talks all the time, are put together to real files (H.264, AAC),
-and every window is judged by the code that users run, but by networks that met none of the people
-in it (`recipes.speaker`, ten ways to leave three out): two faces, three faces, two faces with a
-third person's sound, three with that of a man of RAVDESS. Single faces, as they are and dubbed
-with another take of the same sentence by the same person, must not be called off screen; those with
-a narrator over a listening face (the silent ends of films) should be. `--pairs N` also judges N
-draws a network of mouths from the single films, without putting films together: more windows in
-less time.
+Javanese films, everybody of whom talks all the time, are put together to real files (H.264, sound
+uncompressed), and every window is judged by the code that users run, but by networks that met none
+of the people in it (`recipes.speaker`, ten ways to leave three out): two faces, three faces, two
+faces with a third person's sound, three with that of a man of RAVDESS.
+Single faces, as they are and dubbed with another take of the same sentence by the same person, must
+not be called off screen; those with a narrator over a listening face (the silent ends of films)
+should be. `--pairs N` also judges N draws a network of mouths from the single films, without
+putting films together: more windows in less time.
 """
 
 from __future__ import annotations
@@ -96,19 +96,22 @@ def compose(scene: Scene, path: Path) -> None:
     samples = cut_sound(scene.sound.samples, 0.0, length_s)
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=RATE, options={"crf": "23", "preset": "fast"})
-        audio = container.add_stream("aac", rate=SAMPLE_RATE_HZ, layout="mono")
+        audio = container.add_stream("pcm_s16le", rate=SAMPLE_RATE_HZ, layout="mono")
         readers = [dense_frames(film.path) for film in scene.films]
-        for parts in zip(*readers, strict=False):
+        for place, parts in enumerate(zip(*readers, strict=False)):
             if parts[0].timestamp_s >= length_s:
                 break
             picture = np.hstack([_scaled(part.rgb) for part in parts])
             if not video.codec_context.is_open:
                 video.width, video.height = picture.shape[1], picture.shape[0]
                 video.pix_fmt = "yuv420p"
-            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+            frame = av.VideoFrame.from_ndarray(picture, "rgb24")
+            frame.pts, frame.time_base = place, 1 / RATE
+            container.mux(video.encode(frame))
         container.mux(video.encode())
-        sound = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
-        sound.rate = SAMPLE_RATE_HZ
+        whole = np.clip(np.round(samples * 32767), -32768, 32767).astype(np.int16)
+        sound = av.AudioFrame.from_ndarray(whole[None], format="s16", layout="mono")
+        sound.rate, sound.pts = SAMPLE_RATE_HZ, 0
         container.mux(audio.encode(sound))
         container.mux(audio.encode())
 
@@ -241,7 +244,7 @@ def report(films: Sequence[Film], work: Path, num_films: int, num_pairs: int) ->
         for scene in scenes(films, three, num_pairs):
             drawn.add_scene(scene, judge_mouths(scene, model))
         for scene in scenes(films, three, num_films):
-            path = work / "scene.mp4"
+            path = work / "scene.mkv"
             compose(scene, path)
             begun_s = time.process_time()
             for said in judge_file(path, model, detector, len(scene.films)):

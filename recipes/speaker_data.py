@@ -14,7 +14,7 @@ from facevoice.media import probe, read_frames
 from facevoice.media.frames import regular_times
 from facevoice.media.sound import read_sound
 from facevoice.people.detect import FaceDetector
-from facevoice.people.speaker import MOUTH_RATE_HZ, FacePath, MouthTrack, read_mouths
+from facevoice.people.speaker import ASKED_RATE_HZ, FacePath, MouthTrack, read_mouths
 from facevoice.people.speech import CHUNK_SAMPLES, read_speech
 from facevoice.people.track import track_faces
 from facevoice.records import (
@@ -24,6 +24,7 @@ from facevoice.records import (
     DoubleArray,
     FaceSighting,
     FloatArray,
+    Frame,
 )
 from facevoice.settings import FacesConfig, SpeechConfig
 
@@ -93,10 +94,10 @@ def _read_film(path: Path, speaker: str, kept: Path, detector: FaceDetector) -> 
         return Film(path, speaker, mouth, *rest)
 
 
-def dense_frames(path: Path) -> Iterator:
+def dense_frames(path: Path) -> Iterator[Frame]:
     """All frames in which mouths are read."""
-    times_s = regular_times(probe(path).duration_s, MOUTH_RATE_HZ)
-    tolerance_s = 0.5 / MOUTH_RATE_HZ
+    times_s = regular_times(probe(path).duration_s, ASKED_RATE_HZ)
+    tolerance_s = 0.5 / ASKED_RATE_HZ
     return read_frames(
         path, times_s, tolerance_s=tolerance_s, max_side_px=FacesConfig().max_side_px
     )

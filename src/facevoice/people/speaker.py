@@ -33,6 +33,8 @@ from facevoice.sessions import open_session, read_weights, weights_entry
 
 MOUTH_RATE_HZ: Final = 30.0
 """Frames per second beyond which mouths show nothing more."""
+ASKED_RATE_HZ: Final = 45.0
+"""At how many times a second to ask for frames, so that rounded timestamps lose none of 30."""
 
 MOUTH_SIZE_PX: Final = (48, 40)
 # The cut's left upper corner and its width in `FACE_TEMPLATE`'s units: from under the nose to the
