@@ -246,8 +246,11 @@ def _surround(voice: FloatArray, center: float, side: float, num: int = 6) -> li
     return channels
 
 
-def _tracks(*tracks: tuple[str, Disposition], title: bool = False) -> Make:
-    """Tracks by what they hold: "voice", "silence", or "other", which is the voice backwards."""
+def _tracks(*tracks: tuple[str, Disposition, str]) -> Make:
+    """Tracks by what they hold, their flags and their title ("" for none).
+
+    They hold "voice", "silence", or "other", which is the voice backwards.
+    """
 
     def make(film: Film, path: Path) -> Path:
         held = {
@@ -255,10 +258,14 @@ def _tracks(*tracks: tuple[str, Disposition], title: bool = False) -> Make:
             "silence": np.zeros_like(film.voice),
             "other": film.voice[::-1],
         }
-        made = []
-        for what, flags in tracks:
-            name = {"title": "Director's commentary"} if title and what == "other" else {}
-            made.append(Track(np.stack([held[what]] * 2), disposition=flags, metadata=name))
+        made = [
+            Track(
+                np.stack([held[what]] * 2),
+                disposition=flags,
+                metadata={"title": title} if title else {},
+            )
+            for what, flags, title in tracks
+        ]
         return _write_sound(replace(film, tracks=tuple(made)), path)
 
     return make
@@ -268,24 +275,24 @@ def _track_variants() -> dict[str, Variant]:
     """Every order of a voice, flagged as default or not, and a track that is not to be heard."""
     default, none = Disposition.default, Disposition(0)
     beside = {
-        "a silent one": ("silence", none),
-        "a silent one, default": ("silence", default),
-        "a commentary": ("other", Disposition.comment),
-        "a description": ("other", Disposition.visual_impaired),
-        "one for the hard of hearing": ("other", Disposition.hearing_impaired),
-        "a dub": ("other", Disposition.dub),
-        "karaoke": ("other", Disposition.karaoke),
+        "a silent one": ("silence", none, ""),
+        "a silent one, default": ("silence", default, ""),
+        "a commentary": ("other", Disposition.comment, ""),
+        "a commentary by its title, default": ("other", default, "Director's commentary"),
+        "a description": ("other", Disposition.visual_impaired, ""),
+        "one for the hard of hearing": ("other", Disposition.hearing_impaired, ""),
+        "a dub": ("other", Disposition.dub, ""),
+        "karaoke by its title": ("other", none, "Karaoke"),
     }
     found = {}
     for name, extra in beside.items():
         for flags, told in ((default, ", default"), (none, "")):
             if extra[1] & default and flags & default:
                 continue
-            voice = ("voice", flags)
+            voice = ("voice", flags, "")
             found[f"tracks: voice{told}; {name}"] = Variant(_tracks(voice, extra))
             found[f"tracks: {name}; voice{told}"] = Variant(_tracks(extra, voice))
-    commented = _tracks(("other", default), ("voice", none), title=True)
-    return found | {"tracks: a commentary by its title, default; voice": Variant(commented)}
+    return found
 
 
 def _vary_rate(film: Film, path: Path) -> Path:

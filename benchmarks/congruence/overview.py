@@ -71,6 +71,8 @@ def _runs(scores: list[Scores]) -> list[str]:
         "out whole: [knowing the person](person.md). How far answers move with level, codec, room "
         "and noise: [perturbations](perturbations.md). Whose voice is heard, and what beside it: "
         "[voices](voices.md)."
+        "and noise: [perturbations](perturbations.md); with container, codec, sound track and "
+        "channel: [the same clip in other files](metamorphic.md)."
     )
     return [decisions, "", "## The runs", "", *_table("| run | model | protocol |", rows)]
 

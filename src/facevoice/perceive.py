@@ -26,7 +26,7 @@ from facevoice.people.detect import FaceDetector
 from facevoice.people.hearing import listen
 from facevoice.people.identity import FaceIdentifier
 from facevoice.people.speaker import (
-    MOUTH_RATE_HZ,
+    ASKED_RATE_HZ,
     FacePath,
     MouthTrack,
     is_still,
@@ -311,12 +311,12 @@ class Perceiver:
         choices = [window for window in windows if self._is_choice(window)]
         mouths: Mapping[int, MouthTrack] = {}
         if choices:
-            first = math.ceil(choices[0].start_s * MOUTH_RATE_HZ)
-            last = math.ceil(choices[-1].end_s * MOUTH_RATE_HZ)
+            first = math.ceil(choices[0].start_s * ASKED_RATE_HZ)
+            last = math.ceil(choices[-1].end_s * ASKED_RATE_HZ)
             frames = read_frames(
                 info.path,
-                (k / MOUTH_RATE_HZ for k in range(first, last)),
-                tolerance_s=0.5 / MOUTH_RATE_HZ,
+                (k / ASKED_RATE_HZ for k in range(first, last)),
+                tolerance_s=0.5 / ASKED_RATE_HZ,
                 max_side_px=self.settings.faces.max_side_px,
                 num_threads=max(1, self._num_threads // 2),
                 on_damage=on_damage,

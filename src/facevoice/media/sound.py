@@ -199,6 +199,8 @@ def read_stretches(media: MediaInfo, spans_s: Iterable[tuple[float, float]]) -> 
                 kinds = [(frame.layout.name, frame.sample_rate) for frame in frames]
                 alike = [f for f, kind in zip(frames, kinds, strict=True) if kind == kinds[0]]
                 samples = np.concatenate([_channels(frame) for frame in alike], axis=1)
+                if not samples.size:
+                    continue
                 yield Stretch(name_channels(frames[0]), frames[0].sample_rate, samples)
 
 

@@ -157,6 +157,8 @@ def _choose_channel(info: MediaInfo) -> tuple[str, ChannelChoice | None]:
         leading = heard.find_leading()
         if leading is not None:
             return heard.names[leading], ChannelChoice.DELAYED
+        if not heard.may_be_clearer_alone:
+            return mean
     return heard.choose_by_speech()
 
 
@@ -175,16 +177,31 @@ class _Heard:
         kind = first.names, first.rate_hz
         alike = [s.samples for s in stretches if (s.names, s.rate_hz) == kind]
         centred = [s - s.mean(axis=1, keepdims=True, dtype=np.float64) for s in alike]
-        return cls(*kind, np.concatenate(centred, axis=1).astype(np.float32))
+        joined = np.concatenate(centred, axis=1).astype(np.float32)
+        return cls(*kind, np.nan_to_num(joined, posinf=0.0, neginf=0.0))
 
     @property
     def sounds(self) -> bool:
         """Whether there is a moment of sound in any channel."""
+        return bool(np.sqrt(self._moments(self.samples).max(initial=0.0)) > _SILENT_RMS)
+
+    @property
+    def may_be_clearer_alone(self) -> bool:
+        """Whether it's worth while to look for speech: a cheap look at noise and cancellation."""
+        moments = self._moments(np.vstack([self.samples, self.samples.mean(axis=0)]))
+        power = moments.mean(axis=1)
+        noise = np.percentile(moments, _NOISE_SHARE, axis=1)
+        clear_db = 10 * np.log10(power / np.maximum(noise, power * _LEAST_NOISE))
+        lost_db = 10 * np.log10(power[:-1].mean() / max(power[-1], _NO_POWER))
+        is_clearer = clear_db[:-1].max() >= clear_db[-1] + _CLEARER_DB / 2
+        return bool(is_clearer or lost_db >= _CANCELS_DB - _NO_WORSE_DB)
+
+    def _moments(self, samples: FloatArray) -> DoubleArray:
+        """Power (C, n) of samples (C, N) in each 32 ms."""
         size = max(1, round(self.rate_hz * CHUNK_SAMPLES / SAMPLE_RATE_HZ))
-        count = self.samples.shape[1] // size
-        moments = self.samples[:, : count * size].reshape(len(self.names), count, size)
-        power = np.square(moments, dtype=np.float64).mean(axis=2)
-        return bool(np.sqrt(power.max(initial=0.0)) > _SILENT_RMS)
+        count = max(1, samples.shape[1] // size)
+        moments = samples[:, : count * size].reshape(len(samples), count, -1)
+        return np.asarray(np.square(moments, dtype=np.float64).mean(axis=2))
 
     @property
     def powers(self) -> DoubleArray:
@@ -219,14 +236,17 @@ class _Heard:
 
     def find_leading(self) -> int | None:
         """Of two channels, the one that holds what the other holds later; None if neither does."""
-        one, other = (self._at_16_khz(self.samples[channel]) for channel in (0, 1))
+        # What folds back from above does so in both channels alike.
+        step = max(1, self.rate_hz // SAMPLE_RATE_HZ)
+        rate_hz = self.rate_hz / step
+        one, other = self.samples[:, ::step]
         powers = [float(np.square(sound, dtype=np.float64).sum()) for sound in (one, other)]
         if abs(10 * np.log10(powers[0] / powers[1])) > _DELAYED_WITHIN_DB:
             return None
-        size = 2 * len(one)
+        size = 1 << (2 * len(one)).bit_length()  # a power of two is quick
         product = np.fft.rfft(other, size) * np.fft.rfft(one, size).conj()
         likeness = np.fft.irfft(product, size) / np.sqrt(powers[0] * powers[1])
-        low, high = (round(delay_s * SAMPLE_RATE_HZ) for delay_s in _DELAY_S)
+        low, high = (round(delay_s * rate_hz) for delay_s in _DELAY_S)
         lags = np.arange(-high, high + 1)
         best = int(np.argmax(np.abs(likeness[lags])))
         if abs(lags[best]) < low or abs(likeness[lags[best]]) < _SAME_LATER:
