@@ -69,10 +69,10 @@ def _runs(scores: list[Scores]) -> list[str]:
         "What a call of match or conflict is worth, and how thresholds are set: "
         "[decisions](decisions.md). What it brings to know the person, and voices of corpora left "
         "out whole: [knowing the person](person.md). How far answers move with level, codec, room "
-        "and noise: [perturbations](perturbations.md). Whose voice is heard, and what beside it: "
-        "[voices](voices.md)."
         "and noise: [perturbations](perturbations.md); with container, codec, sound track and "
-        "channel: [the same clip in other files](metamorphic.md)."
+        "channel: [the same clip in other files](metamorphic.md). Who speaks, of several people: "
+        "[who speaks](who-speaks.md). Whose voice is heard, and what beside it: "
+        "[voices](voices.md)."
     )
     return [decisions, "", "## The runs", "", *_table("| run | model | protocol |", rows)]
 

@@ -29,11 +29,12 @@ from facevoice.people.speaker import (
     ASKED_RATE_HZ,
     FacePath,
     MouthTrack,
+    SpeakerModel,
     is_still,
+    load_speaker,
     mouth_moves,
     read_mouths,
     speaker_model_id,
-    speaking_logit,
 )
 from facevoice.people.speech import CHUNK_SAMPLES, read_speech, vad_model_id
 from facevoice.people.track import track_faces
@@ -97,6 +98,7 @@ class Perceiver:
     Args:
         settings: of faces, speech and windows.
         backbones: at most one a channel; a channel without one is not even decoded.
+        speaker: tells who speaks, of several people; None for the package's.
         num_threads: for one file: 1 does one thing after the other, more lets decoding, faces and
             sound overlap. The results are the same.
 
@@ -109,6 +111,7 @@ class Perceiver:
         settings: AnalyzerConfig,
         backbones: Mapping[Modality, Backbone],
         *,
+        speaker: SpeakerModel | None = None,
         num_threads: int = 1,
     ) -> None:
         self.settings = settings
@@ -118,6 +121,7 @@ class Perceiver:
         self._detector = FaceDetector(min_face_px=faces.min_face_px, min_score=faces.min_score)
         self._identifier = FaceIdentifier()
         self._voices = VoiceIdentifier()
+        self._speaker = speaker
 
     @property
     def models(self) -> dict[str, ModelId]:
@@ -324,7 +328,7 @@ class Perceiver:
             mouths = read_mouths(frames, face_paths(choices))
         for window in windows:
             is_choice = bool(choices) and self._is_choice(window)
-            yield window, _speaking(window, mouths) if is_choice else {}
+            yield window, self._speaking(window, mouths) if is_choice else {}
 
     def follow(
         self,
@@ -426,6 +430,22 @@ class Perceiver:
             left_out=None if window.left_out is None else window.left_out.value,
         )
 
+    def _speaking(self, window: Window, mouths: Mapping[int, MouthTrack]) -> dict[int, float]:
+        """The log-odds that each track of a window speaks."""
+        speaker = self._speaker or load_speaker()
+        told = {}
+        for one in (window, *window.others):
+            mouth = None if one.track_id is None else mouths.get(one.track_id)
+            times_s, samples = one.face_timestamps_s, window.samples
+            if one.track_id is None or mouth is None or times_s is None or samples is None:
+                continue
+            # Beyond its own sightings, where the face is depends on the windows beside.
+            inside = (mouth.times_s >= times_s[0]) & (mouth.times_s <= times_s[-1])
+            own = MouthTrack(mouth.times_s[inside], mouth.pixels[inside])
+            spans_s = window.speech_spans_s
+            told[one.track_id] = speaker.logit(own, samples, window.start_s, spans_s)
+        return told
+
     def _is_worth_a_print(self, window: Window, faces: Sequence[FaceView]) -> bool:
         """Whether to ask whose voice it is: where mouths don't tell, and now and then else."""
         if window.num_faces != 1 or any(is_still(face.moving) for face in faces):
@@ -467,21 +487,6 @@ def face_paths(windows: Iterable[Window]) -> dict[int, FacePath]:
         track: FacePath(np.array(sorted(found)), np.stack([found[t] for t in sorted(found)]))
         for track, found in seen.items()
     }
-
-
-def _speaking(window: Window, mouths: Mapping[int, MouthTrack]) -> dict[int, float]:
-    """The log-odds that each track of a window speaks."""
-    told = {}
-    for one in (window, *window.others):
-        mouth = None if one.track_id is None else mouths.get(one.track_id)
-        times_s, samples = one.face_timestamps_s, window.samples
-        if one.track_id is None or mouth is None or times_s is None or samples is None:
-            continue
-        # Beyond its own sightings, where the face is depends on the windows beside.
-        inside = (mouth.times_s >= times_s[0]) & (mouth.times_s <= times_s[-1])
-        own = MouthTrack(mouth.times_s[inside], mouth.pixels[inside])
-        told[one.track_id] = speaking_logit(own, samples, window.start_s, window.speech_spans_s)
-    return told
 
 
 def _jpeg(picture: ByteArray) -> bytes:

@@ -17,7 +17,7 @@ import numpy as np
 
 from facevoice.errors import ConfigError
 from facevoice.people.identity import IDENTITY_DIM, People, group_tracks
-from facevoice.people.speaker import is_still
+from facevoice.people.speaker import NOBODY_LOGIT, is_still
 from facevoice.people.voices import NO_VOICE, VoiceBook, group_voices
 from facevoice.records import (
     NO_EDITS,
@@ -33,15 +33,16 @@ NOBODY: Final = 0
 
 # A voice heard for less than this is not much of a witness.
 _PRIOR_S: Final = 3.0
-# Before anything is heard or seen: a lone face speaks for itself, more often than not; somebody who
-# isn't in the picture speaks less often than those who are.
+# Odds before anything is heard or seen: a lone face speaks for itself, more often than not; people
+# who aren't in the picture speak less often than those who are.
 _ALONE: Final = 4.0
-_AMONG_OTHERS: Final = 1.0
 _HIDDEN: Final = 0.2
-# Log-odds that a lone face speaks whose mouth is still.
+# Log-odds that a lone face speaks whose mouth is still, and that nobody does of several of whom one
+# was seen or heard too little to tell.
 _STILL: Final = -4.0
+_UNLIKELY: Final = -2.0
 # From here on, it is clear who speaks.
-_CLEAR: Final = 0.6
+_CLEAR: Final = 0.5
 _NUM_PASSES: Final = 3
 
 
@@ -262,13 +263,20 @@ def _weigh(view: WindowView, votes: Mapping[int, float], people: set[int]) -> di
 def _mouth(view: WindowView, person: int, num_hidden: int) -> float:
     """Log-odds, but for a constant, that a person speaks, by what is seen in a window."""
     if person == NOBODY:
-        return 0.0
+        return _nobody(view)
     face = next((face for face in view.faces if face.person == person), None)
     if face is None:
         return float(np.log(_HIDDEN / num_hidden))
     if len(view.faces) > 1:
-        return float(np.log(_AMONG_OTHERS)) + (face.speaking or 0.0)
+        return face.speaking or 0.0
     return float(np.log(_ALONE)) + (_STILL if is_still(face.moving) else 0.0)
+
+
+def _nobody(view: WindowView) -> float:
+    """The same of nobody who is seen: never where little is known of one who may be it."""
+    if len(view.faces) < 2:
+        return 0.0
+    return NOBODY_LOGIT if all(face.speaking for face in view.faces) else _UNLIKELY
 
 
 # Who is judged.

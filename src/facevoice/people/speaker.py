@@ -2,7 +2,7 @@
 
 Mouths are cut from frames at full rate, small and grey, where the landmarks known from the tracking
 say (`MouthReader`). Two small networks turn mouths and sound into one and the same few curves; how
-well these agree, and loudness with movement, tells whether one makes the other (`speaking_logit`).
+well these agree, and loudness with movement, tells whether one makes the other (`SpeakerModel`).
 Only what changes counts: means, hence looks and voices, are taken out.
 """
 
@@ -59,10 +59,9 @@ _LEAST_LENGTH: Final = 1e-3
 _MIN_MOUTH_S: Final = 1.2
 _MIN_SPEECH_S: Final = 0.4
 _WEIGHTS: Final = "speaker"
-# Log-odds below which not even the likeliest of several people speaks, and the probability from
-# which on one is meant; measured by `benchmarks.who_speaks`.
-_NOBODY_LOGIT: Final = 0.5
-_CLEAR: Final = 0.8
+NOBODY_LOGIT: Final = 0.5
+"""Log-odds below which not even the likeliest of several people speaks; by `benchmarks.who_speaks`.
+"""
 # Single faces: pairs of crops so far apart in time, so many of them; the region in
 # `FACE_TEMPLATE`'s units; what is still.
 _MIN_STEP_S: Final = 0.1
@@ -246,7 +245,17 @@ class SpeakerModel:
         start_s: float,
         speech_spans_s: DoubleArray | None,
     ) -> float:
-        """See `speaking_logit`."""
+        """Log-odds that a mouth makes the sound, against that it doesn't, as likely beforehand.
+
+        0 where nothing can be told: less than 1.2 s of the mouth, or 0.4 s of speech while it is
+        seen.
+
+        Args:
+            mouth: frames outside the sound count for nothing.
+            samples: mono (N,) at 16 kHz.
+            start_s: media time of the first sample.
+            speech_spans_s: (n, 2) media times from when to when speech is heard, None if none is.
+        """
         evidence = self.evidence(mouth, samples, start_s, speech_spans_s)
         return 0.0 if evidence is None else float(self._line @ [*evidence, 1.0])
 
@@ -281,7 +290,12 @@ class SpeakerModel:
 
 
 @cache
-def _shipped() -> SpeakerModel:
+def load_speaker() -> SpeakerModel:
+    """The networks of the package.
+
+    Raises:
+        WeightsError: they are missing or damaged.
+    """
     return SpeakerModel(read_weights(_WEIGHTS), _WEIGHTS)
 
 
@@ -293,28 +307,6 @@ def speaker_model_id() -> ModelId:
     """
     entry = weights_entry(_WEIGHTS)
     return ModelId(name=entry.name, sha256=entry.sha256)
-
-
-def speaking_logit(
-    mouth: MouthTrack,
-    samples: FloatArray,
-    start_s: float,
-    speech_spans_s: DoubleArray | None,
-) -> float:
-    """Log-odds that a mouth makes the sound, against that it doesn't, as likely beforehand.
-
-    0 where nothing can be told: less than 1.2 s of the mouth, or 0.4 s of speech while it is seen.
-
-    Args:
-        mouth: frames outside the sound count for nothing.
-        samples: mono (N,) at 16 kHz.
-        start_s: media time of the first sample.
-        speech_spans_s: (n, 2) media times from when to when speech is heard, None if none is.
-
-    Raises:
-        WeightsError: the networks are missing or damaged.
-    """
-    return _shipped().logit(mouth, samples, start_s, speech_spans_s)
 
 
 def steady(mouth: MouthTrack, start_s: float, end_s: float) -> tuple[DoubleArray, FloatArray]:
@@ -372,50 +364,6 @@ def _shared_s(spans_s: DoubleArray | None, start_s: float, end_s: float) -> floa
     if spans_s is None:
         return 0.0
     return float(np.maximum(np.diff(np.clip(spans_s, start_s, end_s)), 0).sum())
-
-
-@dataclass(frozen=True, slots=True)
-class Speaker:
-    """Who speaks, of several people seen.
-
-    person: the likeliest; None where nobody of them speaks, or nobody is seen;
-    prob: that it is this person (0 for None);
-    off_screen: probability that it is nobody of them;
-    is_clear: whether another one is unlikely enough.
-    """
-
-    person: int | None
-    prob: float
-    off_screen: float
-    is_clear: bool
-
-    @property
-    def is_off_screen(self) -> bool:
-        """Whether people are seen and none of them makes the sound."""
-        return self.person is None and self.off_screen > 0
-
-
-def choose_speaker(logits: Mapping[int, float]) -> Speaker:
-    """Who speaks of several people, from their `speaking_logit` in one window.
-
-    Just one of them makes the sound, or somebody who is not seen. That it is nobody of them is only
-    said if something is known of each. Of one person alone nothing is said but that he or she
-    speaks: a dubbed face is out of step too, and `is_still` tells whether one listens.
-    """
-    if not logits:
-        return Speaker(None, 0.0, 0.0, is_clear=False)
-    if len(logits) == 1:
-        return Speaker(next(iter(logits)), 1.0, 0.0, is_clear=True)
-    people = sorted(logits)
-    scores = np.array([_NOBODY_LOGIT, *(logits[person] for person in people)])
-    shares = np.exp(scores - scores.max())
-    shares /= shares.sum()
-    off_screen, best = float(shares[0]), int(shares[1:].argmax())
-    prob = float(shares[1 + best])
-    # Of whom nothing is known (log-odds of 0), he or she may be the one.
-    if max(logits.values()) < _NOBODY_LOGIT and all(logits.values()):
-        return Speaker(None, 0.0, off_screen, is_clear=off_screen >= _CLEAR)
-    return Speaker(people[best], prob, off_screen, is_clear=prob >= _CLEAR)
 
 
 def mouth_moves(
