@@ -8,8 +8,7 @@ of the people in it (`recipes.speaker`, ten ways to leave three out): two faces,
 faces with a third person's sound, three with that of a man of RAVDESS.
 Single faces, as they are and dubbed with another take of the same sentence by the same person, must
 not be called off screen; those with a narrator over a listening face (the silent ends of films)
-should be. `--pairs N` also judges N draws a network of mouths from the single films, without
-putting films together: more windows in less time.
+should be. Windows in which too little is said for the voice to be judged are left out.
 """
 
 from __future__ import annotations
@@ -32,23 +31,16 @@ from recipes.speaker_data import (
     dense_frames,
     face_path,
     read_films,
-    speech_spans,
     track_people,
 )
 
-from facevoice.media import probe
-from facevoice.media.sound import read_sound
+from facevoice import Analyzer
+from facevoice.people.cast import Cast
 from facevoice.people.detect import FaceDetector
-from facevoice.people.speaker import (
-    SpeakerModel,
-    choose_speaker,
-    is_still,
-    mouth_moves,
-    read_mouths,
-)
-from facevoice.perceive import window_spans
-from facevoice.records import SAMPLE_RATE_HZ, FloatArray
-from facevoice.settings import FacesConfig, WindowConfig
+from facevoice.people.speaker import SpeakerModel, is_still, mouth_moves, read_mouths
+from facevoice.perceive import Perceiver
+from facevoice.records import SAMPLE_RATE_HZ, FloatArray, Reason
+from facevoice.settings import FacesConfig
 
 HEIGHT_PX: Final = 270
 RATE: Final = Fraction(30000, 1001)
@@ -121,40 +113,32 @@ def _scaled(rgb: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(rgb).resize((width, HEIGHT_PX), Image.Resampling.BILINEAR))
 
 
-def judge_file(path: Path, model: SpeakerModel, detector: FaceDetector, num: int) -> Iterator[int]:
-    """Of every window the place of who speaks, -1 for nobody seen, -2 where too few are seen."""
-    seen = track_people(path, detector)
-    samples = read_sound(path)
-    spans_s = speech_spans(samples)
-    paths = {person: face_path(*zip(*rows, strict=True)) for person, rows in seen.items()}
-    places = {
-        person: int(num * np.mean([(s.box_xyxy[0] + s.box_xyxy[2]) / 2 / w for s, (w, _) in rows]))
-        for person, rows in seen.items()
-    }
-    for start_s, end_s in window_spans(probe(path).duration_s, WindowConfig()):
-        frames = (f for f in dense_frames(path) if start_s <= f.timestamp_s < end_s)
-        mouths = read_mouths(frames, paths)
-        heard = cut_sound(samples, start_s, end_s - start_s)
-        logits = {
-            person: model.logit(mouth, heard, start_s, spans_s) for person, mouth in mouths.items()
-        }
-        chosen = choose_speaker(logits)
-        if len(logits) < num:
-            yield _UNKNOWN
-        else:
-            yield _OFF_SCREEN if chosen.person is None else places[chosen.person]
+class Judge:
+    """The analysis that users run, with networks that met nobody of those who are judged."""
 
+    def __init__(self) -> None:
+        self._analyzer = Analyzer(num_threads=1)
 
-def judge_mouths(scene: Scene, model: SpeakerModel) -> int:
-    """The same of the first window, from the mouths of the single films."""
-    ends_s = [film.mouth.times_s[-1] for film in scene.films]
-    heard = cut_sound(scene.sound.samples, 0.0, min(WindowConfig().length_s, *ends_s))
-    logits = {
-        place: model.logit(film.mouth, heard, 0.0, scene.sound.speech_spans_s)
-        for place, film in enumerate(scene.films)
-    }
-    chosen = choose_speaker(logits).person
-    return _OFF_SCREEN if chosen is None else chosen
+    def __call__(self, path: Path, speaker: SpeakerModel, num: int) -> Iterator[int]:
+        """Of every window with speech the place of who is said to speak.
+
+        -1 for nobody seen, -2 where it is said to be unclear, or too few are seen.
+        """
+        backbones = self._analyzer.assembly.backbones
+        perceiver = Perceiver(self._analyzer.config, backbones, speaker=speaker)
+        found = perceiver.perceive(path)
+        report = self._analyzer.interpret(found)
+        people = Cast(found.windows, report.config.decision.people)
+        for scene, window in zip(people.scenes(), report.windows, strict=True):
+            if window.voice is None:
+                continue
+            if Reason.VOICE_OFF_SCREEN in window.reasons:
+                yield _OFF_SCREEN
+            elif Reason.SPEAKER_UNCLEAR in window.reasons or len(scene.view.faces) < num:
+                yield _UNKNOWN
+            else:
+                boxes = scene.view.faces[0].boxes_xyxy_rel
+                yield _UNKNOWN if boxes is None else int(num * boxes[:, 0::2].mean())
 
 
 class Table:
@@ -233,22 +217,17 @@ def _is_off(film: Film, spans_s: FloatArray) -> bool:
     return is_still(mouth_moves(film.faces, film.face_times_s, spans_s))
 
 
-def report(films: Sequence[Film], work: Path, num_films: int, num_pairs: int) -> Iterator[str]:
+def report(films: Sequence[Film], work: Path, num_films: int) -> Iterator[str]:
     """Markdown, a line at a time."""
-    config = FacesConfig()
-    detector = FaceDetector(min_face_px=config.min_face_px, min_score=config.min_score)
-    made, drawn = Table(), Table()
-    seconds = 0.0
+    judge, made, seconds = Judge(), Table(), 0.0
     for three in threes():
         model = model_without(films, three, work)
-        for scene in scenes(films, three, num_pairs):
-            drawn.add_scene(scene, judge_mouths(scene, model))
         for scene in scenes(films, three, num_films):
             path = work / "scene.mkv"
             compose(scene, path)
             begun_s = time.process_time()
-            for said in judge_file(path, model, detector, len(scene.films)):
-                made.add(scene.kind, scene.truth, said)
+            for said in judge(path, model, len(scene.films)):
+                made.add_scene(scene, said)
             seconds += time.process_time() - begun_s
         print(f"done: {sorted(three)}, {seconds:.0f} s of CPU", flush=True)
     for kind, is_off in single_faces(films):
@@ -258,22 +237,16 @@ def report(films: Sequence[Film], work: Path, num_films: int, num_pairs: int) ->
     yield "Films put together:"
     yield ""
     yield from made.lines()
-    if num_pairs:
-        yield ""
-        yield "Mouths of the single films:"
-        yield ""
-        yield from drawn.lines()
 
 
 def main() -> None:
     parser = corpora_parser(__doc__)
     parser.add_argument("--films", type=int, default=12, help="draws a network that are encoded")
-    parser.add_argument("--pairs", type=int, default=0, help="draws a network that are not")
     parser.add_argument("--out", type=Path, help="write the tables here too")
     arguments = parse_with_corpora(parser)
     films = read_films(arguments.corpora, arguments.work)
     lines: list[str] = []
-    for line in report(films, arguments.work, arguments.films, arguments.pairs):
+    for line in report(films, arguments.work, arguments.films):
         print(line, flush=True)
         lines.append(line)
     if arguments.out is not None:

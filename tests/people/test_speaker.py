@@ -11,11 +11,10 @@ from facevoice.people.speaker import (
     FacePath,
     MouthTrack,
     SpeakerModel,
-    choose_speaker,
     is_still,
+    load_speaker,
     mouth_moves,
     read_mouths,
-    speaking_logit,
 )
 from facevoice.records import SAMPLE_RATE_HZ, Frame
 from portraits import make_portrait
@@ -64,7 +63,7 @@ def make_sound(opening: np.ndarray, seed: int = 0) -> np.ndarray:
 
 
 def logit_of(mouth: MouthTrack, samples: np.ndarray, start_s: float = 0.0) -> float:
-    return speaking_logit(mouth, samples, start_s, EVERYWHERE)
+    return load_speaker().logit(mouth, samples, start_s, EVERYWHERE)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -105,25 +104,9 @@ def test_nothing_is_told_of_a_glimpse_or_without_speech() -> None:
     mouth, sound = make_mouth(opening), make_sound(opening)
     glimpse = MouthTrack(mouth.times_s[:30], mouth.pixels[:30])
     assert logit_of(glimpse, sound) == 0
-    assert speaking_logit(mouth, sound, 0.0, None) == 0
-    assert speaking_logit(mouth, sound, 0.0, np.array([[0.5, 0.7]])) == 0
+    assert load_speaker().logit(mouth, sound, 0.0, None) == 0
+    assert load_speaker().logit(mouth, sound, 0.0, np.array([[0.5, 0.7]])) == 0
     assert np.isfinite(logit_of(mouth, np.zeros_like(sound)))
-
-
-def test_who_is_in_step_speaks_and_nobody_does_if_none_is() -> None:
-    chosen = choose_speaker({3: 2.5, 8: -3.0})
-    assert (chosen.person, chosen.is_off_screen, chosen.is_clear) == (3, False, True)
-    nobody = choose_speaker({3: -4.0, 8: -3.0})
-    assert (nobody.person, nobody.is_off_screen) == (None, True)
-    assert nobody.off_screen > 0.8
-    both = choose_speaker({3: 2.5, 8: 2.4})
-    assert (both.person, both.is_clear) == (3, False)
-    # Nothing is known of the first one, who may be the speaker.
-    unknown = choose_speaker({3: 0.0, 8: -3.0})
-    assert (unknown.person, unknown.is_off_screen, unknown.is_clear) == (3, False, False)
-    # Dubbed, or not: a lone face may be out of step.
-    assert choose_speaker({3: -4.0}).person == 3
-    assert not choose_speaker({}).is_off_screen
 
 
 def test_mouths_are_cut_alike_from_small_and_large_pictures() -> None:
