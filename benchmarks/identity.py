@@ -5,8 +5,8 @@
 CORPORA (or FACEVOICE_CORPORA) holds the zip files; they are unpacked into WORK.
 
 **Film.** Clips of all six javanese speakers, drawn with repeats in random order, cut together into
-one film with their sound, 360 × 270; at most 128 px makes the faces about 40 px large. Faces are
-followed, cut into windows and grouped to people as in `facevoice analyze`. "Mixed" are tracks that
+one film with their sound, 360 × 270; at most 128 px makes the faces about 40 px large. They are
+read as by `facevoice analyze`. "Mixed" are tracks that
 show two speakers, "leading" people those who lead a window. Each person found stands for one
 speaker at most, so that most windows are right: those that the speaker's person leads. Across a cut
 a window belongs to whose face leads it.
@@ -26,7 +26,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from itertools import combinations
 from pathlib import Path
 from typing import Final
 
@@ -36,30 +35,29 @@ from PIL import Image, ImageFilter
 from recipes.arguments import corpora_parser, parse_with_corpora
 from scipy.optimize import linear_sum_assignment
 
+from facevoice.backbones.compact import CompactFace
 from facevoice.corpora.archive import corpus_root
-from facevoice.media import probe, read_frames, regular_times
 from facevoice.media.sound import read_sound
+from facevoice.people.cast import Cast
 from facevoice.people.detect import FaceDetector, align_crop
 from facevoice.people.identity import (
     SAME_PERSON,
     USABLE_QUALITY,
     FaceIdentifier,
-    group_tracks,
     likeness,
     portrait_quality,
 )
-from facevoice.people.track import track_faces
-from facevoice.perceive import cut_windows
+from facevoice.perceive import Perceiver
 from facevoice.records import (
     SAMPLE_RATE_HZ,
     BoolArray,
     ByteArray,
     DoubleArray,
+    FaceView,
     FloatArray,
-    FrameFaces,
-    Window,
+    Modality,
 )
-from facevoice.settings import FacesConfig, SpeechConfig, WindowConfig
+from facevoice.settings import AnalyzerConfig, FacesConfig
 
 RATE_HZ: Final = 30
 BLACK_LEVEL: Final = 8
@@ -155,50 +153,30 @@ class Found:
     num_people: int
 
 
-def find_people(film: Path, shots: Sequence[Shot], faces: FacesConfig, *, ask: bool) -> Found:
-    """Follow, cut into windows, group; `ask`: ask who it is where the picture jumps."""
-    duration_s = probe(film).duration_s
-    rate_hz = faces.sample_rate_hz
-    frames = read_frames(
-        film,
-        regular_times(duration_s, rate_hz),
-        tolerance_s=0.5 / rate_hz,
-        max_side_px=faces.max_side_px,
-    )
-    detector = FaceDetector(min_face_px=faces.min_face_px, min_score=faces.min_score)
-    identifier = FaceIdentifier()
-    seen = list(track_faces(frames, detector, faces, identifier=identifier if ask else None))
-    best: dict[int, tuple[float, ByteArray]] = {}
-    together: set[tuple[int, int]] = set()
+def find_people(film: Path, shots: Sequence[Shot], faces: FacesConfig) -> Found:
+    """What an analysis says; without the voice, which doesn't tell who is seen."""
+    settings = AnalyzerConfig(faces=faces)
+    perceiver = Perceiver(settings, {Modality.VIDEO: CompactFace(num_threads=1)})
+    views = perceiver.perceive(film).windows
     truth: dict[int, Counter[str]] = {}
-    for frame in seen:
-        together.update(combinations([s.track_id for s in frame.sightings], 2))
-        for s in frame.sightings:
-            truth.setdefault(s.track_id, Counter())[speaker_at(shots, s.timestamp_s)] += 1
-            if s.portrait is not None:
-                best[s.track_id] = (s.quality, s.portrait)
-    tracks = sorted(best)
-    place = {track: k for k, track in enumerate(tracks)}
-    people = group_tracks(
-        [identifier.embed(best[t][1][None]) for t in tracks],
-        [np.array([best[t][0]]) for t in tracks],
-        [(place[a], place[b]) for a, b in together],
-    )
+    for view in views:
+        for face in view.faces:
+            counts = truth.setdefault(face.person, Counter())
+            counts.update(speaker_at(shots, t) for t in times_of(face))
+    cast = Cast(views, "leading")
     speakers, numbers = [], []
-    for window in windows_of(seen, duration_s, faces):
-        if window.track_id is None or window.face_timestamps_s is None:
-            continue
-        whose = Counter(speaker_at(shots, t) for t in window.face_timestamps_s.tolist())
-        speakers.append(whose.most_common(1)[0][0])
-        numbers.append(int(people[place[window.track_id]]))
+    for scene in cast.scenes():
+        if scene.view.person is not None:
+            whose = Counter(speaker_at(shots, t) for t in times_of(scene.view.faces[0]))
+            speakers.append(whose.most_common(1)[0][0])
+            numbers.append(scene.view.person)
     num_mixed = sum(len(counts) > 1 for counts in truth.values())
-    return Found(speakers, numbers, len(tracks), num_mixed, len(set(people.tolist())))
+    num_people = len(cast.people(faces.sample_rate_hz))
+    return Found(speakers, numbers, len(truth), num_mixed, num_people)
 
 
-def windows_of(
-    seen: Sequence[FrameFaces], duration_s: float, faces: FacesConfig
-) -> Iterator[Window]:
-    return cut_windows(duration_s, iter(seen), None, WindowConfig(), faces, SpeechConfig())
+def times_of(face: FaceView) -> list[float]:
+    return [] if face.times_s is None else face.times_s.tolist()
 
 
 def speaker_at(shots: Sequence[Shot], time_s: float) -> str:
@@ -221,11 +199,10 @@ def print_film(clips: Sequence[Clip], work: Path, minutes: float, seeds: Sequenc
     for seed in seeds:
         film = work / f"film-{minutes:g}-{seed}.mp4"
         shots = make_film(clips, film, 60 * minutes, seed)
-        for side_px, ask in ((FACES.max_side_px, True), (128, True), (FACES.max_side_px, False)):
-            found = find_people(film, shots, FacesConfig(max_side_px=side_px), ask=ask)
-            how = "asked who it is at jumps" if ask else "place and looks only"
+        for side_px in (FACES.max_side_px, 128):
+            found = find_people(film, shots, FacesConfig(max_side_px=side_px))
             print(
-                f"{f'seed {seed}, at most {side_px} px, {how}':49}{len(shots):6}"
+                f"{f'seed {seed}, at most {side_px} px':49}{len(shots):6}"
                 f"{found.num_tracks:7}{found.num_mixed:6}{found.num_people:7}"
                 f"{len(set(found.people)):8}{share_right(found):8.1f}",
                 flush=True,
