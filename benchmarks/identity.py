@@ -37,6 +37,7 @@ from scipy.optimize import linear_sum_assignment
 
 from facevoice.backbones.compact import CompactFace
 from facevoice.corpora.archive import corpus_root
+from facevoice.media import probe, read_frames
 from facevoice.media.sound import read_sound
 from facevoice.people.cast import Cast
 from facevoice.people.detect import FaceDetector, align_crop
