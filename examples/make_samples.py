@@ -1,9 +1,10 @@
 """Make the sample clips: one smiling portrait with a glad, a frightened and a plain voice.
 
 All three are synthetic. The picture is a public-domain NASA portrait (Eileen Collins, from
-scikit-image), panned, zoomed and given a mouth that opens with the sound. The words are spoken by Kokoro-82M, a speech
-synthesiser (Apache-2.0); the glad and the frightened voice are then shaped with the WORLD vocoder
-(pyworld, MIT): pitch, its range, speed, breath and trembling. Nobody said or felt any of it.
+scikit-image), panned, zoomed and given a mouth that opens with the sound. The words are spoken by
+Kokoro-82M, a speech synthesiser (Apache-2.0); the glad and the frightened voice are then shaped
+with the WORLD vocoder (pyworld, MIT): pitch, its range, speed, breath and trembling. Nobody said or
+felt any of it.
 
 The model comes from PyPI (four parts, 63 MB) and the English speakers from npm:
 
