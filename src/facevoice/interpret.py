@@ -200,6 +200,8 @@ def edit_people(report: Report, edits: PeopleEdits) -> Report:
     Raises:
         ConfigError: there is no such person, or two to be merged were seen at once.
     """
+    if not edits.names and not edits.merged:
+        return report
     for number in (*edits.names, *edits.merged, *edits.merged.values()):
         if all(person.number != number for person in report.people):
             there = ", ".join(str(person.number) for person in report.people) or "nobody"
