@@ -12,7 +12,7 @@ from PIL import Image
 
 from facevoice.media import read_audio
 from facevoice.records import SAMPLE_RATE_HZ
-from portraits import talk
+from portraits import paint_talking
 
 SPEECH = Path(__file__).parents[1] / "examples" / "smile_frightened_voice.mp4"
 SIZE_PX = (640, 480)
@@ -46,7 +46,7 @@ def portrait_4_to_3(time_s: float) -> np.ndarray:
     width, height = SIZE_PX
     picture = np.full((height, width, 3), 90, np.uint8)
     left = (width - height) // 2
-    square = Image.fromarray(talk(0, time_s)).resize((height, height))
+    square = Image.fromarray(paint_talking(0, time_s)).resize((height, height))
     picture[:, left : left + height] = np.asarray(square)
     return picture
 

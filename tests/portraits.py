@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from examples.talking_portrait import draw_talking
 
-SYLLABLES_HZ = 3.7  # of `talk`; no multiple of it is a rate at which tests sample pictures
+SYLLABLES_HZ = 3.7  # of `paint_talking`; no multiple of it is a rate at which tests sample pictures
 
 
 def make_portrait(opening: float = 0.0) -> np.ndarray:
@@ -17,7 +17,7 @@ def make_portrait(opening: float = 0.0) -> np.ndarray:
     return np.ascontiguousarray(portrait[:300, 72:372])
 
 
-def talk(_: int, time_s: float) -> np.ndarray:
+def paint_talking(_: int, time_s: float) -> np.ndarray:
     """The portrait at a time, talking without a pause; paints films for `ClipMaker`.
 
     A mouth that is still during speech would have the voice taken for that of somebody off screen.
