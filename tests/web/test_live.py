@@ -25,7 +25,7 @@ from facevoice.report.page import WINDOW_FIELDS
 from facevoice.settings import WindowConfig
 from facevoice.web import WebOptions
 from facevoice.web.live import LIVE_PATH, LiveDesk, LiveJudge, LiveStream
-from portraits import make_portrait
+from portraits import paint_talking
 from web.servers import SAMPLE
 
 RATE_HZ = 16_000
@@ -62,7 +62,7 @@ def make_hello(desk: LiveDesk, **more: Any) -> str:
 
 def frame(time_s: float) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(make_portrait()).save(buffer, "JPEG", quality=90)
+    Image.fromarray(paint_talking(0, time_s)).save(buffer, "JPEG", quality=90)
     return b"V" + struct.pack("<d", time_s) + buffer.getvalue()
 
 
