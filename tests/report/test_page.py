@@ -108,7 +108,7 @@ def test_every_status_has_a_page(status: Status) -> None:
         assert (view["windows"], view["chosen"]) == ([], 0)
         [point] = view["points"]
         assert point["summary"] is None
-        assert "the file is empty" in point["sentence"]
+        assert "the file is empty" in point["sentence"][0]
     else:
         view = embedded(to_html(make_report(make_prediction(), status=status)))
         assert len(view["windows"]) == 1
@@ -131,7 +131,7 @@ def test_windows_are_rows_in_the_order_that_the_view_tells() -> None:
     assert row["voice"][Emotion.SAD.position] == 550
     assert view["outcomes"][row["outcome"]]["name"] == "insufficient"
     assert [view["reasons"][k] for k in row["reasons"]] == [
-        {"name": "no_face", "words": "no face is seen", "about": "face"}
+        {"name": "no_face", "words": "no face is seen", "about": "face", "apart": None}
     ]
     assert (row["conflict"], row["face_coverage"], row["speech_coverage"]) == (None, 0, 750)
 
@@ -160,9 +160,9 @@ def test_a_view_holds_what_is_said_at_each_sensitivity() -> None:
     assert view["chosen"] == 1
     for point in view["points"]:
         again = decided(report, point["name"])
-        assert point["sentence"] == summarize_in_words(again)
+        assert point["sentence"] == [summarize_in_words(again)]
         assert point["meaning"] == describe_point(again)
-        assert [m["words"] for m in point["moments"]] == [*map(describe_moment, again.moments)]
+        assert [m["words"] for m in point["moments"]] == [[describe_moment(m)] for m in again.moments]
         assert sum(point["counts"]) == 5
         assert sum(point["seconds"]) == 12
         assert point["summary"] is None
