@@ -162,7 +162,9 @@ def test_a_view_holds_what_is_said_at_each_sensitivity() -> None:
         again = decided(report, point["name"])
         assert point["sentence"] == [summarize_in_words(again)]
         assert point["meaning"] == describe_point(again)
-        assert [m["words"] for m in point["moments"]] == [[describe_moment(m)] for m in again.moments]
+        assert [m["words"] for m in point["moments"]] == [
+            [describe_moment(m)] for m in again.moments
+        ]
         assert sum(point["counts"]) == 5
         assert sum(point["seconds"]) == 12
         assert point["summary"] is None

@@ -186,9 +186,9 @@ def vocabulary() -> dict[str, Any]:
     """All colours, shapes and words for scripts, so that none of them stands there again.
 
     emotions: [{name, color, ink}]; outcomes: [{name, color, ink, shape, words, counts}], whether
-    the probability of conflict counts beside it; reasons: [{name, words, about, apart}], about the channel
-    ("face", "voice") that is missing, or None, apart: in few words, why both are read but not
-    compared, or None; channels: [{key, label}]; statuses: {name: words}.
+    the probability of conflict counts beside it; reasons: [{name, words, about, apart}], about the
+    channel ("face", "voice") that is missing, or None; apart: in few words, why both are read but
+    not compared, or None; channels: [{key, label}]; statuses: {name: words}.
     """
     return {
         "emotions": [
@@ -395,9 +395,8 @@ def describe_moment(moment: Moment, names: Mapping[int, str] | None = None) -> s
 
 def _whose(moment: Moment, names: Mapping[int, str]) -> str:
     """Where nothing is compared, windows of several people may lie in one moment."""
-    if moment.outcome is Outcome.INSUFFICIENT or moment.person not in names:
-        return ""
-    return f"{names[moment.person]}: "
+    name = names.get(moment.person or 0)
+    return "" if name is None or moment.outcome is Outcome.INSUFFICIENT else f"{name}: "
 
 
 def _describe_moment(moment: Moment) -> str:

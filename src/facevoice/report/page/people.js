@@ -54,8 +54,8 @@ function personRow(model, person, playhead, rename) {
   const name = nameField(person, rename);
   const facts = [
     person.is_left_out ? "left out" : null,
-    `seen ${clock(person.seen_s)}`,
-    person.speaking_s === null || person.is_left_out ? null : `speaks ${clock(person.speaking_s)}`,
+    `seen ${clock(Math.round(person.seen_s))}`,
+    person.speaking_s === null || person.is_left_out ? null : `speaks ${clock(Math.round(person.speaking_s))}`,
   ].filter((fact) => fact !== null);
   const canvas = el("canvas", { "aria-hidden": "true" });
   const cursor = el("div", { class: "fv-cursor", "aria-hidden": "true" });

@@ -194,6 +194,7 @@ function knownWords(number) {
 
 // Why a channel says nothing in a window.
 function whyMissing(window, key) {
+  if (key === "fused" && window.apart !== null) return window.apart;
   const about = key === "fused" ? ["face", "voice"] : [key];
   const own = window.reasonsOf.filter((reason) => about.includes(reason.about));
   const general = window.reasonsOf.filter((reason) => reason.name === "too_short");
