@@ -105,9 +105,10 @@ function nameField(person, rename) {
     input.select();
     input.focus();
   });
-  input.addEventListener("keydown", ({ key }) => {
-    if (key !== "Enter" && key !== "Escape") return;
-    close(key === "Enter");
+  input.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" && event.key !== "Escape") return;
+    event.preventDefault();  // Else Enter would click the button that it goes on to.
+    close(event.key === "Enter");
     button.focus();
   });
   input.addEventListener("blur", () => close(true));
