@@ -13,6 +13,8 @@ from facevoice.records import (
     PEAKS_HZ,
     ChannelPosterior,
     DecisionCurve,
+    Emotion,
+    Person,
     Prediction,
     Reason,
     Report,
@@ -76,6 +78,55 @@ def _varied_window(rng: np.random.Generator, k: int) -> Prediction:
         reasons=(Reason.NO_FACE,) if face is None else (Reason.NO_SPEECH,) if missing else (),
         face_coverage=float(rng.uniform()),
         speech_coverage=float(rng.uniform()),
+    )
+
+
+def make_interview(**decision: object) -> Report:
+    """Anna's match, Ben's conflict at 3 s, a voice off screen at 5 s; Anna is also seen by Ben."""
+    windows = (
+        replace(make_prediction(), person=1),
+        replace(
+            make_prediction(voice=Emotion.SAD, conflict=CLEAR, start_s=2, end_s=6),
+            person=2,
+        ),
+        replace(
+            make_prediction(conflict=None, start_s=4, end_s=8),
+            reasons=(Reason.VOICE_OFF_SCREEN,),
+            person=1,
+        ),
+    )
+    listening = replace(
+        make_prediction(Emotion.CALM, None, conflict=None, start_s=2, end_s=6),
+        reasons=(Reason.OTHER_SPEAKS,),
+        person=1,
+    )
+    is_all = decision.get("people") == "all"
+    said = ((windows[0], listening, windows[2]), windows[1:2]) if is_all else ((), ())
+    report = replace(
+        make_file(*windows),
+        curve=CURVE,
+        people=(
+            Person(1, "Anna", (4,), 7.6, 3.2, b"\xff\xd8anna", windows=said[0]),
+            Person(2, "Ben", (5, 7), 4.0, 1.0, windows=said[1]),
+        ),
+    )
+    settled = DecisionConfig(**decision)
+    config = replace(report.config, decision=settled)
+    return decide_again(replace(report, config=config), settled)
+
+
+def make_interview_trace() -> Trace:
+    """Anna at the left for 8 s, Ben at the right for 1 s, and from 3 to 5 s."""
+    seen = {4: np.arange(0, 8, 0.2), 5: np.arange(0, 1, 0.2), 7: np.arange(3, 5.1, 0.2)}
+    left, right = (0.1, 0.2, 0.4, 0.7), (0.6, 0.2, 0.9, 0.7)
+    return Trace(
+        face_times_s=np.concatenate([*seen.values()]),
+        boxes_xyxy_rel=np.concatenate(
+            [np.tile(left if who == 4 else right, (len(t), 1)) for who, t in seen.items()]
+        ).astype(np.float32),
+        track_ids=np.repeat([*seen], [len(t) for t in seen.values()]),
+        peaks=np.full(8 * PEAKS_HZ, 0.5, np.float32),
+        speech_spans_s=np.array([[1.0, 4.0], [4.5, 7.0]]),
     )
 
 

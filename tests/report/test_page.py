@@ -43,6 +43,8 @@ from .pages import (
     OPEN,
     decided,
     make_file,
+    make_interview,
+    make_interview_trace,
     make_long_report,
     make_trace,
 )
@@ -108,7 +110,7 @@ def test_every_status_has_a_page(status: Status) -> None:
         assert (view["windows"], view["chosen"]) == ([], 0)
         [point] = view["points"]
         assert point["summary"] is None
-        assert "the file is empty" in point["sentence"]
+        assert "the file is empty" in point["sentence"][0]
     else:
         view = embedded(to_html(make_report(make_prediction(), status=status)))
         assert len(view["windows"]) == 1
@@ -131,7 +133,7 @@ def test_windows_are_rows_in_the_order_that_the_view_tells() -> None:
     assert row["voice"][Emotion.SAD.position] == 550
     assert view["outcomes"][row["outcome"]]["name"] == "insufficient"
     assert [view["reasons"][k] for k in row["reasons"]] == [
-        {"name": "no_face", "words": "no face is seen", "about": "face"}
+        {"name": "no_face", "words": "no face is seen", "about": "face", "apart": None}
     ]
     assert (row["conflict"], row["face_coverage"], row["speech_coverage"]) == (None, 0, 750)
 
@@ -160,9 +162,11 @@ def test_a_view_holds_what_is_said_at_each_sensitivity() -> None:
     assert view["chosen"] == 1
     for point in view["points"]:
         again = decided(report, point["name"])
-        assert point["sentence"] == summarize_in_words(again)
+        assert point["sentence"] == [summarize_in_words(again)]
         assert point["meaning"] == describe_point(again)
-        assert [m["words"] for m in point["moments"]] == [*map(describe_moment, again.moments)]
+        assert [m["words"] for m in point["moments"]] == [
+            [describe_moment(m)] for m in again.moments
+        ]
         assert sum(point["counts"]) == 5
         assert sum(point["seconds"]) == 12
         assert point["summary"] is None
@@ -220,6 +224,69 @@ def test_packed_numbers_hold_what_was_seen_and_heard() -> None:
     np.testing.assert_allclose(boxes / 1000, trace.boxes_xyxy_rel, atol=6e-4)
     np.testing.assert_allclose(peaks / 255, trace.peaks, atol=2.1e-3)
     assert packed["faces"]["tracks"] == [[0, 500], [1, 100]]
+
+
+def test_a_view_tells_who_is_seen_and_speaks_when() -> None:
+    view = to_view(make_interview(), make_interview_trace())
+    anna, ben = view["people"]
+    assert (anna["number"], anna["name"], anna["tracks"]) == (1, "Anna", [4])
+    assert (
+        anna["portrait"] == "data:image/jpeg;base64," + base64.b64encode(b"\xff\xd8anna").decode()
+    )
+    assert ben["portrait"] is None
+    assert (anna["seen"], ben["seen"]) == ([[0, 7.8]], [[0, 0.8], [3, 5]])
+    # In the last window, the voice is nobody's who is seen.
+    assert (anna["speaking"], ben["speaking"]) == ([[1, 3]], [[3, 4], [4.5, 5]])
+    assert (ben["seen_s"], ben["speaking_s"], ben["windows"]) == (4, 1, [])
+    place = view["window_fields"].index("person")
+    assert [row[place] for row in view["windows"]] == [1, 2, 1]
+    # Without what was seen and heard, whole windows; where nobody asked who speaks, nothing.
+    blind = to_view(make_interview())["people"]
+    assert [person["seen"] for person in blind] == [[], []]
+    assert [person["speaking"] for person in blind] == [[[0, 3]], [[3, 5]]]
+    leading = to_view(make_interview(people="leading"), make_interview_trace())["people"]
+    assert [(person["speaking"], person["speaking_s"]) for person in leading] == [([], None)] * 2
+
+
+def test_names_stand_apart_from_the_words_so_that_they_can_be_changed() -> None:
+    report = make_interview()
+    point = to_view(report)["points"][1]
+    assert [moment["words"][:1] for moment in point["moments"][:2]] == [[1], [2]]
+    assert point["moments"][1]["words"][1].startswith(": face happy, voice sad: conflict, ")
+    # Nobody's name stands before what is off screen.
+    off_screen = "the voice comes from somebody off screen; face happy, voice happy"
+    assert point["moments"][2]["words"] == [off_screen]
+    names = {1: "Anna", 2: "Ben"}
+    said = "".join(names.get(piece, piece) for piece in point["sentence"])
+    assert said == summarize_in_words(report)
+    assert "0:03–0:05 Ben: face happy, voice sad" in said
+    assert "2 people are seen: Anna speaks for 3 s, Ben for 1 s." in said
+    # Alone, nobody needs a name.
+    alone = replace(report, people=report.people[:1])
+    assert "Anna" not in json.dumps(to_view(alone)["points"])
+
+
+def test_of_everybody_a_view_tells_what_each_shows_at_each_sensitivity() -> None:
+    view = to_view(make_interview(people="all"))
+    anna, ben = view["people"]
+    rows = [dict(zip(view["window_fields"], row, strict=True)) for row in anna["windows"]]
+    assert [(row["from"], row["to"], row["voice"] is None) for row in rows] == [
+        *((0, 3, False), (3, 5, True), (5, 8, False)),
+    ]
+    names = [outcome["name"] for outcome in view["outcomes"]]
+    for point in view["points"]:
+        said = [[names[k] for k in person["outcomes"]] for person in point["people"]]
+        assert said == [["match", "insufficient", "insufficient"], ["conflict"]]
+    assert len(ben["windows"]) == 1
+
+
+def test_a_hostile_person_stays_text() -> None:
+    report = make_interview()
+    anna, ben = report.people
+    page = to_html(replace(report, people=(replace(anna, name=HOSTILE), ben)))
+    assert page.count("<script") == page.count("</script>") == 2
+    assert "alert(1)" not in markup(page)
+    assert embedded(page)["people"][0]["name"] == HOSTILE
 
 
 def test_style_stays_below_the_root_and_script_in_one_function() -> None:

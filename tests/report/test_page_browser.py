@@ -35,6 +35,8 @@ from .pages import (
     OPEN,
     decided,
     make_file,
+    make_interview,
+    make_interview_trace,
     make_long_report,
     make_trace,
 )
@@ -423,38 +425,73 @@ def test_a_video_from_disk_plays_along(open_report: Opener, make_clip: ClipMaker
     assert page.evaluate(f"{VIDEO}.paused")
 
 
-@pytest.mark.parametrize("reasons", [(), (Reason.SEVERAL_FACES,)])
-def test_only_one_of_several_faces_has_a_number(
-    open_report: Opener, make_clip: ClipMaker, reasons: tuple[Reason, ...]
+KEEP_WRITTEN = """() => {
+  const { fillText } = CanvasRenderingContext2D.prototype;
+  window.written = [];
+  CanvasRenderingContext2D.prototype.fillText = function (text, ...place) {
+    window.written.push(text);
+    fillText.call(this, text, ...place);
+  };
+}"""
+
+
+def test_a_lone_face_has_no_name_not_even_after_a_cut(
+    open_report: Opener, make_clip: ClipMaker
 ) -> None:
     trace = replace(still_trace(), track_ids=np.repeat([4, 9], [6, 5]))  # a cut after one second
-    page = open_report(two_outcomes(*reasons), trace)
-    page.evaluate(
-        """() => {
-          const { fillText } = CanvasRenderingContext2D.prototype;
-          window.written = [];
-          CanvasRenderingContext2D.prototype.fillText = function (text, ...place) {
-            window.written.push(text);
-            fillText.call(this, text, ...place);
-          };
-        }"""
-    )
+    page = open_report(two_outcomes(), trace)
+    assert page.locator(".fv-people").count() == 0
+    page.evaluate(KEEP_WRITTEN)
     clip = make_clip("talk.mp4", duration_s=8.0, width=320, height=240)
     page.set_input_files("input[type=file]", clip)
     until(page, f"{VIDEO}?.readyState >= 2")
     click_at(page, 0.2)
     assert video_time_s(page) == pytest.approx(1.6, abs=0.1)
-    name = "Face 2" if reasons else "The face"
-    until(page, f"window.written.includes('{name} looks happy (91%)')")
+    until(page, "window.written.includes('The face looks happy (91%)')")
     until(page, "window.written.includes('The voice sounds happy (55%)')")
-    faces = set(page.evaluate("window.written.filter(text => /^Face \\d/.test(text))"))
-    assert bool(faces) == bool(reasons)
     page.get_by_role("button", name="0:03–0:05").click()
     assert video_time_s(page) == pytest.approx(3, abs=0.1)
     page.evaluate("window.written = []")
     page.get_by_role("radio", name="cautious").check()  # also over the picture
     spoken = "window.written.lastIndexOf('The voice sounds sad (55%)')"
     until(page, f"window.written[{spoken} - 1] === 'undecided'")
+
+
+def test_a_person_is_renamed_everywhere(open_report: Opener, make_clip: ClipMaker) -> None:
+    page = open_report(make_interview(people="all"), make_interview_trace())
+    rows = page.locator(".fv-people li")
+    assert rows.nth(0).inner_text().split("\n") == ["Anna", "seen 0:08 · speaks 0:03"]
+    assert rows.nth(0).locator("img").count() == 1
+    assert ink(page, ".fv-people li:nth-child(2) canvas") > 0
+    page.get_by_role("button", name="Ben", exact=True).click()
+    page.keyboard.type("no")
+    page.keyboard.press("Escape")
+    assert "Ben" in rows.nth(1).inner_text()
+    page.evaluate(KEEP_WRITTEN)
+    page.get_by_role("button", name="Ben", exact=True).click()
+    name = "<b>It's Bob</b>"
+    page.keyboard.type(name)
+    page.keyboard.press("Enter")
+    assert rows.nth(1).inner_text().startswith(name)
+    text = page.locator("main").inner_text()
+    assert "Ben" not in text
+    assert f"Anna speaks for 3 s, {name} for 1 s." in text
+    assert f"{name}: face happy, voice sad: conflict" in text
+    told = page.locator(".fv-people ~ p code").inner_text()
+    assert told == "facevoice report talk.mp4 --name '2=<b>It'\\''s Bob</b>'"
+    clip = make_clip("talk.mp4", duration_s=8.0, width=640, height=360)
+    page.set_input_files("input[type=file]", clip)
+    until(page, f"{VIDEO}?.readyState >= 2")
+    page.get_by_role("button", name="0:03–0:05").click()
+    assert video_time_s(page) == pytest.approx(3, abs=0.1)
+    until(page, f"""window.written.includes("{name} looks happy (91%)")""")
+    assert page.evaluate("window.written.includes('Anna')")
+    assert f"{name}'s face looks happy (91%)" in page.locator(".fv-detail").inner_text()
+    page.get_by_role("button", name="0:05–0:08").click()
+    until(page, "window.written.includes('Voice off screen: the voice sounds happy (55%)')")
+    detail = page.locator(".fv-detail").inner_text()
+    assert "window 3 of 3 · Anna" in detail
+    assert "The voice comes from somebody off screen." in detail
 
 
 def test_another_video_and_no_video_are_told(

@@ -19,7 +19,7 @@ from facevoice.errors import (
     RenderError,
 )
 from facevoice.media import probe
-from facevoice.records import Emotion, Outcome, Prediction, Reason, Trace
+from facevoice.records import Emotion, Outcome, Person, Prediction, Reason, Report, Trace
 from facevoice.report import render_video
 from facevoice.report.words import OUTCOME_COLORS
 from films import BOX, close_to, make_trace, read_film, report_of, sound_of
@@ -276,14 +276,16 @@ def drawn(
     *windows: Prediction,
     size: tuple[int, int] = (640, 360),
     duration_s: float = 4.0,
+    report: Report | None = None,
 ) -> list[np.ndarray]:
-    """Pictures of a grey film, ten a second, after drawing."""
+    """Pictures of a grey film, ten a second, after drawing what the windows or a report say."""
     width, height = size
     grey = np.full((height, width, 3), 128, np.uint8)
     look = {"width": width, "height": height, "paint": lambda *_: grey, "fps": 10, "audio": False}
     clip = make_clip(duration_s=duration_s, **look)
-    report = decided(*windows, path=str(clip))
-    return read_film(render_video(report, trace, clip.with_name("drawn.mp4"))).pictures
+    said = decided(*windows) if report is None else report
+    said = replace(said, path=str(clip))
+    return read_film(render_video(said, trace, clip.with_name("drawn.mp4"))).pictures
 
 
 def left_edge(picture: np.ndarray, box: tuple[float, float, float, float] = BOX) -> np.ndarray:
@@ -382,17 +384,60 @@ def test_a_probability_of_conflict_is_written_only_where_it_counts(
     assert [part for part in parts if not part.startswith(of_channels)] == words
 
 
-def test_faces_have_numbers_only_where_several_are_seen_at_once(
+QUIET = "#55616B"
+
+
+def people_of(*names: str, **more: Any) -> tuple[Person, ...]:
+    """One track each, from 4 on."""
+    return tuple(
+        Person(number, name, (3 + number,), 1.0, 1.0, **more)
+        for number, name in enumerate(names, start=1)
+    )
+
+
+def test_every_face_has_a_frame_and_of_several_people_a_name(
     make_clip: ClipMaker, written: list[tuple[str, float]]
 ) -> None:
-    cuts = make_trace([0.0, 0.1, 0.2, 0.3], [4, 4, 9, 9])  # one person, as two tracks
+    side = (0.65, 0.2, 0.95, 0.6)
+    trace = make_trace([0.0, 0.2, 0.0, 0.2], [4, 4, 5, 5], box=[BOX, BOX, side, side])
+    report = replace(decided(replace(MATCH, person=1)), people=people_of("Anna", "Борис \u4e2d"))
+
+    def film(report: Report) -> tuple[np.ndarray, set[str]]:
+        written.clear()
+        picture = drawn(make_clip, trace, report=report, duration_s=0.2)[0]
+        return picture, {text for text, _ in written if "·" not in text and ":" not in text}
+
+    picture, words = film(report)
+    # The film's font lacks the sign.
+    assert {"Anna looks happy 91%", "person 2"} <= words
+    assert close_to(left_edge(picture), OUTCOME_COLORS[Outcome.MATCH]).any()
+    assert close_to(left_edge(picture, side), QUIET, 20).any()
+    # The same windows are now the other one's.
+    windows = tuple(replace(window, person=2) for window in report.windows)
+    picture, words = film(replace(report, windows=windows))
+    assert {"Anna", "person 2 looks happy 91%"} <= words
+    assert close_to(left_edge(picture, side), OUTCOME_COLORS[Outcome.MATCH]).any()
+    # Who is left out has no frame; the other one is alone, and needs no name.
+    anna, boris = report.people
+    picture, words = film(replace(report, people=(anna, replace(boris, is_left_out=True))))
+    assert "face looks happy 91%" in words
+    assert not close_to(left_edge(picture, side), QUIET, 20).any()
+
+
+def test_a_cut_makes_no_second_person(
+    make_clip: ClipMaker, written: list[tuple[str, float]]
+) -> None:
+    cuts = make_trace([0.0, 0.1, 0.2, 0.3], [4, 4, 9, 9])
     drawn(make_clip, cuts, MATCH, duration_s=0.4)
-    labels = {text for text, _ in written if "looks" in text}
-    assert labels == {"face looks happy 91%"}
-    written.clear()
-    drawn(make_clip, cuts, replace(MATCH, reasons=(Reason.SEVERAL_FACES,)), duration_s=0.4)
-    labels = {text for text, _ in written if "looks" in text}
-    assert labels == {"face 1 looks happy 91%", "face 2 looks happy 91%"}
+    assert {text for text, _ in written if "looks" in text} == {"face looks happy 91%"}
+
+
+def test_the_strip_tells_of_a_voice_off_screen(
+    make_clip: ClipMaker, written: list[tuple[str, float]]
+) -> None:
+    window = replace(MATCH, conflict=None, reasons=(Reason.VOICE_OFF_SCREEN,))
+    drawn(make_clip, make_trace(), window, duration_s=0.2)
+    assert any("voice off screen" in text for text, _ in written)
 
 
 def test_a_face_that_is_not_read_is_only_framed(

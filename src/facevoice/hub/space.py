@@ -214,7 +214,7 @@ def _card(options: SpaceOptions, model: _Model) -> Iterator[str]:
     if options.hub_id is not None:
         yield from ("models:", f"- {options.hub_id}")
     yield from ("---", "", f"# {options.title}", "")
-    yield "Upload a clip of one person who speaks: which emotion the face shows, how the voice"
+    yield "Upload a clip of people who speak: which emotion the face shows, how the voice"
     yield "sounds, and whether the two match or conflict, moment by moment, or why nobody can tell."
     yield ""
     if model.revision is not None:

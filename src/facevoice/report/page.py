@@ -11,7 +11,8 @@ from __future__ import annotations
 import base64
 import html
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib import resources
@@ -32,6 +33,7 @@ from facevoice.records import (
     FloatArray,
     Moment,
     Outcome,
+    Person,
     Prediction,
     Reason,
     Report,
@@ -42,6 +44,7 @@ from facevoice.report.words import (
     describe_moment,
     describe_point,
     describe_sound,
+    names_of,
     num_known,
     percent,
     strongest_conflicts,
@@ -55,15 +58,23 @@ GENERATOR_MARK: Final = '<meta name="generator" content="facevoice '
 
 WINDOW_FIELDS: Final = (
     *("start", "end", "from", "to", "face", "voice", "fused", "conflict", "outcome", "reasons"),
-    *("face_coverage", "speech_coverage", "face_known", "voice_known"),
+    *("face_coverage", "speech_coverage", "face_known", "voice_known", "person"),
 )
 """What stands in a window's row, in this order; see `window_view`."""
 
 # Joined in this order inside one function; later files use what earlier ones define.
-_SCRIPTS: Final = ("words.js", "timeline.js", "video.js", "page.js")
+_SCRIPTS: Final = ("words.js", "timeline.js", "people.js", "video.js", "page.js")
 _HEAD_BYTES: Final = 4096
 _THOUSAND: Final = 1000
 _HUNDRED: Final = 100
+# Between two sightings further apart, somebody was away.
+_AWAY_S: Final = 1.0
+# Whoever is judged in such a window, it isn't clear that they speak.
+_NOT_HEARD: Final = frozenset(
+    {Reason.VOICE_OFF_SCREEN, Reason.SPEAKER_UNCLEAR, Reason.OTHER_SPEAKS}
+)
+# No name holds such a character, since these stand for names.
+_MARK: Final = "\ue000"
 _FRAME_PX: Final = 820
 _SHORT_FRAME_PX: Final = 280
 
@@ -167,9 +178,9 @@ def to_view(report: Report, trace: Trace | None = None) -> dict[str, Any]:
     title, path, sha256, status, notice, version, duration_s: of the file; heard: see
     `describe_sound`; expected_conflicts: as
     in its settings; emotions, outcomes, reasons, channels, statuses: see `vocabulary`;
-    models: {role: name}; window_fields, windows: see `window_view`; points, chosen: what it says
-    at each sensitivity, see `_point_view`, and the place of the report's own; trace: see
-    `_trace_view`, or None; transcript: see `_transcript_view`.
+    models: {role: name}; people: see `_person_view`; window_fields, windows: see `window_view`;
+    points, chosen: what it says at each sensitivity, see `_point_view`, and the place of the
+    report's own; trace: see `_trace_view`, or None; transcript: see `_transcript_view`.
     """
     media = report.media
     end_s = max((window.end_s for window in report.windows), default=0.0)
@@ -191,6 +202,7 @@ def to_view(report: Report, trace: Trace | None = None) -> dict[str, Any]:
         "expected_conflicts": decision.expected_conflicts,
         "models": {role: model.name for role, model in sorted(report.models.items())},
         **vocabulary(),
+        "people": [_person_view(person, report, spans, trace) for person in report.people],
         "window_fields": list(WINDOW_FIELDS),
         "windows": [window_view(w, s) for w, s in zip(report.windows, spans, strict=True)],
         "points": [
@@ -211,18 +223,21 @@ def to_view(report: Report, trace: Trace | None = None) -> dict[str, Any]:
 def _point_view(report: Report, duration_s: float) -> dict[str, Any]:
     """What a report says at one sensitivity.
 
-    name, meaning: of the setting; sentence: of the file; counts, seconds: of its windows, by place
+    name, meaning: of the setting; sentence: of the file, in pieces: text, and numbers of people
+    where their names stand; counts, seconds: of its windows, by place
     in `outcomes`; zones: what a probability of conflict means, [{from, to, words, color}], empty
-    where the model doesn't tell; outcomes, reasons: of each window, as in `window_view`; moments:
-    see `_moment_view`, in order of time; strongest: places of the conflicts among them, the
-    strongest first; summary: the one answer of a short file as a window, or None.
+    where the model doesn't tell; outcomes, reasons: of each window, as in `window_view`; people:
+    the same of the windows of each person; moments: see `_moment_view`, in order of time;
+    strongest: places of the conflicts among them, the strongest first; summary: the one answer of
+    a short file as a window, or None.
     """
     level, summary, moments = report.config.decision.sensitivity, report.summary, report.moments
     places = {moment.first: place for place, moment in enumerate(moments)}
+    names = names_of(_with_marks(report))
     return {
         "name": level if isinstance(level, str) else f"{percent(level)} right",
         "meaning": describe_point(report),
-        "sentence": summarize_in_words(report),
+        "sentence": _in_pieces(summarize_in_words(_with_marks(report)), report.people),
         "counts": [report.outcome_counts.get(outcome, 0) for outcome in Outcome],
         "seconds": [
             round(sum(m.end_s - m.start_s for m in moments if m.outcome is outcome))
@@ -234,24 +249,119 @@ def _point_view(report: Report, duration_s: float) -> dict[str, Any]:
                 () if report.point is None else conflict_zones(report.point)
             )
         ],
-        "outcomes": [_place(window.outcome) for window in report.windows],
-        "reasons": [_places(window.reasons) for window in report.windows],
-        "moments": [_moment_view(moment) | {"lines": _heard(report, moment)} for moment in moments],
+        **_decided_view(report.windows),
+        "people": [_decided_view(person.windows) for person in report.people],
+        "moments": [
+            _moment_view(moment, report, names) | {"lines": _heard(report, moment)}
+            for moment in moments
+        ],
         "strongest": [places[moment.first] for moment in strongest_conflicts(moments)],
         "summary": None if summary is None else window_view(summary, (0.0, duration_s)),
     }
 
 
-def _moment_view(moment: Moment) -> dict[str, Any]:
+def _decided_view(windows: Sequence[Prediction]) -> dict[str, Any]:
+    return {
+        "outcomes": [_place(window.outcome) for window in windows],
+        "reasons": [_places(window.reasons) for window in windows],
+    }
+
+
+def _with_marks(report: Report) -> Report:
+    """With marks in place of people's names, for `_in_pieces`."""
+    people = (replace(p, name=f"{_MARK}{p.number}{_MARK}") for p in report.people)
+    return replace(report, people=tuple(people))
+
+
+def _in_pieces(words: str, people: Sequence[Person]) -> list[str | int]:
+    """Words that name people: text, and their numbers, so that a page may call them otherwise."""
+    if not people:
+        return [words]
+    pieces = re.split(f"{_MARK}([0-9]+){_MARK}", words)
+    cut = [int(piece) if place % 2 else piece for place, piece in enumerate(pieces)]
+    return [piece for piece in cut if piece != ""]
+
+
+def _person_view(
+    person: Person,
+    report: Report,
+    spans: Sequence[tuple[float, float]],
+    trace: Trace | None,
+) -> dict[str, Any]:
+    """Somebody who is seen: number, name, seen_s, is_left_out, tracks: as in `Person`.
+
+    portrait: an address that holds the picture, or None; speaking_s: None where nobody asked who
+    speaks; seen, speaking: [[from, to]] in seconds, seen empty without a trace; windows: what they
+    say in each window where they are seen, as in `window_view`, if all people were asked for.
+    """
+    is_asked = report.config.decision.people != "leading"
+    picture = person.portrait
+    places = {(w.start_s, w.end_s): span for w, span in zip(report.windows, spans, strict=True)}
+    return {
+        "number": person.number,
+        "name": person.name,
+        "portrait": None if picture is None else f"data:image/jpeg;base64,{_base64(picture)}",
+        "seen_s": _seconds(person.seen_s),
+        "speaking_s": _seconds(person.speaking_s) if is_asked else None,
+        "is_left_out": person.is_left_out,
+        "tracks": list(person.tracks),
+        "seen": [] if trace is None else _seen(person, trace),
+        "speaking": _speaking(person, report, spans, trace) if is_asked else [],
+        "windows": [
+            window_view(window, places[window.start_s, window.end_s]) for window in person.windows
+        ],
+    }
+
+
+def _seen(person: Person, trace: Trace) -> list[list[float]]:
+    times_s = np.sort(trace.face_times_s[np.isin(trace.track_ids, person.tracks)])
+    return _joined(((time_s, time_s) for time_s in times_s.tolist()), _AWAY_S)
+
+
+def _speaking(
+    person: Person, report: Report, spans: Sequence[tuple[float, float]], trace: Trace | None
+) -> list[list[float]]:
+    """Speech in those windows in which it is theirs; the whole window where no speech is known."""
+    own = [
+        span
+        for window, span in zip(report.windows, spans, strict=True)
+        if window.person == person.number
+        and window.voice is not None
+        and not _NOT_HEARD & set(window.reasons)
+    ]
+    if trace is None:
+        return _joined(own)
+    speech = [tuple(span) for span in trace.speech_spans_s.tolist()]
+    return _joined(
+        (max(a, start_s), min(b, end_s))
+        for start_s, end_s in _joined(own)
+        for a, b in speech
+        if a < end_s and b > start_s
+    )
+
+
+def _joined(spans: Iterable[Sequence[float]], gap_s: float = 0.0) -> list[list[float]]:
+    """Stretches in order of time, joined where no more than the gap lies between them."""
+    found: list[list[float]] = []
+    for start_s, end_s in spans:
+        if found and _seconds(start_s - found[-1][1]) <= gap_s:
+            found[-1][1] = _seconds(max(found[-1][1], end_s))
+        else:
+            found.append([_seconds(start_s), _seconds(end_s)])
+    return found
+
+
+def _moment_view(moment: Moment, report: Report, names: dict[int, str]) -> dict[str, Any]:
     """A moment: from, to in seconds; outcome: its place in `outcomes`; words: what it says.
 
-    Beside it stand its lines: places in those of `_transcript_view`.
+    Words are in pieces, see `_in_pieces`. Beside it stand its lines: places in those of
+    `_transcript_view`.
     """
     return {
         "from": _seconds(moment.start_s),
         "to": _seconds(moment.end_s),
         "outcome": _place(moment.outcome),
-        "words": describe_moment(moment),
+        "words": _in_pieces(describe_moment(moment, names), report.people),
     }
 
 
@@ -296,7 +406,8 @@ def window_view(window: Prediction, span: tuple[float, float]) -> list[Any]:
     start, end: its seconds; from, to: for which seconds it stands on the timeline; face, voice,
     fused: eight thousandths in the order of `emotions`, or None; conflict: thousandths or None;
     outcome: its place in `outcomes`; reasons: their places in `reasons`; face_coverage,
-    speech_coverage: in thousandths; face_known, voice_known: see `num_known`.
+    speech_coverage: in thousandths; face_known, voice_known: see `num_known`; person: whose face
+    is judged, or None.
     """
     return [
         *(_seconds(time_s) for time_s in (window.start_s, window.end_s, *span)),
@@ -308,6 +419,7 @@ def window_view(window: Prediction, span: tuple[float, float]) -> list[Any]:
         _thousandths(window.speech_coverage),
         num_known(window.face),
         num_known(window.voice),
+        window.person,
     ]
 
 
@@ -316,7 +428,7 @@ def _trace_view(trace: Trace) -> dict[str, Any]:
 
     peaks_hz, peaks: packed, one byte each, 0–255; speech: [[from, to]] in seconds; faces: times in
     milliseconds, packed in four bytes each; boxes (x0, y0, x1, y1) in thousandths of the picture,
-    packed in two bytes each; tracks: [[who, how many times in a row]].
+    packed in two bytes each; tracks: [[whose, how many times in a row]].
     """
     return {
         "peaks_hz": PEAKS_HZ,
@@ -333,7 +445,11 @@ def _trace_view(trace: Trace) -> dict[str, Any]:
 def _packed(values: FloatArray | DoubleArray, dtype: str) -> str:
     limits = np.iinfo(dtype)
     whole = np.round(values).clip(limits.min, limits.max).astype(dtype)
-    return base64.b64encode(whole.tobytes()).decode("ascii")
+    return _base64(whole.tobytes())
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode("ascii")
 
 
 def _posterior(posterior: ChannelPosterior | None) -> list[int] | None:

@@ -26,6 +26,7 @@ from facevoice.report.words import (
     conflict_words,
     count_noun,
     gap_words,
+    names_of,
     strength_words,
     strongest_conflicts,
 )
@@ -224,7 +225,7 @@ def build_moments(report: Report, *, max_moments: int | None = None) -> Table:
     conflicts = strongest_conflicts(report.moments)[:max_moments]
     others = [m for m in report.moments if m.outcome is not Outcome.CONFLICT]
     others = others[: None if max_moments is None else max_moments - len(conflicts)]
-    names = _names(report)
+    names = names_of(report)
     who = ("who",) if names else ()
     table = _new_table(_time_heading(report), *who, "face", "voice", "outcome", "probability")
     _add_words(table, report, in_lines=True)
@@ -245,7 +246,7 @@ def build_table(report: Report, *, max_windows: int | None = None) -> Table:
 
     `max_windows` cuts long tables; what was left out is said in the caption.
     """
-    names = _names(report)
+    names = names_of(report)
     channels = [*(["who"] if names else []), *(word.lower() for word in CHANNEL_WORDS.values())]
     table = _new_table(_time_heading(report), *channels, "outcome", "conflict")
     _add_words(table, report, in_lines=False)
@@ -260,12 +261,6 @@ def build_table(report: Report, *, max_windows: int | None = None) -> Table:
         table.add_row("all of it", *nobody, *_cells(report.summary))
     _say_hidden(table, len(report.windows) - len(shown), "window")
     return table
-
-
-def _names(report: Report) -> dict[int, str]:
-    """What people are called, by their numbers; empty where only one is seen."""
-    names = {person.number: person.name for person in report.people if not person.is_left_out}
-    return names if len(names) > 1 else {}
 
 
 def _new_table(*headings: str) -> Table:

@@ -48,11 +48,11 @@ from facevoice.media.open import (
 )
 from facevoice.records import (
     ByteArray,
+    DoubleArray,
     FloatArray,
     Frame,
     MediaInfo,
     Prediction,
-    Reason,
     Report,
     Trace,
 )
@@ -63,6 +63,7 @@ from facevoice.report.words import (
     chance_words,
     channel_words,
     ink_on,
+    names_of,
 )
 from facevoice.workers import num_cpus
 
@@ -99,6 +100,10 @@ _GROUND: Final = "#0B0D10"
 _WORD_INK: Final = "#FFFFFF"
 _QUIET_INK: Final = "#B4BBC2"
 _EMPTY: Final = "#3A4046"
+# Around those who aren't judged.
+_QUIET: Final = "#55616B"
+# A sign that the font lacks is drawn as this one, which no font has.
+_NO_SIGN: Final = "\uffff"
 # The letters' height as a share of the picture's, and what all words together take of them.
 _UNITS_PER_HEIGHT: Final = 28.0
 _UNITS_FOR_ONE_LINE: Final = 46.0
@@ -216,7 +221,7 @@ def _not_written(out: Path, error: Exception) -> RenderError:
     )
 
 
-# What is drawn: a frame around the face, and a strip at the bottom.
+# What is drawn: a frame around each face, and a strip at the bottom.
 
 _Box = tuple[float, float, float, float]
 
@@ -226,14 +231,9 @@ class _Overlay:
 
     def __init__(self, report: Report, trace: Trace, duration_s: float) -> None:
         self._windows = report.windows
-        self._trace = trace
-        # People are numbered as they appear, if more than one is ever seen at once.
-        is_crowd = any(Reason.SEVERAL_FACES in window.reasons for window in report.windows)
-        people = dict.fromkeys(trace.track_ids.tolist())
-        self._names = {
-            who: f"face {number}" if is_crowd else "face"
-            for number, who in enumerate(people, start=1)
-        }
+        self._tracks = _Tracks(trace)
+        self._names = {n: _drawable(name, n) for n, name in names_of(report).items()}
+        self._people = {track: person for person in report.people for track in person.tracks}
         self._end_s = max([duration_s, 1e-3, *(w.end_s for w in report.windows[-1:])])
         self._ends_s = [end_s for _, end_s in shown_spans(report.windows, self._end_s)]
 
@@ -246,16 +246,14 @@ class _Overlay:
         self._bar_px = max(4, round(0.36 * unit))
         self._height_px = self._bar_top_px + self._bar_px + round(1.3 * unit)
         self._strip = lru_cache(maxsize=2)(self._draw_strip)
-        self._label = lru_cache(maxsize=16)(self._draw_label)
+        self._label = lru_cache(maxsize=64)(self._draw_label)
 
     def draw(self, picture: ByteArray, time_s: float) -> None:
         """Draw on `picture` (H, W, 3) RGB, in place, what holds at media time `time_s`."""
         place: int | None = None
         if self._windows:
             place = min(bisect_right(self._ends_s, time_s), len(self._windows) - 1)
-            found = _face_at(self._trace, time_s)
-            if found is not None:
-                self._draw_face(picture, self._windows[place], *found)
+            self._draw_faces(picture, self._windows[place], time_s)
         top = max(0, picture.shape[0] - self._height_px)
         picture[top:] = self._strip(place)[: picture.shape[0] - top]
         line_px = max(3, round(self._unit_px / 5))
@@ -301,14 +299,30 @@ class _Overlay:
             ImageDraw.Draw(image).text(place, text, _WORD_INK, font=self._font, anchor="lm")
             place = (margin, place[1] + round(1.5 * unit))
 
-    def _draw_face(self, picture: ByteArray, window: Prediction, who: int, box: _Box) -> None:
+    def _draw_faces(self, picture: ByteArray, window: Prediction, time_s: float) -> None:
+        """The judged face in the colour of the outcome with what it shows; of others, their names.
+
+        It is drawn last, over the others. Those who are left out have no frame.
+        """
+        judged = []
+        for track, box in self._tracks.at(time_s):
+            person = self._people.get(track)
+            if person is None or person.number == window.person:
+                judged.append((box, None if person is None else person.number))
+            elif not person.is_left_out:
+                self._draw_face(picture, box, self._names.get(person.number, "face"), _QUIET)
+        for box, number in judged:
+            words = "" if window.face is None else f" looks {channel_words(window, 'face')}"
+            label = f"{self._names.get(number or 0, 'face')}{words}"
+            self._draw_face(picture, box, label, OUTCOME_COLORS[window.outcome])
+
+    def _draw_face(self, picture: ByteArray, box: _Box, words: str, color: str) -> None:
         height, width = picture.shape[:2]
         x0, y0, x1, y1 = (
             round(part * side) for part, side in zip(box, (width, height) * 2, strict=True)
         )
         if x1 <= max(x0, 0) or y1 <= max(y0, 0) or x0 >= width or y0 >= height:
             return
-        color = OUTCOME_COLORS[window.outcome]
         line_px = max(3, round(self._unit_px / 7))
         # A dark rim on both sides keeps the line visible on any ground.
         for out_px, ink in ((1, _GROUND), (0, color)):
@@ -318,8 +332,7 @@ class _Overlay:
             _fill(picture, (left, top + high - px, wide, px), ink)
             _fill(picture, (left, top, px, high), ink)
             _fill(picture, (left + wide - px, top, px, high), ink)
-        words = "" if window.face is None else f" looks {channel_words(window, 'face')}"
-        label = self._label(f"{self._names[who]}{words}", color)
+        label = self._label(words, color)
         top, left = y0 - label.shape[0] - 2, min(max(0, x0), max(0, width - label.shape[1]))
         if top < 0:  # No room above: inside, below the line.
             top = max(0, y0) + line_px
@@ -357,20 +370,46 @@ def _fill(picture: ByteArray, place: tuple[int, int, int, int], color: str) -> N
     picture[rows, max(0, left) : max(0, left + width)] = ImageColor.getrgb(color)[:3]
 
 
-def _face_at(trace: Trace, time_s: float) -> tuple[int, _Box] | None:
-    """Who leads at media time `time_s`, and the box (x0, y0, x1, y1) as fractions of the picture.
+def _drawable(name: str, number: int) -> str:
+    """A name, or where the font lacks a sign of it, a number."""
+    font = _letters(_MIN_UNIT_PX)
+    missing = bytes(font.getmask(_NO_SIGN))
+    has_all = all(bytes(font.getmask(sign)) != missing for sign in name if not sign.isspace())
+    return name if has_all else f"person {number}"
 
-    None where nothing is known: between sightings of different people, or far apart.
-    """
-    times_s, boxes = trace.face_times_s, trace.boxes_xyxy_rel
+
+class _Tracks:
+    """The tracks of a trace, each on its own."""
+
+    def __init__(self, trace: Trace) -> None:
+        order = np.lexsort((trace.face_times_s, trace.track_ids))
+        ids, times_s = trace.track_ids[order], trace.face_times_s[order]
+        self._ids, starts = np.unique(ids, return_index=True)
+        self._times_s = np.split(times_s, starts[1:]) if len(ids) else []
+        self._boxes = np.split(trace.boxes_xyxy_rel[order], starts[1:]) if len(ids) else []
+        self._firsts_s = np.array([times_s[0] for times_s in self._times_s])
+        self._lasts_s = np.array([times_s[-1] for times_s in self._times_s])
+
+    def at(self, time_s: float) -> Iterator[tuple[int, _Box]]:
+        """Who is seen at media time `time_s`, and where: x0, y0, x1, y1 as fractions."""
+        is_near = (self._firsts_s <= time_s + _SAME_MOMENT_S) & (
+            self._lasts_s >= time_s - _SAME_MOMENT_S
+        )
+        for place in np.flatnonzero(is_near).tolist():
+            box = _box_at(self._times_s[place], self._boxes[place], time_s)
+            if box is not None:
+                yield int(self._ids[place]), box
+
+
+def _box_at(times_s: DoubleArray, boxes: FloatArray, time_s: float) -> _Box | None:
+    """The box of a track, between the sightings around a time; None where they are far apart."""
     after = int(np.searchsorted(times_s, time_s + _SAME_MOMENT_S, side="right"))
     before = after - 1
     if before < 0:
         return None
-    who, since_s = int(trace.track_ids[before]), time_s - float(times_s[before])
-    share = 0.0
+    since_s, share = time_s - float(times_s[before]), 0.0
     if since_s > _SAME_MOMENT_S:
-        if after == len(times_s) or int(trace.track_ids[after]) != who:
+        if after == len(times_s):
             return None
         gap_s = float(times_s[after] - times_s[before])
         if gap_s > _MAX_GAP_S + _SAME_MOMENT_S:
@@ -378,7 +417,7 @@ def _face_at(trace: Trace, time_s: float) -> tuple[int, _Box] | None:
         share = since_s / gap_s
     following = boxes[min(after, len(boxes) - 1)]
     x0, y0, x1, y1 = (boxes[before] * (1 - share) + following * share).tolist()
-    return who, (x0, y0, x1, y1)
+    return x0, y0, x1, y1
 
 
 # Pictures, encoded again at their own times.

@@ -6,7 +6,7 @@ apart by colour-blind people. A colour never stands without its word.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
@@ -48,7 +48,9 @@ _LOOKS: Final = {
     Outcome.FLAT: _Look(
         "#8A9BA8", "bar", "cyan", "one of them shows no clear emotion: nothing to compare"
     ),
-    Outcome.INSUFFICIENT: _Look("#D5D9DD", "ring", "dim", "the face or the voice is missing"),
+    Outcome.INSUFFICIENT: _Look(
+        "#D5D9DD", "ring", "dim", "no face and voice of the same person to compare"
+    ),
 }
 OUTCOME_COLORS: Final = {outcome: look.color for outcome, look in _LOOKS.items()}
 OUTCOME_STYLES: Final = {outcome: look.console for outcome, look in _LOOKS.items()}
@@ -112,6 +114,12 @@ _REASON_WORDS: Final[dict[Reason, str]] = {
     Reason.MODEL_WITHOUT_CONFLICT: "this model was not made to compare them",
 }
 """What each reason says, as a clause."""
+
+# Face and voice are both read, but not held against each other; in three words where room is small.
+_APART: Final[dict[Reason, str]] = {
+    Reason.VOICE_OFF_SCREEN: "voice off screen",
+    Reason.SPEAKER_UNCLEAR: "unclear who speaks",
+}
 
 # These explain why there is no answer; the others only tell what to bear in mind.
 _MISSING: Final = frozenset(Reason) - {
@@ -181,8 +189,9 @@ def vocabulary() -> dict[str, Any]:
     """All colours, shapes and words for scripts, so that none of them stands there again.
 
     emotions: [{name, color, ink}]; outcomes: [{name, color, ink, shape, words, counts}], whether
-    the probability of conflict counts beside it; reasons: [{name, words, about}], about the channel
-    ("face", "voice") that is missing, or None; channels: [{key, label}]; statuses: {name: words}.
+    the probability of conflict counts beside it; reasons: [{name, words, about, apart}], about the
+    channel ("face", "voice") that is missing, or None; apart: in few words, why both are read but
+    not compared, or None; channels: [{key, label}]; statuses: {name: words}.
     """
     return {
         "emotions": [
@@ -201,7 +210,13 @@ def vocabulary() -> dict[str, Any]:
             for outcome, look in _LOOKS.items()
         ],
         "reasons": [
-            {"name": r.value, "words": _REASON_WORDS[r], "about": _about(r)} for r in Reason
+            {
+                "name": r.value,
+                "words": _REASON_WORDS[r],
+                "about": _about(r),
+                "apart": _APART.get(r),
+            }
+            for r in Reason
         ],
         "channels": [{"key": key, "label": label} for key, label in CHANNEL_WORDS.items()],
         "statuses": {status.value: words for status, words in STATUS_WORDS.items()},
@@ -261,14 +276,14 @@ def _describe_people(report: Report) -> str:
 
     "2 people are seen: Anna speaks for 40 s, Person 2 for 12 s."
     """
-    shown = [person for person in report.people if not person.is_left_out]
     parts = []
-    if len(shown) > 1:
+    if names_of(report):
+        shown = [person for person in report.people if not person.is_left_out]
         first, *others = sorted(shown, key=lambda person: (-person.speaking_s, person.number))
         told = [f"{first.name} speaks for {duration_words(first.speaking_s)}"]
-        told += [f"{p.name} for {duration_words(p.speaking_s)}" for p in others[:_MAX_TOLD]]
+        told += [f"{p.name} {_speaking(p.speaking_s)}" for p in others[:_MAX_TOLD]]
         more = f", and {len(others) - _MAX_TOLD} more" if len(others) > _MAX_TOLD else ""
-        if report.config.decision.people == "leading":
+        if report.config.decision.people == "leading" or not first.speaking_s:
             told, more = [person.name for person in shown[: _MAX_TOLD + 1]], ""
         parts.append(f"{len(shown)} people are seen: {', '.join(told)}{more}.")
     apart = {Reason.VOICE_OFF_SCREEN: "the voice comes from somebody off screen"}
@@ -278,6 +293,16 @@ def _describe_people(report: Report) -> str:
         if seconds:
             parts.append(f"For {duration_words(seconds)}, {words}.")
     return " ".join(parts)
+
+
+def names_of(report: Report) -> dict[int, str]:
+    """What people are called, by their numbers; empty where only one is seen, or none."""
+    names = {person.number: person.name for person in report.people if not person.is_left_out}
+    return names if len(names) > 1 else {}
+
+
+def _speaking(seconds: float) -> str:
+    return f"for {duration_words(seconds)}" if round(seconds) else "hardly or not at all"
 
 
 def describe_sound(media: MediaInfo | None) -> str:
@@ -363,8 +388,21 @@ def describe_in_words(prediction: Prediction) -> str:
     return words
 
 
-def describe_moment(moment: Moment) -> str:
-    """What a moment says in a few words: "face happy, voice sad: conflict, 78%"."""
+def describe_moment(moment: Moment, names: Mapping[int, str] | None = None) -> str:
+    """What a moment says in a few words: "face happy, voice sad: conflict, 78%".
+
+    With names, those of `names_of`, it leads with whose face and voice they are: "Anna: face …".
+    """
+    return f"{_whose(moment, names or {})}{_describe_moment(moment)}"
+
+
+def _whose(moment: Moment, names: Mapping[int, str]) -> str:
+    """Where nothing is compared, windows of several people may lie in one moment."""
+    name = names.get(moment.person or 0)
+    return "" if name is None or moment.outcome is Outcome.INSUFFICIENT else f"{name}: "
+
+
+def _describe_moment(moment: Moment) -> str:
     if moment.outcome is Outcome.INSUFFICIENT:
         why = _clauses(moment.reasons, _MISSING)
         return "; ".join(part for part in (why, _shown(moment)) if part)
@@ -444,7 +482,13 @@ def conflict_words(prediction: Prediction) -> str:
 
 
 def chance_words(prediction: Prediction) -> str:
-    """The same with its name: "conflict: 87%", "leans to match, 64%"; empty where none counts."""
+    """The same with its name: "conflict: 87%", "leans to match, 64%".
+
+    Where none counts, why the voice isn't held against the face that is read, or nothing.
+    """
+    apart = next((words for reason, words in _APART.items() if reason in prediction.reasons), "")
+    if apart:
+        return apart
     if prediction.conflict is None or not _counts_for(prediction):
         return ""
     if prediction.outcome is Outcome.UNDECIDED:
@@ -560,11 +604,12 @@ def _times(number: int) -> str:
 
 
 def _strongest(report: Report) -> str:
-    conflicts = strongest_conflicts(report.moments)[:_MAX_TOLD]
+    conflicts, names = strongest_conflicts(report.moments)[:_MAX_TOLD], names_of(report)
     if not conflicts:
         return "No conflict is called."
     told = "; ".join(
-        f"{clock(m.start_s)}–{clock(m.end_s)} {_shown(m)} ({strength_words(m)})" for m in conflicts
+        f"{clock(m.start_s)}–{clock(m.end_s)} {_whose(m, names)}{_shown(m)} ({strength_words(m)})"
+        for m in conflicts
     )
     return f"Strongest {'conflicts' if len(conflicts) > 1 else 'conflict'}: {told}."
 

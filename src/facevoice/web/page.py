@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import time
+from base64 import b64encode
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -21,17 +22,20 @@ import gradio as gr
 from starlette.routing import WebSocketRoute
 
 from facevoice.analyzer import Analyzer
-from facevoice.errors import FacevoiceError, MediaError
+from facevoice.errors import ConfigError, FacevoiceError, MediaError
 from facevoice.files import file_sha256
 from facevoice.hub.space import find_samples
 from facevoice.media import probe
 from facevoice.people.baseline import NOTHING, Known, Others, pool
 from facevoice.people.profile import load_profile
 from facevoice.records import (
+    NO_EDITS,
     NOTICE,
     MediaInfo,
     Outcome,
+    PeopleEdits,
     Perception,
+    Person,
     Prediction,
     Report,
     Trace,
@@ -52,7 +56,17 @@ from facevoice.report import (
 from facevoice.report.words import conflict_zones, percent
 from facevoice.settings import SENSITIVITIES, DecisionConfig
 from facevoice.web.live import LIVE_PATH, LiveDesk
-from facevoice.web.work import Done, SessionFiles, StoppedError, Turns, WebOptions, work_aside
+from facevoice.web.work import (
+    JUDGED,
+    LEFT_OUT,
+    Done,
+    SessionFiles,
+    StoppedError,
+    Turns,
+    WebOptions,
+    to_edits,
+    work_aside,
+)
 
 _LOG = logging.getLogger(__name__)
 _SWEEP_S: Final = 60
@@ -67,6 +81,13 @@ _SERVER_FAILED: Final = "The server failed; its log says why."
 _SPARE_THREADS: Final = 40
 # How many windows are meant by a share of conflicts that a page offers: one in so many.
 _ONE_IN: Final = (2, 3, 5, 10, 20, 100)
+# Of more people in a clip, those who are seen for longest can be named and told to be one.
+_MAX_PEOPLE: Final = 8
+_JUDGED_PEOPLE: Final = (
+    ("Who speaks", "speaking"),
+    ("The most prominent face", "leading"),
+    ("Everybody", "all"),
+)
 # The visitor's own fonts: nothing is fetched from anywhere.
 _FONTS: Final = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 _MONO_FONTS: Final = ["ui-monospace", "Consolas", "monospace"]
@@ -132,13 +153,16 @@ class Session:
     """One open page: whether to stop what it asked for, and the clip that it shows.
 
     perceived: can be interpreted again at once, with other settings; decision: by which it is
-    shown, None as the analyzer does; known: what it is compared with; warnings: what told nothing
-    of its person; recordings: what was perceived of those files, for the next clip.
+    shown, None as the analyzer does; people: who can be named, as they were found; edits: what was
+    said of them; known: what it is compared with; warnings: what told nothing of its person;
+    recordings: what was perceived of those files, for the next clip.
     """
 
     stopping: Event = field(default_factory=Event)
     perceived: Perception | None = None
     decision: DecisionConfig | None = None
+    people: tuple[Person, ...] = ()
+    edits: PeopleEdits = NO_EDITS
     known: Known = NOTHING
     warnings: tuple[str, ...] = ()
     recordings: dict[Path, Perception] = field(default_factory=dict)
@@ -240,17 +264,57 @@ class ClipTab:
                 info="The rarer, the fewer conflicts are called. Leave 1 in 2 if you don't know.",
                 elem_id="fvw-expected",
             )
+        self._add_people()
+
+    def _add_people(self) -> None:
+        """Who is who in a clip of several people; a change shows at once."""
+        with gr.Accordion(
+            "People: what to call them, who is the same, whose face is judged",
+            open=False,
+            visible=False,
+            elem_id="fvw-people",
+        ) as self.people:
+            self.judged = gr.Radio(
+                list(_JUDGED_PEOPLE),
+                value=self._analyzer.config.decision.people,
+                label="Whose face is held against the voice?",
+                info="Of everybody: also who doesn't speak, with what the face shows.",
+                elem_id="fvw-judged",
+            )
+            gr.HTML(_why_people())
+            self.rows: list[Any] = []
+            self.portraits: list[Any] = []
+            self.names: list[Any] = []
+            self.roles: list[Any] = []
+            for number in range(1, _MAX_PEOPLE + 1):
+                with gr.Row(visible=False, elem_classes="fvw-person-row") as row:
+                    self.portraits.append(gr.HTML(elem_classes="fvw-portrait"))
+                    self.names.append(
+                        gr.Textbox(
+                            label="Name",
+                            max_lines=1,
+                            max_length=60,
+                            elem_id=f"fvw-name-{number}",
+                        )
+                    )
+                    self.roles.append(
+                        gr.Dropdown([], label="Is", filterable=False, elem_id=f"fvw-role-{number}")
+                    )
+                self.rows.append(row)
 
     def _add_events(self) -> None:
         run: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
         at_once = {**run, "queue": False}
-        asked = [self.sensitivity, self.expected]
+        settings = [self.sensitivity, self.expected]
+        who = [*self.names, *self.roles]
+        asked = [*settings, self.judged]
         person = [self.recordings, self.neutral]
-        busy = [self.status, self.start, self.stop, *asked]
+        busy = [self.status, self.start, self.stop, *asked, *who]
         shown = [*busy, self.chooser, self.result, self.downloads, self.draw, self.film]
-        shown += [self.settings, *self.buttons.values()]
+        shown += [self.settings, self.people, *self.rows, *self.portraits]
+        shown += [*self.buttons.values()]
         for button, work, given in (
-            (self.start, self.analyze, [self.clip, *person, *asked]),
+            (self.start, self.analyze, [self.clip, *person, *settings]),
             (self.draw, self.make_film, None),
         ):
             begun = button.click(self.begin, None, busy, **at_once)
@@ -259,8 +323,11 @@ class ClipTab:
             done.failure(lambda: self._idle(_problem(_SERVER_FAILED)), None, busy, **at_once)
         # Who clicks on quickly gets what was clicked last.
         gr.on(
-            [self.sensitivity.input, self.expected.input],
-            *(self.decide, asked, shown),
+            [
+                *(control.input for control in (*asked, *self.roles)),
+                *(event for name in self.names for event in (name.submit, name.blur)),
+            ],
+            *(self.decide, [*asked, *who], shown),
             trigger_mode="always_last",
             **at_once,
         ).failure(lambda: self._idle(_problem(_SERVER_FAILED)), None, busy, **at_once)
@@ -328,29 +395,54 @@ class ClipTab:
         self.choose_recordings(recordings, request)
         yield self._without_result(request)
 
-        decision = session.decision = self._decision(sensitivity, expected)
+        people = self._analyzer.config.decision.people
+        decision = session.decision = self._decision(sensitivity, expected, people)
 
         def work(tell: _Tell) -> _Changes:
             media = self._probe(path)
             session.known, session.warnings = self._meet(
                 others, path, session.recordings, tell, is_neutral=is_neutral
             )
-            session.perceived = self._perceive(media, decision, session.known, tell)
-            return self._show(session.perceived, request)
+            perceived = session.perceived = self._perceive(media, decision, session.known, tell)
+            found = self._analyzer.interpret(perceived, decision=decision).people
+            session.people = _longest_seen(found)
+            return {**self._show(perceived, request), **self._people_controls(session.people)}
 
         yield from self._work(work, [path, *others], session.stopping)
 
-    def decide(self, sensitivity: float | str, expected: float, request: gr.Request) -> _Changes:
-        """Show what the clip says at another setting, without reading it again."""
+    def decide(
+        self,
+        request: gr.Request,
+        sensitivity: float | str,
+        expected: float,
+        judged: str,
+        *who: str | int | None,
+    ) -> _Changes:
+        """Show what the clip says at another setting, without reading it again.
+
+        who: the names of all people, then their roles.
+        """
         session = self.session(request)
         if session.perceived is None:
             return self._idle(_problem("Analyse a clip first."))
-        session.decision = self._decision(sensitivity, expected)
-        return self._show(session.perceived, request)
+        before = session.decision, session.edits
+        session.decision = self._decision(sensitivity, expected, judged)
+        session.edits = to_edits(session.people, who[:_MAX_PEOPLE], who[_MAX_PEOPLE:])
+        if (session.decision, session.edits) == before:  # somebody only went through the fields
+            return self._idle()
+        try:
+            return self._show(session.perceived, request)
+        except ConfigError as error:
+            session.decision, session.edits = before
+            told = str(error)
+            return self._idle(_problem(f"{told[:1].upper()}{told[1:]}."))
 
-    def _decision(self, sensitivity: float | str, expected: float) -> DecisionConfig:
+    def _decision(self, sensitivity: float | str, expected: float, people: str) -> DecisionConfig:
         return replace(
-            self._analyzer.config.decision, sensitivity=sensitivity, expected_conflicts=expected
+            self._analyzer.config.decision,
+            sensitivity=sensitivity,
+            expected_conflicts=expected,
+            people=people,
         )
 
     def make_film(self, request: gr.Request) -> Iterator[_Changes]:
@@ -369,9 +461,7 @@ class ClipTab:
                 tell(_progress(words, done_s / media.duration_s))
                 self._turns.give_way()
 
-            report = self._analyzer.interpret(
-                perceived, decision=session.decision, known=session.known
-            )
+            report = self._interpret(perceived, session)
             render_video(report, perceived.trace, out, on_progress=on_progress)
             return {**self._idle(), self.draw: _is_shown(False), self.film: _file(out)}
 
@@ -511,9 +601,9 @@ class ClipTab:
 
         The annotated video is of the setting at which it was made: it must be made again.
         """
-        path, trace = perceived.media.path, perceived.trace
-        folder, session = self._files.new_folder(_name(request)), self.session(request)
-        report = self._analyzer.interpret(perceived, decision=session.decision, known=session.known)
+        path, trace, session = perceived.media.path, perceived.trace, self.session(request)
+        report = self._interpret(perceived, session)
+        folder = self._files.new_folder(_name(request))
         # Where the server keeps the clip is of no interest to anybody.
         report = replace(report, path=path.name)
         texts = {
@@ -533,9 +623,31 @@ class ClipTab:
             self.chooser: _is_shown(False),
             self.downloads: _is_shown(True),
             self.settings: _is_shown(report.point is not None and len(report.windows) > 0),
+            self.people: _is_shown(len(session.people) > 1),
             self.draw: gr.update(visible=perceived.media.has_video, interactive=True),
             self.film: gr.update(visible=False, value=None),
         }
+
+    def _interpret(self, perceived: Perception, session: Session) -> Report:
+        return self._analyzer.interpret(
+            perceived, decision=session.decision, known=session.known, edits=session.edits
+        )
+
+    def _people_controls(self, people: tuple[Person, ...]) -> _Changes:
+        """The controls of those who were found, nothing said of them yet."""
+        judged = self._analyzer.config.decision.people
+        changes: _Changes = {self.judged: gr.update(value=judged, interactive=True)}
+        fields = zip(self.rows, self.portraits, self.names, self.roles, strict=True)
+        for place, (row, portrait, name, role) in enumerate(fields):
+            person = people[place] if place < len(people) else None
+            changes[row] = _is_shown(person is not None)
+            if person is not None:
+                changes[portrait] = _portrait(person)
+                changes[name] = gr.update(value="", placeholder=person.name, interactive=True)
+                changes[role] = gr.update(
+                    choices=_roles(person, people), value=JUDGED, interactive=True
+                )
+        return changes
 
     def _working(self, status: str) -> _Changes:
         stop = gr.update(visible=True, interactive=True)
@@ -547,17 +659,20 @@ class ClipTab:
 
     def _controls(self, *, interactive: bool) -> _Changes:
         """What may be changed while nothing goes on."""
-        controls = (self.start, self.sensitivity, self.expected)
+        controls: list[Any] = [self.start, self.sensitivity, self.expected, self.judged]
+        controls += [*self.names, *self.roles]
         return {control: gr.update(interactive=interactive) for control in controls}
 
     def _without_result(self, request: gr.Request) -> _Changes:
         session = self.session(request)
         session.perceived, session.known, session.warnings = None, NOTHING, ()
+        session.people, session.edits = (), NO_EDITS
         return {
             self.result: "",
             self.chooser: _is_shown(True),
             self.downloads: _is_shown(False),
             self.settings: _is_shown(False),
+            self.people: _is_shown(False),
         }
 
 
@@ -576,6 +691,27 @@ def _shares(chosen: float) -> _Choices:
     known = {1 / number: f"1 in {number}" for number in _ONE_IN}
     shares = sorted({*known, chosen}, reverse=True)
     return [(known.get(share, f"{100 * share:g}%"), share) for share in shares]
+
+
+def _longest_seen(people: tuple[Person, ...]) -> tuple[Person, ...]:
+    """Those who are seen for longest, in order of appearance."""
+    longest = sorted(people, key=lambda person: -person.seen_s)[:_MAX_PEOPLE]
+    return tuple(person for person in people if person in longest)
+
+
+def _roles(person: Person, people: tuple[Person, ...]) -> list[tuple[str, int]]:
+    """What somebody may be: a person, left out, or the same as another one."""
+    others = [(f"the same as {one.name}", one.number) for one in people if one is not person]
+    return [("a person of the clip", JUDGED), ("left out", LEFT_OUT), *others]
+
+
+def _portrait(person: Person) -> str:
+    """A face and what it is called so far, to tell people apart."""
+    picture = ""
+    if person.portrait is not None:
+        content = b64encode(person.portrait).decode("ascii")
+        picture = f'<img src="data:image/jpeg;base64,{content}" alt="">'
+    return f"{picture}<span>{escape(person.name)}</span>"
 
 
 def _files(**options: Any) -> Any:
@@ -634,11 +770,12 @@ def _intro() -> str:
 
 def _limits(options: WebOptions, *, compares: bool) -> str:
     """What may be uploaded, and what becomes of it."""
-    person = "<li>If you have other recordings of the same person, add them.</li>"
+    person = "<li>If you have other recordings of the person who speaks, add them.</li>"
     longest = _length(options.max_length_s)
     too = f"; all other recordings together, {longest} too" if compares else ""
     return (
-        '<ol class="fvw-steps"><li>Choose a clip of one person who speaks, or record yourself.</li>'
+        '<ol class="fvw-steps"><li>Choose a clip of people who speak, or record yourself. '
+        "Of several people, who speaks is held against the voice.</li>"
         f"{person if compares else ''}<li>Press <b>Analyse</b>.</li>"
         "<li>Click on the timeline of the result: the video goes there.</li></ol>"
         f'<p class="fvw-small">At most {options.max_size_mb} MB a file and {longest}{too}. '
@@ -646,6 +783,15 @@ def _limits(options: WebOptions, *, compares: bool) -> str:
         "else, and deleted when you take them away or "
         f"leave, at the latest after {_length(options.keep_s)}. Nothing is kept of the people in "
         "them.</p>"
+    )
+
+
+def _why_people() -> str:
+    """What may be told of the people of a clip."""
+    return (
+        '<p class="fvw-small">Faces that look alike were taken for one person. If one person was '
+        "taken for two, say who is the same; leave out whom you don't want to be judged. "
+        f"Up to {_MAX_PEOPLE} people are listed, those who are seen for longest.</p>"
     )
 
 

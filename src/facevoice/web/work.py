@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +14,16 @@ from threading import Condition, Event, Lock, Thread
 from typing import Final, Generic, TypeVar
 
 from facevoice.errors import ConfigError, FacevoiceError
+from facevoice.records import PeopleEdits, Person
 from facevoice.settings import WindowConfig
 
 P = TypeVar("P")
 R = TypeVar("R")
+
+JUDGED: Final = 0
+"""Of a person of a clip: is judged, as themselves."""
+LEFT_OUT: Final = -1
+"""Of a person of a clip: isn't judged."""
 
 # How soon a stop is noticed, and how often a page hears of progress.
 _TICK_S: Final = 0.25
@@ -62,6 +68,41 @@ class WebOptions:
             )
         if self.samples is not None and not self.samples.is_dir():
             raise ConfigError(f"samples: {self.samples} is no folder; name one with clips in it")
+
+
+def to_edits(
+    people: Sequence[Person], names: Sequence[object], roles: Sequence[object]
+) -> PeopleEdits:
+    """What a page says of its people: a name, "" for none, and a role for each.
+
+    A role is JUDGED, LEFT_OUT, or the number of somebody who is the same. What is said of who is
+    really somebody else counts for nothing; two who are each the other are the first one.
+    """
+    role_of = {
+        person.number: role
+        for person, role in zip(people, roles, strict=False)
+        if isinstance(role, int)
+    }
+    same = {number: _who_is(number, role_of) for number in role_of}
+    own = {number for number, who in same.items() if number == who}
+    called = {
+        person.number: str(name or "").strip() for person, name in zip(people, names, strict=False)
+    }
+    return PeopleEdits(
+        names={number: name for number, name in called.items() if name and number in own},
+        merged={number: who for number, who in same.items() if number != who},
+        left_out=frozenset(number for number in own if role_of[number] == LEFT_OUT),
+    )
+
+
+def _who_is(number: int, role_of: Mapping[int, int]) -> int:
+    """Who somebody is at last, where each may be the same as another one."""
+    passed = [number]
+    while (role := role_of.get(passed[-1], JUDGED)) > 0:
+        if role in passed:
+            return min(passed[passed.index(role) :])
+        passed.append(role)
+    return passed[-1]
 
 
 class BusyError(FacevoiceError):

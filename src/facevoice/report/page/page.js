@@ -2,7 +2,7 @@
 // only thing that the page around sees is `window.facevoice.mount`.
 //
 // A part is {element, show, refresh, destroy}: `show` when the playhead has moved, `refresh` when
-// another sensitivity was chosen; only the first must be there.
+// another sensitivity or name was chosen; only the first must be there.
 
 const FEW_MOMENTS = 12;
 
@@ -38,7 +38,7 @@ function answerParts(model) {
   const items = model.outcomes.map((outcome, k) =>
     (counts[k] ? el("li", {}, outcomeShape(outcome), `${counts[k]} ${outcome.name}`) : null));
   return [
-    el("p", { class: "fv-sentence" }, hasCounts ? null : badge, el("span", {}, sentence)),
+    el("p", { class: "fv-sentence" }, hasCounts ? null : badge, el("span", {}, inFull(model, sentence))),
     ...(hasCounts ? [el("ul", { class: "fv-counts", "aria-label": "Windows of each outcome" }, items)] : []),
   ];
 }
@@ -107,7 +107,7 @@ function momentRow(model, moment, jump) {
   const button = el("button", attributes, time);
   const outcome = el("span", { class: "fv-nowrap" }, outcomeShape(moment.outcomeOf), moment.outcomeOf.name);
   const words = spoken(wordsOf(model, moment.lines), "span");
-  return { moment, button, element: el("li", {}, button, outcome, el("span", {}, moment.words), words) };
+  return { moment, button, element: el("li", {}, button, outcome, el("span", {}, inFull(model, moment.words)), words) };
 }
 
 function createFooter(model) {
@@ -137,7 +137,9 @@ function createDetail(model, level) {
       const window = model.windows[place];
       const words = spoken(wordsOf(model, model.transcript?.windows[place] ?? []));
       const number = count > 1 ? `window ${place + 1} of ${count}` : "the only window";
-      heading.replaceChildren(span(window.start, window.end), el("small", {}, number));
+      const name = nameOf(model, window.person);
+      const about = name === null ? number : `${number} · ${name}`;
+      heading.replaceChildren(span(window.start, window.end), el("small", {}, about));
       body.replaceChildren(
         el("p", { class: "fv-verdict" }, outcomeBadge(window.outcomeOf), el("span", {}, verdict(model, window))),
         ...(words === null ? [] : [words]),
@@ -153,7 +155,7 @@ function verdict(model, window) {
   const shown = ["face", "voice"].filter((key) => window[key] !== null);
   const clauses = [
     shown.map((key) => told(model, window, key)).join(", "),
-    window.isStrange ? "" : window.outcomeOf.words,
+    window.isStrange || window.apart !== null ? "" : window.outcomeOf.words,
     ...remarks(window),
   ];
   return clauses.filter((clause) => clause !== "").map((clause) => `${capital(clause)}.`).join(" ");
@@ -272,7 +274,8 @@ function outcomeTable(model) {
 function createTable(model, onPick) {
   const body = el("tbody");
   const channels = model.channels.map(({ label }) => label);
-  const names = [`Time (${clockUnit(model)})`, "Outcome", "Conflict (%)", ...channels, "Remarks"];
+  const who = model.isCrowd ? ["Who"] : [];
+  const names = [`Time (${clockUnit(model)})`, ...who, "Outcome", "Conflict (%)", ...channels, "Remarks"];
   const head = headRow(names, ["Conflict (%)"]);
   const table = el("table", { class: "fv-table fv-windows" }, head, body);
   const build = () => {
@@ -310,6 +313,7 @@ function windowRow(model, window, place) {
     "tr",
     {},
     el("td", {}, el("button", { type: "button", class: "fv-link", "data-window": place }, span(window.start, window.end))),
+    model.isCrowd ? el("td", {}, nameOf(model, window.person) ?? "–") : null,
     el("td", { class: "fv-nowrap" }, outcomeShape(window.outcomeOf), window.outcomeOf.name),
     el("td", { class: "fv-number" }, window.counted === null ? "–" : String(hundredths(window.counted))),
     model.channels.map(({ key }) => el("td", { class: "fv-nowrap" }, said(key))),
@@ -349,7 +353,8 @@ class Playhead {
 }
 
 // Shows a view of `to_view` in an empty element; {video, pickVideo, switch}: a video to follow,
-// whether to offer to choose one, and another sensitivity. Gives {seek(t_s), destroy()}.
+// whether to offer to choose one, another sensitivity, and other names (with `switch` too). Gives
+// {seek(t_s), destroy()}.
 function mount(element, view, { video = null, pickVideo = false, switch: canSwitch = true } = {}) {
   const model = openView(view);
   const level = document.querySelector("h1") === null ? 1 : 2;
@@ -358,17 +363,24 @@ function mount(element, view, { video = null, pickVideo = false, switch: canSwit
   const update = () => {
     for (const part of parts) part.show?.(playhead);
   };
-  const choosePoint = (place) => {
-    usePoint(model, place);
+  const refresh = () => {
     for (const part of parts) part.refresh?.();
     update();
     playhead.overlay?.draw();
+  };
+  const choosePoint = (place) => {
+    usePoint(model, place);
+    refresh();
+  };
+  const rename = (person, name) => {
+    person.name = name.trim() || person.givenName;
+    refresh();
   };
   let link = null;
   if (model.windows.length) {
     const canPick = video === null && pickVideo;
     const points = createPoints(model, canSwitch && model.points.length > 1 ? choosePoint : null);
-    parts.push(points, ...createResults(model, playhead, level + 1, canPick));
+    parts.push(points, ...createResults(model, playhead, level + 1, canPick, canSwitch ? rename : null));
     if (video !== null) link = followVideo(video, model, playhead);
     playhead.changed = update;
   }
@@ -387,7 +399,7 @@ function mount(element, view, { video = null, pickVideo = false, switch: canSwit
   };
 }
 
-function createResults(model, playhead, level, canPick) {
+function createResults(model, playhead, level, canPick, rename) {
   const timeline = createTimeline(model, playhead, level);
   const jump = (time) => {
     playhead.choose(time);
@@ -395,6 +407,7 @@ function createResults(model, playhead, level, canPick) {
   };
   return [
     createMoments(model, playhead, level, jump),
+    ...(model.people.length > 1 ? [createPeople(model, playhead, level, rename)] : []),
     ...(canPick ? [createPicker(model, playhead)] : []),
     timeline,
     createDetail(model, level),

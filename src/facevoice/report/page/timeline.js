@@ -212,6 +212,17 @@ function drawOutcomes(context, model, axis, top, height) {
   }
 }
 
+// Whose face is judged, in two greys by turns.
+function drawNames(context, model, axis, top, height) {
+  for (const run of runs(model, axis, ({ person }) => person)) {
+    const name = nameOf(model, run.kind);
+    if (name === null) continue;
+    const [left, right] = axis.ends(run);
+    fill(context, run.kind % 2 ? "#DFE3E7" : "#EEF0F2", left, top, Math.max(right - left - 1, 0.5), height);
+    writeIn(context, name, [left, right], top + height / 2);
+  }
+}
+
 // The height of a band tells the probability; its name stands above.
 function drawBand(context, model, axis, key, top, height) {
   const base = top + height;
@@ -376,6 +387,7 @@ function drawSpeechShares(context, model, axis, top, height) {
 function timelineRows(model) {
   const rows = [
     { label: "Outcome", height: 22, draw: drawOutcomes },
+    ...(model.isCrowd ? [{ label: "Who", height: 20, draw: drawNames }] : []),
     ...model.channels.map(({ key, label }) => ({
       label,
       height: 44,

@@ -4,21 +4,29 @@
 const LONGEST_GAP_S = 0.5;
 const CONTROLS_PX = 62;
 
-// The box at a moment, between the two sightings next to it; null where that would be invention.
-function faceAt(trace, time) {
-  const { faceTimes, faceBoxes, tracks } = trace;
-  const before = lastBefore(faceTimes, time);
+// The box of a track at a moment, between the two sightings next to it; null where that would be
+// invention.
+function boxAt({ times, boxes }, time) {
+  const before = lastBefore(times, time);
   if (before < 0) return null;
-  const box = (k) => faceBoxes.slice(4 * k, 4 * k + 4);
-  const waited = time - faceTimes[before];
-  if (waited < 1e-3) return { box: box(before), who: tracks[before] };
+  const waited = time - times[before];
+  if (waited < 1e-3) return boxes[before];
   const after = before + 1;
-  if (after >= faceTimes.length || tracks[after] !== tracks[before]) return null;
-  const gap = faceTimes[after] - faceTimes[before];
+  if (after >= times.length) return null;
+  const gap = times[after] - times[before];
   if (gap > LONGEST_GAP_S) return null;
-  const next = box(after);
-  const part = waited / gap;
-  return { box: box(before).map((a, k) => a + part * (next[k] - a)), who: tracks[before] };
+  return boxes[before].map((a, k) => a + (waited / gap) * (boxes[after][k] - a));
+}
+
+// The faces at a moment, {box, person}, the judged one last; of people who are left out, none.
+function facesAt(model, window, time) {
+  const faces = model.trace === null ? [] : model.trace.tracks.flatMap((track) => {
+    const box = boxAt(track, time);
+    const person = model.owners.get(track.who) ?? null;
+    return box === null || person?.is_left_out ? [] : [{ box, person }];
+  });
+  const isJudged = ({ person }) => person === null || person.number === window.person;
+  return faces.map((face) => ({ ...face, isJudged: isJudged(face) })).sort((a, b) => a.isJudged - b.isJudged);
 }
 
 function createOverlay(video, model) {
@@ -43,8 +51,7 @@ function createOverlay(video, model) {
     Object.assign(canvas.style, { left, top, width, height });
     const context = fitCanvas(canvas, area.width, area.height);
     const window = model.windows[windowAt(model, video.currentTime)];
-    const face = model.trace === null ? null : faceAt(model.trace, video.currentTime);
-    if (face !== null) drawFace(context, model, window, face, area);
+    for (const face of facesAt(model, window, video.currentTime)) drawFace(context, model, window, face, area);
     const hasControls = video.controls && (video.paused || isNear);
     const below = video.offsetTop + video.clientHeight - area.top - area.height;
     drawCaption(context, model, window, area, hasControls ? Math.max(0, CONTROLS_PX - below) : 0);
@@ -91,28 +98,33 @@ function tag(context, text, x, y, { color, ink }) {
   return width;
 }
 
-function drawFace(context, model, window, { box, who }, area) {
+const QUIET = { color: "#55616B", ink: "#FFFFFF" };
+
+// The judged face in the colour of the outcome with what it shows; of others, who they are.
+function drawFace(context, model, window, { box, person, isJudged }, area) {
   const [x0, y0, x1, y1] = box.map((part, k) => part * (k % 2 ? area.height : area.width));
-  const outcome = window.outcomeOf;
-  for (const [color, px] of [["rgba(255, 255, 255, 0.9)", 5], [outcome.color, 3]]) {
+  const look = isJudged ? window.outcomeOf : QUIET;
+  const px = isJudged ? 3 : 2;
+  for (const [color, width] of [["rgba(255, 255, 255, 0.9)", px + 2], [look.color, px]]) {
     context.strokeStyle = color;
-    context.lineWidth = px;
+    context.lineWidth = width;
     context.strokeRect(x0, y0, x1 - x0, y1 - y0);
   }
-  const text = faceWords(model, window, who);
+  const text = faceWords(model, window, person, isJudged);
   context.font = `600 13px ${FONT}`;
   const most = Math.max(0, area.width - context.measureText(text).width - 12);
   const x = Math.min(Math.max(x0 - 2, 0), most);
-  tag(context, text, x, y0 >= 24 ? y0 - 22 : Math.max(y0, 0) + 2, outcome);
+  tag(context, text, x, y0 >= 24 ? y0 - 22 : Math.max(y0, 0) + 2, look);
 }
 
-function faceWords(model, window, who) {
-  const name = model.areFacesNumbered ? `Face ${who}` : "The face";
-  return window.face === null ? name : told(model, window, "face", name);
+function faceWords(model, window, person, isJudged) {
+  const name = (person === null ? null : nameOf(model, person.number)) ?? "The face";
+  return window.face === null || !isJudged ? name : told(model, window, "face", name);
 }
 
 function drawCaption(context, model, window, area, raised) {
-  const text = capital(told(model, window, "voice"));
+  const voice = window.apart === null ? "the voice" : `${window.apart}: the voice`;
+  const text = capital(told(model, window, "voice", voice));
   const y = area.height - TAG_PX - raised;
   fill(context, "rgba(31, 41, 51, 0.82)", 0, y, area.width, TAG_PX);
   const width = tag(context, window.outcomeOf.name, 0, y, window.outcomeOf);

@@ -20,17 +20,34 @@ function openView(view) {
     const conflicts = moments.filter((m) => m.outcomeOf.name === "conflict");
     return { ...point, moments, conflicts, summary: point.summary === null ? null : open(point.summary) };
   };
+  const openPerson = (person) => {
+    const windows = person.windows.map(open);
+    return { ...person, givenName: person.name, windows };
+  };
   const model = {
     ...view,
     windows: view.windows.map(open),
+    people: view.people.map(openPerson),
     points: view.points.map(openPoint),
     trace: view.trace === null ? null : openTrace(view.trace),
   };
-  // A lone face needs no number, not even where a cut makes two of it.
-  const isCrowded = (window) => window.reasonsOf.some((reason) => reason.name === "several_faces");
-  model.areFacesNumbered = model.windows.some(isCrowded);
+  model.owners = new Map(model.people.flatMap((person) => person.tracks.map((track) => [track, person])));
+  // A lone person needs no name.
+  model.isCrowd = model.people.filter((person) => !person.is_left_out).length > 1;
   usePoint(model, view.chosen);
   return model;
+}
+
+// What people are called, where more than one is seen; null for nobody.
+function nameOf(model, number) {
+  const person = model.isCrowd ? model.people.find((one) => one.number === number) : undefined;
+  return person === undefined || person.is_left_out ? null : person.name;
+}
+
+// Text, and numbers of people where their names stand.
+function inFull(model, pieces) {
+  const name = (number) => model.people.find((person) => person.number === number).name;
+  return pieces.map((piece) => (typeof piece === "number" ? name(piece) : piece)).join("");
 }
 
 // Takes over what was decided at one sensitivity; no rule of it stands here.
@@ -39,12 +56,18 @@ function usePoint(model, place) {
   model.point = model.points[place];
   const { outcomes, reasons } = model.point;
   model.windows.forEach((window, k) => decide(model, window, outcomes[k], reasons[k]));
+  model.people.forEach(({ windows }, k) => {
+    const said = model.point.people[k];
+    windows.forEach((window, j) => decide(model, window, said.outcomes[j], said.reasons[j]));
+  });
 }
 
 function decide(model, window, outcome, reasons) {
   window.outcome = outcome;
   window.outcomeOf = model.outcomes[outcome];
   window.reasonsOf = reasons.map((k) => model.reasons[k]);
+  // Why face and voice, both read, aren't compared; null where they are, or one isn't read.
+  window.apart = window.reasonsOf.find((reason) => reason.apart !== null)?.apart ?? null;
   // The probability of conflict, null where it counts for nothing.
   window.isStrange = window.reasonsOf.some((reason) => reason.name.startsWith("unfamiliar_"));
   window.counted = window.outcomeOf.counts && !window.isStrange ? window.conflict : null;
@@ -54,20 +77,17 @@ function openTrace({ peaks_hz: peaksHz, peaks, speech, faces }) {
   const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   const times = new DataView(bytes(faces.times).buffer);
   const boxes = new DataView(bytes(faces.boxes).buffer);
-  const names = new Map();  // People are numbered as they appear.
-  const tracks = [];
+  const tracks = new Map();  // Of each, sightings in order of time.
+  let place = 0;
   for (const [who, count] of faces.tracks) {
-    if (!names.has(who)) names.set(who, names.size + 1);
-    for (let k = 0; k < count; k += 1) tracks.push(names.get(who));
+    if (!tracks.has(who)) tracks.set(who, { who, times: [], boxes: [] });
+    const track = tracks.get(who);
+    for (const last = place + count; place < last; place += 1) {
+      track.times.push(times.getInt32(4 * place, true) / 1000);
+      track.boxes.push([0, 1, 2, 3].map((k) => boxes.getInt16(2 * (4 * place + k), true) / 1000));
+    }
   }
-  return {
-    peaksHz,
-    peaks: bytes(peaks),
-    speech,
-    faceTimes: Array.from({ length: times.byteLength / 4 }, (_, k) => times.getInt32(4 * k, true) / 1000),
-    faceBoxes: Array.from({ length: boxes.byteLength / 2 }, (_, k) => boxes.getInt16(2 * k, true) / 1000),
-    tracks,
-  };
+  return { peaksHz, peaks: bytes(peaks), speech, tracks: [...tracks.values()] };
 }
 
 // Lines of the transcript as one text, each speaker named where one takes over; "" for none.
@@ -152,12 +172,17 @@ function reading(model, top) {
   return top === null ? null : `${model.emotions[top.emotion].name} ${percent(top.prob)}`;
 }
 
-// "the face looks happy (74%)", or why it says nothing.
-function told(model, window, key, name = `the ${key}`) {
+// "the face looks happy (74%)", "Anna's face looks happy (74%)", or why it says nothing.
+function told(model, window, key, name = ownerOf(model, window, key)) {
   const top = window[`${key}Top`];
   if (top === null) return whyMissing(window, key);
   const verb = key === "face" ? "looks" : "sounds";
   return `${name} ${verb} ${model.emotions[top.emotion].name} (${percent(top.prob)})`;
+}
+
+function ownerOf(model, window, key) {
+  const name = key === "face" ? nameOf(model, window.person) : null;
+  return name === null ? `the ${key}` : `${name}'s ${key}`;
 }
 
 // With how many windows a channel was compared; null where nothing is compared.
@@ -169,6 +194,7 @@ function knownWords(number) {
 
 // Why a channel says nothing in a window.
 function whyMissing(window, key) {
+  if (key === "fused" && window.apart !== null) return window.apart;
   const about = key === "fused" ? ["face", "voice"] : [key];
   const own = window.reasonsOf.filter((reason) => about.includes(reason.about));
   const general = window.reasonsOf.filter((reason) => reason.name === "too_short");

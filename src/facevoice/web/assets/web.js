@@ -72,7 +72,7 @@
       video: stage && stage.video, pickVideo: false, switch: false,
     });
     arrange(body, stage && stage.element);
-    say("The result is there. " + view.points[view.chosen].sentence);
+    say("The result is there. " + body.querySelector(".fv-sentence > span:last-child").textContent);
   }
 
   // What is chosen first stands first; what the setting means stands below its control; the notice
