@@ -152,7 +152,7 @@ def test_of_two_faces_the_one_in_step_is_judged() -> None:
 
 
 def test_where_none_is_clearly_in_step_nobody_is_held_against_the_voice() -> None:
-    pair = face(0, ANNA, speaking=0.5), face(1, BEN, speaking=0.4)
+    pair = face(0, ANNA, speaking=1.0), face(1, BEN, speaking=0.9)
     scene = stage(window(0, *pair))[0]
     assert scene.reason is Reason.SPEAKER_UNCLEAR
     assert scene.view.speaker != scene.view.person
