@@ -399,6 +399,7 @@ def join(face: Perception, voice: Perception) -> Perception:
         replace(
             seen,
             voice=heard.voice,
+            voice_print=heard.voice_print,
             speech_coverage=heard.speech_coverage,
             speech_spans_s=heard.speech_spans_s,
             peaks=heard.peaks,
