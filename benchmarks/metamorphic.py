@@ -2,7 +2,7 @@
 
     python -m benchmarks.metamorphic                          # the sample clips of examples/
     python -m benchmarks.metamorphic --clip FILE [--clip …]
-    python -m benchmarks.metamorphic --corpora CORPORA --work WORK [--per-corpus 3]
+    python -m benchmarks.metamorphic --corpora CORPORA --work WORK --num-clips 1
 
 Pictures and sound of a clip are decoded once and written again in every way of `VARIANTS`; each
 file is analysed by the shipped code and compared, window by window, with a plain one (H.264 and
@@ -50,6 +50,7 @@ X264: Final = {"preset": "superfast", "crf": "14", "bf": "0"}
 LOSSLESS: Final = {".mkv": "flac", ".mov": "pcm_f32le", ".mp4": "alac", ".avi": "pcm_s16le"}
 SAME, LOSS, ADDED = "same", "loss", "added"
 
+_CHANNELS: Final = ("face", "voice", "both", "conflict")
 BT2020, PQ, HLG = 9, 16, 18  # ITU-T H.273
 
 
@@ -529,32 +530,43 @@ def _distance(one: Any, other: Any) -> float:
     return float(np.max(np.abs(np.asarray(one) - np.asarray(other))))
 
 
-def format_table(changes: dict[str, list[Change]]) -> str:
-    """Markdown: for each variant the largest changes over all clips."""
+def format_table(groups: dict[str, dict[str, list[Change]]]) -> str:
+    """Markdown: for each variant the largest change over all clips of a group, and of what."""
     lines = [
-        "| variant | content | face | voice | both | conflict | status | beyond 0.05 |",
-        "|---|---|---|---|---|---|---|---|",
+        f"| variant | content | {' | '.join(groups)} | status |",
+        f"|---|---|{'---|' * len(groups)}---|",
     ]
-    for name, found in changes.items():
-        values = [
-            max(getattr(c, of) for c in found) for of in ("face", "voice", "both", "conflict")
-        ]
-        status = ", ".join(dict.fromkeys(c.status for c in found))
-        beyond = sum(c.largest > TARGET for c in found)
-        told = f"{beyond} of {len(found)}" if beyond else ""
-        cells = " | ".join(f"{value:.3f}" for value in values)
-        lines.append(f"| {name} | {VARIANTS[name].content} | {cells} | {status} | {told} |")
+    names = list(next(iter(groups.values())))
+    for name in names:
+        found = [changes[name] for changes in groups.values()]
+        status = ", ".join(dict.fromkeys(c.status for some in found for c in some))
+        cells = " | ".join(_cell(some) for some in found)
+        lines.append(f"| {name} | {VARIANTS[name].content} | {cells} | {status} |")
     return "\n".join(lines)
 
 
-def _unpack(corpora: Path, work: Path, per_corpus: int) -> dict[str, list[Path]]:
+def _cell(changes: list[Change]) -> str:
+    """The largest change and what it is of, bold beyond the target."""
+    most = {of: max(getattr(c, of) for c in changes) for of in _CHANNELS}
+    of = max(most, key=lambda channel: most[channel])
+    if round(most[of], 3) == 0:
+        return "0.000"
+    told = f"{most[of]:.3f} {of}"
+    return f"**{told}**" if most[of] > TARGET else told
+
+
+def _spread(paths: Sequence[Any], number: int) -> list[Any]:
+    step = max(1, len(paths) // number)
+    return list(paths[step // 2 :: step][:number])
+
+
+def _unpack(corpora: Path, work: Path, number: int) -> dict[str, list[Path]]:
     """A few films of each corpus, spread over it."""
     found = {}
     for corpus in ("javanese", "ravdess_av"):
         with zipfile.ZipFile(corpora / f"{corpus}.zip") as archive:
             names = sorted(n for n in archive.namelist() if n.endswith(".mp4"))
-            step = max(1, len(names) // per_corpus)
-            chosen = names[step // 2 :: step][:per_corpus]
+            chosen = _spread(names, number)
             found[corpus] = [Path(archive.extract(name, work / corpus)) for name in chosen]
     return found
 
@@ -564,30 +576,31 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--clip", type=Path, action="append")
-    parser.add_argument("--corpora", type=Path)
+    parser.add_argument("--corpora", type=Path, help="read films of javanese and ravdess_av too")
     parser.add_argument("--work", type=Path)
-    parser.add_argument("--per-corpus", type=int, default=3)
+    parser.add_argument("--num-clips", type=int, default=3, help="of each group")
     parser.add_argument("--length-s", type=float, default=6.0, help="of each clip at most")
     parser.add_argument("--only", help="variants whose names hold this")
     given = parser.parse_args()
     names = [name for name in VARIANTS if (given.only or "") in name]
     analyzer = Analyzer(num_threads=1)
     with tempfile.TemporaryDirectory(dir=given.work) as folder:
-        groups = {"examples": sorted(EXAMPLES.glob("*.mp4"))}
+        groups = {"examples": _spread(sorted(EXAMPLES.glob("*.mp4")), given.num_clips)}
         if given.clip:
             groups = {"clips": given.clip}
-        elif given.corpora:
-            groups = _unpack(given.corpora, Path(folder), given.per_corpus)
+        if given.corpora:
+            groups |= _unpack(given.corpora, Path(folder), given.num_clips)
+        changes = {group: {name: [] for name in names} for group in groups}
         for group, clips in groups.items():
-            changes: dict[str, list[Change]] = {name: [] for name in names}
             for clip in clips:
                 print(f"{group}: {clip.name}", file=sys.stderr, flush=True)
                 film = read_film(clip, given.length_s)
                 for name, change in measure(film, names, analyzer, Path(folder)):
-                    changes[name].append(change)
+                    changes[group][name].append(change)
                     told = f"  {change.largest:.3f} {name} {change.status} {change.heard}"
                     print(told, file=sys.stderr, flush=True)
-            print(f"\n{group}, {len(clips)} clips\n\n{format_table(changes)}", flush=True)
+    print(", ".join(f"{group}: {len(clips)} clips" for group, clips in groups.items()))
+    print(f"\n{format_table(changes)}")
 
 
 if __name__ == "__main__":

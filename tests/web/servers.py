@@ -7,11 +7,13 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from threading import Condition, Event
 from typing import Any
+
+import numpy as np
 
 from facevoice.analyzer import Analyzer
 from facevoice.records import Perception, Window, WindowView
@@ -87,6 +89,26 @@ class Gate:
         with self._counting:
             self.num_working += change
             self.most = max(self.most, self.num_working)
+
+
+def with_others(perception: Perception) -> Perception:
+    """The same with somebody beside whom it shows, and a third one after that one has gone."""
+    faces = perception.windows[0].faces
+    second, third = (
+        replace(faces[0], person=track, identity=identity)
+        for track, identity in zip((7, 8), np.eye(128, dtype=np.float32), strict=False)
+    )
+    windows = []
+    for window in perception.windows:
+        mine = window.faces[0]
+        own = second if window.start_s == 0 else third
+        assert mine.times_s is not None
+        assert mine.boxes_xyxy_rel is not None
+        is_new = mine.times_s >= (0 if own is second else perception.windows[0].end_s)
+        seen = {"times_s": mine.times_s[is_new], "boxes_xyxy_rel": mine.boxes_xyxy_rel[is_new]}
+        beside = replace(own, speaking=-4.0, **seen)
+        windows.append(replace(window, faces=(replace(mine, speaking=4.0), beside), num_faces=2))
+    return replace(perception, windows=tuple(windows))
 
 
 class GatedAnalyzer(Analyzer):

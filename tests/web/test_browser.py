@@ -29,7 +29,16 @@ from facevoice.settings import AnalyzerConfig, DecisionConfig, WindowConfig
 from facevoice.web import WebOptions
 from fake_devices import file_devices, make_devices
 from portraits import make_portrait
-from web.servers import EXAMPLES, SAMPLE, Gate, GatedAnalyzer, Server, serve, wait_until
+from web.servers import (
+    EXAMPLES,
+    SAMPLE,
+    Gate,
+    GatedAnalyzer,
+    Server,
+    serve,
+    wait_until,
+    with_others,
+)
 
 DESKTOP: dict[str, Any] = {
     "viewport": {"width": 1280, "height": 900},
@@ -325,6 +334,50 @@ def test_another_setting_shows_at_once_everywhere(browser: Browser, tmp_path: Pa
         page.get_by_label("balanced").check()
         expect(page.locator("#fvw-mp4")).to_be_hidden()  # it was of the other setting
         expect(page.locator("#fvw-draw")).to_be_visible()
+
+
+def test_people_are_named_merged_and_left_out_at_once(browser: Browser, tmp_path: Path) -> None:
+    gate = Gate()
+    gate.opened.set()
+    analyzer = GatedAnalyzer(gate)
+    analyzer.perception = with_others(analyzer.perception)
+    with (
+        serve(analyzer, tmp_path / "up", WebOptions(samples=EXAMPLES)) as server,
+        watched_page(browser, **DESKTOP) as page,
+    ):
+        open_page(page, server)
+        expect(page.locator("#fvw-people")).to_be_hidden()
+        choose_sample(page)
+        analyze(page)
+        gate.opened.clear()  # from here on, nothing can be read
+        people = page.locator(".fv-people li")
+        expect(people).to_have_count(3)
+        page.get_by_role("button", name="People: what to call them").click()
+        expect(page.locator("#fvw-people img:visible")).to_have_count(3)
+
+        page.locator("#fvw-name-1 input").fill("<i>Anna</i>")
+        page.keyboard.press("Enter")
+        expect(people.first).to_contain_text("<i>Anna</i>")
+        expect(page.locator(".fv-sentence")).to_contain_text("3 people are seen: <i>Anna</i>")
+
+        def say(number: int, role: str) -> None:
+            page.locator(f"#fvw-role-{number} input").click()
+            page.get_by_role("option", name=role).click()
+
+        say(3, "the same as Person 1")
+        told = "People 3 and 1 are seen at the same time: they can't be one person."
+        expect(page.locator(".fvw-problem")).to_have_text(told)
+        expect(people).to_have_count(3)
+        say(3, "the same as Person 2")
+        expect(people).to_have_count(2)
+        expect(page.locator(".fvw-problem")).to_be_hidden()
+        say(2, "left out")
+        expect(people.nth(1)).to_contain_text("left out")
+        read = read_report(download(page, "#fvw-json", tmp_path))
+        assert [(p.name, p.is_left_out) for p in read.people] == [
+            ("<i>Anna</i>", False),
+            ("Person 2", True),
+        ]
 
 
 def test_other_recordings_tell_what_is_usual_for_the_person(

@@ -17,11 +17,22 @@ from starlette.routing import WebSocketRoute
 from starlette.testclient import TestClient
 
 from facevoice.errors import ConfigError
+from facevoice.records import PeopleEdits, Person
 from facevoice.report import from_json
 from facevoice.settings import DecisionConfig
 from facevoice.web import WebOptions
 from facevoice.web.live import LIVE_PATH, LiveDesk
-from facevoice.web.work import BusyError, Done, SessionFiles, StoppedError, Turns, work_aside
+from facevoice.web.work import (
+    JUDGED,
+    LEFT_OUT,
+    BusyError,
+    Done,
+    SessionFiles,
+    StoppedError,
+    Turns,
+    to_edits,
+    work_aside,
+)
 from web.servers import PATIENCE_S, SAMPLE, Gate, GatedAnalyzer, wait_until
 
 
@@ -101,12 +112,29 @@ def test_the_film_is_of_the_setting_that_is_shown(
     request: Any = SimpleNamespace(session_hash="anna")
     list(tab.analyze(str(SAMPLE), None, False, "cautious", 0.1, request))
     list(tab.make_film(request))
-    tab.decide("sensitive", 0.2, request)
+    tab.decide(request, "sensitive", 0.2, "speaking")
     list(tab.make_film(request))
     assert [(d.sensitivity, d.expected_conflicts) for d in drawn] == [
         ("cautious", 0.1),
         ("sensitive", 0.2),
     ]
+
+
+def test_what_a_page_says_of_people() -> None:
+    people = [Person(number, f"Person {number}", (number,), 1.0, 0.0) for number in (1, 2, 3, 4)]
+
+    def edits(*roles: int | None, names: tuple[str, ...] = ("", "", "", "")) -> PeopleEdits:
+        # A page has fields for more people than there are.
+        return to_edits(people, (*names, "nobody"), (*roles, LEFT_OUT))
+
+    assert edits(JUDGED, JUDGED, None, JUDGED) == PeopleEdits(left_out=frozenset())
+    said = edits(JUDGED, 1, 2, LEFT_OUT, names=(" Anna ", "Ben", "", "Dora"))
+    # Who is the same as one who is the same as Anna is Anna.
+    assert said == PeopleEdits({1: "Anna", 4: "Dora"}, {2: 1, 3: 1}, frozenset({4}))
+    assert edits(LEFT_OUT, 1, JUDGED, JUDGED).left_out == {1}
+    for circle in ((2, 1, JUDGED, JUDGED), (1, 1, JUDGED, JUDGED)):
+        assert edits(*circle).merged == {2: 1}
+    assert edits(2, 3, 2, JUDGED).merged == {1: 2, 3: 2}
 
 
 def test_clips_come_in_their_order_and_live_windows_between_two_of_their_windows() -> None:
