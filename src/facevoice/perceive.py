@@ -82,6 +82,7 @@ _EPSILON_S: Final[float] = 1e-6
 _MIN_COVERAGE: Final = 0.2
 _MAX_FACES: Final = 6
 _JPEG_QUALITY: Final = 85
+_FIRST_TRACK: Final = 0
 # Windows in which several people are seen wait for so many more, to be read again at once.
 _STRETCH_WINDOWS: Final = 10
 # Of less speech, nothing is said.
@@ -458,6 +459,7 @@ class Perceiver:
         if window.faces is None or window.track_id is None:
             return None
         portrait = window.portrait
+        is_first = window.track_id == _FIRST_TRACK
         return FaceView(
             window.track_id,
             window.face_coverage,
@@ -465,7 +467,7 @@ class Perceiver:
             window.face_timestamps_s,
             window.boxes_xyxy_rel,
             None if portrait is None else _jpeg(portrait),
-            None if portrait is None else self._identifier.embed(portrait[None])[0],
+            None if portrait is None or is_first else self._identifier.embed(portrait[None])[0],
             0.0 if portrait is None else window.portrait_quality,
             None
             if window.face_timestamps_s is None

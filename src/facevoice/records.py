@@ -462,7 +462,8 @@ class FaceView:
     embedding (D,): float32, None where no backbone was asked;
     times_s (T,), boxes_xyxy_rel (T, 4): when and where it was seen;
     portrait, identity (128,), quality: its best picture so far, a JPEG, with who is seen, see
-    `people.identity`, and how well, in [0, 1]; in the few windows that bring a better one;
+    `people.identity`, and how well, in [0, 1]; in the few windows that bring a better one. Of the
+    file's first track the portrait must do, since most files show nobody else;
     moving: how much the mouth moves while there is speech; speaking: log-odds that it makes the
     sound, asked where several faces are seen; see `people.speaker`. None where nothing is told.
     """

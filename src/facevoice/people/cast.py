@@ -16,12 +16,13 @@ from typing import Final
 import numpy as np
 
 from facevoice.errors import ConfigError
-from facevoice.people.identity import IDENTITY_DIM, People, group_tracks
+from facevoice.people.identity import IDENTITY_DIM, People, group_tracks, identify
 from facevoice.people.speaker import NOBODY_LOGIT, is_still
 from facevoice.people.voices import NO_VOICE, VoiceBook, group_voices
 from facevoice.records import (
     NO_EDITS,
     FaceView,
+    FloatArray,
     PeopleEdits,
     Person,
     Reason,
@@ -126,14 +127,20 @@ class StreamCast:
         self._people = People()
         self._voices = VoiceBook()
         self._numbers: dict[int, int] = {}
+        self._portraits: dict[int, FaceView] = {}
         self._votes: dict[int, dict[int, float]] = {}
 
     def __call__(self, view: WindowView) -> Scene:
         """Who is judged in the next window."""
         together = seen_together([view])
         for face in view.faces:
+            if face.portrait is not None:
+                self._portraits[face.person] = face
+            if len(self._portraits) == 2 and face.person not in self._numbers:
+                self._introduce()
             beside = together.get(face.person, set())
-            number = self._people.name(face.person, face.identity, beside, face.quality)
+            identity = _identity(face) if len(self._portraits) > 1 else face.identity
+            number = self._people.name(face.person, identity, beside, face.quality)
             self._numbers[face.person] = number + 1
         numbered = _numbered(view, self._numbers)
         voice = self._voices.add(view.voice_print, _speech_s(view))
@@ -141,6 +148,12 @@ class StreamCast:
         who = _weigh(numbered, votes, set(self._numbers.values()))
         _vote(votes, who, _speech_s(view))
         return _stage(numbered, voice, who, self._mode, frozenset())
+
+    def _introduce(self) -> None:
+        """Tell who the first one is, now that somebody else turns up."""
+        for track in self._numbers.keys() & self._portraits.keys():
+            face = self._portraits[track]
+            self._people.name(track, _identity(face), (), face.quality)
 
 
 def seen_together(views: Sequence[WindowView]) -> dict[int, set[int]]:
@@ -161,18 +174,26 @@ def _group(views: Sequence[WindowView]) -> dict[int, int]:
     for view in views:
         for face in sorted(view.faces, key=_first_seen):
             known = portraits.setdefault(face.person, [])
-            if face.identity is not None:
+            if face.portrait is not None or face.identity is not None:
                 known.append(face)
+    if len(portraits) < 2:  # Nobody need be told from anybody.
+        return dict.fromkeys(portraits, 1)
     places = {track: place for place, track in enumerate(portraits)}
     people = group_tracks(
         [
-            np.array([f.identity for f in found]).reshape(-1, IDENTITY_DIM)
+            np.array([_identity(f) for f in found], np.float32).reshape(-1, IDENTITY_DIM)
             for found in portraits.values()
         ],
         [np.array([f.quality for f in found]) for found in portraits.values()],
         ((places[a], places[b]) for a, beside in seen_together(views).items() for b in beside),
     )
     return {track: int(people[place]) + 1 for track, place in places.items()}
+
+
+def _identity(face: FaceView) -> FloatArray | None:
+    if face.identity is None and face.portrait is not None:
+        return identify(face.portrait)
+    return face.identity
 
 
 def _first_seen(face: FaceView) -> float:

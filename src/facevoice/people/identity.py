@@ -8,11 +8,13 @@ Recognition", IEEE TIP 30, 2021). It runs once on a track's best picture, not on
 from __future__ import annotations
 
 import functools
+import io
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
 from onnxruntime import InferenceSession
+from PIL import Image
 
 from facevoice.people.detect import cut_aligned
 from facevoice.records import ByteArray, DoubleArray, FloatArray, IntArray, ModelId
@@ -96,6 +98,18 @@ class FaceIdentifier:
         # One by one, since a batch may change the last bits.
         rows = [_network().run(None, {"pictures": crop[None]})[0][0] for crop in crops]
         return _unit(np.array(rows, np.float32).reshape(-1, IDENTITY_DIM))
+
+
+@functools.lru_cache(maxsize=64)
+def identify(portrait: bytes) -> FloatArray:
+    """Identity (128,) of a JPEG of a crop, such as `FaceView.portrait`.
+
+    Raises:
+        WeightsError: the network is missing or damaged.
+    """
+    picture = np.asarray(Image.open(io.BytesIO(portrait)).convert("RGB"))
+    found: FloatArray = FaceIdentifier().embed(picture[None])[0]
+    return found
 
 
 @functools.cache
