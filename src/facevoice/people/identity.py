@@ -115,10 +115,11 @@ def portrait_quality(landmarks_px: FloatArray, crop: ByteArray) -> float:
 
     landmarks_px: (5, 2) as in `Detections`; crop: uint8 (S, S, 3) as of `align_crop`.
     """
-    return _sharpness(crop) * _frontality(landmarks_px)
+    return sharpness(crop) * frontality(landmarks_px)
 
 
-def _sharpness(crop: ByteArray) -> float:
+def sharpness(crop: ByteArray) -> float:
+    """How sharp a crop (S, S, 3) as of `align_crop` is, in [0, 1]."""
     step, margin = max(1, round(len(crop) / _SHARP_STEPS)), round(len(crop) * _SHARP_MARGIN)
     middle = slice(margin, len(crop) - margin)
     grey = crop[middle, middle, 1][::step].astype(np.int16)
@@ -129,7 +130,8 @@ def _sharpness(crop: ByteArray) -> float:
     return min(1.0, max(0.0, (ratio - low) / (high - low)))
 
 
-def _frontality(landmarks_px: FloatArray) -> float:
+def frontality(landmarks_px: FloatArray) -> float:
+    """How near landmarks (5, 2) are to those of a face seen from the front, in [0, 1]."""
     seen, known = landmarks_px @ (1, 1j), _TEMPLATE_PX @ (1, 1j)
     seen, known = seen - seen.mean(), known - known.mean()
     spread = float(np.linalg.norm(known))
