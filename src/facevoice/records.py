@@ -467,7 +467,7 @@ class FaceView:
     `people.identity`, and how well, in [0, 1]; in the few windows that bring a better one;
     moving: how much the mouth moves while there is speech; speaking: log-odds that it makes the
     sound, asked where several faces are seen; see `people.speaker`. None where nothing is told;
-    clearness (3,): how clearly it is seen, see `people.clearness`; None where nobody looked.
+    clearness (2,): how clearly it is seen, see `people.clearness`; None where nobody looked.
     """
 
     person: int

@@ -1,8 +1,8 @@
 """How clearly a face is seen, and how much less is to be made of what it shows.
 
 The network that reads faces is as sure of a blurred, covered or turned face as of a clear one, and
-its embedding looks no stranger. Sharpness, pose and the detector's score tell them apart, so they
-are kept of each face in each window, and the face's probabilities are tempered by them before they
+its embedding looks hardly stranger. Sharpness and the detector's score tell them apart, so they are
+kept of each face in each window, and the face's probabilities are tempered by them before they
 are joined with the voice's or held against them.
 """
 
@@ -13,26 +13,26 @@ from typing import Final
 
 import numpy as np
 
-from facevoice.people.identity import frontality, sharpness
+from facevoice.people.identity import sharpness
 from facevoice.records import DoubleArray, FaceSighting, FloatArray, WindowView
 
 # Printed by `python -m recipes.clearness`.
-_ENOUGH: Final[DoubleArray] = np.array([0.5, 0.8, 0.9])
-"""Sharpness, frontality and score from which on a face is as clear as any."""
-_WEIGHTS: Final[DoubleArray] = np.array([1.0, 1.0, 1.0])
+_ENOUGH: Final[DoubleArray] = np.array([0.5, 0.9])
+"""Sharpness and score from which on a face is as clear as any."""
+_WEIGHTS: Final[DoubleArray] = np.array([1.0, 1.0])
 """What each costs that falls short by all of it; 1 in all is the limit."""
 _DOUBT: Final = 1.0
 """By how much the temperature of the face's probabilities grows at the limit."""
 
 
 def clearness(sightings: Sequence[FaceSighting]) -> FloatArray:
-    """Of a face in one window (3,): its sharpness, frontality and score, medians, in [0, 1]."""
-    rows = [(sharpness(s.crop), frontality(s.landmarks_px), s.score) for s in sightings]
+    """Of a face in one window (2,): its sharpness and the detector's score, medians, in [0, 1]."""
+    rows = [(sharpness(s.crop), s.score) for s in sightings]
     return np.median(rows, axis=0).astype(np.float32)
 
 
 def shortfall(clear: FloatArray) -> DoubleArray:
-    """By what share each of `clearness` (…, 3) is less than enough, in [0, 1]."""
+    """By what share each of `clearness` (…, 2) is less than enough, in [0, 1]."""
     return np.maximum(0.0, 1 - clear.astype(np.float64) / _ENOUGH)
 
 

@@ -115,7 +115,7 @@ def portrait_quality(landmarks_px: FloatArray, crop: ByteArray) -> float:
 
     landmarks_px: (5, 2) as in `Detections`; crop: uint8 (S, S, 3) as of `align_crop`.
     """
-    return sharpness(crop) * frontality(landmarks_px)
+    return sharpness(crop) * _frontality(landmarks_px)
 
 
 def sharpness(crop: ByteArray) -> float:
@@ -130,8 +130,7 @@ def sharpness(crop: ByteArray) -> float:
     return min(1.0, max(0.0, (ratio - low) / (high - low)))
 
 
-def frontality(landmarks_px: FloatArray) -> float:
-    """How near landmarks (5, 2) are to those of a face seen from the front, in [0, 1]."""
+def _frontality(landmarks_px: FloatArray) -> float:
     seen, known = landmarks_px @ (1, 1j), _TEMPLATE_PX @ (1, 1j)
     seen, known = seen - seen.mean(), known - known.mean()
     spread = float(np.linalg.norm(known))
