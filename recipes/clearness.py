@@ -5,9 +5,8 @@
 Of each filmed person and emotion so many films, javanese 01–06 and RAVDESS 05, are shown plain and
 spoilt in eleven ways to the shipped detector, tracker and face network. Heads fitted without the
 person say what they show: of nobody known, and with all other films of the person known. The
-weights are fitted by the likelihood of that, people alike; the limit is where faces from there on
-are named right half as often as clear ones. Printed are the numbers, fitted to everybody, and a
-table in which each person's faces are tempered by numbers fitted to the others.
+weights are fitted by the likelihood of that, people alike. Printed are the numbers, fitted to
+everybody, and a table in which each person's faces are tempered by numbers fitted to the others.
 
 Faces are kept in WORK/unclear-faces-N.npz, fitted heads in WORK/heads.
 """
@@ -52,7 +51,8 @@ from facevoice.settings import AnalyzerConfig
 RATE_HZ = 5
 MAX_FRAMES = 20  # One window.
 SURE = 0.5
-LIMIT_SHARE = 0.5
+LIMIT_DOUBT = 0.5
+"""At a temperature of 1.5 a face is unfamiliar: a convention, too few people to fit it."""
 BLUE, BLACK = (90, 120, 160), (20, 20, 20)
 
 
@@ -212,8 +212,8 @@ def listen(faces: Faces, samples: Samples, heads: dict[str, ChannelHead]) -> Sai
     return Said(*(np.array(column) for column in zip(*rows, strict=True)))
 
 
-def fit(said: Said) -> tuple[DoubleArray, float]:
-    """By what each shortfall raises the temperature (2,), and how much that is at the limit.
+def fit(said: Said) -> DoubleArray:
+    """By what each shortfall raises the temperature (2,).
 
     A factor common to all faces takes up what even clear ones want.
     """
@@ -222,29 +222,23 @@ def fit(said: Said) -> tuple[DoubleArray, float]:
         return said.loss(numbers[0] * (1 + said.short @ numbers[1:]))
 
     start, bounds = np.ones(3), [(1, 4), (0, 60), (0, 60)]
-    weights = minimize(loss, start, method="L-BFGS-B", bounds=bounds).x[1:]
-    doubt = said.short @ weights
-    clear = said.right[doubt == 0].mean()
-    order = np.argsort(-doubt)
-    # Of all faces less clear than each: the share that is right.
-    share = np.cumsum(said.right[order]) / np.arange(1, len(order) + 1)
-    poor = np.flatnonzero((share <= LIMIT_SHARE * clear) & (doubt[order] > 0))
-    return weights, float(doubt[order][poor[-1]]) if len(poor) else float("inf")
+    weights: DoubleArray = minimize(loss, start, method="L-BFGS-B", bounds=bounds).x[1:]
+    return weights
 
 
-def temper_left_out(said: Said) -> tuple[DoubleArray, BoolArray]:
-    """Temperatures, and who is beyond the limit, by numbers fitted to the other people."""
-    temperatures, beyond = np.ones(len(said.labels)), np.zeros(len(said.labels), dtype=bool)
+def doubt_left_out(said: Said) -> DoubleArray:
+    """By how much each temperature grows (n,), by weights fitted to the other people."""
+    doubt = np.zeros(len(said.labels))
     for person in np.unique(said.people):
         own = said.people == person
-        weights, limit = fit(said.where(~own))
-        doubt = said.short[own] @ weights
-        temperatures[own], beyond[own] = 1 + doubt, doubt > limit
-        print(f"without {person}: weights {np.round(weights, 2)}, limit {limit:.2f}", flush=True)
-    return temperatures, beyond
+        weights = fit(said.where(~own))
+        doubt[own] = said.short[own] @ weights
+        print(f"without {person}: weights {np.round(weights, 2)}", flush=True)
+    return doubt
 
 
-def print_table(said: Said, temperatures: DoubleArray, beyond: BoolArray) -> None:
+def print_table(said: Said, doubt: DoubleArray) -> None:
+    temperatures, beyond = 1 + doubt, doubt > LIMIT_DOUBT
     print(
         "\n| | n | UAR | wrong at p > 0.5 | mean p | −log p | unfamiliar | of these UAR |"
         "\n|---|---|---|---|---|---|---|---|"
@@ -290,13 +284,17 @@ def main() -> None:
     heads = {person: channel.sure_head(frozenset({person})) for (person,) in people}
     said = listen(faces, samples, heads)
     print(f"{len(np.unique(faces.clips))} films of {len(people)} people")
-    temperatures, beyond = temper_left_out(said)
-    weights, limit = fit(said)
-    print(f"everybody: weights over the limit {np.round(weights / limit, 3)}, doubt {limit:.3f}")
+    doubt = doubt_left_out(said)
+    weights = fit(said) / LIMIT_DOUBT
+    print(f"everybody: weights over the limit {np.round(weights, 2)}, doubt {LIMIT_DOUBT}")
+    clear = doubt == 0
+    for name, rows in (("clear", clear), ("beyond the limit", doubt > LIMIT_DOUBT)):
+        share = 100 * said.right[rows].mean()
+        print(f"{name}: {rows.sum()} answers, {share:.0f} % of them right")
     for known, title in ((False, "nothing known"), (True, "all other films of the person known")):
         rows = said.known == known
         print(f"\n{title}")
-        print_table(said.where(rows), temperatures[rows], beyond[rows])
+        print_table(said.where(rows), doubt[rows])
 
 
 if __name__ == "__main__":
