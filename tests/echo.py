@@ -34,7 +34,10 @@ class EchoModel:
         self._conflict = conflict
 
     def predict(
-        self, rows: Sequence[Embeddings], known: Sequence[Known] | None = None
+        self,
+        rows: Sequence[Embeddings],
+        known: Sequence[Known] | None = None,
+        unclear: Sequence[float] | None = None,
     ) -> list[Posteriors]:
         return [self._one(row) for row in rows]
 
@@ -62,7 +65,10 @@ class ComparingModel(EchoModel):
         self.asked: list[list[Known]] = []
 
     def predict(
-        self, rows: Sequence[Embeddings], known: Sequence[Known] | None = None
+        self,
+        rows: Sequence[Embeddings],
+        known: Sequence[Known] | None = None,
+        unclear: Sequence[float] | None = None,
     ) -> list[Posteriors]:
         told = list(known or [NOTHING] * len(rows))
         self.asked.append(told)
@@ -94,7 +100,10 @@ class TellModel(EchoModel):
         self.curve = curve
 
     def predict(
-        self, rows: Sequence[Embeddings], known: Sequence[Known] | None = None
+        self,
+        rows: Sequence[Embeddings],
+        known: Sequence[Known] | None = None,
+        unclear: Sequence[float] | None = None,
     ) -> list[Posteriors]:
         return [_where(row, said) for row, said in zip(rows, self._said, strict=True)]
 

@@ -535,7 +535,10 @@ def test_what_is_unfamiliar_is_not_flat_either_and_a_missing_channel_comes_first
 
     class Deaf(EchoModel):
         def predict(
-            self, rows: Sequence[Embeddings], known: Sequence[Known] | None = None
+            self,
+            rows: Sequence[Embeddings],
+            known: Sequence[Known] | None = None,
+            unclear: Sequence[float] | None = None,
         ) -> list[Posteriors]:
             return [replace(said, unfamiliarity=strange) for said in super().predict(rows)]
 

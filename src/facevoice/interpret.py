@@ -28,6 +28,7 @@ from facevoice.people.baseline import (
     usual_of,
 )
 from facevoice.people.cast import Cast, Scene, StreamCast
+from facevoice.people.clearness import unclearness
 from facevoice.records import (
     EMOTIONS,
     NO_EDITS,
@@ -274,14 +275,15 @@ def _judge_scenes(
     point = find_point(model.curve, decision)
     views = [scene.view for scene in scenes]
     evidence, windows = _weigh_all(scenes, media, model, decision)
+    unclear = [unclearness(view) for view in views]
     told: list[Posteriors]
     counts: list[_Counts | None]
     if not (model.adapts and decision.know_person):
-        told, counts = model.predict(windows), [None for _ in windows]
+        told, counts = model.predict(windows, None, unclear), [None for _ in windows]
     else:
-        alone = model.predict(windows, [known] * len(windows))
+        alone = model.predict(windows, [known] * len(windows), unclear)
         heard = [_told(window, said) for window, said in zip(windows, alone, strict=True)]
-        told, counts = _predict_again(model, windows, know_each(views, heard, known))
+        told, counts = _predict_again(model, windows, know_each(views, heard, known), unclear)
     return [
         _decide(view, found, said, count, point, decision)
         for view, found, said, count in zip(views, evidence, told, counts, strict=True)
@@ -311,7 +313,7 @@ def get_to_know(
     scenes = [s for s in Cast(perception.windows, decision.people).scenes() if s.is_main]
     views = [scene.view for scene in scenes]
     _, windows = _weigh_all(scenes, perception.media, model, decision)
-    alone = model.predict(windows)
+    alone = model.predict(windows, None, [unclearness(view) for view in views])
     if neutral:
         alone = [Posteriors(_NEUTRAL, _NEUTRAL, _NEUTRAL, None)] * len(windows)
     told = [_told(window, said) for window, said in zip(windows, alone, strict=True)]
@@ -352,9 +354,10 @@ class StreamJudge:
         evidence = _weigh(scene, self._media, self._model, self._decision)
         window = _embeddings(view, evidence.enough)
         known = self._acquaintance.known(view)
-        (said,) = self._model.predict([window], [known])
+        unclear = [unclearness(view)]
+        (said,) = self._model.predict([window], [known], unclear)
         if self._adapts:
-            (alone,) = self._model.predict([window], [self._given])
+            (alone,) = self._model.predict([window], [self._given], unclear)
             self._acquaintance.add(view, _told(window, alone))
         counts = _count(known) if self._adapts else None
         return _decide(view, evidence, said, counts, self._point, self._decision)
@@ -370,7 +373,10 @@ def _told(window: Embeddings, alone: Posteriors) -> Told:
 
 
 def _predict_again(
-    model: Model, windows: Sequence[Embeddings], known: Iterator[Known]
+    model: Model,
+    windows: Sequence[Embeddings],
+    known: Iterator[Known],
+    unclear: Sequence[float],
 ) -> tuple[list[Posteriors], list[_Counts | None]]:
     """What a model says with what is known of each window, and how much that is.
 
@@ -381,7 +387,7 @@ def _predict_again(
     for start in range(0, len(windows), _PIECE):
         piece = windows[start : start + _PIECE]
         each = list(islice(known, len(piece)))
-        said += model.predict(piece, each)
+        said += model.predict(piece, each, unclear[start : start + _PIECE])
         counts += map(_count, each)
     return said, counts
 

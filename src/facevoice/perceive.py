@@ -22,6 +22,7 @@ from PIL import Image
 from facevoice.backbones.spec import Backbone, backbone_id
 from facevoice.files import file_sha256
 from facevoice.media import read_audio, read_frames
+from facevoice.people.clearness import clearness
 from facevoice.people.detect import FaceDetector
 from facevoice.people.hearing import listen
 from facevoice.people.identity import FaceIdentifier
@@ -473,6 +474,7 @@ class Perceiver:
             if window.face_timestamps_s is None
             else mouth_moves(window.faces, window.face_timestamps_s, window.speech_spans_s),
             speaking.get(window.track_id),
+            window.clearness,
         )
 
 
@@ -743,6 +745,7 @@ def _showing(bare: Window, frames: list[FrameFaces], track_id: int, num_frames: 
         landmarks_rel=np.stack([s.landmarks_px for _, s in sightings]) / sides[:, None, :2],
         portrait=best.portrait,
         portrait_quality=best.quality,
+        clearness=clearness([s for _, s in sightings]),
     )
 
 

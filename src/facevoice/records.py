@@ -390,6 +390,7 @@ class Window:
     of the leading face, None without faces;
     speech_spans_s (n, 2): from when to when speech is heard, None without sound;
     landmarks_rel (T, 5, 2): of the leading face, as fractions of width and height;
+    clearness: of the leading face, as in `FaceView`;
     portrait (P, P, 3), portrait_quality: the last that `FaceSighting` gives of it;
     others: the same window, with each further face in place of the leading one;
     detected_s, detected: the last full search for faces up to the window's first frame, as in
@@ -415,6 +416,7 @@ class Window:
     portrait_quality: float = 0.0
     others: tuple[Window, ...] = ()
     left_out: Reason | None = None
+    clearness: FloatArray | None = None
 
     def __post_init__(self) -> None:
         _check(self.end_s > self.start_s, f"Window: end {self.end_s} ≤ start {self.start_s}")
@@ -465,7 +467,8 @@ class FaceView:
     `people.identity`, and how well, in [0, 1]; in the few windows that bring a better one. Of the
     file's first track the portrait must do, since most files show nobody else;
     moving: how much the mouth moves while there is speech; speaking: log-odds that it makes the
-    sound, asked where several faces are seen; see `people.speaker`. None where nothing is told.
+    sound, asked where several faces are seen; see `people.speaker`. None where nothing is told;
+    clearness (2,): how clearly it is seen, see `people.clearness`; None where nobody looked.
     """
 
     person: int
@@ -478,6 +481,7 @@ class FaceView:
     quality: float = 0.0
     moving: float | None = None
     speaking: float | None = None
+    clearness: FloatArray | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

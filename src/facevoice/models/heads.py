@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from facevoice.errors import WeightsError
 from facevoice.people.baseline import NOTHING, Known, Usual
+from facevoice.people.clearness import doubted
 from facevoice.people.heard import Hearing, load_hearing, reasons_beside, soften
 from facevoice.records import (
     EMOTIONS,
@@ -85,12 +86,16 @@ class Model(Protocol):
     """Whether windows are compared with what is usual; if not, `known` is passed over."""
 
     def predict(
-        self, windows: Sequence[Embeddings], known: Sequence[Known] | None = None
+        self,
+        windows: Sequence[Embeddings],
+        known: Sequence[Known] | None = None,
+        unclear: Sequence[float] | None = None,
     ) -> list[Posteriors]:
         """Posteriors of each window; a missing channel leaves its own and the conflict None.
 
         Any number of windows in one pass. Channels that the model does not read are passed over.
         known: what each window is compared with; None where nothing is known of any.
+        unclear: how badly each face is seen, as of `people.clearness`; None where all are clear.
 
         Raises:
             WeightsError: an embedding has another width than the model was trained with.
@@ -362,13 +367,19 @@ class CompactModel:
     hearing: Hearing | None = None
 
     def predict(
-        self, windows: Sequence[Embeddings], known: Sequence[Known] | None = None
+        self,
+        windows: Sequence[Embeddings],
+        known: Sequence[Known] | None = None,
+        unclear: Sequence[float] | None = None,
     ) -> list[Posteriors]:
         """See `Model`."""
         told = known or [NOTHING] * len(windows)
         (face, face_far), (voice, voice_far) = (
             self._channel(windows, told, m) for m in (Modality.VIDEO, Modality.AUDIO)
         )
+        if unclear is not None:
+            clouded = np.array(unclear, np.float64)
+            face, face_far = doubted(face, clouded), np.maximum(face_far, clouded)
         voice, beside = self._heed(windows, voice)
         both = ~np.isnan(face[:, 0]) & ~np.isnan(voice[:, 0])
         fused = np.where(np.isnan(face), voice, face)

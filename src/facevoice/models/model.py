@@ -78,7 +78,10 @@ class _TrainedModel:
         self.curve = info.curve
 
     def predict(
-        self, windows: Sequence[Embeddings], known: Sequence[Known] | None = None
+        self,
+        windows: Sequence[Embeddings],
+        known: Sequence[Known] | None = None,
+        unclear: Sequence[float] | None = None,
     ) -> list[Posteriors]:
         """See `Model`."""
         said: list[Posteriors] = []

@@ -129,10 +129,11 @@ def portrait_quality(landmarks_px: FloatArray, crop: ByteArray) -> float:
 
     landmarks_px: (5, 2) as in `Detections`; crop: uint8 (S, S, 3) as of `align_crop`.
     """
-    return _sharpness(crop) * _frontality(landmarks_px)
+    return sharpness(crop) * _frontality(landmarks_px)
 
 
-def _sharpness(crop: ByteArray) -> float:
+def sharpness(crop: ByteArray) -> float:
+    """How sharp a crop (S, S, 3) as of `align_crop` is, in [0, 1]."""
     step, margin = max(1, round(len(crop) / _SHARP_STEPS)), round(len(crop) * _SHARP_MARGIN)
     middle = slice(margin, len(crop) - margin)
     grey = crop[middle, middle, 1][::step].astype(np.int16)
