@@ -473,11 +473,11 @@ def _missing_face(
 ) -> Reason | None:
     if view.face is None:
         has_stream = media is None or media.has_video
-        if view.left_out is not None:
-            return Reason(view.left_out)
+        if view.missed is not None:
+            return Reason(view.missed)
         return Reason.NO_FACE if has_stream else Reason.NO_VIDEO_STREAM
     if view.face_coverage < decision.min_face_coverage:
-        return Reason(view.left_out or Reason.FACE_TOO_SELDOM)
+        return Reason(view.missed or Reason.FACE_TOO_SELDOM)
     return None
 
 

@@ -429,7 +429,7 @@ class Perceiver:
             peaks=None if window.samples is None else envelope(window.samples),
             detected_s=window.detected_s,
             detected=window.detected,
-            left_out=None if window.left_out is None else window.left_out.value,
+            missed=None if window.missed is None else window.missed.value,
         )
 
     def _speaking(self, window: Window, mouths: Mapping[int, MouthTrack]) -> dict[int, float]:
@@ -713,7 +713,7 @@ def _window(
         detected_s=frames[0].detected_s if frames else None,
         detected=frames[0].detected if frames else None,
         speech_spans_s=None if sound is None else sound.speech_spans / SAMPLE_RATE_HZ,
-        left_out=next((f.left_out for f in frames if f.left_out is not None), None),
+        missed=next((f.missed for f in frames if f.missed is not None), None),
     )
     people = _people(frames)
     if not people:

@@ -307,13 +307,13 @@ class Detections:
     """Faces in one picture: boxes (n, 4) x0 y0 x1 y1 px, landmarks (n, 5, 2) px, scores (n,).
 
     Landmark order: eye at the image's left, eye at its right, nose tip, mouth corner left, right;
-    so if the face is upright. left_out: why faces were left out, where none is given.
+    so if the face is upright. missed: why faces were left out, where none is given.
     """
 
     boxes_xyxy: FloatArray
     landmarks_px: FloatArray
     scores: FloatArray
-    left_out: tuple[Reason, ...] = ()
+    missed: tuple[Reason, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.scores)
@@ -353,7 +353,7 @@ class FrameFaces:
 
     Boxes are in pixels of the picture as it was handed in, `width_px` × `height_px`; `detected_s`
     is the time of the last full search up to this frame, and detected (n, 7) whom it found: number,
-    box x0 y0 x1 y1 px, velocity px/s; left_out: why a face that is there is not among them.
+    box x0 y0 x1 y1 px, velocity px/s; missed: why a face that is there is not among them.
     """
 
     timestamp_s: float
@@ -362,7 +362,7 @@ class FrameFaces:
     sightings: tuple[FaceSighting, ...]
     detected_s: float = 0.0
     detected: FloatArray | None = None
-    left_out: Reason | None = None
+    missed: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -395,7 +395,7 @@ class Window:
     others: the same window, with each further face in place of the leading one;
     detected_s, detected: the last full search for faces up to the window's first frame, as in
     `FrameFaces`; None without frames;
-    left_out: why a face that is there is not seen in some frames.
+    missed: why a face that is there is not seen in some frames.
     """
 
     start_s: float
@@ -415,7 +415,7 @@ class Window:
     portrait: ByteArray | None = None
     portrait_quality: float = 0.0
     others: tuple[Window, ...] = ()
-    left_out: Reason | None = None
+    missed: Reason | None = None
     clearness: FloatArray | None = None
 
     def __post_init__(self) -> None:
@@ -495,7 +495,7 @@ class WindowView:
     speech_spans_s (n, 2); peaks (m,): largest magnitude of the sound in each 1 / PEAKS_HZ s, in
     [0, 1];
     detected_s, detected: the last full search for faces up to the first frame, as in `FrameFaces`,
-    for going on from here; left_out: the reason why a face that is there is not seen somewhere;
+    for going on from here; missed: the reason why a face that is there is not seen somewhere;
     speaker: whose voice it is, a person or, below 0, one that no face is seen to make; None in a
     perception, where nobody has asked yet.
     """
@@ -512,7 +512,7 @@ class WindowView:
     detected_s: float | None = None
     detected: FloatArray | None = None
     speaker: int | None = None
-    left_out: str | None = None
+    missed: str | None = None
 
     @property
     def duration_s(self) -> float:

@@ -102,7 +102,7 @@ def test_a_face_that_looks_the_same_upside_down_is_left_out(detector, portrait):
     both_ways = ((face + face[::-1, ::-1]) // 2).astype(np.uint8)
     found = detector.detect(both_ways, thorough=True)
     assert len(found) == 0
-    assert set(found.left_out) == {Reason.FACE_TILTED}
+    assert set(found.missed) == {Reason.FACE_TILTED}
 
 
 def webcam(portrait, face_px):
@@ -121,14 +121,14 @@ def test_a_small_face_is_found_by_a_thorough_search(detector, portrait):
     assert len(keen.detect(screen)) == 0
     found = keen.detect(screen, thorough=True)
     assert len(found) == 1
-    assert not found.left_out
+    assert not found.missed
     assert keen.refine(screen, found).scores[0] > 0.8
 
 
 def test_a_face_too_small_to_be_read_is_named(detector, portrait):
     found = detector.detect(webcam(portrait, 20), thorough=True)
     assert len(found) == 0
-    assert found.left_out == (Reason.FACE_TOO_SMALL,)
+    assert found.missed == (Reason.FACE_TOO_SMALL,)
 
 
 def test_two_faces_side_by_side_are_two(detector, portrait):
@@ -142,7 +142,7 @@ def test_nobody_is_seen_where_nobody_is(detector, landscape):
     noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
     for picture in (landscape, noise, np.zeros((360, 640, 3), np.uint8)):
         found = detector.detect(picture, thorough=True)
-        assert (len(found), found.left_out) == (0, ())
+        assert (len(found), found.missed) == (0, ())
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (11, 300), (300, 11), (39, 39)])

@@ -377,5 +377,5 @@ def test_why_nobody_is_seen_is_told_until_somebody_is(detector, portrait):
     tiny[300:340, 590:630] = Image.fromarray(portrait).resize((40, 40), Image.Resampling.BOX)
     readable[30:330, 200:500] = portrait
     found = follow([tiny] * 12 + [readable] * 9 + [screen] * 9, detector)
-    assert {f.left_out for f in found[:12]} == {Reason.FACE_TOO_SMALL}
-    assert [f.left_out for f in found[12:]] == [None] * 18
+    assert {f.missed for f in found[:12]} == {Reason.FACE_TOO_SMALL}
+    assert [f.missed for f in found[12:]] == [None] * 18

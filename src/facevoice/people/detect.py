@@ -116,7 +116,7 @@ class FaceDetector:
                 rough = self._search_turned(rgb, quarters)
                 found = found.else_(self._settled_faces(rgb, rough))
         rows = _rows(_best_of(found.faces))
-        return replace(rows, left_out=() if found.faces else found.left_out)
+        return replace(rows, missed=() if found.faces else found.missed)
 
     def refine(self, rgb: ByteArray, known: Detections) -> Detections:
         """Look again for faces that are known or expected; each may be half its height away.
@@ -144,21 +144,21 @@ class FaceDetector:
         small = [face for face in rough if face.length_px < self._min_face_px]
         large = [face for face in rough if face.length_px >= self._min_face_px]
         found = self._sorted_out(rgb, large, known)
-        if found.faces or found.left_out:
+        if found.faces or found.missed:
             return found
         return self._sorted_out(rgb, small, known)
 
     def _sorted_out(self, rgb: ByteArray, rough: list[_Face], known: Detections | None) -> _Found:
         faces: list[_Face] = []
-        left_out: list[Reason] = []
+        missed: list[Reason] = []
         for settled in (self._settled(rgb, face, known) for face in rough):
             if isinstance(settled, Reason):
-                left_out.append(settled)
+                missed.append(settled)
             elif self._is_wanted(settled):
                 faces.append(settled)
             elif self._is_small(settled) and self._look(rgb, settled):
-                left_out.append(Reason.FACE_TOO_SMALL)
-        return _Found(faces, tuple(left_out))
+                missed.append(Reason.FACE_TOO_SMALL)
+        return _Found(faces, tuple(missed))
 
     def _is_small(self, face: _Face) -> bool:
         return face.score >= self._min_score and face.length_px < self._min_face_px
@@ -329,16 +329,16 @@ class _Found:
     """Faces of one picture, and why others are left out."""
 
     faces: list[_Face]
-    left_out: tuple[Reason, ...] = ()
+    missed: tuple[Reason, ...] = ()
 
     @property
     def is_nothing(self) -> bool:
         """Whether there is no face, nor one that other searches would see no better."""
-        return not self.faces and Reason.FACE_TILTED not in self.left_out
+        return not self.faces and Reason.FACE_TILTED not in self.missed
 
     def else_(self, other: _Found) -> _Found:
         """What another search adds where this one found no face."""
-        return _Found(other.faces, self.left_out or other.left_out)
+        return _Found(other.faces, self.missed or other.missed)
 
 
 def _known_face(face: _Face, known: Detections | None) -> _Face | None:

@@ -132,7 +132,7 @@ class _Tracker:
         self._detected = np.zeros((0, 7), np.float32)
         self._next_detect_s = -np.inf
         self._alert_until_s = -np.inf
-        self._left_out: Reason | None = None
+        self._missed: Reason | None = None
 
     def step(self, frame: Frame) -> FrameFaces:
         """Take the next frame."""
@@ -158,10 +158,8 @@ class _Tracker:
             track.sighting(sight, frame)
             for track, sight in sorted(seen, key=lambda entry: entry[0].track_id)
         )
-        left_out = None if sightings else self._left_out
-        return FrameFaces(
-            now_s, width, height, sightings, self._detected_s, self._detected, left_out
-        )
+        missed = None if sightings else self._missed
+        return FrameFaces(now_s, width, height, sightings, self._detected_s, self._detected, missed)
 
     def _recognise(self) -> None:
         """Give those that an earlier run knew in this very frame their numbers and motion back."""
@@ -211,8 +209,8 @@ class _Tracker:
         self._detected_s = now_s
         self._next_detect_s = now_s + 1 / self._config.detect_rate_hz
         found = self._detector.detect(frame.rgb, known=_expected(visible, now_s), thorough=thorough)
-        if thorough or len(found) or found.left_out:
-            self._left_out = next(iter(found.left_out), None)
+        if thorough or len(found) or found.missed:
+            self._missed = next(iter(found.missed), None)
         sights = [sight for sight in self._sights(frame, found) if sight is not None]
         pairs = _assign(self._tracks, sights, now_s, at_cut=at_cut)
         linked = [(self._tracks[t], sights[s]) for t, s in pairs]
