@@ -5,11 +5,13 @@ Only probabilities are invented: outcomes, moments, sentences come from the rule
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+from PIL import Image, ImageDraw
 
 from facevoice.interpret import decide_again, find_point
 from facevoice.records import (
@@ -23,6 +25,7 @@ from facevoice.records import (
     FloatArray,
     MediaInfo,
     Outcome,
+    Person,
     Prediction,
     Reason,
     Report,
@@ -45,12 +48,17 @@ _CURVE: Final = DecisionCurve(_PROBS, _HITS, _ALARMS, _HITS[::-1], _ALARMS[::-1]
 
 @dataclass(frozen=True, slots=True)
 class _Scene:
-    """Windows in which face and voice stay as they are; `conflict`: its probability."""
+    """Windows in which face and voice stay as they are.
+
+    conflict: its probability; person: whose face is judged, of several; reason: why not.
+    """
 
     windows: int
     face: Emotion | None
     voice: Emotion | None
     conflict: float | None = None
+    person: int | None = None
+    reason: Reason | None = None
 
 
 _TALK: Final = (
@@ -65,6 +73,25 @@ _TALK: Final = (
     _Scene(4, Emotion.SURPRISED, Emotion.FEARFUL, 0.56),
     _Scene(7, Emotion.HAPPY, Emotion.ANGRY, 0.93),
     _Scene(4, Emotion.CALM, Emotion.CALM, 0.4),
+)
+
+_INTERVIEW: Final = (
+    _Scene(5, Emotion.CALM, Emotion.NEUTRAL, 0.3, 1),
+    _Scene(9, Emotion.HAPPY, Emotion.HAPPY, 0.13, 2),
+    _Scene(2, Emotion.NEUTRAL, Emotion.NEUTRAL, None, 1, Reason.SPEAKER_UNCLEAR),
+    _Scene(4, Emotion.SURPRISED, Emotion.SURPRISED, 0.22, 1),
+    _Scene(7, Emotion.HAPPY, Emotion.SAD, 0.86, 2),
+    _Scene(3, Emotion.CALM, Emotion.NEUTRAL, None, 1, Reason.VOICE_OFF_SCREEN),
+    _Scene(3, Emotion.CALM, Emotion.CALM, 0.3, 1),
+    _Scene(8, Emotion.SAD, Emotion.SAD, 0.2, 2),
+    _Scene(2, Emotion.SAD, None, None, 2),
+    _Scene(6, Emotion.HAPPY, Emotion.ANGRY, 0.9, 2),
+    _Scene(3, Emotion.HAPPY, Emotion.HAPPY, 0.18, 1),
+)
+# Hair, skin, clothes, ground of the drawn portraits.
+_DRAWN: Final = (
+    ("#3B2A20", "#E2B48C", "#4F7CAC", "#DCE6EE"),
+    ("#8A8F94", "#B97F57", "#7A4B5E", "#EDE6DA"),
 )
 
 SHORT: Final = {
@@ -94,6 +121,57 @@ def invent_long() -> tuple[Report, Trace]:
     while sum(scene.windows for scene in scenes) < 600 / _HOP_S - 1:
         scenes.append(_TALK[int(rng.integers(len(_TALK)))])
     return _invent(f"{TITLE}, ten minutes", tuple(scenes))
+
+
+def invent_interview() -> tuple[Report, Trace]:
+    """Two people in turns, at times one of them alone, and once a voice off screen."""
+    report, trace = _invent(f"{TITLE}, an interview", _INTERVIEW)
+    ends_s = max(window.end_s for window in report.windows)
+    seen = {0: np.arange(0, ends_s, 0.2), 1: np.arange(8, ends_s, 0.2)}
+    # Each is shown alone for a while.
+    seen[0] = seen[0][(seen[0] < 42) | (seen[0] > 54)]
+    seen[1] = seen[1][(seen[1] < 62) | (seen[1] > 70)]
+    faces = {0: (0.12, 0.2, 0.38, 0.75), 1: (0.6, 0.22, 0.86, 0.78)}
+    trace = replace(
+        trace,
+        face_times_s=np.concatenate([*seen.values()]),
+        boxes_xyxy_rel=np.concatenate(
+            [np.tile(np.float32(faces[who]), (len(times_s), 1)) for who, times_s in seen.items()]
+        ),
+        track_ids=np.repeat([*seen], [len(times_s) for times_s in seen.values()]),
+    )
+    apart = {Reason.VOICE_OFF_SCREEN, Reason.SPEAKER_UNCLEAR}
+    people = tuple(
+        Person(
+            number=number,
+            name=name,
+            tracks=(number - 1,),
+            seen_s=len(seen[number - 1]) / 5,
+            speaking_s=sum(
+                _HOP_S * window.speech_coverage
+                for window in report.windows
+                if window.person == number and window.voice and not apart & set(window.reasons)
+            ),
+            portrait=_draw_portrait(*_DRAWN[number - 1]),
+        )
+        for number, name in ((1, "Interviewer"), (2, "Guest"))
+    )
+    return decide_again(replace(report, people=people), report.config.decision), trace
+
+
+def _draw_portrait(hair: str, skin: str, clothes: str, ground: str) -> bytes:
+    """A drawn head, as JPEG."""
+    image = Image.new("RGB", (112, 112), ground)
+    draw = ImageDraw.Draw(image)
+    draw.ellipse((12, 84, 100, 170), clothes)
+    draw.ellipse((26, 10, 86, 84), hair)
+    draw.ellipse((32, 22, 80, 90), skin)
+    for x in (46, 66):
+        draw.ellipse((x - 2, 50, x + 2, 55), "#2B2B2B")
+    draw.line((48, 74, 64, 74), "#7A3E35", width=2)
+    file = BytesIO()
+    image.save(file, "JPEG", quality=90)
+    return file.getvalue()
 
 
 def _invent(title: str, scenes: tuple[_Scene, ...]) -> tuple[Report, Trace]:
@@ -134,17 +212,20 @@ def _window(rng: np.random.Generator, place: int, scene: _Scene) -> Prediction:
     face = _posterior(rng, scene.face, _FACE_PROB)
     voice = _posterior(rng, scene.voice, _VOICE_PROB)
     missing = {Reason.NO_FACE: face is None, Reason.NO_SPEECH: voice is None}
+    if scene.reason is not None:
+        missing[scene.reason] = True
     return Prediction(
         start_s=_HOP_S * place,
         end_s=_HOP_S * place + _WINDOW_S,
         face=face,
         voice=voice,
-        fused=_both(face, voice),
+        fused=_both(face, voice) if scene.reason is None else None,
         conflict=conflict,
         outcome=Outcome.INSUFFICIENT,
         reasons=tuple(reason for reason, holds in missing.items() if holds),
         face_coverage=0.05 if face is None else 0.95,
         speech_coverage=0.04 if voice is None else 0.8,
+        person=scene.person,
     )
 
 

@@ -15,21 +15,28 @@ import socket
 import sys
 import tempfile
 import wave
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
 import av
 import numpy as np
-from invented_report import SHORT, invent_long, invent_report, invent_short
-from PIL import Image, ImageColor
+from invented_report import (
+    SHORT,
+    invent_interview,
+    invent_long,
+    invent_report,
+    invent_short,
+)
+from PIL import Image, ImageColor, ImageEnhance, ImageOps
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from facevoice.analyzer import Analyzer
 from facevoice.media import read_audio
-from facevoice.records import SAMPLE_RATE_HZ, Report, Trace
+from facevoice.records import SAMPLE_RATE_HZ, PeopleEdits, Report, Trace
 from facevoice.report import render_video, to_html, vocabulary
 from facevoice.web import WebOptions, launch_app
 
@@ -213,6 +220,14 @@ def shoot_report(studio: Studio) -> Shots:
             yield f"-{size}", shoot_still(page)
 
 
+def shoot_people(studio: Studio) -> Shots:
+    """The page of an invented interview of two, down to the summary."""
+    for size in SIZES:
+        with studio.report(size, *invent_interview()) as page:
+            page.get_by_role("button", name="Next conflict").click()
+            yield f"-{size}", shoot_still(page, until=".fv-detail")
+
+
 def shoot_short(outcome: str) -> Callable[[Studio], Shots]:
     """The page of an invented short file that comes to an outcome, down to the timeline."""
 
@@ -249,14 +264,62 @@ def shoot_still(page: Page, until: str | None = None) -> bytes:
 
 def shoot_render(studio: Studio) -> Shots:
     """A picture of the annotated video."""
+    yield "", render_picture(studio, SAMPLE)
+
+
+def shoot_render_people(studio: Studio) -> Shots:
+    """The same of two people: the sample, and beside it a still mirror image of it."""
+    clip = studio.folder / "two.mp4"
+    write_pair(clip, SAMPLE)
+    # A drawn mouth doesn't move like one that speaks.
+    yield "", render_picture(studio, clip, {1: "Anna", 2: "Eva"}, people="leading")
+
+
+def render_picture(
+    studio: Studio,
+    clip: Path,
+    names: Mapping[int, str] | None = None,
+    people: str = "speaking",
+) -> bytes:
+    """A picture of the annotated video of a clip, whose people have these names."""
     file, analyzer = studio.folder / "film.mp4", Analyzer()
-    perception = analyzer.perceive(SAMPLE)
-    render_video(analyzer.interpret(perception), perception.trace, file)
+    perception = analyzer.perceive(clip)
+    decision = replace(analyzer.config.decision, people=people)
+    report = analyzer.interpret(perception, decision=decision, edits=PeopleEdits(names or {}))
+    render_video(report, perception.trace, file)
     with av.open(str(file)) as film:
         for frame in film.decode(video=0):
             if frame.time >= 3:
-                yield "", to_png(frame.to_image())
-                return
+                return to_png(frame.to_image())
+    raise RuntimeError(f"{clip} is shorter than 3 s")
+
+
+def write_pair(path: Path, clip: Path) -> None:
+    """A clip of two people: one, and a still and darker mirror image of it, at their right."""
+    still: Image.Image | None = None
+    with av.open(str(clip)) as source, av.open(str(path), "w") as target:
+        sound = source.streams.audio[0]
+        copied = target.add_stream_from_template(sound)
+        stream = target.add_stream("libx264", rate=25)
+        stream.pix_fmt, stream.options = "yuv420p", {"crf": "16"}
+        video = source.streams.video[0]
+        stream.width, stream.height = 2 * video.width, video.height
+        for packet in source.demux(video, sound):
+            if packet.stream is sound:
+                if packet.size:
+                    packet.stream = copied
+                    target.mux(packet)
+                continue
+            for frame in packet.decode():
+                one = frame.to_image()
+                still = still or ImageEnhance.Brightness(ImageOps.mirror(one)).enhance(0.75)
+                both = Image.new("RGB", (2 * one.width, one.height))
+                both.paste(one, (0, 0))
+                both.paste(still, (one.width, 0))
+                made = av.VideoFrame.from_image(both)
+                made.pts, made.time_base = frame.pts, frame.time_base
+                target.mux(stream.encode(made))
+        target.mux(stream.encode())
 
 
 def shoot_plot(studio: Studio) -> Shots:
@@ -272,9 +335,11 @@ PICTURES: Final[dict[str, Callable[[Studio], Shots]]] = {
     "page-result": shoot_result,
     "page-live": shoot_live,
     "report": shoot_report,
+    "report-people": shoot_people,
     **{f"report-{outcome}": shoot_short(outcome) for outcome in SHORT},
     "report-moments": shoot_moments,
     "render": shoot_render,
+    "render-people": shoot_render_people,
     "plot": shoot_plot,
 }
 

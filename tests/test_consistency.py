@@ -204,7 +204,7 @@ def check_view(report: Report) -> None:
     wanted = [outcomes.index(window.outcome) for window in report.windows]
     rows = [dict(zip(WINDOW_FIELDS, row, strict=True)) for row in shown["windows"]]
     assert point["outcomes"] == wanted == [row["outcome"] for row in rows]
-    assert point["sentence"] == json.loads(to_json(report))["sentence"]
+    assert point["sentence"] == [json.loads(to_json(report))["sentence"]]
     assert [outcomes[m["outcome"]] for m in point["moments"]] == [m.outcome for m in report.moments]
     for row, window in zip(rows, report.windows, strict=True):
         for channel in CHANNELS:

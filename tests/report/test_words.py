@@ -12,6 +12,7 @@ from facevoice.records import (
     DecisionCurve,
     Emotion,
     Outcome,
+    Person,
     Prediction,
     Reason,
     Report,
@@ -35,6 +36,7 @@ from facevoice.report.words import (
     describe_moment,
     duration_words,
     ink_on,
+    names_of,
     num_known,
     percent,
     strength_words,
@@ -296,6 +298,49 @@ def test_a_setting_that_nobody_measured_says_so() -> None:
         f"A conflict is called where its probability is {above:.0%} or more, a match where it is "
         f"{below:.0%} or less; how many such calls are right was not measured."
     )
+
+
+def test_of_several_people_it_is_said_who_and_how_long_each_speaks() -> None:
+    windows = [
+        replace(window, person=person)
+        for window, person in zip(
+            in_a_row([MATCH, CONFLICT, MATCH, DEAF, MATCH]), (1, 2, 1, 1, 1), strict=True
+        )
+    ]
+    people = tuple(
+        Person(number, name, (number,), 10.0, spoken_s)
+        for number, name, spoken_s in ((1, "Anna", 7.6), (2, "Ben", 2.0), (3, "Person 3", 0.0))
+    )
+    report = replace(decided(*windows), people=people)
+    told = summarize_in_words(report)
+    assert "Strongest conflict: 0:03–0:05 Ben: face happy, voice sad (90%)." in told
+    assert (
+        "3 people are seen: Anna speaks for 8 s, Ben for 2 s, Person 3 hardly or not at all."
+        in told
+    )
+    names = names_of(report)
+    assert describe_moment(report.moments[1], names) == (
+        "Ben: face happy, voice sad: conflict, 90%"
+    )
+    # Where nothing is compared, it may be several people's.
+    [deaf] = [moment for moment in report.moments if moment.outcome is Outcome.INSUFFICIENT]
+    assert describe_moment(deaf, names) == describe_moment(deaf)
+    # A lone person, or the only one who isn't left out, needs no name.
+    others = tuple(replace(person, is_left_out=person.number > 1) for person in people)
+    assert names_of(replace(report, people=others)) == {}
+    told = summarize_in_words(replace(report, people=others))
+    assert "Anna" not in told
+    assert "people are seen" not in told
+
+
+def test_a_voice_that_is_nobodys_who_is_seen_is_not_compared() -> None:
+    for reason, words in (
+        (Reason.VOICE_OFF_SCREEN, "voice off screen"),
+        (Reason.SPEAKER_UNCLEAR, "unclear who speaks"),
+    ):
+        window = replace(MATCH, conflict=None, reasons=(reason,), outcome=Outcome.INSUFFICIENT)
+        assert chance_words(window) == words
+        assert conflict_words(window) == "–"
 
 
 def test_numbers_for_people() -> None:

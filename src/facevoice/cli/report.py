@@ -28,7 +28,7 @@ from facevoice.interpret import decide_again, edit_people
 from facevoice.media import probe
 from facevoice.media.open import is_remote
 from facevoice.media.remote import public_address
-from facevoice.records import PeopleEdits, Report, Status
+from facevoice.records import NO_EDITS, PeopleEdits, Report, Status
 from facevoice.report import check_page_target, read_report, summarize_in_words, write_report_page
 from facevoice.settings import AnalyzerConfig, DecisionConfig
 
@@ -86,7 +86,8 @@ def report(
         decision = decide_by(made.config.decision, sensitivity, expected_conflicts)
         if decision != made.config.decision:
             made = decide_again(made, decision)
-        made = edit_people(made, edits)
+        if edits != NO_EDITS:
+            made = edit_people(made, edits)
         if transcript is not None:
             made = words.add_to(made)
         write_report_page(made, target, overwrite=overwrite)

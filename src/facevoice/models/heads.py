@@ -96,6 +96,7 @@ class Model(Protocol):
         Any number of windows in one pass. Channels that the model does not read are passed over.
         known: what each window is compared with; None where nothing is known of any.
         unclear: how badly each face is seen, as of `people.clearness`; None where all are clear.
+            Trained networks pass it over.
 
         Raises:
             WeightsError: an embedding has another width than the model was trained with.

@@ -1,7 +1,7 @@
 """How clearly a face is seen, and how much less is to be made of what it shows.
 
-The network that reads faces is as sure of a blurred, covered or turned face as of a clear one, and
-its embedding looks hardly stranger. Sharpness and the detector's score tell them apart, so they are
+Heads are nearly as sure of a blurred, covered or turned face as of a clear one, and its embedding
+looks hardly stranger. Sharpness and the detector's score tell them apart, so they are
 kept of each face in each window, and the face's probabilities are tempered by them before they
 are joined with the voice's or held against them.
 """

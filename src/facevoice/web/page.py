@@ -278,7 +278,7 @@ class ClipTab:
                 list(_JUDGED_PEOPLE),
                 value=self._analyzer.config.decision.people,
                 label="Whose face is held against the voice?",
-                info="Of everybody: also who doesn't speak, with what the face shows.",
+                info="Everybody: also those who don't speak, with what their faces show.",
                 elem_id="fvw-judged",
             )
             gr.HTML(_why_people())
@@ -702,7 +702,7 @@ def _longest_seen(people: tuple[Person, ...]) -> tuple[Person, ...]:
 def _roles(person: Person, people: tuple[Person, ...]) -> list[tuple[str, int]]:
     """What somebody may be: a person, left out, or the same as another one."""
     others = [(f"the same as {one.name}", one.number) for one in people if one is not person]
-    return [("a person of the clip", JUDGED), ("left out", LEFT_OUT), *others]
+    return [("themselves", JUDGED), ("left out", LEFT_OUT), *others]
 
 
 def _portrait(person: Person) -> str:

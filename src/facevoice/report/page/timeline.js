@@ -299,17 +299,19 @@ function drawCurve(context, model, axis, y) {
   const [first, last] = shownWindows(model, axis);
   const { windows } = model;
   const isKnown = (k) => (windows[k]?.counted ?? null) !== null;
+  // No line leads from one person to another.
+  const isJoined = (k) => isKnown(k - 1) && isKnown(k) && windows[k - 1].person === windows[k].person;
   const x = (k) => axis.x(middleOf(windows[k]));
   context.beginPath();
   for (let k = Math.max(0, first - 1); k <= Math.min(last + 1, windows.length - 1); k += 1) {
     if (!isKnown(k)) continue;
-    if (isKnown(k - 1)) context.lineTo(x(k), y(windows[k].counted));
+    if (isJoined(k)) context.lineTo(x(k), y(windows[k].counted));
     else context.moveTo(x(k), y(windows[k].counted));
   }
   context.stroke();
   context.fillStyle = INK;
   for (let k = first; k <= last; k += 1) {
-    const isAlone = !isKnown(k - 1) && !isKnown(k + 1);
+    const isAlone = !isJoined(k) && !isJoined(k + 1);
     const isRoomy = axis.x(windows[k].to) - axis.x(windows[k].from) > 24;
     if (!isKnown(k) || !(isAlone || isRoomy)) continue;
     context.beginPath();
