@@ -121,7 +121,7 @@ class Reason(StrEnum):
     SPEAKER_UNCLEAR = "speaker_unclear"
     """Several people are seen, and it can't be told whose voice it is."""
     OTHER_SPEAKS = "other_speaks"
-    """Of a person who is looked at alone: somebody else speaks."""
+    """Somebody else speaks, who is looked at by themselves or passed over."""
     UNFAMILIAR_FACE = "unfamiliar_face"
     """Unlike all that the model has learnt from: it doesn't know what this face shows."""
     UNFAMILIAR_VOICE = "unfamiliar_voice"
@@ -683,8 +683,8 @@ class Person:
     """Somebody who is seen in a file.
 
     number: from 1, in order of appearance; name: what to call them; tracks: whose faces in the
-    perception are theirs; seen_s, speaking_s: how long they are seen, and heard while they are
-    judged; portrait: a JPEG of their face; is_left_out: whether they were asked to be passed over;
+    perception are theirs; seen_s, speaking_s: how long they are seen, and how long the speech is
+    theirs; portrait: a JPEG of their face; is_left_out: whether they were asked to be passed over;
     windows: what they say in each window where they are seen, if all people were asked for.
     """
 

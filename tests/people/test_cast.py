@@ -172,8 +172,8 @@ def test_a_known_voice_settles_an_unclear_pair() -> None:
 def test_those_left_out_are_passed_over_but_keep_their_voice() -> None:
     edits = PeopleEdits(left_out=frozenset({2}))
     scenes = stage(*dialogue(), edits=edits)
-    # Two faces are seen there all the same.
-    assert told(scenes) == [(1, Reason.VOICE_OFF_SCREEN), (1, Reason.SEVERAL_FACES)] * 2
+    assert told(scenes) == [(1, Reason.OTHER_SPEAKS), (1, None)] * 2
+    assert [scene.view.voice is None for scene in scenes] == [True, False] * 2
     people = Cast(dialogue(), "speaking", edits).people(RATE_HZ)
     assert [p.is_left_out for p in people] == [False, True]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from echo import EchoModel
@@ -15,8 +16,11 @@ from facevoice.settings import DecisionConfig
 from perceptions import HAPPY, SAD, perception, view
 
 
-def with_portrait(seen: WindowView, portrait: bytes) -> WindowView:
-    return replace(seen, faces=tuple(replace(face, portrait=portrait) for face in seen.faces))
+def with_portrait(seen: WindowView, number: int) -> WindowView:
+    """With a picture, and looks unlike those of any other number."""
+    looks = np.eye(128, dtype=np.float32)[number]
+    known = {"portrait": bytes([number]), "identity": looks, "quality": 1.0}
+    return replace(seen, faces=tuple(replace(face, **known) for face in seen.faces))
 
 
 def beside(seen: WindowView, track: int) -> WindowView:
@@ -36,7 +40,7 @@ def three() -> Report:
     """Three people, one after the other."""
     return made(
         *(
-            with_portrait(view(face, HAPPY, span_s=(4 * k, 4 * k + 4), person=k), bytes([k]))
+            with_portrait(view(face, HAPPY, span_s=(4 * k, 4 * k + 4), person=k), k)
             for k, face in enumerate((HAPPY, SAD, HAPPY))
         )
     )

@@ -311,19 +311,21 @@ def _stage(
     left_out: frozenset[int],
 ) -> Scene:
     """The main scene of a window."""
-    faces = tuple(face for face in view.faces if face.person not in left_out)
+    seen = view.faces
+    faces = tuple(face for face in seen if face.person not in left_out)
     view = replace(view, faces=faces)
     # A face too rarely seen to be read may be a passer-by's, or that of who speaks.
-    is_choice = len(faces) > 1 and any(face.speaking is not None for face in faces)
+    is_choice = len(seen) > 1 and any(face.speaking is not None for face in seen)
     several = Reason.SEVERAL_FACES if view.num_faces > 1 and not is_choice else None
     if mode == "leading":
         return Scene(replace(view, speaker=view.person), several)
     if view.voice is None:
         return Scene(view, several)
     speaker = max(who, key=lambda person: who[person])
-    is_seen = any(face.person == speaker for face in faces)
     stranger = NOBODY - 2 - voice  # a number for each voice, and one for those without
-    if not is_seen:
+    if speaker in left_out and any(face.person == speaker for face in seen):
+        return Scene(replace(view, speaker=speaker, voice=None), Reason.OTHER_SPEAKS)
+    if all(face.person != speaker for face in faces):
         known = stranger if speaker == NOBODY else speaker
         return Scene(replace(view, speaker=known), Reason.VOICE_OFF_SCREEN if faces else None)
     told = _first(view, speaker)
