@@ -51,11 +51,12 @@ _WINDOW_TYPES: Final[dict[str, str]] = {
     **dict.fromkeys(("file", "status", "outcome", *CHANNEL_WORDS), "string"),
     "moment": "int64",
     "reasons": "list",
+    "person": "string",
     "text": "string",
 }
 _MOMENT_TYPES: Final[dict[str, str]] = {
     **dict.fromkeys(MOMENT_COLUMNS, "double"),
-    **dict.fromkeys(("file", "status", "outcome", "face", "voice", "text"), "string"),
+    **dict.fromkeys(("file", "status", "outcome", "face", "voice", "person", "text"), "string"),
     **dict.fromkeys(("moment", "num_windows"), "int64"),
     "reasons": "list",
 }
