@@ -23,7 +23,7 @@ from conftest import ClipMaker
 from facevoice.cli import app as cli
 from facevoice.errors import MissingExtraError
 from facevoice.files import write_atomically
-from facevoice.records import EMOTIONS, Report
+from facevoice.records import EMOTIONS, Person, Report
 from facevoice.report import (
     CSV_COLUMNS,
     MOMENT_COLUMNS,
@@ -70,7 +70,8 @@ def write(root: Path, formats: Sequence[str], *reports: Report) -> None:
 
 
 def report_of(path: str, num_windows: int = 1) -> Report:
-    return decided(*in_a_row([MATCH] * num_windows), path=path)
+    report = decided(*in_a_row([replace(MATCH, person=1)] * num_windows), path=path)
+    return replace(report, people=(Person(1, "Anna", (0,), 4.0, 2.0),))
 
 
 def names(root: Path) -> set[str]:
@@ -94,7 +95,9 @@ def moments(root: Path) -> Counter[str]:
 
 def stored(root: Path) -> Counter[str]:
     """Rows of the dataset by file; its table of files tells as many."""
-    windows = Counter(pd.read_parquet(root / "dataset" / "windows")["file"])
+    table = pd.read_parquet(root / "dataset" / "windows")
+    assert set(table["person"].dropna()) <= {"Anna"}
+    windows = Counter(table["file"])
     files = pd.read_parquet(root / "dataset" / "files.parquet").set_index("file")
     told = {name: number for name, number in files["num_windows"].items() if number}
     assert told == windows
