@@ -584,6 +584,8 @@ def main() -> None:
     given = parser.parse_args()
     names = [name for name in VARIANTS if (given.only or "") in name]
     analyzer = Analyzer(num_threads=1)
+    if given.work is not None:
+        given.work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=given.work) as folder:
         groups = {"examples": _spread(sorted(EXAMPLES.glob("*.mp4")), given.num_clips)}
         if given.clip:
