@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 from benchmarks.metamorphic import EXAMPLES, TARGET, Change, measure, read_film
@@ -32,9 +32,11 @@ TOLD = {
 @pytest.fixture(scope="module")
 def changes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Change]:
     film = read_film(EXAMPLES / "smile_glad_voice.mp4", length_s=4.0)
-    names = [*TOLD, "times: Matroska cut off", "times: clock restarts, TS"]
-    folder: Path = tmp_path_factory.mktemp("films")
-    return dict(measure(film, names, Analyzer(num_threads=1), folder))
+    analyzer, folder = Analyzer(num_threads=1), tmp_path_factory.mktemp("films")
+    changes = dict(measure(film, [*TOLD, "times: Matroska cut off"], analyzer, folder))
+    # The second half is looked at some hundredths of a second later, when a mouth has moved on.
+    still = replace(film, frames=film.frames[:1] * len(film.frames))
+    return changes | dict(measure(still, ["times: clock restarts, TS"], analyzer, folder))
 
 
 @pytest.mark.parametrize("name", TOLD)
@@ -54,6 +56,4 @@ def test_what_is_left_of_a_cut_off_file_is_read_and_said_to_be_cut_off(changes):
 def test_both_halves_of_joined_recordings_are_read(changes):
     change = changes["times: clock restarts, TS"]
     assert change.status == "ok"
-    # Encoded anew, and the second half is looked at some hundredths of a second later, when the
-    # mouth has moved on.
-    assert change.face <= 2 * TARGET
+    assert change.face <= TARGET
