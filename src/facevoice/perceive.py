@@ -327,7 +327,7 @@ class Perceiver:
                 num_threads=max(1, self._num_threads // 2),
                 on_damage=on_damage,
             )
-            mouths = read_mouths(frames, face_paths(choices))
+            mouths = read_mouths(frames, _face_paths(choices))
         for window in windows:
             is_choice = bool(choices) and self._is_choice(window)
             yield window, self._speaking(window, mouths) if is_choice else {}
@@ -478,7 +478,7 @@ class Perceiver:
         )
 
 
-def face_paths(windows: Iterable[Window]) -> dict[int, FacePath]:
+def _face_paths(windows: Iterable[Window]) -> dict[int, FacePath]:
     """Where each track is seen in neighbouring windows."""
     seen: dict[int, dict[float, FloatArray]] = {}
     for window in windows:

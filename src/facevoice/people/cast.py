@@ -132,7 +132,7 @@ class StreamCast:
 
     def __call__(self, view: WindowView) -> Scene:
         """Who is judged in the next window."""
-        together = seen_together([view])
+        together = _seen_together([view])
         for face in view.faces:
             if face.portrait is not None:
                 self._portraits[face.person] = face
@@ -156,7 +156,7 @@ class StreamCast:
             self._people.name(track, _identity(face), (), face.quality)
 
 
-def seen_together(views: Sequence[WindowView]) -> dict[int, set[int]]:
+def _seen_together(views: Sequence[WindowView]) -> dict[int, set[int]]:
     """With whom each track was seen at the same moment."""
     found: dict[int, set[int]] = {}
     for view in views:
@@ -185,7 +185,7 @@ def _group(views: Sequence[WindowView]) -> dict[int, int]:
             for found in portraits.values()
         ],
         [np.array([f.quality for f in found]) for found in portraits.values()],
-        ((places[a], places[b]) for a, beside in seen_together(views).items() for b in beside),
+        ((places[a], places[b]) for a, beside in _seen_together(views).items() for b in beside),
     )
     return {track: int(people[place]) + 1 for track, place in places.items()}
 
@@ -204,7 +204,7 @@ def _edited(
     numbers: Mapping[int, int], edits: PeopleEdits, views: Sequence[WindowView]
 ) -> dict[int, int]:
     """Tracks' people, some of them merged."""
-    together = seen_together(views)
+    together = _seen_together(views)
     edited = dict(numbers)
     for number, into in edits.merged.items():
         for one in (number, into):

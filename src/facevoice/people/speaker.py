@@ -1,7 +1,7 @@
 """Who speaks: how likely a mouth's movement makes the sound that is heard.
 
 Mouths are cut from frames at full rate, small and grey, where the landmarks known from the tracking
-say (`MouthReader`). Two small networks turn mouths and sound into one and the same few curves; how
+say (`read_mouths`). Two small networks turn mouths and sound into one and the same few curves; how
 well these agree, and loudness with movement, tells whether one makes the other (`SpeakerModel`).
 Only what changes counts: means, hence looks and voices, are taken out.
 """
@@ -108,44 +108,33 @@ class MouthTrack:
     pixels: ByteArray
 
 
-class MouthReader:
-    """Cuts the mouths of people out of frames as they come; keeps nothing else of them.
+def read_mouths(frames: Iterable[Frame], paths: Mapping[int, FacePath]) -> dict[int, MouthTrack]:
+    """Cut the mouths of people out of frames as they come, and keep nothing else of them.
 
-    paths: where each person's face was seen, by number.
+    Args:
+        frames: in order of time, at full rate.
+        paths: where each person's face was seen, by number.
+
+    Returns:
+        By number, of whom a mouth was cut.
     """
-
-    def __init__(self, paths: Mapping[int, FacePath]) -> None:
-        self._paths = paths
-        self._times: dict[int, list[float]] = {person: [] for person in paths}
-        self._pixels: dict[int, list[ByteArray]] = {person: [] for person in paths}
-
-    def see(self, frame: Frame) -> None:
-        """Take the next frame, in order of time."""
+    times: dict[int, list[float]] = {person: [] for person in paths}
+    pixels: dict[int, list[ByteArray]] = {person: [] for person in paths}
+    for frame in frames:
         height, width = frame.rgb.shape[:2]
-        for person, path in self._paths.items():
+        for person, path in paths.items():
             landmarks = path.at(frame.timestamp_s)
             if landmarks is not None:
-                self._times[person].append(frame.timestamp_s)
-                self._pixels[person].append(cut_mouth(frame.rgb, landmarks * (width, height)))
-
-    def mouths(self) -> dict[int, MouthTrack]:
-        """What was cut so far of each person of whom there is anything."""
-        return {
-            person: MouthTrack(np.array(times), np.stack(self._pixels[person]))
-            for person, times in self._times.items()
-            if times
-        }
+                times[person].append(frame.timestamp_s)
+                pixels[person].append(_cut_mouth(frame.rgb, landmarks * (width, height)))
+    return {
+        person: MouthTrack(np.array(found), np.stack(pixels[person]))
+        for person, found in times.items()
+        if found
+    }
 
 
-def read_mouths(frames: Iterable[Frame], paths: Mapping[int, FacePath]) -> dict[int, MouthTrack]:
-    """The mouths of people in frames of one window, by number."""
-    reader = MouthReader(paths)
-    for frame in frames:
-        reader.see(frame)
-    return reader.mouths()
-
-
-def cut_mouth(rgb: ByteArray, landmarks_px: FloatArray) -> ByteArray:
+def _cut_mouth(rgb: ByteArray, landmarks_px: FloatArray) -> ByteArray:
     """Mouth and chin, upright, in grey (40, 48); `landmarks_px` (5, 2) as in `Detections`."""
     width, height = MOUTH_SIZE_PX
     scale = width / _CUT_WIDTH
