@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from facevoice.batch import AnalyzerSetup, BatchPlan, find_media, meet
+from facevoice.batch import AnalyzerSetup, BatchPlan, meet
 from facevoice.cli.options import (
     EXIT_FAILED,
     Jobs,
@@ -21,6 +21,7 @@ from facevoice.cli.options import (
 )
 from facevoice.cli.screen import Screen, media
 from facevoice.errors import ConfigError
+from facevoice.finding import find_media
 from facevoice.media.open import is_remote
 from facevoice.people.baseline import Others, pool
 from facevoice.people.profile import is_profile, load_profile, save_profile

@@ -38,6 +38,10 @@ RESERVED_STEMS: Final = (_WINDOWS, _MOMENTS)
 
 # Hidden folder of a folder of reports: the lock, and what the dataset is made from.
 _HIDDEN: Final = ".tables"
+_DATASET: Final = "dataset"
+RESERVED_NAMES: Final = (*(f"{stem}.csv" for stem in RESERVED_STEMS), _DATASET, _HIDDEN)
+"""Files and folders of the tables; no folder with reports of single files may be called so."""
+
 _COPY_BYTES: Final = 1 << 20
 # Rows gathered before they are written; a row takes about 300 bytes.
 _ROWS_HELD: Final = 20_000
@@ -120,7 +124,7 @@ class ReportFolder:
             if "csv" in self._formats:
                 _gather_csv(self.root, self._moments)
             if "parquet" in self._formats:
-                _gather_dataset(self._rows, self.root / "dataset")
+                _gather_dataset(self._rows, self.root / _DATASET)
 
     def write(self, report: Report, name: PurePath) -> list[Path]:
         """Write one report under `name`, a relative path without ending; gives the files made.

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import heapq
 import itertools
 import math
-import os
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -33,6 +31,7 @@ from facevoice.errors import (
     RenderError,
     UnreadableMediaError,
 )
+from facevoice.files import whole_file
 from facevoice.interpret import shown_spans
 from facevoice.media.frames import read_frames
 from facevoice.media.open import (
@@ -164,16 +163,11 @@ def render_video(
                 on_progress(min(frame.timestamp_s, info.duration_s))
             yield frame
 
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
-        with open_source(info) as source:
+        with open_source(info) as source, whole_file(out) as part:
             _write(part, source, pictures(), _Overlay(report, trace, info.duration_s))
-        part.replace(out)
     except (av.FFmpegError, OSError) as error:
         raise _not_written(out, error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
     return out
 
 
