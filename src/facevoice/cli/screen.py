@@ -23,14 +23,9 @@ from facevoice.texts import shown, shown_lines
 
 _LABEL_WIDTH: Final = 34
 _PLAIN: Final = {
-    "–": "-",
-    "—": "-",
-    "…": "...",
-    "×": "x",
-    "·": ".",
-    "→": "->",
-    "’": "'",
-} | dict.fromkeys("“”", '"')
+    **{"–": "-", "—": "-", "…": "...", "×": "x", "·": ".", "→": "->", "’": "'"},
+    **dict.fromkeys("“”", '"'),
+}
 
 Show = Callable[[str, float | None, float | None, str], None]
 """Moves a bar: what is at work, how much is done, of how much, and how to say both."""

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Final, Self
 from filelock import FileLock
 
 from facevoice.errors import MissingExtraError
-from facevoice.files import write_atomically
+from facevoice.files import whole_file, write_atomically
 from facevoice.records import Outcome, Report, top_emotion
 from facevoice.report.json import to_json, to_jsonl
 from facevoice.report.page import to_html
@@ -29,6 +29,7 @@ from facevoice.report.table import (
     window_rows,
 )
 from facevoice.report.words import CHANNEL_WORDS
+from facevoice.texts import shown
 
 FORMATS: Final[tuple[str, ...]] = ("json", "csv", "jsonl", "html", "parquet")
 DEFAULT_FORMATS: Final[tuple[str, ...]] = ("json", "csv")
@@ -203,16 +204,9 @@ def _write_rows(report: Report, path: Path) -> None:
     metadata = {key: json.dumps(value).encode() for key, value in about.items()}
     schema = _schema(arrow, _WINDOW_TYPES).with_metadata(metadata)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        arrow.parquet.write_table(
-            arrow.Table.from_pylist(list(window_rows(report)), schema=schema),
-            part,
-            compression="zstd",
-        )
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    table = arrow.Table.from_pylist(list(window_rows(report)), schema=schema)
+    with whole_file(path) as part:
+        arrow.parquet.write_table(table, part, compression="zstd")
 
 
 def _gather_dataset(rows: Path, target: Path) -> None:
@@ -290,11 +284,11 @@ def _file_row(report: Report) -> dict[str, Any]:
         for channel in CHANNEL_WORDS
     }
     return {
-        "file": report.path,
+        "file": shown(report.path),
         "sha256": report.sha256,
         "status": report.status.value,
         "error_kind": None if error is None else error.kind,
-        "error": None if error is None else error.message,
+        "error": None if error is None else shown(error.message),
         "duration_s": None if report.media is None else report.media.duration_s,
         "outcome": None if summary is None else summary.outcome.value,
         "conflict": None if summary is None else summary.conflict,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,6 +41,7 @@ from facevoice.records import (
 )
 from facevoice.report.words import describe_point, describe_sound, summarize_in_words
 from facevoice.settings import AnalyzerConfig, plain_settings
+from facevoice.texts import safe_json
 from facevoice.transcript import Line, Transcript
 
 _SCHEMA: Final = "facevoice.report"
@@ -58,6 +60,7 @@ def to_json(report: Report, *, indent: int | None = 2) -> str:
         "notice": NOTICE,
         "file": {
             "path": report.path,
+            "path_base64": _raw_name(report.path),
             "sha256": report.sha256,
             "duration_s": None if media is None else _number(media.duration_s),
             "video": None if media is None else _plain(media.video),
@@ -84,7 +87,7 @@ def to_json(report: Report, *, indent: int | None = 2) -> str:
         "windows": [_prediction_to_dict(window) for window in report.windows],
         "transcript": None if report.transcript is None else _words_to_dict(report.transcript),
     }
-    return json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False)
+    return safe_json(json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False))
 
 
 def to_jsonl(report: Report) -> str:
@@ -99,7 +102,7 @@ def window_to_jsonl(path: str, prediction: Prediction, transcript: Transcript | 
     values = {"file": path, **_prediction_to_dict(prediction)}
     if transcript is not None and not transcript.text:
         values["text"] = transcript.words_between(prediction.start_s, prediction.end_s)
-    return json.dumps(values, ensure_ascii=False, allow_nan=False) + "\n"
+    return safe_json(json.dumps(values, ensure_ascii=False, allow_nan=False)) + "\n"
 
 
 def from_json(text: str) -> Report:
@@ -161,6 +164,20 @@ def round_probs(probs: DoubleArray) -> list[float]:
     units[first] -= first != leader
     units[leader] += first != leader
     return [int(unit) / _UNITS for unit in units]
+
+
+def _raw_name(path: str) -> str | None:
+    """The bytes of a name that is no text, which JSON can't hold; None of all others."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return base64.b64encode(os.fsencode(path)).decode("ascii")
+    return None
+
+
+def _name(file: dict[str, Any]) -> str:
+    raw = file.get("path_base64")
+    return str(file["path"]) if raw is None else os.fsdecode(base64.b64decode(raw, validate=True))
 
 
 def _number(value: float) -> float:
@@ -269,13 +286,13 @@ def _report_from_dict(values: dict[str, Any]) -> Report:
     media = None
     if file["duration_s"] is not None:
         media = MediaInfo(
-            path=Path(file["path"]),
+            path=Path(_name(file)),
             duration_s=float(file["duration_s"]),
             video=None if file["video"] is None else VideoInfo(**file["video"]),
             audio=None if file["audio"] is None else msgspec.convert(file["audio"], AudioInfo),
         )
     return Report(
-        path=file["path"],
+        path=_name(file),
         sha256=file["sha256"],
         media=media,
         status=Status(values["status"]),
