@@ -16,7 +16,7 @@ from facevoice.cli.evaluate import compare, evaluate
 from facevoice.cli.export import export
 from facevoice.cli.hub import pull, push, space
 from facevoice.cli.models import models
-from facevoice.cli.options import TYPED
+from facevoice.cli.options import TYPED, check_named
 from facevoice.cli.person import profile
 from facevoice.cli.render import render
 from facevoice.cli.report import report
@@ -62,7 +62,11 @@ class _Commands(TyperGroup):
             command = "report" if args[0].endswith(".json") else "analyze"
             meant = shlex.join(["facevoice", command, *args])
             ctx.fail(f"{shown(args[0])} is no command; did you mean: {shown(meant)}")
-        return super().resolve_command(ctx, args)
+        found: Any = super().resolve_command(ctx, args)
+        name, command, rest = found
+        if command is not None:
+            check_named(command, rest)
+        return name, command, rest
 
 
 def _is_input(word: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from facevoice.cli.options import (
     Jobs,
     Overwrite,
     Quiet,
+    argument,
     option,
     takes_analyzer,
     tells_errors,
@@ -63,7 +65,7 @@ def name_person(paths: Sequence[str], neutral: Sequence[str], option_name: str) 
     """
     for name, given in ((option_name, paths), ("--neutral", neutral)):
         for path in given:
-            if not is_remote(path) and not Path(path).exists():
+            if not is_remote(path) and not os.path.exists(path):  # noqa: PTH110 - a name may be long
                 raise ConfigError(f"{name} {path}: no such file or folder")
     is_kept = [Path(path).suffix.lower() == _PROFILE_SUFFIX for path in paths]
     named = list(zip(paths, is_kept, strict=True))
@@ -105,9 +107,8 @@ def get_to_know(
 def profile(
     paths: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="PATH",
-            help="Recordings of one person in any mood, folders of them, or a profile to add to.",
+        argument(
+            "PATH", "Recordings of one person in any mood, folders of them, or a profile to add to."
         ),
     ] = None,
     *,

@@ -291,8 +291,9 @@ class _FittingTable(Table):
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         wide = options.update(width=_ANY_WIDTH)
         fits = Measurement.get(console, wide, self).minimum <= options.max_width
-        table = super() if fits else self._in_two_columns()
-        return table.__rich_console__(console, options)
+        if fits:
+            return super().__rich_console__(console, options)
+        return self._in_two_columns().__rich_console__(console, options)
 
     def _in_two_columns(self) -> Table:
         table = Table.grid(padding=(0, 1, 0, 0))
@@ -372,19 +373,17 @@ class Tally:
         self._remarks: Counter[str] = Counter()
         self._failures: Counter[str] = Counter()
 
-    def note_unwritten(self) -> None:
-        """Count a file that was added as failed, since its report can't be written."""
-        self.num_failed += 1
-        self._failures["not_written"] += 1
-
-    def add(self, report: Report, *, known: bool = False) -> None:
-        """Count a report; `known`: it was there before."""
+    def add(self, report: Report, *, known: bool = False, is_written: bool = True) -> None:
+        """Count a report; `known`: it was there before; one that isn't written has failed."""
         self.num_files += 1
         self.num_known += known
         if report.status is Status.FAILED:
             self.num_failed += 1
             self._failures["unknown" if report.error is None else report.error.kind] += 1
             return
+        if not is_written:
+            self.num_failed += 1
+            self._failures["not_written"] += 1
         self._windows.update(report.outcome_counts)
         if report.status is not Status.OK:
             self._remarks[STATUS_WORDS[report.status]] += 1
