@@ -74,6 +74,7 @@ STORE_NAME: Final = ".facevoice.db"
 _MAX_TABLES: Final = 8
 _MAX_ROWS: Final = 20
 _MAX_TEXT: Final = 600
+_FULL: Final = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG})
 # Formats that standard output can't carry.
 _FILES_ONLY: Final = frozenset(["parquet", "html"])
 
@@ -331,8 +332,8 @@ class _Output:
         except OSError as error:
             path = shown(str(error.filename or name))
             self.screen.complain(
-                f"{path}: can't be written ({_reason(error)}). {_remedy(error)}, then run again: "
-                "what was read is kept."
+                f"{path}: can't be written ({_reason(error)}). {_remedy(error)}, then run again; "
+                "what the store holds is not read again."
             )
             return False
         return True
@@ -410,11 +411,12 @@ def _style(report: Report) -> str:
 
 
 def _reason(error: OSError) -> str:
-    return error.strerror or str(error)
+    # Not what the writers of tables say, who name their own innards.
+    return "the disk is full" if error.errno in _FULL else error.strerror or str(error)
 
 
 def _remedy(error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if error.errno in _FULL:
         return "Make room"
     if error.errno == errno.EEXIST:
         return "Move that away or choose another --out"

@@ -121,8 +121,12 @@ class Screen:
 
     def say(self, *what: RenderableType, style: str = "") -> None:
         """Show lines and tables, unless quiet."""
-        for one in what if not self.quiet else ():
-            self._text.print(Text(one, style, overflow="fold") if isinstance(one, str) else one)
+        try:
+            for one in what if not self.quiet else ():
+                self._text.print(Text(one, style, overflow="fold") if isinstance(one, str) else one)
+        except OSError as error:
+            error.filename = error.filename or "standard output"
+            raise
 
     def complain(self, message: str) -> None:
         """Say what went wrong, also when quiet."""

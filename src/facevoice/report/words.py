@@ -193,7 +193,7 @@ ERROR_WORDS: Final[dict[str, str]] = {
     "store": "the store can't be used",
     "transcript": "its words can't be read",
     "weights": "the model can't be used",
-    "not_written": "analysed, but the report can't be written",
+    "not_written": "its report can't be written",
     "internal": "a fault of facevoice itself; please report it",
 }
 """Why a file failed, in few words; no kind is shown to people by its name."""
