@@ -1,4 +1,4 @@
-"""Many files: found, failing, in parallel, killed, over a cluster; always the same reports."""
+"""Many files: failing, in parallel, killed, over a cluster; always the same reports."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path, PurePath
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -29,7 +29,7 @@ from facevoice.batch import (
     analyze_paths,
 )
 from facevoice.errors import ConfigError, EmptyMediaError, MediaNotFoundError, StoreError
-from facevoice.finding import MEDIA_EXTENSIONS, find_files, find_media
+from facevoice.finding import find_media
 from facevoice.records import ModelId, Report, Status, WindowView
 from facevoice.report import to_json
 from facevoice.settings import AnalyzerConfig, WindowConfig
@@ -68,57 +68,6 @@ def touch(*paths: Path) -> None:
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-
-
-def test_files_keep_their_order_and_come_once(tmp_path: Path) -> None:
-    b, a = tmp_path / "b.mp4", tmp_path / "a.odd"
-    touch(b, a)
-    assert find_media([b, str(a), tmp_path / "." / "b.mp4", b]) == [b, a]
-
-
-def test_folders_are_searched_through_sorted_for_media_only(tmp_path: Path) -> None:
-    wanted = [tmp_path / "a.MP4", tmp_path / "deep" / "er" / "c.wav", tmp_path / "z.mkv"]
-    touch(*wanted, tmp_path / "notes.txt", tmp_path / ".hidden.mp4", tmp_path / "report.json")
-    assert find_media([tmp_path]) == wanted
-    assert find_media([tmp_path / "z.mkv", tmp_path]) == [wanted[2], wanted[0], wanted[1]]
-
-
-def test_links_that_lead_back_do_not_run_for_ever(tmp_path: Path) -> None:
-    touch(tmp_path / "in" / "a.mp4")
-    try:
-        (tmp_path / "in" / "up").symlink_to(tmp_path, target_is_directory=True)
-    except OSError:
-        pytest.skip("this system makes no symbolic links")
-    assert find_media([tmp_path]) == [tmp_path / "in" / "a.mp4"]
-
-
-def test_missing_paths_and_empty_folders_are_kept(tmp_path: Path) -> None:
-    empty = tmp_path / "empty_folder"
-    empty.mkdir()
-    assert find_media([tmp_path / "gone.mp4", empty]) == [tmp_path / "gone.mp4", empty]
-
-
-def test_extensions_are_lower_case_with_dot() -> None:
-    assert all(e.startswith(".") and e == e.lower() for e in MEDIA_EXTENSIONS)
-    assert {".mp4", ".mov", ".mkv", ".webm", ".avi", ".wav", ".mp3"} <= MEDIA_EXTENSIONS
-
-
-def test_names_mirror_the_folder_searched(tmp_path: Path) -> None:
-    touch(tmp_path / "x" / "a.mp4", tmp_path / "y" / "a.mp4", tmp_path / "b.v2.mp4")
-    names = [file.name for file in find_files([tmp_path]).files]
-    assert names == [PurePath("b.v2"), PurePath("x/a"), PurePath("y/a")]
-
-
-def test_clashing_names_are_told_apart_and_stable(tmp_path: Path) -> None:
-    files = [tmp_path / "x" / "a.mp4", tmp_path / "y" / "A.mp4", tmp_path / "y" / "a.wav"]
-    files += [tmp_path / "windows.mp4", tmp_path / "Moments.mp4"]  # tables over all files
-    touch(*files)
-    names = [file.name.as_posix() for file in find_files(files).files]
-    assert len({name.casefold() for name in names}) == 5
-    assert [name.split("-")[0] for name in names] == ["a", "A", "a", "windows", "Moments"]
-    assert all(len(name.split("-")[1]) == 8 for name in names)
-    assert names == [file.name.as_posix() for file in find_files(files).files]
-    assert find_files([files[0]]).files[0].name == PurePath("a")
 
 
 def test_failing_files_are_reported_and_the_rest_still_come(
@@ -167,13 +116,6 @@ def test_progress_names_file_and_seconds(tmp_path: Path, make_clip: Callable[...
     of_clip = [(p.path, p.num_done, p.done_s) for p in seen[1:]]
     assert of_clip == [(str(clip), 1, 0.0), (str(clip), 1, 1.5)]
     assert seen[1].duration_s == pytest.approx(1.0, abs=0.1)
-
-
-def test_relative_paths_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    touch(tmp_path / "a.mp4")
-    monkeypatch.chdir(tmp_path)
-    assert find_media(["."]) == [Path("a.mp4")]
-    assert os.fspath(find_files(["a.mp4", "./a.mp4"]).files[0].name) == "a"
 
 
 @pytest.fixture(scope="module")

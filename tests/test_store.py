@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from facevoice.errors import StoreError
+from facevoice.files import file_sha256
 from facevoice.records import (
     AudioInfo,
     FaceView,
@@ -366,3 +367,9 @@ def test_a_full_disk_is_said_or_costs_only_the_memory(tmp_path: Path) -> None:
     fill_disk(lenient)
     put(lenient, key_of(), 2000)
     assert not lenient.has(key_of())
+    # Nor when there isn't room for anything at all.
+    for number in range(20):
+        lenient.remember_source(f"{number}", "long" * 10_000, "0" * 64)
+    put(lenient, replace(key_of(), face="another" * 10_000), 2)
+    content = lenient.content_of(tmp_path / "a.db")
+    assert content == file_sha256(tmp_path / "a.db")

@@ -27,11 +27,11 @@ from facevoice.texts import shown
 from facevoice.transcript import Sidecars
 
 _ENDINGS: Final = """
-    264 265 266 3g2 3gp aac ac3 adts aif aifc aiff amr ape apl asf au avc avi awb caf dif divx dts
-    dv eac3 ec3 f4v flac flv gsm gxf h264 h265 h266 hevc insv ismv ivf lrv m1v m2a m2p m2ts m2v m4a
-    m4b m4v mac mj2 mjpeg mjpg mk3d mka mkv mov mp2 mp3 mp4 mpa mpe mpeg mpg mpv mts mxf nut obu oga
-    ogg ogm ogv ogx opus qt ra rf64 rm rmvb sbc snd spx tak thd tp trp ts tta tod vob voc
-    vro vvc w64 wav webm wma wmv wv
+    264 265 266 3g2 3gp aac ac3 adts aif aifc aiff amr ape apl asf au avc avi awb caf dif divx
+    dts dv eac3 ec3 f4v flac flv gsm gxf h264 h265 h266 h26l hevc insv isma ismv ivf lrv m1v m2a
+    m2p m2ts m2v m4a m4b m4v mac mj2 mjpeg mjpg mk3d mka mkv mov mp2 mp3 mp4 mpa mpe mpeg mpg
+    mpv msbc mts mxf nut obu oga ogg ogm ogv ogx opus psp qt ra rf64 rm rmvb sbc snd spx tak thd
+    tod tp trp ts tta vob voc vro vvc w64 wav webm wma wmv wv
 """
 MEDIA_EXTENSIONS: Final = frozenset(f".{ending}" for ending in _ENDINGS.split())
 """Endings by which files are found in folders: of all formats that are read; a file named outright

@@ -10,10 +10,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -23,44 +21,10 @@ from conftest import ClipMaker
 from facevoice.analyzer import Analyzer
 from facevoice.batch import AnalyzerSetup
 from facevoice.cli import app as cli
-from facevoice.errors import UnreadableMediaError, WeightsError
-from facevoice.records import ModelId, Prediction, Reason, Report, WindowView
+from facevoice.errors import WeightsError
+from facevoice.records import Reason
 from facevoice.report import from_json, read_report
-from made_reports import BLIND, CONFLICT, FLAT, MATCH, decided, in_a_row
-
-
-class FakeAnalyzer:
-    """Answers by file name: `good*` conflicts, `stop*` is interrupted, anything else fails.
-
-    `good*_long` has many windows.
-    """
-
-    models: ClassVar = {"voice": ModelId("v", "0" * 64)}
-
-    def __init__(self, setup: AnalyzerSetup) -> None:
-        self.config = setup.config
-        self.num_threads = setup.num_threads
-
-    def recall(self, *_: object) -> None:
-        """Nothing is known."""
-
-    def perceive(
-        self, path: str | Path, *, on_view: Callable[[WindowView], None], **_: object
-    ) -> SimpleNamespace:
-        name = Path(path).name
-        if name.startswith("stop"):
-            raise KeyboardInterrupt
-        if not name.startswith("good"):
-            raise UnreadableMediaError(path, "no media file.")
-        on_view(WindowView(0.0, 4.0))
-        return SimpleNamespace(path=path, sha256=None)
-
-    def interpret(self, perception: SimpleNamespace, **_: object) -> Report:
-        path = perception.path
-        windows: list[Prediction] = [CONFLICT, BLIND]
-        if "long" in Path(path).name:
-            windows = [MATCH, CONFLICT, FLAT] * 9
-        return decided(*in_a_row(windows), path=str(path), decision=self.config.decision)
+from fake_analyzers import FakeAnalyzer
 
 
 @pytest.fixture
@@ -274,7 +238,7 @@ def test_many_files_are_shown_in_a_line_each(folder: Path) -> None:
     assert "12 files: match in 1, conflict in 11, flat in 1, insufficient in 10, 1 failed" in (
         in_a_line(stdout)
     )
-    assert "failed: unreadable media" in stdout
+    assert "failed: can't be read as video or sound" in stdout
     assert "0:00.0" in analyze(folder, "--verbose", code=1)[0]
 
 
@@ -347,7 +311,7 @@ def test_what_goes_wrong_is_said_without_traceback(
         patch.setattr("facevoice.files.write_atomically", write)
         patch.setattr("facevoice.report.folder.write_atomically", write)
         _, stderr = analyze(folder / "good1.mp4", "--out", tmp_path / "out", code=1)
-    assert "No space left on device" in stderr
+    assert "the disk is full" in in_a_line(stderr)
     assert "Traceback" not in stderr
 
     def build(_: AnalyzerSetup) -> Any:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from facevoice import files
 from facevoice.corpora import archive
 from facevoice.corpora.archive import MARKER_NAME, corpus_root, unpack
 from facevoice.errors import CorpusError
@@ -127,7 +128,7 @@ def test_a_run_that_was_cut_off_does_not_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = make_zip(tmp_path / "c.zip", {"a": b"1", "b": b"2"})
-    (tmp_path / ".c.x.part").mkdir()  # what a kill left
+    (tmp_path / f"{files._prefix(tmp_path / 'c')}x.part").mkdir()  # what a kill left
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt

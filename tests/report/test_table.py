@@ -16,7 +16,16 @@ from rich.table import Table
 
 from builders import make_failed_report, make_report
 from facevoice.errors import MissingExtraError
-from facevoice.records import EMOTIONS, Emotion, Outcome, Prediction, Reason, Report, Status
+from facevoice.records import (
+    EMOTIONS,
+    Emotion,
+    Outcome,
+    Person,
+    Prediction,
+    Reason,
+    Report,
+    Status,
+)
 from facevoice.report import (
     CSV_COLUMNS,
     MOMENT_COLUMNS,
@@ -25,7 +34,9 @@ from facevoice.report import (
     build_table,
     to_csv,
     to_moments_csv,
+    to_pandas,
 )
+from facevoice.transcript import Line, Transcript
 from made_reports import BLIND, CONFLICT, FLAT, MATCH, UNDECIDED, decided, in_a_row, make_window
 
 CHANNELS = ("face", "voice", "fused")
@@ -77,7 +88,7 @@ def test_csv_of_several_reports_has_one_header_and_quotes_odd_paths() -> None:
     reports = [decided(MATCH), make_failed_report(), odd]
     for to_text in (to_csv, to_moments_csv):
         text = to_text(reports)
-        assert [row["file"] for row in read(text)] == ["clips/talk.mp4", 'a, "b"\nc.mp4']
+        assert [row["file"] for row in read(text)] == ["clips/talk.mp4", 'a, "b"\\nc.mp4']
         assert to_text([odd], header=False) == text[text.index('"a, ') :]
 
 
@@ -135,7 +146,7 @@ def test_pandas_types_list_every_value_there_is(report: Report) -> None:
 
 def test_pandas_shows_odd_names_and_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     odd = decided(MATCH, path="a\udcff.mp4")
-    assert odd.to_pandas().loc[0, "file"] == "a?.mp4"
+    assert odd.to_pandas().loc[0, "file"] == r"a\xff.mp4"
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(MissingExtraError, match="plot"):
         odd.to_pandas()
@@ -268,4 +279,35 @@ def test_many_files_are_counted() -> None:
     assert lines[0] == "in files moments windows minutes"
     assert "conflict 1 2 3 0.1" in lines
     assert "undecided 0 0 0 0.0" in lines
-    assert lines[-2:] == ["damaged or cut off 1", "failed: empty media 1"]
+    assert lines[-2:] == ["damaged or cut off 1", "failed: the file is empty 1"]
+
+
+@pytest.mark.parametrize("width", [30, 40, 60])
+def test_no_number_is_lost_on_a_narrow_screen(width: int) -> None:
+    report = replace(long_report(), people=(Person(1, "Anna", (0,), 4.0, 2.0),))
+    told = [" ".join(printed(make(report), width).split()) for make in (build_table, build_moments)]
+    for table, numbers in zip(told, (["91%", "55%", "80%"], ["95%", "90%"]), strict=True):
+        assert all(number in table for number in numbers)
+        assert all(window in table for window in ("conflict", "insufficient"))
+    tally = Tally()
+    tally.add(report)
+    tally.add(make_failed_report())
+    table = " ".join(printed(tally.table(), width).split())
+    assert {"failed:", "empty"} <= set(table.split())
+    assert all(outcome.value in table for outcome in Outcome)
+    assert "…" not in table
+
+
+def test_no_cell_is_a_formula_or_rules_a_terminal() -> None:
+    words = Transcript((Line(0.0, 2.0, "- Hello \x1b[2J"), Line(2.0, 4.0, "=1+1")), "x")
+    report = decided(*in_a_row([replace(MATCH, person=1)] * 2), path="@\u202ea\n\udcff.mp4")
+    report = replace(report, people=(Person(1, "=cmd|' /C calc'!A0", (0,), 4.0, 2.0),))
+    report = report.with_transcript(words)
+    for text in (to_csv([report]), to_moments_csv([report])):
+        first = read(text)[0]
+        assert first["file"] == r"'@\u202ea\n\xff.mp4"
+        assert first["person"] == "'=cmd|' /C calc'!A0"
+        assert first["text"].startswith(r"'- Hello \x1b[2J")
+        assert float(first["start_s"]) == 0.0
+    # In pandas nothing but what can't be text is changed.
+    assert to_pandas(report)["person"].tolist() == ["=cmd|' /C calc'!A0"] * 2

@@ -264,18 +264,17 @@ def _gather_dataset(rows: Path, target: Path) -> None:
         if target.exists():
             target.replace(old)
         part.replace(target)
+        shutil.rmtree(old, ignore_errors=True)
     finally:
-        for left in (part, old):
-            shutil.rmtree(left, ignore_errors=True)
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def _check_dataset(target: Path) -> None:
     """Make sure that what is to be replaced was made here, and holds nothing of anybody else's."""
     own = {_WINDOWS, f"{_MOMENTS}.parquet", "files.parquet"}
     if target.exists() and not {path.name for path in target.iterdir()} <= own:
-        raise FileExistsError(
-            errno.EEXIST, f"its folder {_DATASET!r} is somebody else's", str(target)
-        )
+        reason = f"{_DATASET}: there is another folder of that name, which no facevoice wrote"
+        raise FileExistsError(errno.EEXIST, reason, str(target))
 
 
 def _write_dataset(arrow: Any, rows: Path, part: Path) -> None:

@@ -60,7 +60,7 @@ def to_json(report: Report, *, indent: int | None = 2) -> str:
         "notice": NOTICE,
         "file": {
             "path": report.path,
-            "path_base64": _raw_name(report.path),
+            **_raw_name(report.path),
             "sha256": report.sha256,
             "duration_s": None if media is None else _number(media.duration_s),
             "video": None if media is None else _plain(media.video),
@@ -166,13 +166,13 @@ def round_probs(probs: DoubleArray) -> list[float]:
     return [int(unit) / _UNITS for unit in units]
 
 
-def _raw_name(path: str) -> str | None:
-    """The bytes of a name that is no text, which JSON can't hold; None of all others."""
+def _raw_name(path: str) -> dict[str, str]:
+    """The bytes of a name that is no text, which JSON can't hold; nothing of all others."""
     try:
         path.encode()
     except UnicodeEncodeError:
-        return base64.b64encode(os.fsencode(path)).decode("ascii")
-    return None
+        return {"path_base64": base64.b64encode(os.fsencode(path)).decode("ascii")}
+    return {}
 
 
 def _name(file: dict[str, Any]) -> str:

@@ -297,7 +297,7 @@ class _FittingTable(Table):
 
     def _in_two_columns(self) -> Table:
         table = Table.grid(padding=(0, 1, 0, 0))
-        table.add_column(max_width=_MOST_BESIDE)
+        table.add_column(max_width=_MOST_BESIDE, overflow="fold")
         table.add_column(overflow="fold")
         table.caption, table.caption_justify = self.caption, self.caption_justify
         headings = [str(column.header) for column in self.columns]
