@@ -394,7 +394,9 @@ def _words(report: Report, *, whole: bool) -> str:
     said = report.transcript
     if said is None:
         return ""
-    source = f"Words{' without times' if said.text else ''} from {PurePath(said.source).name}"
+    source = (
+        f"Words{' without times' if said.text else ''} from {shown(PurePath(said.source).name)}"
+    )
     if report.summary is None and not said.text:
         return f"{source}."
     text = said.text or join_lines(said.lines)

@@ -11,6 +11,7 @@ from facevoice.errors import ConfigError, MediaError, TranscriptError
 from facevoice.files import write_atomically
 from facevoice.media.open import is_remote
 from facevoice.records import Report
+from facevoice.texts import shown
 from facevoice.transcript import Sidecars, Transcript, read_transcript, to_srt
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Words:
         report = report.with_transcript(self.of(report.path, name))
         if report.transcript is not None:
             for remark in report.transcript.remarks:
-                self._screen.say(f"{report.transcript.source}: {remark}.")
+                self._screen.say(f"{shown(report.transcript.source)}: {remark}.")
         return report
 
     def of(self, path: str, name: PurePath | None = None) -> Transcript | None:
@@ -101,7 +102,9 @@ class Words:
     def _find(self, path: str, name: PurePath | None) -> Transcript | None:
         if is_remote(path):
             if self._transcriber is not None:
-                self._screen.complain(f"{path}: fetch the file first to have it transcribed.")
+                self._screen.complain(
+                    f"{shown(path)}: fetch the file first to have it transcribed."
+                )
             return None
         try:
             if self._transcriber is not None:
@@ -117,7 +120,7 @@ class Words:
             return None
         if others := ", ".join(other.name for other in found[1:]):
             more = f"words from {found[0].name}, not from {others}: --transcript names another"
-            self._screen.say(f"{path}: {more}", style="dim")
+            self._screen.say(f"{shown(str(path))}: {shown(more)}", style="dim")
         return read_transcript(found[0])
 
     def _made(
@@ -128,12 +131,17 @@ class Words:
             # Not `with_suffix`: a clip named "take.1" would lose its ".1".
             kept = self._out / name.with_name(f"{name.name}.srt")
         if kept is not None and kept.exists():
-            self._screen.say(f"{path}: words from {kept}, which was there", style="dim")
+            self._screen.say(
+                f"{shown(str(path))}: words from {shown(str(kept))}, which was there", style="dim"
+            )
             return read_transcript(kept)
         made = transcriber.transcribe(path)
         if kept is not None and made.lines:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(kept, to_srt(made))
+            try:
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                write_atomically(kept, to_srt(made))
+            except OSError as error:
+                self._screen.complain(f"{shown(str(kept))}: can't be written ({error.strerror}).")
         return made
 
 
