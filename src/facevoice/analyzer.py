@@ -46,6 +46,8 @@ class Analyzer:
         num_threads: threads that one file may use; None for as many as there are processors. More
             than one let decoding, perception and networks overlap; the results are the same. The
             networks of a checkpoint use as many, those of the package one each.
+        isolated: read files in processes of their own that can do no harm (see `sandbox`), within
+            these limits or the usual ones; for files from strangers. The results are the same.
 
     Raises:
         ConfigError: a setting names an unknown model, detector or backbone.
@@ -61,6 +63,7 @@ class Analyzer:
         checkpoint: str | Path | None = None,
         backbones: Sequence[str] = (),
         num_threads: int | None = None,
+        isolated: bool | Limits = False,
     ) -> None:
         config = config or AnalyzerConfig()
         if checkpoint is None and config.model != COMPACT:
@@ -80,6 +83,23 @@ class Analyzer:
             self._assembly = assemble(folder, backbones, num_threads=threads)
         self.config = replace(config, model=self._assembly.model.name)
         self.perceiver = Perceiver(self.config, self._assembly.backbones, num_threads=threads)
+        if isolated:
+            # Here, since only few need another process.
+            from facevoice.isolation import IsolatedPerceiver
+
+            self.perceiver = IsolatedPerceiver(
+                self.config,
+                self._assembly.backbones,
+                entry=f"{__name__}:{open_reader.__name__}",
+                setup={
+                    "config": config.to_dict(),
+                    "checkpoint": None if checkpoint is None else os.fspath(checkpoint),
+                    "backbones": list(backbones),
+                    "num_threads": threads,
+                },
+                limits=isolated if isinstance(isolated, Limits) else Limits(),
+                num_threads=threads,
+            )
 
     @property
     def assembly(self) -> Assembly:

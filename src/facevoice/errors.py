@@ -5,7 +5,9 @@ FacevoiceError
 │   ├── MediaNotFoundError        no such file
 │   ├── EmptyMediaError           zero bytes
 │   ├── UnreadableMediaError      not a media file, or damaged beyond its header
-│   └── NoStreamError             neither a video nor an audio stream inside
+│   ├── NoStreamError             neither a video nor an audio stream inside
+│   ├── DecoderCrashedError       the process that read it in isolation died on it
+│   └── OverLimitError            reading it in isolation took more than it may
 ├── ConfigError               a setting is out of range or unknown
 ├── WeightsError              weights are missing, damaged or not the ones named
 ├── MissingExtraError         a feature needs an optional dependency
@@ -62,6 +64,14 @@ class UnreadableMediaError(MediaError):
 
 class NoStreamError(MediaError):
     """The container holds neither a video nor an audio stream."""
+
+
+class DecoderCrashedError(MediaError):
+    """The process that read it in isolation died on it, or failed in a way that nobody foresaw."""
+
+
+class OverLimitError(MediaError):
+    """Reading it in isolation took more memory, processor time or patience than it may."""
 
 
 class ConfigError(FacevoiceError):
