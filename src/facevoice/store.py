@@ -21,25 +21,17 @@ import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 import msgspec
-import numpy as np
 
+from facevoice.codec import media_values, read_media, read_view, view_values
 from facevoice.errors import StoreError
 from facevoice.files import file_sha256
-from facevoice.records import (
-    AudioInfo,
-    FaceView,
-    MediaInfo,
-    Modality,
-    ModelId,
-    VideoInfo,
-    WindowView,
-)
+from facevoice.records import MediaInfo, Modality, ModelId, WindowView
 from facevoice.settings import AUTO, AnalyzerConfig
 
 _LOG = logging.getLogger(__name__)
@@ -133,8 +125,8 @@ class StoredPerception:
     """Windows as far as a pass came, and what the decoders complained of by then."""
 
     media: MediaInfo
-    windows: tuple[WindowView, ...]
     damage: tuple[str, ...]
+    windows: tuple[WindowView, ...]
     is_complete: bool
 
 
@@ -202,17 +194,19 @@ class Store:
             stored = db.execute(
                 "SELECT number, view FROM window WHERE perception = ? ORDER BY number", row[:1]
             ).fetchall()
-        head = _decode(row[1], "head")
+        head = _read_head(row[1])
         if head is None:
             return None
         views: list[WindowView] = []
         for number, content in stored:
-            values = _decode(content, f"{row[0]} {number}")
-            if values is None or number != len(views):
+            view = _read_window(content, f"{row[0]} {number}")
+            if view is None or number != len(views):
                 break
-            views.append(_view(values))
-        is_whole = bool(row[2]) and len(views) == len(stored)
-        return StoredPerception(_media(head), tuple(views), tuple(head["damage"]), is_whole)
+            if views and view.start_s <= views[-1].start_s:
+                break
+            views.append(view)
+        is_whole = bool(row[2]) and len(views) == len(stored) > 0
+        return StoredPerception(*head, tuple(views), is_whole)
 
     def has(self, key: PerceptionKey) -> bool:
         """Whether a perception that serves the key is stored whole."""
@@ -300,7 +294,7 @@ class Store:
     ) -> None:
         """Commit windows; for `ViewWriter`."""
         rows = [
-            (perception, number, _encode(_values(view), f"{perception} {number}"))
+            (perception, number, _encode(view_values(view), f"{perception} {number}"))
             for number, view in enumerate(views, start=first)
         ]
         with self._transaction("IMMEDIATE") as db:
@@ -442,27 +436,7 @@ def _begun(db: sqlite3.Connection, mode: str) -> Iterator[None]:
 
 
 def _head(media: MediaInfo, damage: Sequence[str]) -> dict[str, Any]:
-    path = os.fsencode(media.path)
-    return {**asdict(media), "path": path, "damage": list(dict.fromkeys(damage))}
-
-
-def _media(head: Mapping[str, Any]) -> MediaInfo:
-    return MediaInfo(
-        Path(os.fsdecode(head["path"])),
-        head["duration_s"],
-        head["video"] and VideoInfo(**head["video"]),
-        head["audio"] and msgspec.convert(head["audio"], AudioInfo),
-    )
-
-
-def _values(record: WindowView | FaceView) -> dict[str, Any]:
-    return {member.name: _plain(getattr(record, member.name)) for member in fields(record)}
-
-
-def _view(values: Mapping[str, Any]) -> WindowView:
-    found = {name: _array(value) for name, value in values.items() if name != "faces"}
-    faces = [{n: _array(value) for n, value in face.items()} for face in values["faces"]]
-    return WindowView(**found, faces=tuple(FaceView(**face) for face in faces))
+    return {**media_values(media), "damage": list(dict.fromkeys(damage))}
 
 
 def _encode(values: Mapping[str, Any], place: str) -> bytes:
@@ -471,27 +445,34 @@ def _encode(values: Mapping[str, Any], place: str) -> bytes:
     return zlib.crc32(content, zlib.crc32(place.encode())).to_bytes(4, "little") + content
 
 
-def _decode(content: object, place: str) -> dict[str, Any] | None:
+def _decode(content: object, place: str) -> Any:
+    """What `_encode` made bytes of.
+
+    Raises:
+        ValueError: they are others, or damaged.
+    """
     if not isinstance(content, bytes) or len(content) < 4:
-        return None
+        raise ValueError("no bytes")
     checksum = zlib.crc32(content[4:], zlib.crc32(place.encode()))
     if checksum != int.from_bytes(content[:4], "little"):
+        raise ValueError("another checksum")
+    try:
+        return msgspec.msgpack.decode(content[4:])
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+
+
+def _read_head(content: object) -> tuple[MediaInfo, tuple[str, ...]] | None:
+    try:
+        values = _decode(content, "head")
+        media = read_media(values)
+        return media, msgspec.convert(values["damage"], tuple[str, ...])
+    except (ValueError, KeyError, msgspec.ValidationError):
         return None
-    values: dict[str, Any] = msgspec.msgpack.decode(content[4:])
-    return values
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [_values(face) for face in value]
-    if not isinstance(value, np.ndarray):
-        return value
-    kind = value.dtype.newbyteorder("<").str
-    return [kind, list(value.shape), np.ascontiguousarray(value, kind).tobytes()]
-
-
-def _array(value: Any) -> Any:
-    if not isinstance(value, list):
-        return value
-    kind, shape, content = value
-    return np.frombuffer(content, kind).astype(np.dtype(kind).newbyteorder("=")).reshape(shape)
+def _read_window(content: object, place: str) -> WindowView | None:
+    try:
+        return read_view(_decode(content, place))
+    except ValueError:
+        return None
