@@ -23,11 +23,19 @@ from urllib.request import url2pathname
 
 from facevoice.errors import ConfigError, FacevoiceError, MediaError, MediaNotFoundError
 from facevoice.files import file_sha256
-from facevoice.media import probe
 from facevoice.media.open import is_remote
 from facevoice.media.remote import fetched, identify, list_media, public_address
 from facevoice.people.baseline import NOBODY, NOTHING, Known, Others
-from facevoice.records import VERSION, FileError, Perception, Prediction, Report, Status, WindowView
+from facevoice.records import (
+    VERSION,
+    FileError,
+    MediaInfo,
+    Perception,
+    Prediction,
+    Report,
+    Status,
+    WindowView,
+)
 from facevoice.report import RESERVED_STEMS
 from facevoice.settings import AnalyzerConfig
 from facevoice.store import Store
@@ -35,6 +43,7 @@ from facevoice.workers import num_cpus, run_tasks
 
 if TYPE_CHECKING:
     from facevoice.analyzer import Analyzer
+    from facevoice.interpret import StreamJudge
 
 _LOG = logging.getLogger(__name__)
 
@@ -162,24 +171,29 @@ def _add_hash(file: FoundFile) -> PurePath:
 
 @dataclass(frozen=True, slots=True)
 class AnalyzerSetup:
-    """What it takes to build the same analyzer in any process: the arguments of `Analyzer`."""
+    """What it takes to build the same analyzer in any process: the arguments of `Analyzer`.
+
+    isolated: whether to read files in isolation; see `Analyzer.in_isolation`.
+    """
 
     config: AnalyzerConfig
     checkpoint: Path | None = None
     backbones: tuple[str, ...] = ()
     num_threads: int | None = None
+    isolated: bool = False
 
     def build(self) -> Analyzer:
         """Load the networks; see `Analyzer` for what is raised."""
         # Here, so that commands that analyse nothing need not load the networks' runtime.
         from facevoice.analyzer import Analyzer
 
-        return Analyzer(
+        analyzer = Analyzer(
             self.config,
             checkpoint=self.checkpoint,
             backbones=self.backbones,
             num_threads=self.num_threads,
         )
+        return analyzer.in_isolation() if self.isolated else analyzer
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +214,8 @@ class Progress:
 
 
 ProgressCallback = Callable[[Progress], None]
+_Watch = Callable[[float, float | None], None]
+"""Hears how much of a file is done, and how long that is if it is known."""
 WindowCallback = Callable[[str, Prediction], None]
 
 
@@ -471,7 +487,7 @@ class _Worker:
     def __call__(
         self,
         task: _Task,
-        on_progress: Callable[[float], None] | None = None,
+        on_progress: _Watch | None = None,
         on_window: Callable[[Prediction], None] | None = None,
     ) -> FileResult:
         """The report of a file; one that fails gives a report with status `failed`."""
@@ -526,7 +542,7 @@ class _Worker:
         self,
         path: Path,
         task: _Task,
-        on_progress: Callable[[float], None] | None,
+        on_progress: _Watch | None,
         on_window: Callable[[Prediction], None] | None,
     ) -> FileResult:
         """Analyse the file at `path`, which reports call by the task's name."""
@@ -535,19 +551,23 @@ class _Worker:
                 path, "the folder holds no media file.", "Name files to analyse them anyway."
             )
         try:
-            judge = None
-            if on_window is not None:
-                known = self._known_to(path)
-                judge = self._analyzer.stream_judge(probe(path), known=known)
+            judge: StreamJudge | None = None
+            duration_s = 0.0
+
+            def begin(media: MediaInfo) -> None:
+                nonlocal judge, duration_s
+                duration_s = media.duration_s
+                if on_window is not None:
+                    judge = self._analyzer.stream_judge(media, known=self._known_to(path))
 
             def tell(view: WindowView) -> None:
                 if on_window is not None and judge is not None:
                     on_window(judge(view))
                 if on_progress is not None:
-                    on_progress(view.end_s)
+                    on_progress(view.end_s, duration_s)
 
             perception = self._analyzer.perceive(
-                path, on_view=tell, store=self._store, again=self._job.again
+                path, on_media=begin, on_view=tell, store=self._store, again=self._job.again
             )
         except MediaError as error:
             message = str(error).replace(str(path), task.name)
@@ -621,28 +641,17 @@ def _one_by_one(
 
 def _watch(
     task: _Task, num_files: int, media_s: float, on_progress: ProgressCallback | None
-) -> Callable[[float], None] | None:
+) -> _Watch | None:
     if on_progress is None:
         return None
-    duration_s = media_length_s(task.path)
 
-    def watch(done_s: float) -> None:
+    def watch(done_s: float, duration_s: float | None) -> None:
         on_progress(
             Progress(task.name, task.index, num_files, done_s, duration_s, media_s + done_s)
         )
 
-    watch(0.0)
+    watch(0.0, None)
     return watch
-
-
-def media_length_s(path: str) -> float | None:
-    """Length of a file for the progress bar; None if it can't be told at once."""
-    if is_remote(path):
-        return None
-    try:
-        return probe(path).duration_s
-    except MediaError:
-        return None  # Analysing tells the user why.
 
 
 def _in_order(

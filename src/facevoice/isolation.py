@@ -9,23 +9,26 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypeVar
 
 from facevoice.backbones.spec import Backbone
+from facevoice.codec import media_values, read_media, read_view, view_values
 from facevoice.errors import DecoderCrashedError, MediaError
 from facevoice.media import DamageCallback
 from facevoice.perceive import Perceiver
 from facevoice.records import MediaInfo, Modality, WindowView
 from facevoice.sandbox import Limits, Message, Sandbox, Work
 from facevoice.settings import AnalyzerConfig
-from facevoice.store import media_values, read_media, read_view, view_values
 
 # Loaded children that wait for files: more would only hold memory.
 _MAX_IDLE: Final = 2
 _MAX_COMPLAINTS: Final = 100
+_EPSILON_S: Final = 1e-6
+
+T = TypeVar("T")
 
 
 class IsolatedPerceiver(Perceiver):
@@ -63,7 +66,7 @@ class IsolatedPerceiver(Perceiver):
                 if "damage" in message:
                     _tell(on_damage, message)
                 else:
-                    media = _checked(path, lambda: read_media(message["media"]))
+                    media = _checked(read_media, message.get("media"), path)
         if media is None or media.path != path:
             raise _nonsense(path)
         return media
@@ -75,7 +78,7 @@ class IsolatedPerceiver(Perceiver):
         after: Iterable[WindowView] = (),
         end_s: float | None = None,
         on_damage: DamageCallback | None = None,
-    ) -> Iterator[WindowView]:
+    ) -> Generator[WindowView, None, None]:
         """See `Perceiver.views`; also DecoderCrashedError and OverLimitError."""
         known = list(after)
         task = {
@@ -84,8 +87,8 @@ class IsolatedPerceiver(Perceiver):
             "after": [view_values(view) for view in known],
             "end_s": end_s,
         }
-        last_s = known[-1].start_s if known else -1.0
-        num_complaints = 0
+        hop_s = self.settings.windows.hop_s
+        num_complaints, number = 0, len(known)
         with (
             self._children.one_for(info.path) as child,
             closing(child.work(task, info.path, length_s=info.duration_s)) as messages,
@@ -95,40 +98,32 @@ class IsolatedPerceiver(Perceiver):
                     num_complaints += 1
                     _tell(on_damage if num_complaints <= _MAX_COMPLAINTS else None, message)
                     continue
-                view = _checked(info.path, lambda: read_view(message["view"]))
-                if not last_s < view.start_s <= info.duration_s:
+                view = _checked(read_view, message.get("view"), info.path)
+                is_next = abs(view.start_s - number * hop_s) < _EPSILON_S
+                if not (is_next and view.start_s <= info.duration_s):
                     raise _nonsense(info.path)
-                last_s = view.start_s
+                number += 1
                 yield view
 
 
 def serve_perceiver(perceiver: Perceiver) -> Work:
     """What a child does for an `IsolatedPerceiver`."""
 
-    def work(task: Message) -> Iterator[Message]:
-        complaints: list[str] = []
+    def work(task: Message, tell: Callable[[Message], None]) -> None:
+        def complain(damage: str) -> None:
+            tell({"damage": damage})
+
         if task["do"] == "probe":
-            path = Path(os.fsdecode(task["path"]))
-            media = perceiver.probe(path, on_damage=complaints.append)
-            yield {"media": media_values(media)}
-        else:
-            views = perceiver.views(
-                read_media(task["media"]),
-                after=[read_view(values) for values in task["after"]],
-                end_s=task["end_s"],
-                on_damage=complaints.append,
-            )
-            for view in views:
-                yield from _told(complaints)
-                yield {"view": view_values(view)}
-        yield from _told(complaints)
+            media = perceiver.probe(Path(os.fsdecode(task["path"])), on_damage=complain)
+            tell({"media": media_values(media)})
+            return
+        known = [read_view(values) for values in task["after"]]
+        for view in perceiver.views(
+            read_media(task["media"]), after=known, end_s=task["end_s"], on_damage=complain
+        ):
+            tell({"view": view_values(view)})
 
     return work
-
-
-def _told(complaints: list[str]) -> Iterator[Message]:
-    while complaints:
-        yield {"damage": complaints.pop(0)}
 
 
 def _tell(on_damage: DamageCallback | None, message: Message) -> None:
@@ -136,11 +131,11 @@ def _tell(on_damage: DamageCallback | None, message: Message) -> None:
         on_damage(str(message["damage"]))
 
 
-def _checked(path: Path, read: Any) -> Any:
-    """What `read` makes of an answer; DecoderCrashedError if it is none."""
+def _checked(read: Callable[[object], T], values: object, path: Path) -> T:
+    """What an answer holds; DecoderCrashedError if that is none."""
     try:
-        return read()
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        return read(values)
+    except ValueError as error:
         raise _nonsense(path) from error
 
 

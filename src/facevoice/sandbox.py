@@ -23,8 +23,9 @@ import struct
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
@@ -35,8 +36,8 @@ from facevoice.errors import ConfigError, DecoderCrashedError, MediaError, OverL
 
 Message = Mapping[str, Any]
 """Plain values, which MessagePack can hold."""
-Work = Callable[[Message], Iterator[Message]]
-"""What a child does with a task: gives its answers one by one."""
+Work = Callable[[Message, Callable[[Message], None]], None]
+"""What a child does: `work(task, tell)` tells its answers one by one."""
 
 _MIB: Final = 1 << 20
 # A window with six faces takes some 60 kB, a picture of 8K 100 MB.
@@ -45,8 +46,10 @@ _START_S: Final = 300.0
 _END_S: Final = 5.0
 # What a child needs of its parent's environment; keys and tokens are none of it.
 _KEPT: Final = frozenset(
-    ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH")
-    + ("SYSTEMROOT", "HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME", "OMP_NUM_THREADS")
+    [
+        *("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH"),
+        *("SYSTEMROOT", "HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME", "OMP_NUM_THREADS"),
+    ]
 )
 _ADDED: Final = {
     "HF_HUB_OFFLINE": "1",  # Who asks has fetched what is needed.
@@ -102,7 +105,7 @@ class Sandbox:
 
     def work(
         self, task: Message, path: Path, *, length_s: float = 0.0, writable: Path | None = None
-    ) -> Iterator[Message]:
+    ) -> Generator[Message, None, None]:
         """What the child answers to a task on the file at `path`.
 
         Closing the iterator before its end ends the child.
@@ -122,11 +125,15 @@ class Sandbox:
         is_over = False
         try:
             self._begin(path, writable)
-            self._send({"task": task, "cpu_s": self.limits.cpu_s + self.limits.cpu_per_s * length_s})
+            self._send(
+                {"task": task, "cpu_s": self.limits.cpu_s + self.limits.cpu_per_s * length_s}
+            )
             while (message := self._receive(path, self.limits.stall_s)) != {"done": True}:
                 if "error" in message:
-                    is_over = True
-                    raise _error_from(message["error"], path)
+                    error = _error_from(message["error"], path)
+                    # Whatever surprised a child, it doesn't meet the next file.
+                    is_over = not isinstance(error, DecoderCrashedError | OverLimitError)
+                    raise error
                 yield message
             is_over = True
         finally:
@@ -149,9 +156,7 @@ class Sandbox:
         """Wait until the child is loaded, and let it give up its rights."""
         if self._is_ready:
             return
-        message = self._receive(path, _START_S)
-        if "cannot" in message:
-            raise ConfigError(f"the process that reads files can't start: {message['cannot']}")
+        self._await_ready(path)
         self.folder = Path(os.path.realpath(path)).parent
         rights = {
             "limits": asdict(self.limits),
@@ -159,7 +164,13 @@ class Sandbox:
             "writable": None if writable is None else os.fsencode(writable),
         }
         self._send(rights)
+        self._await_ready(path)
         self._is_ready = True
+
+    def _await_ready(self, path: Path) -> None:
+        message = self._receive(path, _START_S)
+        if "cannot" in message:
+            raise ConfigError(f"files can't be read in isolation here: {message['cannot']}")
 
     def _send(self, message: Message) -> None:
         with contextlib.suppress(OSError):  # `_receive` finds out why.
@@ -181,7 +192,7 @@ class Sandbox:
             raise _explain_end(path, code) from error
 
 
-_REMEDY: Final = "Convert it to MP4 (H.264 and AAC) first, on a machine that you can spare."
+_REMEDY: Final = "If you trust where it comes from, convert it to MP4 (H.264 and AAC) first."
 
 
 def _explain_end(path: Path, code: int | None) -> MediaError:
@@ -212,41 +223,40 @@ def _media_errors(kind: type[MediaError]) -> dict[str, type[MediaError]]:
 
 def _serve(connection: Connection) -> None:
     """Load, give up all rights, then do one task after the other until the pipe ends."""
-    asked = _read(connection)
-    if asked is None:
-        return
     try:
+        if (asked := _read(connection)) is None:
+            return
         module, _, name = asked["entry"].partition(":")
         work: Work = getattr(importlib.import_module(module), name)(asked["setup"])
+        _answer(connection, {"ready": True})
+        if (rights := _read(connection)) is None:
+            return
+        writable = rights["writable"] and Path(os.fsdecode(rights["writable"]))
+        readable = [*_own_places(), Path(os.fsdecode(rights["readable"]))]
+        lock_down(Limits(**rights["limits"]), readable, writable)
+        _answer(connection, {"ready": True})
     except Exception as error:  # noqa: BLE001 - told to the parent, who raises it
         _answer(connection, {"cannot": f"{type(error).__name__}: {error}"})
         return
-    _answer(connection, {"ready": True})
-    rights = _read(connection)
-    if rights is None:
-        return
-    limits = Limits(**rights["limits"])
-    writable = rights["writable"] and Path(os.fsdecode(rights["writable"]))
-    lock_down(limits, [*_own_places(), Path(os.fsdecode(rights["readable"]))], writable)
     while (message := _read(connection)) is not None:
         _bound_cpu(message["cpu_s"])
-        for answer in _answers(work, message["task"]):
-            _answer(connection, answer)
+        _answer(connection, _do(work, message["task"], partial(_answer, connection)))
 
 
-def _answers(work: Work, task: Message) -> Iterator[Message]:
+def _do(work: Work, task: Message, tell: Callable[[Message], None]) -> Message:
+    """Do a task; gives the last answer."""
     try:
-        yield from work(task)
-        yield {"done": True}
+        work(task, tell)
+        return {"done": True}
     except MediaError as error:
-        told = {"problem": error.problem, "remedy": error.remedy}
-        yield {"error": {"kind": type(error).__name__, **told}}
+        kind, problem, remedy = type(error).__name__, error.problem, error.remedy
     except MemoryError:
-        problem = "reading it took more memory than allowed."
-        yield {"error": {"kind": "OverLimitError", "problem": problem, "remedy": _REMEDY}}
+        kind, problem = "OverLimitError", "reading it took more memory than allowed."
+        remedy = _REMEDY
     except Exception as error:  # noqa: BLE001 - told to the parent, who raises it
+        kind, remedy = "DecoderCrashedError", _REMEDY
         problem = f"reading it failed unexpectedly ({type(error).__name__}: {error})."
-        yield {"error": {"kind": "DecoderCrashedError", "problem": problem, "remedy": _REMEDY}}
+    return {"error": {"kind": kind, "problem": problem, "remedy": remedy}}
 
 
 def _read(connection: Connection) -> dict[str, Any] | None:

@@ -189,6 +189,11 @@ def analyze(
         same_person=same_person,
         same_setting=same_setting,
     )
+    if setup.isolated and (transcribe or transcribe_model is not None):
+        raise ConfigError(
+            "--transcribe reads sound outside of --isolated: transcribe the file elsewhere, and "
+            "name its words with --transcript"
+        )
     known = name_person(person or (), neutral or (), "--person")
     files = find_files(without_sidecars(paths))
     if transcript is not None and len(files) > 1:

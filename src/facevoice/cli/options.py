@@ -211,6 +211,14 @@ def _set_up(
     expected_conflicts: ExpectedConflicts = None,
     know_person: KnowPerson = None,
     people: People = None,
+    isolated: Annotated[
+        bool,
+        flag(
+            "Read files in a process of its own that can do no harm: for files from strangers. "
+            "See SECURITY.md.",
+            "--isolated",
+        ),
+    ] = False,
 ) -> AnalyzerSetup:
     settings = read_config(config)
     length_s = settings.windows.length_s if window is None else window
@@ -227,7 +235,7 @@ def _set_up(
         is_number = audio_track.strip().isdecimal()
         sound = SoundConfig(int(audio_track) if is_number else audio_track)
     settings = dataclasses.replace(settings, sound=sound, windows=windows, decision=decision)
-    return AnalyzerSetup(settings, checkpoint, tuple(backbones or ()), threads)
+    return AnalyzerSetup(settings, checkpoint, tuple(backbones or ()), threads, isolated)
 
 
 def decide_by(

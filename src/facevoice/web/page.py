@@ -25,7 +25,6 @@ from facevoice.analyzer import Analyzer
 from facevoice.errors import ConfigError, FacevoiceError, MediaError
 from facevoice.files import file_sha256
 from facevoice.hub.space import find_samples
-from facevoice.media import probe
 from facevoice.people.baseline import NOTHING, Known, Others, pool
 from facevoice.people.profile import load_profile
 from facevoice.records import (
@@ -107,6 +106,7 @@ _Choices = list[tuple[str, float | str]]
 
 def build_app(analyzer: Analyzer, options: WebOptions, desk: LiveDesk | None) -> Any:
     """See `facevoice.web.build_app`; with a desk, the page has a live mode too."""
+    analyzer = analyzer.in_isolation()  # Anybody's files are read.
     samples = find_samples(options.samples)
     turns = Turns(options.num_at_once, options.max_waiting) if desk is None else desk.turns
     sweep = (_SWEEP_S, round(options.keep_s))
@@ -462,7 +462,7 @@ class ClipTab:
                 self._turns.give_way()
 
             report = self._interpret(perceived, session)
-            render_video(report, perceived.trace, out, on_progress=on_progress)
+            render_video(report, perceived.trace, out, on_progress=on_progress, isolated=True)
             return {**self._idle(), self.draw: _is_shown(False), self.film: _file(out)}
 
         yield from self._work(work, [media.path], session.stopping)
@@ -512,7 +512,7 @@ class ClipTab:
 
     def _probe(self, path: Path) -> MediaInfo:
         """What a clip is; MediaError if it can't be read, or is too long."""
-        media = probe(path)
+        media = self._analyzer.perceiver.probe(path)
         self._check_length(path, media.duration_s)
         return media
 
@@ -541,7 +541,8 @@ class ClipTab:
         """
         kept = [path for path in paths if path.suffix.lower() == _PROFILE_SUFFIX]
         profile = pool(load_profile(path, self._analyzer.models) for path in kept)
-        recordings = {path: probe(path) for path in paths if path not in kept}
+        perceiver = self._analyzer.perceiver
+        recordings = {path: perceiver.probe(path) for path in paths if path not in kept}
         whole_s = 0.0
         for path, media in recordings.items():
             lasts = "lasts, with the recordings before it," if whole_s else "lasts"
