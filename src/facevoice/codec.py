@@ -6,6 +6,7 @@ kind ("<f4", "<f8"), its shape and its bytes; a path is the bytes of its name.
 
 from __future__ import annotations
 
+import io
 import math
 import os
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 import numpy as np
+from PIL import Image
 
 from facevoice.records import (
     PEAKS_HZ,
@@ -31,6 +33,7 @@ MAX_DURATION_S: Final = 31 * 86_400.0
 MAX_NUMBER: Final = 1 << 31
 """Of people, tracks, pixels, hertz."""
 _MAX_FACES: Final = 64
+_MAX_SIDE_PX: Final = 1024
 _KINDS: Final = ("<f4", "<f8")
 _MISSED: Final = frozenset(reason.value for reason in Reason)
 
@@ -143,6 +146,8 @@ def _check_face(face: FaceView) -> None:
     require_that(abs(face.person) < MAX_NUMBER, "person", face.person)
     for name in ("quality", "moving", "speaking"):
         require_that(math.isfinite(getattr(face, name) or 0), name, getattr(face, name))
+    if face.portrait is not None:
+        _check_picture(face.portrait)
     _check_array("embedding", face.embedding, (None,))
     _check_array("identity", face.identity, (None,))
     _check_array("clearness", face.clearness, (2,), is_share=True)
@@ -152,6 +157,16 @@ def _check_face(face: FaceView) -> None:
     is_told = face.times_s is not None and face.boxes_xyxy_rel is not None
     is_untold = face.times_s is None and face.boxes_xyxy_rel is None
     require_that(is_told or is_untold, "boxes_xyxy_rel", "without times, or times without them")
+
+
+def _check_picture(content: bytes) -> None:
+    """A whole JPEG of a face; of no other format, some of which are programs."""
+    try:
+        with Image.open(io.BytesIO(content), formats=["JPEG"]) as picture:
+            require_that(max(picture.size) <= _MAX_SIDE_PX, "portrait", picture.size)
+            picture.load()
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"a portrait that is no JPEG ({error})") from error
 
 
 def _check_array(

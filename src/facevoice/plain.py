@@ -36,15 +36,17 @@ def read_bounded(path: Path, max_bytes: int = MAX_DOCUMENT_BYTES) -> bytes:
     """
     # A pipe without a writer would be waited for.
     descriptor = os.open(path, os.O_RDONLY | _WITHOUT_WAITING)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "it is no regular file", str(path))
-    with os.fdopen(descriptor, "rb") as file:
-        content = file.read(max_bytes + 1)
-    if len(content) > max_bytes:
+    found = os.fstat(descriptor)
+    problem = ""
+    if not stat.S_ISREG(found.st_mode):
+        problem = "it is no regular file"
+    elif found.st_size > max_bytes:
         problem = f"it is larger than {max_bytes >> 20} MiB, which no such file is"
-        raise OSError(errno.EFBIG, problem, str(path))
-    return content
+    if problem:
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, problem, str(path))
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read()
 
 
 def parse_json(content: str | bytes) -> Any:

@@ -107,7 +107,7 @@ def identify(portrait: bytes) -> FloatArray:
     Raises:
         WeightsError: the network is missing or damaged.
     """
-    picture = np.asarray(Image.open(io.BytesIO(portrait)).convert("RGB"))
+    picture = np.asarray(Image.open(io.BytesIO(portrait), formats=["JPEG"]).convert("RGB"))
     found: FloatArray = FaceIdentifier().embed(picture[None])[0]
     return found
 
