@@ -83,6 +83,8 @@ def test_windows_that_can_not_be_are_refused(change: dict[str, Any]) -> None:
         {"quality": float("nan")},
         {"moving": float("inf")},
         {"portrait": "text that is no base64"},
+        {"portrait": b"%!PS-Adobe-3.0 EPSF-3.0"},
+        {"portrait": VIEW.faces[1].portrait[:-30]},
         {"embedding": ["<f4", [1, 1], bytes(4)]},
         {"clearness": floats(0.5)},
         {"times_s": None},

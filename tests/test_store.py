@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import multiprocessing
 import os
 import random
@@ -19,6 +20,7 @@ from benchmarks.kills import kill_stores
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from PIL import Image
 
 from facevoice.errors import StoreError
 from facevoice.records import (
@@ -48,6 +50,15 @@ def key_of(number: int = 0, *, face: str = "f@1/a", voice: str = "v@1/b") -> Per
     return PerceptionKey.of(f"{number:064x}", AnalyzerConfig(), MODELS, names)
 
 
+def _jpeg() -> bytes:
+    content = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(content, "JPEG")
+    return content.getvalue()
+
+
+_PORTRAIT = _jpeg()
+
+
 def _face_of(rng: np.random.Generator, person: int) -> FaceView:
     return FaceView(
         person,
@@ -55,7 +66,7 @@ def _face_of(rng: np.random.Generator, person: int) -> FaceView:
         rng.standard_normal(8).astype(np.float32) if person else None,
         np.sort(rng.random(3)),
         rng.random((3, 4)).astype(np.float32),
-        b"\xff\xd8portrait",
+        _PORTRAIT,
         rng.standard_normal(128).astype(np.float32),
         -0.5,
         None,

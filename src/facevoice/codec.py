@@ -6,6 +6,7 @@ kind ("<f4", "<f8"), its shape and its bytes; a path is the bytes of its name.
 
 from __future__ import annotations
 
+import io
 import math
 import os
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 import numpy as np
+from PIL import Image
 
 from facevoice.records import (
     PEAKS_HZ,
@@ -28,8 +30,10 @@ Record = TypeVar("Record")
 
 MAX_DURATION_S: Final = 31 * 86_400.0
 """No file is longer; waveforms are drawn up to any time that is told."""
-_MAX_NUMBER: Final = 1 << 31  # of a person, a track, a pixel, a hertz
+MAX_NUMBER: Final = 1 << 31
+"""Of people, tracks, pixels, hertz."""
 _MAX_FACES: Final = 64
+_MAX_SIDE_PX: Final = 1024
 _KINDS: Final = ("<f4", "<f8")
 _MISSED: Final = frozenset(reason.value for reason in Reason)
 
@@ -72,7 +76,7 @@ def check_media(info: MediaInfo) -> MediaInfo:
     Raises:
         ValueError: they are not.
     """
-    _require(0 <= info.duration_s <= MAX_DURATION_S, "duration_s", info.duration_s)
+    require_that(0 <= info.duration_s <= MAX_DURATION_S, "duration_s", info.duration_s)
     if info.video is not None:
         _check_video(info.video)
     if info.audio is not None:
@@ -121,27 +125,29 @@ def _special(kind: Any, value: Any) -> Any:
 
 
 def _check_window(view: WindowView) -> None:
-    _require(0 <= view.start_s < view.end_s <= MAX_DURATION_S, "start_s, end_s", view.start_s)
-    _require(0 <= view.speech_coverage <= 1, "speech_coverage", view.speech_coverage)
-    _require(len(view.faces) <= _MAX_FACES, "faces", len(view.faces))
-    _require(0 <= view.num_faces < _MAX_NUMBER, "num_faces", view.num_faces)
-    _require(view.missed is None or view.missed in _MISSED, "missed", view.missed)
-    _require(abs(view.speaker or 0) < _MAX_NUMBER, "speaker", view.speaker)
-    _require(abs(view.detected_s or 0) <= MAX_DURATION_S, "detected_s", view.detected_s)
+    require_that(0 <= view.start_s < view.end_s <= MAX_DURATION_S, "start_s, end_s", view.start_s)
+    require_that(0 <= view.speech_coverage <= 1, "speech_coverage", view.speech_coverage)
+    require_that(len(view.faces) <= _MAX_FACES, "faces", len(view.faces))
+    require_that(0 <= view.num_faces < MAX_NUMBER, "num_faces", view.num_faces)
+    require_that(view.missed is None or view.missed in _MISSED, "missed", view.missed)
+    require_that(abs(view.speaker or 0) < MAX_NUMBER, "speaker", view.speaker)
+    require_that(abs(view.detected_s or 0) <= MAX_DURATION_S, "detected_s", view.detected_s)
     _check_array("voice", view.voice, (None,))
     _check_array("voice_print", view.voice_print, (None,))
     _check_array("detected", view.detected, (None, 7))
     _check_array("speech_spans_s", view.speech_spans_s, (None, 2), is_rising=True)
     _check_array("peaks", view.peaks, (None,), is_share=True)
     most = math.ceil(view.duration_s * PEAKS_HZ) + 1
-    _require(view.peaks is None or len(view.peaks) <= most, "peaks", "more than the window has")
+    require_that(view.peaks is None or len(view.peaks) <= most, "peaks", "more than the window has")
 
 
 def _check_face(face: FaceView) -> None:
-    _require(0 <= face.coverage <= 1, "coverage", face.coverage)
-    _require(abs(face.person) < _MAX_NUMBER, "person", face.person)
+    require_that(0 <= face.coverage <= 1, "coverage", face.coverage)
+    require_that(abs(face.person) < MAX_NUMBER, "person", face.person)
     for name in ("quality", "moving", "speaking"):
-        _require(math.isfinite(getattr(face, name) or 0), name, getattr(face, name))
+        require_that(math.isfinite(getattr(face, name) or 0), name, getattr(face, name))
+    if face.portrait is not None:
+        _check_picture(face.portrait)
     _check_array("embedding", face.embedding, (None,))
     _check_array("identity", face.identity, (None,))
     _check_array("clearness", face.clearness, (2,), is_share=True)
@@ -150,7 +156,17 @@ def _check_face(face: FaceView) -> None:
     _check_array("boxes_xyxy_rel", face.boxes_xyxy_rel, (num_seen, 4), is_share=True)
     is_told = face.times_s is not None and face.boxes_xyxy_rel is not None
     is_untold = face.times_s is None and face.boxes_xyxy_rel is None
-    _require(is_told or is_untold, "boxes_xyxy_rel", "without times, or times without them")
+    require_that(is_told or is_untold, "boxes_xyxy_rel", "without times, or times without them")
+
+
+def _check_picture(content: bytes) -> None:
+    """A whole JPEG of a face; of no other format, some of which are programs."""
+    try:
+        with Image.open(io.BytesIO(content), formats=["JPEG"]) as picture:
+            require_that(max(picture.size) <= _MAX_SIDE_PX, "portrait", picture.size)
+            picture.load()
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"a portrait that is no JPEG ({error})") from error
 
 
 def _check_array(
@@ -167,30 +183,31 @@ def _check_array(
     fits = len(array.shape) == len(shape) and all(
         wanted is None or size == wanted for size, wanted in zip(array.shape, shape, strict=True)
     )
-    _require(fits, f"shape of {name}", array.shape)
+    require_that(fits, f"shape of {name}", array.shape)
     if is_rising:
-        _require(bool((np.diff(array.ravel()) >= 0).all()), name, "not in order")
+        require_that(bool((np.diff(array.ravel()) >= 0).all()), name, "not in order")
     if is_share:
-        _require(bool(((array >= 0) & (array <= 1)).all()), name, "beyond 0 and 1")
+        require_that(bool(((array >= 0) & (array <= 1)).all()), name, "beyond 0 and 1")
 
 
 def _check_video(video: VideoInfo) -> None:
     for name in ("width_px", "height_px", "track"):
-        _require(0 < getattr(video, name) < _MAX_NUMBER, name, getattr(video, name))
-    _require(0 < video.frame_rate_hz < _MAX_NUMBER, "frame_rate_hz", video.frame_rate_hz)
-    _require(abs(video.start_s) <= MAX_DURATION_S, "start_s", video.start_s)
-    _require(video.rotation_deg in (0, 90, 180, 270), "rotation_deg", video.rotation_deg)
+        require_that(0 < getattr(video, name) < MAX_NUMBER, name, getattr(video, name))
+    require_that(0 < video.frame_rate_hz < MAX_NUMBER, "frame_rate_hz", video.frame_rate_hz)
+    require_that(abs(video.start_s) <= MAX_DURATION_S, "start_s", video.start_s)
+    require_that(video.rotation_deg in (0, 90, 180, 270), "rotation_deg", video.rotation_deg)
 
 
 def _check_audio(audio: AudioInfo) -> None:
-    _require(0 < audio.sample_rate_hz < _MAX_NUMBER, "sample_rate_hz", audio.sample_rate_hz)
-    _require(abs(audio.start_s) <= MAX_DURATION_S, "start_s", audio.start_s)
+    require_that(0 < audio.sample_rate_hz < MAX_NUMBER, "sample_rate_hz", audio.sample_rate_hz)
+    require_that(abs(audio.start_s) <= MAX_DURATION_S, "start_s", audio.start_s)
     own = audio.track, audio.num_channels
     for number, num_channels in (own, *((o.number, o.num_channels) for o in audio.others)):
-        _require(0 < number < _MAX_NUMBER, "track", number)
-        _require(0 <= num_channels < _MAX_NUMBER, "num_channels", num_channels)
+        require_that(0 < number < MAX_NUMBER, "track", number)
+        require_that(0 <= num_channels < MAX_NUMBER, "num_channels", num_channels)
 
 
-def _require(condition: bool, name: str, value: object) -> None:
+def require_that(condition: bool, name: str, value: object) -> None:
+    """ValueError, saying what is impossible, unless the condition holds."""
     if not condition:
-        raise ValueError(f"impossible {name}: {value}")
+        raise ValueError(f"impossible {name}: {str(value)[:200]}")

@@ -27,11 +27,20 @@ FacevoiceError
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
+
+
+_MAX_HALF: Final = 1000
 
 
 class FacevoiceError(Exception):
     """Root of all errors raised on purpose; `str()` gives the cause and the remedy."""
+
+    def __str__(self) -> str:
+        """In so many words as people read, however much of a file is quoted."""
+        text = super().__str__()
+        return text if len(text) <= 2 * _MAX_HALF else f"{text[:_MAX_HALF]} … {text[-_MAX_HALF:]}"
 
     @property
     def kind(self) -> str:

@@ -15,6 +15,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import sqlite3
 import threading
 import time
@@ -31,6 +32,7 @@ import msgspec
 from facevoice.codec import media_values, read_media, read_view, view_values
 from facevoice.errors import StoreError
 from facevoice.files import file_sha256
+from facevoice.plain import parse_json
 from facevoice.records import MediaInfo, Modality, ModelId, WindowView
 from facevoice.settings import AUTO, AnalyzerConfig
 
@@ -42,6 +44,7 @@ PERCEPTION_VERSION: Final = 4
 _APPLICATION_ID: Final = 0x46565052  # "FVPR"
 _SCHEMA_VERSION: Final = 1
 _PAGE_BYTES: Final = 32_768
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 # Windows wait so long for the next commit, which costs a write to disk.
 _COMMIT_EVERY_S: Final = 1.0
 _SCHEMA: Final = (
@@ -66,9 +69,10 @@ _SCHEMA: Final = (
     f"PRAGMA application_id = {_APPLICATION_ID}",
     f"PRAGMA user_version = {_SCHEMA_VERSION}",
 )
+_AGAIN: Final = "Delete it; what it held is computed again."
 _REMEDIES: Final = {
     "SQLITE_BUSY": ("is locked by another process.", "Try again when that is done."),
-    "SQLITE_CORRUPT": ("is damaged.", "Delete it; what it held is computed again."),
+    "SQLITE_CORRUPT": ("is damaged.", _AGAIN),
     "SQLITE_NOTADB": ("is not a store of facevoice.", "Choose another path."),
     "SQLITE_FULL": ("can't grow: the disk is full.", "Make room and run the command again."),
     "SQLITE_READONLY": ("can't be written.", "Check its permissions."),
@@ -266,7 +270,8 @@ class Store:
             row = db.execute(
                 "SELECT content FROM source WHERE name = ? AND fingerprint = ?", (name, fingerprint)
             ).fetchone()
-        return None if row is None else str(row[0])
+        is_known = row is not None and isinstance(row[0], str) and _SHA256.fullmatch(row[0])
+        return row[0] if is_known else None
 
     def remember_source(self, name: str, fingerprint: str, content: str) -> None:
         """Note what a file or an address held."""
@@ -282,7 +287,11 @@ class Store:
         """What `remember_backbone` noted, by id."""
         with self._transaction() as db:
             rows = db.execute("SELECT * FROM backbone ORDER BY id").fetchall()
-        return {name: json.loads(spec) for name, spec in rows}
+        try:
+            specs = {str(name): parse_json(str(spec)) for name, spec in rows}
+            return msgspec.convert(specs, dict[str, dict[str, Any]])
+        except (ValueError, msgspec.ValidationError) as error:
+            raise StoreError(self.path, *_REMEDIES["SQLITE_CORRUPT"]) from error
 
     def write_views(
         self,
@@ -344,6 +353,10 @@ class Store:
         application = db.execute("PRAGMA application_id").fetchone()[0]
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if application == _APPLICATION_ID and version == _SCHEMA_VERSION:
+            # Views and triggers of others would run in place of what is asked.
+            found = {sql for (sql,) in db.execute("SELECT sql FROM sqlite_master") if sql}
+            if found != {sql for sql in _SCHEMA if sql.startswith("CREATE")}:
+                raise StoreError(self.path, "holds other tables than a store.", _AGAIN)
             return True
         if application == _APPLICATION_ID:
             raise StoreError(
