@@ -1,8 +1,17 @@
-"""`python -m facevoice` does what `facevoice` does."""
+"""`facevoice`, which `python -m facevoice` does too: minds signals, then loads the command line."""
 
 from __future__ import annotations
 
-from facevoice.cli.app import main
+from facevoice import interrupts
+
+
+def main() -> None:
+    """Entry point of the `facevoice` command."""
+    interrupts.take_over()
+    from facevoice.cli.app import app
+
+    app()
+
 
 if __name__ == "__main__":
     main()

@@ -284,11 +284,12 @@ def analyze_files(
     on_progress: ProgressCallback | None = None,
     on_window: WindowCallback | None = None,
     analyzer: Analyzer | None = None,
-) -> Iterator[FileResult]:
+) -> Generator[FileResult, None, None]:
     """Analyse files; gives one result a file, in the order of `paths`.
 
     A file that fails gives a report with status `failed` and its error; the others still come.
-    Whoever does the work, the reports are the same.
+    Whoever does the work, the reports are the same. Who doesn't want them all closes the generator
+    (`contextlib.closing`), which ends the processes.
 
     Args:
         paths: files or addresses, as `find_files` gives them.
@@ -330,17 +331,17 @@ def _analyze_together(
         known: set[int] = set()
         told: dict[str, Known] = {}
         ask = replace(job, tells=True, streams=False)
-        results = _run(tasks, plan, ask, on_progress, None, analyzer)
-        for task, result in zip(tasks, results, strict=True):
-            if result.told is None:
-                failed[task.index] = result
-                continue
-            if result.known:
-                known.add(task.index)
-            told[result.report.sha256 or task.path] = Known(
-                result.told.person if plan.same_person else {},
-                result.told.setting if plan.same_setting else {},
-            )
+        with closing(_run(tasks, plan, ask, on_progress, None, analyzer)) as results:
+            for task, result in zip(tasks, results, strict=True):
+                if result.told is None:
+                    failed[task.index] = result
+                    continue
+                if result.known:
+                    known.add(task.index)
+                told[result.report.sha256 or task.path] = Known(
+                    result.told.person if plan.same_person else {},
+                    result.told.setting if plan.same_setting else {},
+                )
         others = _join(plan.others, told)
         with Store(kept, is_strict=False) as store:
             worker = _Worker(analyzer, replace(job, others=others, again=False), store)
@@ -356,7 +357,7 @@ def _run(
     on_progress: ProgressCallback | None,
     on_window: WindowCallback | None,
     analyzer: Analyzer | None,
-) -> Iterator[FileResult]:
+) -> Generator[FileResult, None, None]:
     """The result of each task, in order, whoever does the work."""
     if plan.works_here(len(tasks)):
         worker = _Worker(analyzer or plan.analyzer.build(), job, _open(plan.store))
@@ -410,15 +411,15 @@ def meet(
     told = dict(plan.others.told)
     problems: list[str] = []
     job = _Job(again=plan.again, tells=True)
-    results = _run(tasks, plan, job, on_progress, None, analyzer)
-    for task, result in zip(tasks, results, strict=True):
-        error = result.report.error
-        if error is not None:
-            problems.append(error.message)
-        elif result.told is None or not result.told.person:
-            problems.append(f"{task.name}: shows too little of a face, and of speech, to tell.")
-        else:
-            told[result.report.sha256 or task.path] = Known(person=result.told.person)
+    with closing(_run(tasks, plan, job, on_progress, None, analyzer)) as results:
+        for task, result in zip(tasks, results, strict=True):
+            error = result.report.error
+            if error is not None:
+                problems.append(error.message)
+            elif result.told is None or not result.told.person:
+                problems.append(f"{task.name}: shows too little of a face, and of speech, to tell.")
+            else:
+                told[result.report.sha256 or task.path] = Known(person=result.told.person)
     return Meeting(Others(plan.others.profile, told), tuple(problems))
 
 

@@ -438,8 +438,8 @@ class ViewWriter:
 
 @contextmanager
 def _begun(db: sqlite3.Connection, mode: str) -> Iterator[None]:
-    db.execute(f"BEGIN {mode}")
     try:
+        db.execute(f"BEGIN {mode}")
         yield
         db.execute("COMMIT")
     except BaseException:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Final
@@ -273,6 +273,7 @@ def _run(
             on_window=output.stream if plan.streams else None,
             analyzer=analyzer,
         )
+        stack.enter_context(closing(results))
         for file, result in zip(files, results, strict=True):
             output.take(file, result)
 

@@ -88,11 +88,6 @@ for _section, _functions in _COMMANDS.items():
         app.command(rich_help_panel=_section)(_command)
 
 
-def main() -> None:
-    """Entry point of the `facevoice` command."""
-    app()
-
-
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"facevoice {VERSION}")
@@ -110,5 +105,6 @@ def root(
 ) -> None:
     """Which emotion a face shows, which the voice has, and whether they match or conflict.
 
-    Exit codes: 0 all done, 1 something failed and is named, 2 wrong usage, 130 interrupted.
+    Exit codes: 0 all done, 1 something failed and is named, 2 wrong usage, 130 interrupted
+    (by Ctrl-C, SIGTERM or SIGHUP).
     """

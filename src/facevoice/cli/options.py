@@ -18,6 +18,7 @@ import typer
 from facevoice.batch import AnalyzerSetup
 from facevoice.cli.screen import complain
 from facevoice.errors import ConfigError, FacevoiceError, MissingExtraError
+from facevoice.interrupts import EXIT_INTERRUPTED, orderly
 from facevoice.records import PeopleEdits
 from facevoice.settings import (
     SENSITIVITIES,
@@ -29,7 +30,6 @@ from facevoice.settings import (
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
-EXIT_INTERRUPTED: Final = 130
 
 # Not the process's arguments: who calls the command from Python has others.
 TYPED: Final = ContextVar("TYPED", default="facevoice")
@@ -303,7 +303,7 @@ def tells_errors(
 
     Args:
         name: of the command, as it is typed.
-        interrupted: what people should know after Ctrl-C, unless the KeyboardInterrupt says more.
+        interrupted: what people should know when it was, unless the KeyboardInterrupt says more.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -312,7 +312,8 @@ def tells_errors(
             log = logging.getLogger("facevoice")
             before = log.handlers[:], log.level, log.propagate
             try:
-                command(*arguments, **options)
+                with orderly():
+                    command(*arguments, **options)
             except (Exception, KeyboardInterrupt) as error:
                 message, code = _explain(error, name, interrupted)
                 if message:
