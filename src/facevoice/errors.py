@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from facevoice.texts import shown
 
 _MAX_HALF: Final = 1000
 
@@ -49,14 +50,18 @@ class FacevoiceError(Exception):
         return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
 
 
-class MediaError(FacevoiceError):
-    """A file can't be read as video or audio."""
+class _FileError(FacevoiceError):
+    """One file is the matter: which, what is wrong with it, and what helps."""
 
     def __init__(self, path: Path | str, problem: str, remedy: str = "") -> None:
         self.path = Path(path)
         self.problem = problem
         self.remedy = remedy
-        super().__init__(f"{path}: {problem}" + (f" {remedy}" if remedy else ""))
+        super().__init__(f"{shown(str(path))}: {problem}" + (f" {remedy}" if remedy else ""))
+
+
+class MediaError(_FileError):
+    """A file can't be read as video or audio."""
 
 
 class MediaNotFoundError(MediaError):
@@ -106,14 +111,8 @@ def install_command(*extras: str) -> str:
     return f"pip install '.[{','.join(extras)}]'"
 
 
-class StoreError(FacevoiceError):
+class StoreError(_FileError):
     """A store can't be opened, read or written; nothing half-written is ever kept."""
-
-    def __init__(self, path: Path | str, problem: str, remedy: str = "") -> None:
-        self.path = Path(path)
-        self.problem = problem
-        self.remedy = remedy
-        super().__init__(f"{path}: {problem}" + (f" {remedy}" if remedy else ""))
 
 
 class CorpusError(FacevoiceError):
@@ -153,34 +152,16 @@ def shown_address(url: str) -> str:
     return parts.netloc.rpartition("@")[2] + parts.path
 
 
-class ProfileError(FacevoiceError):
+class ProfileError(_FileError):
     """A person's profile can't be read or written, or is of other networks' embeddings."""
 
-    def __init__(self, path: Path | str, problem: str, remedy: str = "") -> None:
-        self.path = Path(path)
-        self.problem = problem
-        self.remedy = remedy
-        super().__init__(f"{path}: {problem}" + (f" {remedy}" if remedy else ""))
 
-
-class RenderError(FacevoiceError):
+class RenderError(_FileError):
     """An annotated video can't be written; nothing of it is left."""
 
-    def __init__(self, path: Path | str, problem: str, remedy: str = "") -> None:
-        self.path = Path(path)
-        self.problem = problem
-        self.remedy = remedy
-        super().__init__(f"{path}: {problem}" + (f" {remedy}" if remedy else ""))
 
-
-class TranscriptError(FacevoiceError):
+class TranscriptError(_FileError):
     """A file of words can't be read, or the words of a file not be made."""
-
-    def __init__(self, path: Path | str, problem: str, remedy: str = "") -> None:
-        self.path = Path(path)
-        self.problem = problem
-        self.remedy = remedy
-        super().__init__(f"{path}: {problem}" + (f" {remedy}" if remedy else ""))
 
 
 class ReportError(FacevoiceError):

@@ -74,6 +74,7 @@ _REMEDIES: Final = {
     "SQLITE_BUSY": ("is locked by another process.", "Try again when that is done."),
     "SQLITE_CORRUPT": ("is damaged.", _AGAIN),
     "SQLITE_NOTADB": ("is not a store of facevoice.", "Choose another path."),
+    "SQLITE_IOERR": ("can't be read or written.", "Check that the disk has room and is sound."),
     "SQLITE_FULL": ("can't grow: the disk is full.", "Make room and run the command again."),
     "SQLITE_READONLY": ("can't be written.", "Check its permissions."),
     "SQLITE_CANTOPEN": ("can't be opened.", "Check that its folder exists and may be entered."),
@@ -232,7 +233,8 @@ class Store:
         another process has brought the same perception to its end meanwhile, it stays whole: one
         key gives the same windows to all.
         """
-        with self._transaction("IMMEDIATE") as db:
+        number: int | None = None
+        with self.forgiven("What comes now is not kept."), self._transaction("IMMEDIATE") as db:
             db.execute(
                 "INSERT INTO perception(content, recipe, face, voice, head, is_complete) "
                 "VALUES (?, ?, ?, ?, ?, 0) ON CONFLICT DO NOTHING",
@@ -275,7 +277,7 @@ class Store:
 
     def remember_source(self, name: str, fingerprint: str, content: str) -> None:
         """Note what a file or an address held."""
-        with self._transaction("IMMEDIATE") as db:
+        with self.forgiven("The file is read again."), self._transaction("IMMEDIATE") as db:
             db.execute("REPLACE INTO source VALUES (?, ?, ?)", (name, fingerprint, content))
 
     def remember_backbone(self, backbone: str, spec: Mapping[str, Any]) -> None:
@@ -377,6 +379,16 @@ class Store:
             yield self._db
 
     @contextmanager
+    def forgiven(self, consequence: str) -> Iterator[None]:
+        """Where nobody is strict, log what can't be written; see `is_strict`."""
+        try:
+            yield
+        except StoreError as error:
+            if self.is_strict:
+                raise
+            _LOG.warning("%s %s", error, consequence)
+
+    @contextmanager
     def _errors(self) -> Iterator[None]:
         try:
             yield
@@ -392,7 +404,7 @@ class Store:
 class ViewWriter:
     """Where the windows of one perception go, from `Store.writer`."""
 
-    def __init__(self, store: Store, perception: int, media: MediaInfo, first: int) -> None:
+    def __init__(self, store: Store, perception: int | None, media: MediaInfo, first: int) -> None:
         self._store = store
         self._perception = perception
         self._media = media
@@ -400,7 +412,7 @@ class ViewWriter:
         self._held: list[WindowView] = []
         self._damage: Sequence[str] = ()
         self._last_s = time.monotonic()
-        self._is_open = True
+        self._is_open = perception is not None
 
     def add(self, view: WindowView, damage: Sequence[str] = ()) -> None:
         """Take the next window, and all complaints so far."""
@@ -423,16 +435,15 @@ class ViewWriter:
             self._write(is_complete=True)
 
     def _write(self, *, is_complete: bool) -> None:
-        try:
-            head = _head(self._media, self._damage)
-            self._store.write_views(self._perception, self._next, self._held, head, is_complete)
-        except StoreError as error:
-            if self._store.is_strict:
-                raise
-            _LOG.warning("%s What comes now is not kept.", error)
-            self._is_open = False
-        self._next += len(self._held)
-        self._held = []
+        if self._perception is None:
+            return
+        head = _head(self._media, self._damage)
+        held, self._held = self._held, []
+        self._is_open = False
+        with self._store.forgiven("What comes now is not kept."):
+            self._store.write_views(self._perception, self._next, held, head, is_complete)
+            self._is_open = True
+        self._next += len(held)
         self._last_s = time.monotonic()
 
 

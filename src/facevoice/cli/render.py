@@ -19,6 +19,7 @@ from facevoice.cli.options import (
     tells_errors,
 )
 from facevoice.cli.screen import Screen, passes
+from facevoice.cli.stdin import refuse_stdin
 from facevoice.errors import ConfigError, RenderError
 from facevoice.records import PeopleEdits, Report
 from facevoice.report import (
@@ -59,6 +60,7 @@ def render(
     Writes an MP4 with the sound of the video: a frame around the face, the emotions of face, voice
     and both, and whether they match; below, the outcomes over the whole length.
     """
+    refuse_stdin(file, "render")
     target = Path(f"{file.stem}.facevoice.mp4") if out is None else out
     screen = Screen(quiet=quiet)
     try:

@@ -22,6 +22,7 @@ from facevoice.cli.options import (
     tells_errors,
 )
 from facevoice.cli.screen import Screen, passes
+from facevoice.cli.stdin import refuse_stdin
 from facevoice.cli.transcript import NoTranscript, TranscriptFile, Words, choose_words
 from facevoice.errors import ConfigError
 from facevoice.interpret import decide_again, edit_people
@@ -66,6 +67,7 @@ def report(
     """
     if is_remote(file):
         raise ConfigError(f"{public_address(file)}: fetch the file first, then name it")
+    refuse_stdin(file, "report")
     screen = Screen(quiet=quiet)
     path = Path(file)
     target = Path(f"{path.stem or 'report'}.html") if out is None else out

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from facevoice.report.folder import DEFAULT_FORMATS, FORMATS, RESERVED_STEMS, ReportFolder
+from facevoice.report.folder import (
+    DEFAULT_FORMATS,
+    FORMATS,
+    RESERVED_NAMES,
+    RESERVED_STEMS,
+    ReportFolder,
+)
 from facevoice.report.json import from_json, read_report, to_json, to_jsonl, window_to_jsonl
 from facevoice.report.page import (
     WINDOW_FIELDS,
@@ -51,6 +57,7 @@ __all__ = [
     "MIN_HEIGHT_PX",
     "MOMENT_COLUMNS",
     "OUTCOME_STYLES",
+    "RESERVED_NAMES",
     "RESERVED_STEMS",
     "WINDOW_FIELDS",
     "ReportFolder",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
@@ -44,6 +45,7 @@ from facevoice.records import (
 )
 from facevoice.report.words import describe_point, describe_sound, summarize_in_words
 from facevoice.settings import AnalyzerConfig, plain_settings
+from facevoice.texts import safe_json
 from facevoice.transcript import Line, Transcript
 
 _SCHEMA: Final = "facevoice.report"
@@ -64,6 +66,7 @@ def to_json(report: Report, *, indent: int | None = 2) -> str:
         "notice": NOTICE,
         "file": {
             "path": report.path,
+            "path_base64": _raw_name(report.path),
             "sha256": report.sha256,
             "duration_s": None if media is None else _number(media.duration_s),
             "video": None if media is None else _plain(media.video),
@@ -90,7 +93,7 @@ def to_json(report: Report, *, indent: int | None = 2) -> str:
         "windows": [_prediction_to_dict(window) for window in report.windows],
         "transcript": None if report.transcript is None else _words_to_dict(report.transcript),
     }
-    return json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False)
+    return safe_json(json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False))
 
 
 def to_jsonl(report: Report) -> str:
@@ -105,7 +108,7 @@ def window_to_jsonl(path: str, prediction: Prediction, transcript: Transcript | 
     values = {"file": path, **_prediction_to_dict(prediction)}
     if transcript is not None and not transcript.text:
         values["text"] = transcript.words_between(prediction.start_s, prediction.end_s)
-    return json.dumps(values, ensure_ascii=False, allow_nan=False) + "\n"
+    return safe_json(json.dumps(values, ensure_ascii=False, allow_nan=False)) + "\n"
 
 
 def from_json(text: str) -> Report:
@@ -169,6 +172,15 @@ def round_probs(probs: DoubleArray) -> list[float]:
     units[first] -= first != leader
     units[leader] += first != leader
     return [int(unit) / _UNITS for unit in units]
+
+
+def _raw_name(path: str) -> str | None:
+    """The bytes of a name that is no text, which JSON can't hold; None of all others."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return base64.b64encode(os.fsencode(path)).decode("ascii")
+    return None
 
 
 def _number(value: float) -> float:
@@ -279,6 +291,14 @@ class _File:
     duration_s: float | None
     video: VideoInfo | None
     audio: AudioInfo | None
+    path_base64: str | None = None
+
+    @property
+    def name(self) -> str:
+        """With the bytes of one that is no text."""
+        if self.path_base64 is None:
+            return self.path
+        return os.fsdecode(base64.b64decode(self.path_base64, validate=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,9 +341,9 @@ def _report_from_dict(values: dict[str, Any]) -> Report:
     file, words = known.file, known.transcript
     media = None
     if file.duration_s is not None:
-        media = check_media(MediaInfo(Path(file.path), file.duration_s, file.video, file.audio))
+        media = check_media(MediaInfo(Path(file.name), file.duration_s, file.video, file.audio))
     report = Report(
-        path=file.path,
+        path=file.name,
         sha256=file.sha256,
         media=media,
         status=known.status,

@@ -33,6 +33,7 @@ from facevoice.errors import (
     RenderError,
     UnreadableMediaError,
 )
+from facevoice.files import whole_file
 from facevoice.interpret import shown_spans
 from facevoice.media.frames import read_frames
 from facevoice.media.open import (
@@ -160,16 +161,12 @@ def render_video(
     limit_px = _DEFAULT_HEIGHT_PX if height_px is None else height_px
     if limit_px < MIN_HEIGHT_PX:
         raise ConfigError(f"height_px = {height_px}: at least {MIN_HEIGHT_PX}")
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
     draw = _draw_in_isolation if isolated else _draw
     try:
-        draw(report, trace, part, limit_px, on_progress or (lambda _: None))
-        part.replace(out)
+        with whole_file(out) as part:
+            draw(report, trace, part, limit_px, on_progress or (lambda _: None))
     except (av.FFmpegError, OSError) as error:
         raise _not_written(out, error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
     return out
 
 
