@@ -54,6 +54,8 @@ _ALLOWED_FORMATS: Final = (
 )
 # The largest pictures that are decoded: 8K in all its shapes. The decoder holds several at once.
 _MAX_PICTURE_PX: Final = 8192 * 4608
+# Of video and sound: more than any recording has.
+_MAX_STREAMS: Final = 256
 _OPTIONS: Final = {
     "format_whitelist": _ALLOWED_FORMATS,
     "protocol_whitelist": "file",
@@ -258,6 +260,12 @@ def _known_streams(info: MediaInfo, container: InputContainer) -> Source:
 def _choose_streams(path: Path, container: InputContainer, track: int | str) -> Source:
     videos = [s for s in container.streams.video if not s.disposition & _NOT_VIDEO]
     audios = list(container.streams.audio)
+    if len(videos) + len(audios) > _MAX_STREAMS:
+        raise UnreadableMediaError(
+            path,
+            f"holds more than {_MAX_STREAMS} streams of video and sound, as no recording does.",
+            "Copy the video and the sound that you want into a file of their own.",
+        )
     if not videos and not audios:
         raise NoStreamError(
             path, "holds neither video nor audio.", "Give a file with at least one of them."
