@@ -35,17 +35,15 @@ from facevoice.errors import (
 )
 from facevoice.files import whole_file
 from facevoice.interpret import shown_spans
+from facevoice.media.clocks import MAX_PAUSE_S, frame_rate_hz, ticks_to_s
 from facevoice.media.frames import read_frames
 from facevoice.media.open import (
-    MAX_PAUSE_S,
     DamageLog,
     Source,
     decode,
-    frame_rate_hz,
     open_source,
     probe,
     read_packets,
-    ticks_to_s,
 )
 from facevoice.records import (
     ByteArray,
