@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import socket
 import time
 from base64 import b64encode
 from collections import defaultdict
@@ -133,6 +134,8 @@ def launch_app(analyzer: Analyzer, options: WebOptions, *, wait: bool, **more: A
     """See `facevoice.web.launch_app`."""
     desk = LiveDesk(analyzer, options) if options.max_live > 0 else None
     app = build_app(analyzer, options, desk)
+    if more.get("server_port") == 0:  # gradio would take it for an address
+        more["server_port"] = _free_port(more.get("server_name") or "")
     app.launch(
         prevent_thread_lock=not wait,
         app_kwargs={"routes": [] if desk is None else [WebSocketRoute(LIVE_PATH, desk.serve)]},
@@ -146,6 +149,13 @@ def launch_app(analyzer: Analyzer, options: WebOptions, *, wait: bool, **more: A
         **more,
     )
     return app
+
+
+def _free_port(host: str) -> int:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
 
 
 @dataclass(slots=True)
