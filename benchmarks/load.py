@@ -54,6 +54,8 @@ from facevoice.records import SAMPLE_RATE_HZ
 EXAMPLES: Final = Path(__file__).parents[1] / "examples"
 START_WITHIN_S: Final = 180
 SAMPLE_EVERY_S: Final = 3.0
+# Where the server might write: its temporary folder, its home, where it was started.
+FOLDERS: Final = ("tmp", "home", "work")
 KEEP_MINUTES: Final = 3
 # The server sweeps once a minute what nobody has given up.
 GONE_WITHIN_S: Final = 60 * KEEP_MINUTES + 180
@@ -110,14 +112,14 @@ class Server:
 
     def left(self) -> list[str]:
         """Files that it has written anywhere."""
-        found = [p for name in ("tmp", "home") for p in (self.folder / name).rglob("*")]
+        found = [p for name in FOLDERS for p in (self.folder / name).rglob("*")]
         return sorted(str(p.relative_to(self.folder)) for p in found if p.is_file())
 
 
 @contextmanager
 def served(folder: Path, options: list[str]) -> Iterator[Server]:
     """`facevoice web` with folders of its own."""
-    for name in ("tmp", "home"):
+    for name in FOLDERS:
         (folder / name).mkdir()
     environment = {
         **os.environ,
@@ -127,7 +129,9 @@ def served(folder: Path, options: list[str]) -> Iterator[Server]:
     }
     command = [sys.executable, "-m", "facevoice", "web", "--port", "0", *options]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=folder)
+        process = subprocess.Popen(
+            command, stdout=log, stderr=log, env=environment, cwd=folder / "work"
+        )
     try:
         yield Server(process, _address(process, folder / "log"), folder)
     finally:
@@ -198,7 +202,7 @@ class Clip:
     @property
     def problem(self) -> str | None:
         error = self.report["error"]
-        return None if error is None else str(error["message"])
+        return None if error is None else error["message"].replace(str(self.path), self.path.name)
 
 
 def make_clips(folder: Path) -> list[Path]:
@@ -238,16 +242,12 @@ def remux(source: Path, target: Path, kinds: tuple[str, ...]) -> None:
 
 def ask_command(paths: list[Path], folder: Path) -> list[Clip]:
     """What `facevoice analyze` says of each file."""
-    clips = []
-    command = [sys.executable, "-m", "facevoice", "analyze", "--format", "json", "--threads", "1"]
-    for path in paths:
-        run = subprocess.run(
-            [*command, str(path)], cwd=folder, capture_output=True, text=True, check=False
-        )
-        if run.returncode not in (0, 1) or not run.stdout:
-            sys.exit(f"facevoice analyze {path.name} ended with {run.returncode}:\n{run.stderr}")
-        clips.append(Clip(path, json.loads(run.stdout)))
-    return clips
+    command = [sys.executable, "-m", "facevoice", "analyze", "--format", "json", *map(str, paths)]
+    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    reports = {line["file"]["path"]: line for line in map(json.loads, run.stdout.splitlines())}
+    if reports.keys() != {str(path) for path in paths}:
+        sys.exit(f"facevoice analyze ended with {run.returncode}:\n{run.stderr}")
+    return [Clip(path, reports[str(path)]) for path in paths]
 
 
 def difference(report: dict[str, Any], expected: dict[str, Any], place: str = "") -> str | None:
@@ -351,10 +351,8 @@ class User:
     async def _try_broken(self, page: Page) -> dict[str, Any]:
         clip = self._dice.choice(self._broken)
         outcome = await self._read(page, clip)
-        # The command tells the path and a remedy around what is wrong.
-        told = outcome.problem or "a result"
-        if clip.problem is None or clip.problem.rstrip(".") not in told:
-            raise UnexpectedError(f"{clip.path.name}: {told}, and not {clip.problem}")
+        if outcome.problem != clip.problem:
+            raise UnexpectedError(f"{clip.path.name}: {outcome.problem}, and not {clip.problem}")
         return {"clip": clip.path.name, "problem": outcome.problem}
 
     async def _stop(self, page: Page) -> dict[str, Any]:
