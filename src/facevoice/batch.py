@@ -19,11 +19,19 @@ from typing import TYPE_CHECKING, Final
 from facevoice.errors import ConfigError, FacevoiceError, MediaError, MediaNotFoundError
 from facevoice.files import file_sha256
 from facevoice.finding import find_media, identity
-from facevoice.media import probe
 from facevoice.media.open import is_remote
 from facevoice.media.remote import fetched, identify, public_address
 from facevoice.people.baseline import NOBODY, NOTHING, Known, Others
-from facevoice.records import VERSION, FileError, Perception, Prediction, Report, Status, WindowView
+from facevoice.records import (
+    VERSION,
+    FileError,
+    MediaInfo,
+    Perception,
+    Prediction,
+    Report,
+    Status,
+    WindowView,
+)
 from facevoice.settings import AnalyzerConfig
 from facevoice.store import Store
 from facevoice.texts import shown
@@ -31,6 +39,7 @@ from facevoice.workers import num_cpus, run_tasks
 
 if TYPE_CHECKING:
     from facevoice.analyzer import Analyzer
+    from facevoice.interpret import StreamJudge
 
 _LOG = logging.getLogger(__name__)
 
@@ -41,24 +50,29 @@ _ASKERS: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class AnalyzerSetup:
-    """What it takes to build the same analyzer in any process: the arguments of `Analyzer`."""
+    """What it takes to build the same analyzer in any process: the arguments of `Analyzer`.
+
+    isolated: whether to read files in isolation; see `Analyzer.in_isolation`.
+    """
 
     config: AnalyzerConfig
     checkpoint: Path | None = None
     backbones: tuple[str, ...] = ()
     num_threads: int | None = None
+    isolated: bool = False
 
     def build(self) -> Analyzer:
         """Load the networks; see `Analyzer` for what is raised."""
         # Here, so that commands that analyse nothing need not load the networks' runtime.
         from facevoice.analyzer import Analyzer
 
-        return Analyzer(
+        analyzer = Analyzer(
             self.config,
             checkpoint=self.checkpoint,
             backbones=self.backbones,
             num_threads=self.num_threads,
         )
+        return analyzer.in_isolation() if self.isolated else analyzer
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +93,8 @@ class Progress:
 
 
 ProgressCallback = Callable[[Progress], None]
+_Watch = Callable[[float, float | None], None]
+"""Hears how much of a file is done, and how long that is if it is known."""
 WindowCallback = Callable[[str, Prediction], None]
 
 
@@ -149,11 +165,12 @@ def analyze_files(
     on_progress: ProgressCallback | None = None,
     on_window: WindowCallback | None = None,
     analyzer: Analyzer | None = None,
-) -> Iterator[FileResult]:
+) -> Generator[FileResult, None, None]:
     """Analyse files; gives one result a file, in the order of `paths`.
 
     A file that fails gives a report with status `failed` and its error; the others still come.
-    Whoever does the work, the reports are the same.
+    Whoever does the work, the reports are the same. Who doesn't want them all closes the generator
+    (`contextlib.closing`), which ends the processes.
 
     Args:
         paths: files or addresses, as `find_files` gives them.
@@ -198,17 +215,17 @@ def _analyze_together(
         known: set[int] = set()
         told: dict[str, Known] = {}
         ask = replace(job, tells=True, streams=False)
-        results = _run(tasks, plan, ask, on_progress, None, analyzer)
-        for task, result in zip(tasks, results, strict=True):
-            if result.told is None:
-                failed[task.index] = result
-                continue
-            if result.known:
-                known.add(task.index)
-            told[result.report.sha256 or task.path] = Known(
-                result.told.person if plan.same_person else {},
-                result.told.setting if plan.same_setting else {},
-            )
+        with closing(_run(tasks, plan, ask, on_progress, None, analyzer)) as results:
+            for task, result in zip(tasks, results, strict=True):
+                if result.told is None:
+                    failed[task.index] = result
+                    continue
+                if result.known:
+                    known.add(task.index)
+                told[result.report.sha256 or task.path] = Known(
+                    result.told.person if plan.same_person else {},
+                    result.told.setting if plan.same_setting else {},
+                )
         others = _join(plan.others, told)
         with Store(kept, is_strict=False) as store:
             worker = _Worker(analyzer, replace(job, others=others, again=False), store)
@@ -224,7 +241,7 @@ def _run(
     on_progress: ProgressCallback | None,
     on_window: WindowCallback | None,
     analyzer: Analyzer | None,
-) -> Iterator[FileResult]:
+) -> Generator[FileResult, None, None]:
     """The result of each task, in order, whoever does the work."""
     if plan.works_here(len(tasks)):
         worker = _Worker(analyzer or plan.analyzer.build(), job, _open(plan.store))
@@ -278,17 +295,17 @@ def meet(
     told = dict(plan.others.told)
     problems: list[str] = []
     job = _Job(again=plan.again, tells=True)
-    results = _run(tasks, plan, job, on_progress, None, analyzer)
-    for task, result in zip(tasks, results, strict=True):
-        error = result.report.error
-        if error is not None:
-            problems.append(error.message)
-        elif result.told is None or not result.told.person:
-            problems.append(
-                f"{shown(task.name)}: shows too little of a face, and of speech, to tell."
-            )
-        else:
-            told[result.report.sha256 or task.path] = Known(person=result.told.person)
+    with closing(_run(tasks, plan, job, on_progress, None, analyzer)) as results:
+        for task, result in zip(tasks, results, strict=True):
+            error = result.report.error
+            if error is not None:
+                problems.append(error.message)
+            elif result.told is None or not result.told.person:
+                problems.append(
+                    f"{shown(task.name)}: shows too little of a face, and of speech, to tell."
+                )
+            else:
+                told[result.report.sha256 or task.path] = Known(person=result.told.person)
     return Meeting(Others(plan.others.profile, told), tuple(problems))
 
 
@@ -360,7 +377,7 @@ class _Worker:
     def __call__(
         self,
         task: _Task,
-        on_progress: Callable[[float], None] | None = None,
+        on_progress: _Watch | None = None,
         on_window: Callable[[Prediction], None] | None = None,
     ) -> FileResult:
         """The report of a file; one that fails gives a report with status `failed`."""
@@ -415,7 +432,7 @@ class _Worker:
         self,
         path: Path,
         task: _Task,
-        on_progress: Callable[[float], None] | None,
+        on_progress: _Watch | None,
         on_window: Callable[[Prediction], None] | None,
     ) -> FileResult:
         """Analyse the file at `path`, which reports call by the task's name."""
@@ -424,19 +441,23 @@ class _Worker:
                 path, "the folder holds no media file.", "Name files to analyse them anyway."
             )
         try:
-            judge = None
-            if on_window is not None:
-                known = self._known_to(path)
-                judge = self._analyzer.stream_judge(probe(path), known=known)
+            judge: StreamJudge | None = None
+            duration_s = 0.0
+
+            def begin(media: MediaInfo) -> None:
+                nonlocal judge, duration_s
+                duration_s = media.duration_s
+                if on_window is not None:
+                    judge = self._analyzer.stream_judge(media, known=self._known_to(path))
 
             def tell(view: WindowView) -> None:
                 if on_window is not None and judge is not None:
                     on_window(judge(view))
                 if on_progress is not None:
-                    on_progress(view.end_s)
+                    on_progress(view.end_s, duration_s)
 
             perception = self._analyzer.perceive(
-                path, on_view=tell, store=self._store, again=self._job.again
+                path, on_media=begin, on_view=tell, store=self._store, again=self._job.again
             )
         except MediaError as error:
             message = str(error).replace(str(path), task.name)
@@ -510,28 +531,17 @@ def _one_by_one(
 
 def _watch(
     task: _Task, num_files: int, media_s: float, on_progress: ProgressCallback | None
-) -> Callable[[float], None] | None:
+) -> _Watch | None:
     if on_progress is None:
         return None
-    duration_s = media_length_s(task.path)
 
-    def watch(done_s: float) -> None:
+    def watch(done_s: float, duration_s: float | None) -> None:
         on_progress(
             Progress(task.name, task.index, num_files, done_s, duration_s, media_s + done_s)
         )
 
-    watch(0.0)
+    watch(0.0, None)
     return watch
-
-
-def media_length_s(path: str) -> float | None:
-    """Length of a file for the progress bar; None if it can't be told at once."""
-    if is_remote(path):
-        return None
-    try:
-        return probe(path).duration_s
-    except MediaError:
-        return None  # Analysing tells the user why.
 
 
 def _in_order(

@@ -5,7 +5,9 @@ FacevoiceError
 │   ├── MediaNotFoundError        no such file
 │   ├── EmptyMediaError           zero bytes
 │   ├── UnreadableMediaError      not a media file, or damaged beyond its header
-│   └── NoStreamError             neither a video nor an audio stream inside
+│   ├── NoStreamError             neither a video nor an audio stream inside
+│   ├── DecoderCrashedError       the process that read it in isolation died on it
+│   └── OverLimitError            reading it in isolation took more than it may
 ├── ConfigError               a setting is out of range or unknown
 ├── WeightsError              weights are missing, damaged or not the ones named
 ├── MissingExtraError         a feature needs an optional dependency
@@ -25,13 +27,21 @@ FacevoiceError
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 from facevoice.texts import shown
 
+_MAX_HALF: Final = 1000
+
 
 class FacevoiceError(Exception):
     """Root of all errors raised on purpose; `str()` gives the cause and the remedy."""
+
+    def __str__(self) -> str:
+        """In so many words as people read, however much of a file is quoted."""
+        text = super().__str__()
+        return text if len(text) <= 2 * _MAX_HALF else f"{text[:_MAX_HALF]} … {text[-_MAX_HALF:]}"
 
     @property
     def kind(self) -> str:
@@ -68,6 +78,14 @@ class UnreadableMediaError(MediaError):
 
 class NoStreamError(MediaError):
     """The container holds neither a video nor an audio stream."""
+
+
+class DecoderCrashedError(MediaError):
+    """The process that read it in isolation died on it, or failed in a way that nobody foresaw."""
+
+
+class OverLimitError(MediaError):
+    """Reading it in isolation took more memory, processor time or patience than it may."""
 
 
 class ConfigError(FacevoiceError):

@@ -6,7 +6,7 @@ import errno
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Final
@@ -194,6 +194,11 @@ def analyze(
         same_person=same_person,
         same_setting=same_setting,
     )
+    if setup.isolated and (transcribe or transcribe_model is not None):
+        raise ConfigError(
+            "--transcribe reads sound outside of --isolated: transcribe the file elsewhere, and "
+            "name its words with --transcript"
+        )
     known = name_person(person or (), neutral or (), "--person")
     with spooled(paths) as (given, names):
         found = find_files(without_sidecars(given))
@@ -275,6 +280,7 @@ def _run(
             on_window=output.stream if plan.streams else None,
             analyzer=analyzer,
         )
+        stack.enter_context(closing(results))
         for file, result in zip(files, results, strict=True):
             output.take(file, result)
 

@@ -20,7 +20,6 @@ from facevoice.cli.options import TYPED, check_named
 from facevoice.cli.person import profile
 from facevoice.cli.render import render
 from facevoice.cli.report import report
-from facevoice.cli.screen import let_print_anything
 from facevoice.cli.train import predict, train
 from facevoice.cli.web import web
 from facevoice.finding import MEDIA_EXTENSIONS
@@ -95,12 +94,6 @@ for _section, _functions in _COMMANDS.items():
         app.command(rich_help_panel=_section)(_command)
 
 
-def main() -> None:
-    """Entry point of the `facevoice` command."""
-    let_print_anything()
-    app()
-
-
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"facevoice {VERSION}")
@@ -118,5 +111,6 @@ def root(
 ) -> None:
     """Which emotion a face shows, which the voice has, and whether they match or conflict.
 
-    Exit codes: 0 all done, 1 something failed and is named, 2 wrong usage, 130 interrupted.
+    Exit codes: 0 all done, 1 something failed and is named, 2 wrong usage, 130 interrupted
+    (by Ctrl-C, SIGTERM or SIGHUP).
     """

@@ -19,6 +19,7 @@ import typer
 from facevoice.batch import AnalyzerSetup
 from facevoice.cli.screen import complain
 from facevoice.errors import ConfigError, FacevoiceError, MissingExtraError
+from facevoice.interrupts import EXIT_INTERRUPTED, orderly
 from facevoice.records import PeopleEdits
 from facevoice.settings import (
     SENSITIVITIES,
@@ -30,7 +31,6 @@ from facevoice.settings import (
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
-EXIT_INTERRUPTED: Final = 130
 
 # Not the process's arguments: who calls the command from Python has others.
 TYPED: Final = ContextVar("TYPED", default="facevoice")
@@ -239,6 +239,14 @@ def _set_up(
     expected_conflicts: ExpectedConflicts = None,
     know_person: KnowPerson = None,
     people: People = None,
+    isolated: Annotated[
+        bool,
+        flag(
+            "Read files in a process of its own that can do no harm: for files from strangers. "
+            "See SECURITY.md.",
+            "--isolated",
+        ),
+    ] = False,
 ) -> AnalyzerSetup:
     settings = read_config(config)
     length_s = settings.windows.length_s if window is None else window
@@ -255,7 +263,7 @@ def _set_up(
         is_number = audio_track.strip().isdecimal()
         sound = SoundConfig(int(audio_track) if is_number else audio_track)
     settings = dataclasses.replace(settings, sound=sound, windows=windows, decision=decision)
-    return AnalyzerSetup(settings, checkpoint, tuple(backbones or ()), threads)
+    return AnalyzerSetup(settings, checkpoint, tuple(backbones or ()), threads, isolated)
 
 
 def decide_by(
@@ -323,7 +331,7 @@ def tells_errors(
 
     Args:
         name: of the command, as it is typed.
-        interrupted: what people should know after Ctrl-C, unless the KeyboardInterrupt says more.
+        interrupted: what people should know when it was, unless the KeyboardInterrupt says more.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -332,7 +340,8 @@ def tells_errors(
             log = logging.getLogger("facevoice")
             before = log.handlers[:], log.level, log.propagate
             try:
-                command(*arguments, **options)
+                with orderly():
+                    command(*arguments, **options)
             except (Exception, KeyboardInterrupt) as error:
                 message, code = _explain(error, name, interrupted)
                 if message:

@@ -25,8 +25,8 @@ from facevoice.records import PeopleEdits, Report
 from facevoice.report import (
     MIN_HEIGHT_PX,
     check_video_target,
-    probe_video,
     render_video,
+    require_video,
     summarize_in_words,
 )
 
@@ -83,12 +83,19 @@ def _render(
     screen: Screen,
     edits: PeopleEdits,
 ) -> Report:
-    info = probe_video(file)
     analyzer = setup.build()
+    info = require_video(analyzer.perceiver.probe(file))
     with screen.bar() as show:
         names = (f"reading {file.name}", f"drawing {file.name}")
         reading, drawing = passes(show, names, info.duration_s)
         perception = analyzer.perceive(file, on_view=lambda view: reading(view.end_s))
         report = analyzer.interpret(perception, edits=edits)
-        render_video(report, perception.trace, target, on_progress=drawing, height_px=height_px)
+        render_video(
+            report,
+            perception.trace,
+            target,
+            on_progress=drawing,
+            height_px=height_px,
+            isolated=setup.isolated,
+        )
     return report

@@ -36,8 +36,8 @@ from facevoice.report.table import (
 from facevoice.report.video import (
     MIN_HEIGHT_PX,
     check_video_target,
-    probe_video,
     render_video,
+    require_video,
 )
 from facevoice.report.words import (
     OUTCOME_STYLES,
@@ -76,9 +76,9 @@ __all__ = [
     "page_script",
     "page_style",
     "plot_report",
-    "probe_video",
     "read_report",
     "render_video",
+    "require_video",
     "summarize_in_words",
     "to_csv",
     "to_html",
