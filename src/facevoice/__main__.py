@@ -9,7 +9,9 @@ def main() -> None:
     """Entry point of the `facevoice` command."""
     interrupts.take_over()
     from facevoice.cli.app import app
+    from facevoice.cli.screen import let_print_anything
 
+    let_print_anything()
     app()
 
 
