@@ -36,6 +36,7 @@ from facevoice.media.clocks import (
     steadied,
     ticks_to_s,
 )
+from facevoice.media.structure import is_cut_short
 from facevoice.media.tracks import choose_track, order_tracks, why_chosen
 from facevoice.records import AudioInfo, ByteArray, MediaInfo, VideoInfo
 from facevoice.settings import AUTO
@@ -456,7 +457,8 @@ def probe(
         path: a video or audio file.
         track: in place of the default one: the number of a sound track, counted from 1 as players
             do, or its language ("en", "eng").
-        on_damage: called with a message if the file ends over 0.5 s before its header says.
+        on_damage: called with a message if the file ends over 0.5 s before its header says, or
+            within a piece of its structure.
 
     Raises:
         MediaNotFoundError: no such file.
@@ -477,10 +479,12 @@ def probe(
             end_s = _last_end_s(source)
             if stated_s is None:
                 stated_s = _unreached_end_s(source)
-        if stated_s is not None and end_s < stated_s - _CUT_OFF_S:
-            message = f"cut off at {end_s:.1f} s; its header says {stated_s:.1f} s"
-            DamageLog(source.path, on_damage).note("cut off", message)
     _check_length(source.path, end_s)
+    damage = DamageLog(source.path, on_damage)
+    if stated_s is not None and end_s < stated_s - _CUT_OFF_S:
+        damage.note("cut off", f"cut off at {end_s:.1f} s; its header says {stated_s:.1f} s")
+    elif is_cut_short(source.path):
+        damage.note("cut off", f"cut off at {end_s:.1f} s, in the middle of its data")
     return MediaInfo(path=source.path, duration_s=end_s, video=video, audio=audio)
 
 
