@@ -59,8 +59,6 @@ FOLDERS: Final = ("tmp", "home", "work")
 KEEP_MINUTES: Final = 3
 # The server sweeps once a minute what nobody has given up.
 GONE_WITHIN_S: Final = 60 * KEEP_MINUTES + 180
-# Whoever asked that much earlier must not be served later.
-SURELY_BEFORE_S: Final = 1.0
 # Of a user's mean wait over all users' median, once each has waited often enough to tell.
 MAX_UNFAIR: Final = 2.0
 ENOUGH_WAITS: Final = 5
@@ -406,15 +404,15 @@ class User:
 
     async def _read(self, page: Page, clip: Clip) -> Outcome:
         outcome = await page.analyze(await page.upload(clip.path))
-        self._run.jobs.append(
-            {
-                "user": self._name,
-                "asked_at": outcome.asked_at - self._run.begun,
-                "started_at": (outcome.started_at or outcome.done_at) - self._run.begun,
-                "done_at": outcome.done_at - self._run.begun,
-                "was_read": outcome.started_at is not None and outcome.files is not None,
-            }
-        )
+        times = {
+            "asked_at": outcome.asked_at,
+            "joined_at": outcome.joined_at or outcome.done_at,
+            "started_at": outcome.started_at or outcome.done_at,
+            "done_at": outcome.done_at,
+        }
+        job: dict[str, Any] = {name: at - self._run.begun for name, at in times.items()}
+        was_read = outcome.started_at is not None and outcome.files is not None
+        self._run.jobs.append({**job, "user": self._name, "was_read": was_read})
         self._run.note("job", clip=clip.path.name, **self._run.jobs[-1])
         return outcome
 
@@ -464,12 +462,13 @@ def growth(samples: list[dict[str, Any]], until_s: float) -> tuple[float, float,
 
 
 def overtaken(jobs: list[dict[str, Any]]) -> int:
-    """How many clips were read before one that was surely asked for earlier."""
+    """How many clips were read though another one surely stood in the line before they came."""
     read = [job for job in jobs if job["was_read"]]
     return sum(
         any(
-            other["asked_at"] < job["asked_at"] - SURELY_BEFORE_S
-            and other["started_at"] > job["started_at"] + SURELY_BEFORE_S
+            other["joined_at"] < job["asked_at"]
+            and other["started_at"] > job["started_at"]
+            and other["done_at"] > job["done_at"]
             for other in read
         )
         for job in read

@@ -21,7 +21,7 @@ import websockets
 PATIENCE_S: Final = 600.0
 # Of the page's status: the clip is being read, so its turn has come.
 _IS_READ: Final = ("Reading the clip", "Read 0:", "Read 1:", "Getting to know")
-_IN_LINE: Final = re.compile(r"Number (\d+) in the line")
+_IN_LINE: Final = "in the line"
 _PROBLEM: Final = re.compile(r'<div class="fvw-problem" role="alert">(.*?)</div>', re.DOTALL)
 
 
@@ -33,23 +33,16 @@ class UnexpectedError(Exception):
 class Outcome:
     """What became of a clip: a problem in words, or a result with its downloads by suffix.
 
-    Times in seconds: waited_s until its turn came, took_s in all; number: in the line, at first.
+    asked_at, joined_at, started_at, done_at: on this machine's clock, in seconds, when it was asked
+    for, when it surely stood in the server's line, when its turn came, when its end was told.
     """
 
     asked_at: float
+    joined_at: float | None = None
     started_at: float | None = None
     done_at: float = 0.0
-    number: int = 0
     problem: str | None = None
     files: dict[str, str] | None = None
-
-    @property
-    def waited_s(self) -> float:
-        return (self.started_at or self.done_at) - self.asked_at
-
-    @property
-    def took_s(self) -> float:
-        return self.done_at - self.asked_at
 
 
 class Page:
@@ -183,8 +176,8 @@ class Page:
         outcome = Outcome(time.monotonic())
         async for message in self._messages(event, *given):
             told = json.dumps(message.get("output"), ensure_ascii=False)
-            if number := _IN_LINE.search(told):
-                outcome.number = outcome.number or int(number[1])
+            if outcome.joined_at is None and _IN_LINE in told:
+                outcome.joined_at = time.monotonic()
             if outcome.started_at is None and any(words in told for words in _IS_READ):
                 outcome.started_at = time.monotonic()
             if message["msg"] == "process_completed":

@@ -40,6 +40,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+import httpx
 from benchmarks.load_page import Page
 
 ROOT: Final = Path(__file__).parents[1]
@@ -238,10 +239,16 @@ def _go(
             time.sleep(seconds)
             _interrupt(process)
         code = process.wait()
+    except httpx.HTTPError as error:
+        raise RuntimeError(f"{way.name}: {error}\n{_end_of(log)}") from error
     finally:
         process.kill()
     if code not in ((0, 130, -signal.SIGINT) if way.serves else (0,)):
-        raise RuntimeError(f"{way.name} ended with {code}:\n{log.read_text('utf-8')[-3000:]}")
+        raise RuntimeError(f"{way.name} ended with {code}:\n{_end_of(log)}")
+
+
+def _end_of(log: Path) -> str:
+    return log.read_text("utf-8", errors="replace")[-3000:]
 
 
 def _interrupt(process: subprocess.Popen[bytes]) -> None:
@@ -257,7 +264,7 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
         if found := re.search(r"http://127\.0\.0\.1:[1-9]\d*", log.read_text("utf-8")):
             return found[0]
         time.sleep(0.05)
-    raise RuntimeError(f"the web app did not start:\n{log.read_text('utf-8')[-3000:]}")
+    raise RuntimeError(f"the web app did not start:\n{_end_of(log)}")
 
 
 async def _use(address: str) -> None:

@@ -22,6 +22,8 @@ from urllib.parse import quote
 from uuid import uuid4
 
 import gradio as gr
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.routing import WebSocketRoute
 
 from facevoice.analyzer import Analyzer
@@ -73,6 +75,7 @@ from facevoice.web.work import (
 
 _LOG = logging.getLogger(__name__)
 _SWEEP_S: Final = 60
+_TICK_S: Final = 0.2
 # Of pages that were left: what they asked for may come later than that they are left.
 _MAX_LEFT: Final = 10_000
 _PROFILE_SUFFIX: Final = ".json"
@@ -162,9 +165,10 @@ def launch_app(
             folder.remove()
 
     app.launch(
-        prevent_thread_lock=not wait,
+        prevent_thread_lock=True,
         app_kwargs={
             "lifespan": lifespan,
+            "exception_handlers": {ClientDisconnect: _say_nothing},
             "routes": [] if desk is None else [WebSocketRoute(LIVE_PATH, desk.serve)],
         },
         max_file_size=f"{options.max_size_mb}mb",
@@ -176,7 +180,18 @@ def launch_app(
         enable_monitoring=False,
         **more,
     )
+    if wait:
+        try:
+            while app.is_running:  # gradio's own way would swallow Ctrl-C
+                time.sleep(_TICK_S)
+        finally:
+            app.close()
     return app
+
+
+async def _say_nothing(_: Any, __: Exception) -> Response:
+    """Somebody went away while they sent something: there is nobody to answer, nothing to log."""
+    return Response(status_code=400)
 
 
 async def _sweep_now_and_then(tab: ClipTab, app: Any) -> None:

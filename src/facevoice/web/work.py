@@ -32,6 +32,7 @@ LEFT_OUT: Final = -1
 _TICK_S: Final = 0.25
 # Gradio makes a folder and moves an upload into it right away.
 _EMPTY_FOR_S: Final = 10.0
+_STALLED_S: Final = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,23 +370,27 @@ class SessionFiles:
     def sweep(self, keep_s: float, at_work: Collection[str]) -> None:
         """Delete what is older, but for what sessions `at_work` use, and empty folders.
 
-        So goes what nobody ever chose, an upload that was broken off for one.
+        So goes what nobody ever chose. Uploads lie in the root until they are whole: of one to
+        which nothing has come for a while, nothing will.
         """
         with self._lock:
             for session in at_work:
                 for uploads in (self._clips, self._recordings):
                     used = uploads.get(session, frozenset[_Upload]())
                     _make_young(upload.path for upload in used)
-                if session in self._folders:
-                    _make_young(self._folders[session].iterdir())
+                folder = self._folders.get(session)
+                if folder is not None and folder.is_dir():
+                    _make_young(folder.iterdir())
             for name, _, files in os.walk(self._root, topdown=False):
                 folder = Path(name)
+                is_arriving = folder == self._root
                 for path in (folder / file for file in files):
                     with suppress(OSError):  # it goes meanwhile
-                        if _age_s(path) > keep_s and not self._is_sample(path):
+                        longest_s = min(keep_s, _STALLED_S) if is_arriving else keep_s
+                        if _age_s(path) > longest_s and not self._is_sample(path):
                             path.unlink()
                 with suppress(OSError):  # it isn't empty, or goes meanwhile
-                    if folder != self._root and _age_s(folder) > _EMPTY_FOR_S:
+                    if not is_arriving and _age_s(folder) > _EMPTY_FOR_S:
                         folder.rmdir()
             self._forget_what_is_gone()
 
