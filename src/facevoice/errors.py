@@ -28,7 +28,6 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-
 _MAX_HALF: Final = 1000
 
 
