@@ -175,7 +175,7 @@ def _places(value: Any, holder: Any = None, key: Any = None) -> Iterator[tuple[A
 def _mutate_values(document: Any, rng: random.Random) -> Any:
     places = list(_places(document))
     if not places or rng.random() < 0.02:
-        return rng.choice(_EXTREMES)
+        return copy.deepcopy(rng.choice(_EXTREMES))
     holder, key = rng.choice(places)
     value = holder[key]
     match rng.randrange(8):
@@ -201,7 +201,7 @@ def _mutate_values(document: Any, rng: random.Random) -> Any:
                 value = rng.choice(([value], {"a": value}))
             holder[key] = value
         case _:
-            holder[key] = rng.choice(_EXTREMES)
+            holder[key] = copy.deepcopy(rng.choice(_EXTREMES))
     return document
 
 
