@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import random
 from functools import cache
 from pathlib import Path
@@ -75,10 +77,16 @@ def test_what_parsers_trip_over_is_refused(name: str, content: bytes, tmp_path: 
     assert attempt(kind, {DOCUMENTS[name]: content}, tmp_path) == expected
 
 
+def test_windows_of_people_that_the_report_lacks_are_refused(tmp_path: Path) -> None:
+    kind = made("report")
+    document = json.loads(kind.files["report.json"])
+    document["people"][0]["windows"][0]["end_s"] = 0.123753  # its page could not be drawn
+    content = json.dumps(document).encode()
+    assert attempt(kind, {"report.json": content}, tmp_path) == "refused"
+
+
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_pipes_and_folders_are_no_documents(name: str, tmp_path: Path) -> None:
-    import os
-
     kind = made(name)
     os.mkfifo(tmp_path / DOCUMENTS[name])
     assert attempt(kind, {}, tmp_path) == "refused"
