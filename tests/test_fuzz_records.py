@@ -88,6 +88,14 @@ def test_windows_of_people_that_the_report_lacks_are_refused(tmp_path: Path) -> 
     assert attempt(kind, {"report.json": content}, tmp_path) == "refused"
 
 
+def test_a_table_with_an_endless_field_is_refused(tmp_path: Path) -> None:
+    kind = made("table")
+    (name,) = (name for name in kind.files if name.endswith(".csv"))
+    assert attempt(kind, kind.files | {name: b"a" * 200_000 + kind.files[name]}, tmp_path) == (
+        "refused"
+    )
+
+
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_pipes_and_folders_are_no_documents(name: str, tmp_path: Path) -> None:
     kind = made(name)
