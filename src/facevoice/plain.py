@@ -24,7 +24,7 @@ _DEEP_KEY: Final = re.compile(
 )
 _MAX_DIGITS: Final = 18  # fewer than any 64-bit number has
 _WITHOUT_WAITING: Final = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-# Halves of characters are written so, and bytes of names that are no UTF-8, which are taken.
+# Halves of characters are written so, and whole ones in two of them.
 _ESCAPED_HALF: Final = "\\ud"
 
 
@@ -54,7 +54,7 @@ def parse_json(content: str | bytes) -> Any:
 
     Raises:
         ValueError: it is none, is nested too deep, or holds a number that is not finite or has more
-            than 18 digits before its point.
+            than 18 digits before its point, or half a character.
     """
     try:
         text = content if isinstance(content, str) else content.decode("utf-8-sig")
@@ -62,7 +62,7 @@ def parse_json(content: str | bytes) -> Any:
             text, parse_constant=_no_number, parse_int=_whole_number, parse_float=_finite_number
         )
         if _ESCAPED_HALF in text or _ESCAPED_HALF.upper() in text.upper():
-            json.dumps(values, ensure_ascii=False).encode("utf-8", "surrogateescape")
+            json.dumps(values, ensure_ascii=False).encode()
     except RecursionError as error:
         raise ValueError("its values are nested too deep") from error
     return values

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from threading import RLock
 from typing import Any, Final
@@ -85,6 +86,24 @@ def read_checked(path: Path, sha256: str, remedy: str) -> bytes:
     return content
 
 
+def inside(folder: Path, name: str) -> Path:
+    """The file of a model's folder that an index names, wherever links lead but not out of it.
+
+    Links of the hub's cache lead to the bytes beside its folder, which is as well.
+
+    Raises:
+        WeightsError: it lies elsewhere.
+    """
+    path, home = folder / name, folder.resolve()
+    found = path.resolve()
+    # In the cache: models--owner--name/snapshots/COMMIT, and the bytes in models--…/blobs.
+    blobs = home.parent.parent / "blobs" if home.parent.name == "snapshots" else home
+    is_named = not (Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name)
+    if not is_named or not (found.is_relative_to(home) or found.parent == blobs):
+        raise WeightsError(f"{folder}: {name!r} lies outside this folder; get the folder again")
+    return path
+
+
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
     """The JSON object in a file that lies beside weights.
 
@@ -121,6 +140,7 @@ def open_session(network: bytes | Path, origin: str, num_threads: int = 1) -> In
     Raises:
         WeightsError: it is none; the message begins with `origin`.
     """
+    _check_whole(network, origin)
     options = SessionOptions()
     options.intra_op_num_threads = num_threads
     options.inter_op_num_threads = 1
@@ -132,6 +152,74 @@ def open_session(network: bytes | Path, origin: str, num_threads: int = 1) -> In
         return InferenceSession(source, sess_options=options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors share no public base class
         raise WeightsError(f"{origin}: onnxruntime can't open it ({error}).") from error
+
+
+# Of the messages of ONNX, those that hold tensors: which fields hold which others.
+_MESSAGES: Final = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "function": {7: "node", 11: "attribute"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+    "tensor": {},
+}
+_FIXED_BYTES: Final = {1: 8, 5: 4}
+_EXTERNAL_DATA: Final = 13
+
+
+def _check_whole(network: bytes | Path, origin: str) -> None:
+    """WeightsError if some of a network's weights lie in other files, whose hash nobody checks."""
+    try:
+        if isinstance(network, bytes):
+            is_whole = _is_whole(network)
+        else:
+            with network.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+                is_whole = _is_whole(content)
+    except (OSError, ValueError, IndexError) as error:
+        raise WeightsError(f"{origin}: onnxruntime can't open it ({error}).") from error
+    if not is_whole:
+        raise WeightsError(f"{origin}: its weights lie in other files; put them into this one.")
+
+
+def _is_whole(content: bytes | mmap) -> bool:
+    """Whether all tensors of an ONNX file hold their values; ValueError if it is none."""
+    waiting = [("model", 0, len(content))]
+    while waiting:
+        kind, place, end = waiting.pop()
+        while place < end:
+            tag, place = _varint(content, place)
+            field, form = tag >> 3, tag & 7
+            if kind == "tensor" and field == _EXTERNAL_DATA:
+                return False
+            if form == 0:
+                _, place = _varint(content, place)
+            elif form == 2:
+                size, place = _varint(content, place)
+                inner = _MESSAGES[kind].get(field)
+                if inner is not None:
+                    waiting.append((inner, place, place + size))
+                place += size
+            elif form in _FIXED_BYTES:
+                place += _FIXED_BYTES[form]
+            else:
+                raise ValueError(f"field {field} of form {form}")
+        if place != end:
+            raise ValueError("it is cut off")
+    return True
+
+
+def _varint(content: bytes | mmap, place: int) -> tuple[int, int]:
+    """A number, and the place behind it."""
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = content[place]
+        place += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, place
+    raise ValueError("a number of more than ten bytes")
 
 
 @contextmanager

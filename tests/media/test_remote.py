@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
-import fsspec
 import pytest
 import s3fs
 
 from facevoice.errors import MediaNotFoundError, MissingExtraError, UnreadableMediaError
 from facevoice.media.open import is_remote
-from facevoice.media.remote import fetched, identify, list_media, public_address
+from facevoice.media.remote import (
+    _LedAstrayError,
+    _web_client,
+    fetched,
+    identify,
+    list_media,
+    public_address,
+)
 from file_server import FileServer
 
 FILM = bytes(range(256)) * 20_000
@@ -190,7 +199,7 @@ def test_absent_and_forbidden_files_are_told_apart(server: FileServer) -> None:
         identify(f"{server.url}/films/secret.mp4")
     with pytest.raises(UnreadableMediaError, match="could not be fetched"):
         identify("http://127.0.0.1:9/films/a.mp4")
-    with pytest.raises(UnreadableMediaError, match="no part of fsspec"):
+    with pytest.raises(UnreadableMediaError, match="addresses are not read"):
         identify("nowhere://films/a.mp4")
 
 
@@ -218,15 +227,57 @@ def test_an_object_store_is_searched_and_read(store: FileServer) -> None:
         identify("s3://films/secret.mp4")
 
 
-def test_any_file_system_of_fsspec_will_do() -> None:
-    memory = fsspec.filesystem("memory")
-    memory.pipe("/remote/a.mp4", b"12345")
-    try:
-        assert list_media("memory://remote", ENDINGS) == ["memory:///remote/a.mp4"]
-        with fetched("memory://remote/a.mp4") as path:
-            assert path.read_bytes() == b"12345"
-    finally:
-        memory.rm("/remote", recursive=True)
+@pytest.mark.parametrize(
+    "address",
+    [
+        "file:///etc/passwd",
+        "local:///etc/passwd",
+        "memory://remote/a.mp4",
+        "github://owner:name@main/a.mp4",
+        "zip://a.mp4::file:///tmp/a.zip",
+        "https://host/a.zip::file:///etc/passwd",
+        "ftp://host/a.mp4",
+        "reference://x",
+    ],
+)
+def test_only_the_web_and_object_stores_are_read(address: str) -> None:
+    with pytest.raises(UnreadableMediaError, match="addresses are not read"):
+        identify(address)
+    refused = pytest.raises(UnreadableMediaError, match=r"addresses are not read\. Known: http://")
+    with refused, fetched(address):
+        pass
+
+
+def test_a_file_beyond_all_bounds_is_not_fetched(
+    server: FileServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("facevoice.media.remote.MAX_BYTES", 4)
+    before = server.num_fetched("/films/a.mp4")
+    refused = pytest.raises(UnreadableMediaError, match=r"is larger than .* Fetch it yourself")
+    with refused, fetched(f"{server.url}/films/a.mp4", tmp_path):
+        pass
+    assert server.num_fetched("/films/a.mp4") <= before + 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "led_to", "is_refused"),
+    [
+        ("https://a/x", "http://b/x", True),
+        ("https://a/x", "HTTP://b/x", True),
+        ("https://a/x", "https://b/x", False),
+        ("https://a/x", "/y", False),
+        ("http://a/x", "https://b/x", False),
+    ],
+)
+def test_servers_do_not_lead_from_https_to_http(
+    asked: str, led_to: str, *, is_refused: bool
+) -> None:
+    (check,) = _web_client()["trace_configs"][0].on_request_redirect
+    answer = SimpleNamespace(headers={"Location": led_to})
+    sent = SimpleNamespace(url=SimpleNamespace(scheme=asked.partition(":")[0]), response=answer)
+    with pytest.raises(_LedAstrayError) if is_refused else nullcontext():
+        asyncio.run(check(None, None, sent))
 
 
 def test_temporary_copies_lie_where_one_wants_them(server: FileServer, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import json
 import threading
 from collections.abc import Callable
@@ -282,3 +284,28 @@ def test_files_go_with_the_last_session_that_uses_them(tmp_path: Path) -> None:
 def test_limits_are_checked(name: str) -> None:
     with pytest.raises(ConfigError, match=name):
         WebOptions(**{name: 0})
+
+
+def test_an_address_in_place_of_an_upload_is_never_fetched(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gr = pytest.importorskip("gradio", reason="needs the extra web")
+    from facevoice.web import build_app
+
+    async def fetch(*asked: object, **_: object) -> None:
+        fetched.append(asked)
+
+    fetched: list[object] = []
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr("gradio.processing_utils.async_ssrf_protected_download", fetch)
+    app = build_app(GatedAnalyzer(Gate()), WebOptions())
+    places = [b for b in app.blocks.values() if isinstance(b, gr.Video | gr.File)]
+    assert len(places) >= 2
+    for scheme, place in itertools.product(("http", "https", "HTTP", "file"), places):
+        # As for every call of a page or a program, before anything else sees the payload.
+        take = gr.processing_utils.async_move_files_to_cache
+        address = f"{scheme}://public.example/clip.mp4"
+        named = {"path": address, "meta": {"_type": "gradio.FileData"}}
+        with pytest.raises((gr.Error, gr.exceptions.InvalidPathError)):
+            asyncio.run(take(named, place, check_in_upload_folder=True))
+    assert fetched == []

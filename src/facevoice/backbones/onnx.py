@@ -20,7 +20,7 @@ from facevoice.backbones.spec import BackboneSpec
 from facevoice.errors import ConfigError, WeightsError
 from facevoice.files import file_sha256
 from facevoice.records import FloatArray, Modality, ModelId, Window
-from facevoice.sessions import open_session, read_json
+from facevoice.sessions import inside, open_session, read_json
 from facevoice.settings import build_settings
 
 SPEC_FILE: Final = "spec.json"
@@ -110,7 +110,7 @@ class OnnxBackbone:
             raise WeightsError(f"{file}: is not named in {SPEC_FILE}; named there: {known}.")
         entry = record.files[file.name]
         try:
-            found = file_sha256(file)
+            found = file_sha256(inside(file.parent, file.name))
         except OSError as error:
             raise WeightsError(f"{file}: can't be read ({error.strerror}). {_REMEDY}") from error
         if found != entry["sha256"]:

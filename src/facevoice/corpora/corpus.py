@@ -210,3 +210,5 @@ def read_table(table: Path, build: Callable[[dict[str, str]], T], expected: str)
                     ) from error
     except OSError as error:
         raise CorpusError(f"{table}: can't be read ({error.strerror})") from error
+    except csv.Error as error:
+        raise CorpusError(f"{table}: is no table ({error}); get it again") from error

@@ -1,16 +1,17 @@
 """Files behind an address: found, told apart by their content, fetched whole.
 
-Through fsspec: https://, s3://, gs://, abfs:// and whatever else it has a part for. Credentials and
-endpoints are those of its own settings (docs/batch.md). Addresses may carry secrets in their
+Through fsspec: https://, s3://, gs:// and abfs://; none of its file systems of this computer, of
+archives or of chains of them. Credentials and endpoints are those of its own settings
+(docs/batch.md). Addresses may carry secrets in their
 queries, so messages and reports name `public_address` only.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import re
-import shutil
 import tempfile
 import time
 from collections.abc import Collection, Iterator
@@ -34,6 +35,14 @@ _LOG = logging.getLogger(__name__)
 # one to which the server led.
 _SECRETS: Final = re.compile(r"(?<=://)[^\s/?#]*@|\?\S+")
 _PIECE_BYTES: Final = 1 << 20
+MAX_BYTES: Final = 50 << 30
+"""No larger file is fetched, whatever the server says of it."""
+_WEB: Final = ("http", "https")
+_SCHEMES: Final = (*_WEB, "s3", "s3a", "gs", "gcs", "abfs", "abfss", "az")
+# A web server that connects, or sends, nothing for so long is given up.
+_SILENCE_S: Final = 60.0
+# So long may one request take, of which a file needs many where the server gives parts.
+_REQUEST_S: Final = 3600.0
 _PAUSES_S: Final = (0.5, 1.0, 2.0)
 # What file systems call a mark that changes with the content, best first.
 _MARKS: Final = ("ETag", "etag", "md5Hash", "content-md5", "Content-MD5", "checksum", "Digest")
@@ -124,6 +133,8 @@ class _Copy:
         if mark is None or mark != self.mark:
             self.path.unlink(missing_ok=True)
             self.mark = mark
+        if size is not None and size > MAX_BYTES:
+            raise _TooLargeError
         done = self.path.stat().st_size if self.path.exists() else 0
         with system.open(root, "rb") as source, self.path.open("ab") as target:
             if done:
@@ -131,13 +142,22 @@ class _Copy:
                     source.seek(done)
                 except (ValueError, OSError):
                     target.truncate(0)  # this server sends whole files only
-            shutil.copyfileobj(source, target, _PIECE_BYTES)
+            _copy(source, target, done)
         got = self.path.stat().st_size
         if size is not None and got != size:
             raise _IncompleteError(f"{got} of {size} bytes came")
         # Pieces are asked for one by one, so that even without a break they may be of two files.
         if mark != _mark(system.info(root)):
             raise _IncompleteError("it changed meanwhile")
+
+
+def _copy(source: Any, target: Any, done: int) -> None:
+    """All that comes, up to the bound."""
+    while piece := source.read(_PIECE_BYTES):
+        done += len(piece)
+        if done > MAX_BYTES:
+            raise _TooLargeError
+        target.write(piece)
 
 
 def _mark(info: dict[str, Any]) -> str | None:
@@ -149,15 +169,47 @@ def _mark(info: dict[str, Any]) -> str | None:
 
 
 def _open_system(url: str) -> tuple[Any, str]:
+    scheme = urlsplit(url).scheme.lower()
+    if scheme not in _SCHEMES or "::" in url:
+        raise UnreadableMediaError(
+            public_address(url),
+            f"{scheme}:// addresses are not read.",
+            f"Known: {', '.join(f'{name}://' for name in _SCHEMES)}.",
+        )
     try:
         import fsspec
 
         # Listings and sizes are asked for anew: files come and change while a batch runs.
-        system, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
+        more = {"client_kwargs": _web_client()} if scheme in _WEB else {}
+        system, root = fsspec.core.url_to_fs(url, use_listings_cache=False, **more)
     except ImportError as error:
         addresses = f"Reading {urlsplit(url).scheme}:// addresses (beside fsspec's part for them)"
         raise MissingExtraError(addresses, "remote") from error
     return system, root
+
+
+@functools.cache
+def _web_client() -> dict[str, Any]:
+    """How web servers are asked: they may not be silent, nor lead from HTTPS to plain HTTP."""
+    import aiohttp
+
+    async def check(_session: Any, _context: Any, sent: Any) -> None:
+        target = sent.response.headers.get("Location", "")
+        if sent.url.scheme == "https" and urlsplit(target).scheme.lower() == "http":
+            raise _LedAstrayError
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_redirect.append(check)
+    timeout = aiohttp.ClientTimeout(_REQUEST_S, sock_connect=_SILENCE_S, sock_read=_SILENCE_S)
+    return {"trace_configs": [trace], "timeout": timeout}
+
+
+class _TooLargeError(Exception):
+    """More than is fetched."""
+
+
+class _LedAstrayError(Exception):
+    """The server leads from HTTPS to plain HTTP, where anybody may read and change what comes."""
 
 
 class _IncompleteError(Exception):
@@ -178,7 +230,7 @@ def _explained(url: str) -> Iterator[None]:
     """Typed errors for whatever file systems raise; each kind of them has errors of its own."""
     try:
         yield
-    except MissingExtraError:
+    except (MissingExtraError, MediaError):
         raise
     except Exception as error:
         raise _explain(url, error) from error
@@ -190,12 +242,15 @@ def _explain(url: str, error: Exception) -> MediaError:
     if isinstance(cause, Exception) and type(cause).__module__.startswith("aiohttp"):
         # fsspec says "not found" of whatever a web server answers, and of servers that don't.
         error = cause
+    if isinstance(error, _TooLargeError):
+        problem = f"is larger than {MAX_BYTES >> 30} GiB."
+        return UnreadableMediaError(shown, problem, "Fetch it yourself, and name the file.")
+    if _LedAstrayError in (type(error), type(cause)):
+        problem = "its server leads from https:// to http://, where others may read along."
+        return UnreadableMediaError(shown, problem, "Ask for an address that stays with https://.")
     status = getattr(error, "status", None)
     if isinstance(error, FileNotFoundError) or status in (404, 410):
         return MediaNotFoundError(shown, "no such file.", "Check the address.")
-    if isinstance(error, ValueError) and "rotocol not known" in str(error):
-        problem = f"no part of fsspec reads {urlsplit(url).scheme}:// addresses."
-        return UnreadableMediaError(shown, problem, "Check the address.")
     if isinstance(error, PermissionError) or status in (401, 403):
         return UnreadableMediaError(shown, "may not be read.", "Check address and credentials.")
     reason = _SECRETS.sub("", str(error).replace(url, shown))

@@ -33,7 +33,7 @@ from facevoice.files import file_sha256, whole_folder
 from facevoice.models.network import NetworkConfig
 from facevoice.plain import parse_json, parse_toml
 from facevoice.records import NOTICE, DecisionCurve, Modality
-from facevoice.sessions import read_checked, read_json
+from facevoice.sessions import inside, read_checked, read_json
 from facevoice.settings import build_settings, format_toml, plain_settings, require
 
 if TYPE_CHECKING:
@@ -297,7 +297,7 @@ def read_files(folder: Path) -> dict[str, bytes]:
     index = _read_index(folder)
     _parse_tuned(folder, index)
     hashes = index["sha256"]
-    return {name: read_checked(folder / name, hashes[name], _AGAIN) for name in hashes}
+    return {name: read_checked(inside(folder, name), hashes[name], _AGAIN) for name in hashes}
 
 
 def read_tuned(folder: Path) -> dict[Modality, TunedBackbone]:
@@ -320,7 +320,7 @@ def tuned_folder(folder: Path, modality: Modality, record: TunedBackbone) -> Pat
 
 def hash_backbone(folder: Path) -> dict[str, str]:
     """SHA-256 of the files of a backbone's folder; OSError if one can't be read."""
-    return {name: file_sha256(folder / name) for name in BACKBONE_FILES}
+    return {name: file_sha256(inside(folder, name)) for name in BACKBONE_FILES}
 
 
 def _tuned_path(folder: Path, modality: Modality) -> Path:

@@ -49,7 +49,7 @@ from facevoice.models.heads import (
 from facevoice.models.network import NetworkConfig
 from facevoice.people.baseline import Known
 from facevoice.records import BoolArray, FloatArray, Modality, ModelId
-from facevoice.sessions import frozen_run, open_session, read_checked, read_json
+from facevoice.sessions import frozen_run, inside, open_session, read_checked, read_json
 from facevoice.settings import build_settings
 
 EXPORT_FORMAT: Final = "facevoice-export/1"
@@ -277,9 +277,8 @@ def _read_index(folder: Path) -> ExportIndex:
         raise WeightsError(f"{path}: is damaged ({error!r}). {_REMEDY}") from error
     if index.precision not in ("fp32", "int8"):
         raise WeightsError(f"{path}: precision is {index.precision!r}. {_REMEDY}")
-    outside = [n for n in sha256s if ".." in Path(n).parts or Path(n).is_absolute()]
-    if outside:
-        raise WeightsError(f"{path}: names files outside its folder: {outside}")
+    for name in sha256s:
+        inside(folder, name)
     return index
 
 
@@ -401,6 +400,8 @@ def _creatable(folder: Path, wanted: str) -> str:
         raise ConfigError(
             f"{folder}: was trained on backbone {wanted}, from a folder; name it by --backbone DIR"
         )
+    if split_name(name)[0] not in backbone_names() and not name.startswith("hub:"):
+        raise WeightsError(f"{folder}: was trained on backbone {wanted}, which nobody knows")
     return name
 
 

@@ -382,8 +382,11 @@ def _check(report: Report) -> None:
     numbers = [person.number for person in report.people]
     require_that(len({*numbers}) == len(numbers) and min(numbers, default=1) > 0, "number", numbers)
     _check_windows(report.windows, numbers)
+    spans = {(window.start_s, window.end_s) for window in report.windows}
     for person in report.people:
         _check_windows(person.windows, numbers)
+        are_known = all((window.start_s, window.end_s) in spans for window in person.windows)
+        require_that(are_known, "windows", f"of {person.name}, but not of the report")
         require_that(person.seen_s >= 0 and person.speaking_s >= 0, "seconds", person.name)
         require_that(all(0 <= t <= MAX_NUMBER for t in person.tracks), "tracks", person.tracks)
     if report.summary is not None:

@@ -10,9 +10,10 @@ import socket
 import time
 from base64 import b64encode
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -141,9 +142,24 @@ def _build(
             settings = (lambda: _live(desk.new_ticket(), analyzer, options), None, live)
             app.load(*settings, api_visibility="private", queue=False)
         app.unload(tab.leave)
+    _fetch_nothing(app)
     # `Turns` says who comes next, for live sessions too: gradio's own queue holds nobody back.
     app.queue(default_concurrency_limit=None)
     return app, tab
+
+
+def _fetch_nothing(app: Any) -> None:
+    """Where a request names an address in place of a file, gradio would fetch it: here it fails."""
+    for block in app.blocks.values():
+        keep = getattr(block, "async_move_resource_to_block_cache", None)
+        if keep is not None:
+            block.async_move_resource_to_block_cache = partial(_keep_upload, keep)
+
+
+async def _keep_upload(keep: Callable[[Any], Awaitable[Any]], place: Any) -> Any:
+    if "://" in str(place or ""):
+        raise gr.Error("Upload the file itself: this server fetches nothing from an address.")
+    return await keep(place)
 
 
 def launch_app(
