@@ -37,7 +37,7 @@ from pathlib import Path
 import av
 import numpy as np
 from benchmarks.figures import keep
-from benchmarks.interruptions import others
+from benchmarks.interruptions import family
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 NUM_BASES = 20
@@ -172,15 +172,17 @@ class Run:
         """End all its processes at once."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        while others(self.process.pid):
+        while family(self.process.pid):
             time.sleep(0.01)
 
     def memory_mb(self) -> float:
         """Memory of all its processes; what they share counts once."""
         total_kb = 0
-        for pid in others(self.process.pid):
+        for one in family(self.process.pid):
             try:
-                lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+                lines = (
+                    Path(f"/proc/{one.pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+                )
             except OSError:
                 continue  # It has ended.
             total_kb += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
