@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 SOONEST_AGAIN_S, LATEST_AGAIN_S = 0.05, 2.5
 MOST_WAIT_S = 60.0
+RAYS_OWN = "Token authentication is enabled"
 # The processes that help an interpreter to end take a moment after it has.
 REST_S = 3.0
 
@@ -69,6 +70,7 @@ class Bench:
                 *("--format", "json,csv,html,parquet"),
             ],
             "together": ["analyze", films, "--out", str(out), "--same-person", "--jobs", "2"],
+            "isolated": ["analyze", films, "--out", str(out), "--isolated", "--jobs", "2"],
             "profile": ["profile", films, "--out", str(out / "me.json"), "--jobs", "2"],
             "render": ["render", film, "--out", str(out / "film.mp4")],
             "report": ["report", str(self.report)],
@@ -77,7 +79,10 @@ class Bench:
         }[name]
 
 
-COMMANDS = ("one", "many", "parquet", "together", "profile", "render", "report", "web")
+COMMANDS = (
+    *("one", "many", "parquet", "together", "isolated"),
+    *("profile", "render", "report", "web"),
+)
 
 
 @dataclass(frozen=True)
@@ -115,18 +120,21 @@ def try_once(bench: Bench, trial: Trial) -> Seen:
         )
     time.sleep(trial.delay_s)
     done, guarded = process.poll() is not None, is_guarded(process.pid)
+    known = family(process.pid)
     send(process, trial)
     if trial.again_s is not None:
         time.sleep(trial.again_s)
         send(process, trial)
-    code, wrong = end(process)
-    said = told.read_text(encoding="utf-8", errors="replace")
+    code, wrong = end(process, known)
+    lines = told.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    said = "".join(line for line in lines if not line.startswith(RAYS_OWN))
     wrong += [f"the store is not whole: {s}" for s in map(store_problem, out.rglob("*.db")) if s]
-    # Gradio makes folders where its files would be.
+    # Gradio makes folders where its files would be; Ray keeps the log of each of its clusters.
     wrong += [
         f"temporary file: {path}"
         for path in scratch.rglob("*")
-        if path.is_file() or path.name.startswith("facevoice-")
+        if (path.is_file() or path.name.startswith("facevoice-"))
+        and path.relative_to(scratch).parts[0] != "ray"
     ]
     shutil.rmtree(place)
     if done:
@@ -144,8 +152,8 @@ def try_once(bench: Bench, trial: Trial) -> Seen:
     return Seen(kind, "; ".join(wrong))
 
 
-def end(process: subprocess.Popen[bytes]) -> tuple[int, list[str]]:
-    """Wait for a process and all of its session: its exit code, and what was wrong with that."""
+def end(process: subprocess.Popen[bytes], known: set[Process]) -> tuple[int, list[str]]:
+    """Wait for a process and all that are or were its family: its exit code, and what is wrong."""
     wrong = []
     try:
         code = process.wait(MOST_WAIT_S)
@@ -154,12 +162,14 @@ def end(process: subprocess.Popen[bytes]) -> tuple[int, list[str]]:
         process.kill()
         code = process.wait()
     ended_s = time.monotonic()
-    while (left := others(process.pid)) and time.monotonic() < ended_s + REST_S:
+    while (
+        left := family(process.pid) | still_there(known)
+    ) and time.monotonic() < ended_s + REST_S:
         time.sleep(0.05)
-    for pid in left:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    for one in left:
+        command = Path(f"/proc/{one.pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
         wrong.append(f"left behind: {command[:200]}")
-        os.kill(pid, signal.SIGKILL)
+        os.kill(one.pid, signal.SIGKILL)
     return code, wrong
 
 
@@ -184,9 +194,17 @@ def is_guarded(pid: int) -> bool:
     return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
 
 
-def others(session: int) -> list[int]:
-    """Processes of a session that still run."""
-    found = []
+@dataclass(frozen=True)
+class Process:
+    """One that runs: its number, and when it began, since numbers are given again."""
+
+    pid: int
+    began: int
+
+
+def family(session: int) -> set[Process]:
+    """Processes of a session, and their descendants in sessions of their own, that still run."""
+    found: dict[int, tuple[Process, int, bool]] = {}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdecimal():
             continue
@@ -194,9 +212,27 @@ def others(session: int) -> list[int]:
             fields = (entry / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
         except OSError:
             continue
-        if int(fields[3]) == session and fields[0] not in "ZX":
-            found.append(int(entry.name))
-    return found
+        if fields[0] not in "ZX":
+            one = Process(int(entry.name), int(fields[19]))
+            found[one.pid] = one, int(fields[1]), int(fields[3]) == session
+    pids = {pid for pid, (_, _, is_member) in found.items() if is_member}
+    while more := {pid for pid, (_, parent, _) in found.items() if parent in pids} - pids:
+        pids |= more
+    return {found[pid][0] for pid in pids}
+
+
+def still_there(processes: Iterable[Process]) -> set[Process]:
+    """Those of them that run yet."""
+    left = set()
+    for one in processes:
+        try:
+            text = Path(f"/proc/{one.pid}/stat").read_text(encoding="utf-8")
+        except OSError:
+            continue
+        fields = text.rpartition(")")[2].split()
+        if fields[0] not in "ZX" and int(fields[19]) == one.began:
+            left.add(one)
+    return left
 
 
 def store_problem(path: Path) -> str:

@@ -37,12 +37,13 @@ from pathlib import Path
 import av
 import numpy as np
 from benchmarks.figures import keep
-from benchmarks.interruptions import others
+from benchmarks.interruptions import family
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 NUM_BASES = 20
 NUM_FOLDERS = 7
 SIDE_PX, RATE_HZ, SOUND_HZ = 96, 25, 16_000
+LONG_ENOUGH = 1000  # files, for memory to show where it goes
 NEVER = ("internal", "worker_died", "decoder_crashed", "over_limit")
 
 
@@ -172,15 +173,17 @@ class Run:
         """End all its processes at once."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        while others(self.process.pid):
+        while family(self.process.pid):
             time.sleep(0.01)
 
     def memory_mb(self) -> float:
         """Memory of all its processes; what they share counts once."""
         total_kb = 0
-        for pid in others(self.process.pid):
+        for one in family(self.process.pid):
             try:
-                lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+                lines = (
+                    Path(f"/proc/{one.pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+                )
             except OSError:
                 continue  # It has ended.
             total_kb += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
@@ -271,8 +274,6 @@ def compare(tree: Path, out: Path, other: Path, options: argparse.Namespace) -> 
 def slope_mb(run: Run) -> float:
     """MB that memory grows by per thousand files, from the second fifth of a run on."""
     late = [(done / 1000, mb) for _, done, mb in run.samples[len(run.samples) // 5 :]]
-    if len({done for done, _ in late}) < 2:
-        return 0.0
     return statistics.linear_regression(*zip(*late, strict=True)).slope
 
 
@@ -298,8 +299,9 @@ def main() -> None:
             f"{peak_mb:.0f} MB"
         )
         for run in runs:
-            done = run.samples[0][1], run.samples[-1][1]
-            print(f"with {done[0]} to {done[1]} reports: {slope_mb(run):+.2f} MB a thousand files")
+            first, last = run.samples[0][1], run.samples[-1][1]
+            if last - first >= LONG_ENOUGH:
+                print(f"from {first} to {last} reports: {slope_mb(run):+.2f} MB a thousand files")
         keep(options.json, "batch", {"samples": [run.samples for run in runs], "took_s": took_s})
         check(tree, out, broken, seen)
         compare(tree, out, other, options)

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -126,7 +126,7 @@ class Perceiver:
         self._voices = VoiceIdentifier()
         self._speaker = speaker
 
-    @property
+    @cached_property
     def models(self) -> dict[str, ModelId]:
         """Everything with weights that looks and listens, by its role in a report."""
         return {

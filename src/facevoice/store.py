@@ -233,19 +233,7 @@ class Store:
         another process has brought the same perception to its end meanwhile, it stays whole: one
         key gives the same windows to all.
         """
-        number: int | None = None
-        with self.forgiven("What comes now is not kept."), self._transaction("IMMEDIATE") as db:
-            db.execute(
-                "INSERT INTO perception(content, recipe, face, voice, head, is_complete) "
-                "VALUES (?, ?, ?, ?, ?, 0) ON CONFLICT DO NOTHING",
-                (key.content, key.recipe, key.face, key.voice, _encode(_head(media, ()), "head")),
-            )
-            (number,) = db.execute(
-                "SELECT id FROM perception WHERE content = ? AND recipe = ? AND face = ? "
-                "AND voice = ?",
-                (key.content, key.recipe, key.face, key.voice),
-            ).fetchone()
-        writer = ViewWriter(self, number, media, num_known)
+        writer = ViewWriter(self, key, media, num_known)
         try:
             yield writer
         finally:
@@ -297,28 +285,32 @@ class Store:
 
     def write_views(
         self,
-        perception: int,
+        key: PerceptionKey,
         first: int,
         views: Sequence[WindowView],
         head: Mapping[str, Any],
         is_complete: bool,
     ) -> None:
         """Commit windows; for `ViewWriter`."""
-        rows = [
-            (perception, number, _encode(view_values(view), f"{perception} {number}"))
-            for number, view in enumerate(views, start=first)
-        ]
+        # All at once: of a short file, waiting for the disk would take longer than reading it.
         with self._transaction("IMMEDIATE") as db:
-            db.executemany("REPLACE INTO window VALUES (?, ?, ?)", rows)
+            number = _number_of(db, key, head)
+            db.executemany(
+                "REPLACE INTO window VALUES (?, ?, ?)",
+                [
+                    (number, place, _encode(view_values(view), f"{number} {place}"))
+                    for place, view in enumerate(views, start=first)
+                ],
+            )
             db.execute(
                 "UPDATE perception SET head = ?1, is_complete = ?2 WHERE id = ?3 "
                 "AND (?2 OR NOT is_complete)",
-                (_encode(head, "head"), int(is_complete), perception),
+                (_encode(head, "head"), int(is_complete), number),
             )
             if is_complete:
                 db.execute(
                     "DELETE FROM window WHERE perception = ? AND number >= ?",
-                    (perception, first + len(views)),
+                    (number, first + len(views)),
                 )
 
     def _open(self) -> None:
@@ -404,15 +396,15 @@ class Store:
 class ViewWriter:
     """Where the windows of one perception go, from `Store.writer`."""
 
-    def __init__(self, store: Store, perception: int | None, media: MediaInfo, first: int) -> None:
+    def __init__(self, store: Store, key: PerceptionKey, media: MediaInfo, first: int) -> None:
         self._store = store
-        self._perception = perception
+        self._key = key
         self._media = media
         self._next = first
         self._held: list[WindowView] = []
         self._damage: Sequence[str] = ()
         self._last_s = time.monotonic()
-        self._is_open = perception is not None
+        self._is_open = True
 
     def add(self, view: WindowView, damage: Sequence[str] = ()) -> None:
         """Take the next window, and all complaints so far."""
@@ -435,13 +427,11 @@ class ViewWriter:
             self._write(is_complete=True)
 
     def _write(self, *, is_complete: bool) -> None:
-        if self._perception is None:
-            return
         head = _head(self._media, self._damage)
         held, self._held = self._held, []
         self._is_open = False
         with self._store.forgiven("What comes now is not kept."):
-            self._store.write_views(self._perception, self._next, held, head, is_complete)
+            self._store.write_views(self._key, self._next, held, head, is_complete)
             self._is_open = True
         self._next += len(held)
         self._last_s = time.monotonic()
@@ -457,6 +447,20 @@ def _begun(db: sqlite3.Connection, mode: str) -> Iterator[None]:
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
+
+
+def _number_of(db: sqlite3.Connection, key: PerceptionKey, head: Mapping[str, Any]) -> int:
+    """The row of a perception, which is made where it is missing."""
+    db.execute(
+        "INSERT INTO perception(content, recipe, face, voice, head, is_complete) "
+        "VALUES (?, ?, ?, ?, ?, 0) ON CONFLICT DO NOTHING",
+        (key.content, key.recipe, key.face, key.voice, _encode(head, "head")),
+    )
+    (number,) = db.execute(
+        "SELECT id FROM perception WHERE content = ? AND recipe = ? AND face = ? AND voice = ?",
+        (key.content, key.recipe, key.face, key.voice),
+    ).fetchone()
+    return int(number)
 
 
 def _head(media: MediaInfo, damage: Sequence[str]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
-from benchmarks.interruptions import others
+from benchmarks.interruptions import family
 
 from conftest import ClipMaker
 
@@ -56,7 +56,7 @@ def start(tmp_path: Path, strike: str, *words: object) -> subprocess.Popen[bytes
 
 def wait_for_all(session: int) -> None:
     deadline_s = time.monotonic() + 60
-    while left := others(session):
+    while left := family(session):
         assert time.monotonic() < deadline_s, left
         time.sleep(0.02)
 

@@ -63,6 +63,12 @@ def test_options_reach_the_page(launched: dict[str, Any], monkeypatch: pytest.Mo
     assert launched["auth"] == [("anna", "one"), ("ben", "two")]
 
 
+def test_port_0_is_one_that_is_free(launched: dict[str, Any]) -> None:
+    run("--port", 0)
+    with socket.create_server(("127.0.0.1", launched["server_port"])) as server:
+        assert server.getsockname()[1] != 0
+
+
 def test_an_open_door_is_told(launched: dict[str, Any]) -> None:
     assert "Anybody who reaches 0.0.0.0:7860" in run("--host", "0.0.0.0")  # noqa: S104
 

@@ -93,7 +93,9 @@ def to_json(report: Report, *, indent: int | None = 2) -> str:
         "windows": [_prediction_to_dict(window) for window in report.windows],
         "transcript": None if report.transcript is None else _words_to_dict(report.transcript),
     }
-    return safe_json(json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False))
+    text = safe_json(json.dumps(document, ensure_ascii=False, allow_nan=False))
+    # The same bytes as `json` would indent, which takes it most of the time of a short report.
+    return text if indent is None else msgspec.json.format(text, indent=indent)
 
 
 def to_jsonl(report: Report) -> str:
