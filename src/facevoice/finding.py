@@ -42,8 +42,8 @@ RENDERED_SUFFIX: Final = ".facevoice.mp4"
 
 # Beside media, nobody takes these for more of them: what `analyze` writes.
 _OWN_ENDINGS: Final = frozenset(f".{ending}" for ending in (*FORMATS, "db"))
-# Names may have 255 bytes almost everywhere; the longest ending is that of the rows of a dataset.
-_MAX_BYTES: Final = 255 - len(".parquet")
+# Names may have 255 bytes almost everywhere; the ending of films is the longest.
+_MAX_BYTES: Final = 255 - len(RENDERED_SUFFIX)
 _DIGITS: Final = (8, 16, 64)
 # Windows keeps these for devices, whatever their ending, and these characters for itself.
 _DEVICES: Final = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
@@ -137,6 +137,13 @@ def find_files(paths: Iterable[str | Path]) -> Finding:
 def identity(path: Path | str) -> str:
     """What two paths of one file have in common."""
     return path if isinstance(path, str) else os.path.realpath(path)
+
+
+def output_name(path: Path) -> str:
+    """The name without ending of the output of one file alone."""
+    name = PurePath(path.stem or "input")
+    is_sound = _writable(name) == name
+    return name.name if is_sound else _add(_writable(name).name, _digest(identity(path)))
 
 
 def _as_path(path: str) -> str:
