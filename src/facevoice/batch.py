@@ -399,7 +399,7 @@ class _Worker:
         except Exception as error:  # noqa: BLE001 - told in the report
             # One file's surprise must not cost the results of all the others. (Of an address, what
             # led to it may hold what is secret.)
-            _LOG.error("%s: unexpected error", task.name, exc_info=not is_remote(task.path))
+            _LOG.error("%s: unexpected error", shown(task.name), exc_info=not is_remote(task.path))
             reason = str(error).replace(task.path, task.name)
             message = f"{shown(task.name)}: unexpected {type(error).__name__}: {reason}"
             return self._failed(task, FileError("internal", message))

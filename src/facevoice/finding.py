@@ -197,12 +197,13 @@ def _count_others(others: set[Path], media: Sequence[Path], passed_over: Counter
 
 def _name_apart(files: Sequence[FoundFile]) -> list[FoundFile]:
     """The same files under names that can be written side by side; see `find_files`."""
-    names = _beside_files([_writable(file.name) for file in files])
+    written = [_writable(file.name) for file in files]
+    names = _beside_files(written)
     counts = Counter(map(_fold, names))
     counts.update(RESERVED_STEMS)
     is_sound = [
-        counts[_fold(name)] == 1 and name.name == file.name.name
-        for file, name in zip(files, names, strict=True)
+        counts[_fold(name)] == 1 and clean == file.name
+        for file, clean, name in zip(files, written, names, strict=True)
     ]
     taken = {_fold(name) for name, sound in zip(names, is_sound, strict=True) if sound}
     named = []
