@@ -53,7 +53,7 @@ import sys, time
 seconds = float(sys.argv.pop(1))
 began_s = time.monotonic()
 if sys.argv[1:]:
-    from facevoice.cli.app import main
+    from facevoice.__main__ import main
     try:
         main()
     except SystemExit as end:

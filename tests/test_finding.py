@@ -10,8 +10,9 @@ from unicodedata import normalize
 import av
 import pytest
 
+from facevoice import finding
 from facevoice.errors import ConfigError
-from facevoice.finding import MEDIA_EXTENSIONS, FoundFile, find_files, find_media
+from facevoice.finding import MEDIA_EXTENSIONS, FoundFile, find_files, find_media, output_name
 from facevoice.media import open as media_open
 from odd_names import ODD_NAMES
 
@@ -149,3 +150,16 @@ def test_a_folder_called_like_a_film_is_searched(tmp_path: Path) -> None:
     assert find_files([tmp_path / "x.mp4"]).files == (
         FoundFile(tmp_path / "x.mp4" / "y.mp4", PurePath("y")),
     )
+
+
+def test_windows_keeps_some_names_for_itself() -> None:
+    names = ("CON", "nul.old", "a:b?", "talk.", "..", "talk")
+    written = [finding._writable_part(name, on_windows=True) for name in names]
+    assert written == ["_CON", "_nul.old", "a_b_", "talk_", "._", "talk"]
+
+
+def test_the_output_of_one_file_has_room_for_any_ending(tmp_path: Path) -> None:
+    assert output_name(tmp_path / "talk.mp4") == "talk"
+    long = output_name(tmp_path / f"{'é' * 125}.mp4")
+    (tmp_path / f"{long}.facevoice.mp4").touch()
+    assert long.startswith("é" * 100)

@@ -7,6 +7,7 @@ batch that is run again does nothing twice, and goes on within the file where it
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -398,7 +399,7 @@ class _Worker:
         except Exception as error:  # noqa: BLE001 - told in the report
             # One file's surprise must not cost the results of all the others. (Of an address, what
             # led to it may hold what is secret.)
-            _LOG.error("%s: unexpected error", task.name, exc_info=not is_remote(task.path))
+            _LOG.error("%s: unexpected error", shown(task.name), exc_info=not is_remote(task.path))
             reason = str(error).replace(task.path, task.name)
             message = f"{shown(task.name)}: unexpected {type(error).__name__}: {reason}"
             return self._failed(task, FileError("internal", message))
@@ -411,8 +412,11 @@ class _Worker:
             fingerprint = identify(task.path)
             content = fingerprint and self._store.recall_source(task.path, fingerprint)
         else:
-            path = Path(task.path)
-            content = self._store.content_of(path) if path.is_file() else None
+            try:
+                path = Path(task.path)
+                content = self._store.content_of(path) if path.is_file() else None
+            except OSError:
+                return None  # Reading it says what is wrong.
         perception = self._analyzer.recall(task.path, content, self._store) if content else None
         if perception is None:
             return None
@@ -436,7 +440,7 @@ class _Worker:
         on_window: Callable[[Prediction], None] | None,
     ) -> FileResult:
         """Analyse the file at `path`, which reports call by the task's name."""
-        if path.is_dir():
+        if os.path.isdir(path):  # noqa: PTH112 - a name may be too long for `Path.is_dir`
             raise MediaNotFoundError(
                 path, "the folder holds no media file.", "Name files to analyse them anyway."
             )

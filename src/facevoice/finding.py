@@ -42,8 +42,8 @@ RENDERED_SUFFIX: Final = ".facevoice.mp4"
 
 # Beside media, nobody takes these for more of them: what `analyze` writes.
 _OWN_ENDINGS: Final = frozenset(f".{ending}" for ending in (*FORMATS, "db"))
-# Names may have 255 bytes almost everywhere; the longest ending is that of the rows of a dataset.
-_MAX_BYTES: Final = 255 - len(".parquet")
+# Names may have 255 bytes almost everywhere; the ending of films is the longest.
+_MAX_BYTES: Final = 255 - len(RENDERED_SUFFIX)
 _DIGITS: Final = (8, 16, 64)
 # Windows keeps these for devices, whatever their ending, and these characters for itself.
 _DEVICES: Final = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
@@ -139,6 +139,13 @@ def identity(path: Path | str) -> str:
     return path if isinstance(path, str) else os.path.realpath(path)
 
 
+def output_name(path: Path) -> str:
+    """The name without ending of the output of one file alone."""
+    name = PurePath(path.stem or "input")
+    is_sound = _writable(name) == name
+    return name.name if is_sound else _add(_writable(name).name, _digest(identity(path)))
+
+
 def _as_path(path: str) -> str:
     """The path that a file:// address names; anything else as it is."""
     return url2pathname(urlsplit(path).path) if path.lower().startswith("file:") else path
@@ -190,12 +197,13 @@ def _count_others(others: set[Path], media: Sequence[Path], passed_over: Counter
 
 def _name_apart(files: Sequence[FoundFile]) -> list[FoundFile]:
     """The same files under names that can be written side by side; see `find_files`."""
-    names = _beside_files([_writable(file.name) for file in files])
+    written = [_writable(file.name) for file in files]
+    names = _beside_files(written)
     counts = Counter(map(_fold, names))
     counts.update(RESERVED_STEMS)
     is_sound = [
-        counts[_fold(name)] == 1 and name.name == file.name.name
-        for file, name in zip(files, names, strict=True)
+        counts[_fold(name)] == 1 and clean == file.name
+        for file, clean, name in zip(files, written, names, strict=True)
     ]
     taken = {_fold(name) for name, sound in zip(names, is_sound, strict=True) if sound}
     named = []

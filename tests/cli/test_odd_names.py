@@ -129,6 +129,16 @@ def test_a_full_disk_is_told_and_what_is_there_stays(
     assert len((out / "windows.csv").read_text().splitlines()) == 5
 
 
+def test_what_can_not_even_be_looked_for_is_told_like_what_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "loop.mp4").symlink_to(tmp_path / "loop.mp4")
+    names = ("x" * 300 + ".mp4", "loop.mp4", "dangling.mp4")
+    (tmp_path / "dangling.mp4").symlink_to(tmp_path / "nowhere")
+    paths = [tmp_path / name for name in names]
+    told, errors = run("analyze", *paths, "--store", tmp_path / "s.db", code=1)
+    assert "unexpected" not in errors
+    assert "failed: can't be read as video or sound 3" in " ".join(told.split())
+
+
 def test_standard_input_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Reads(FakeAnalyzer):
         def perceive(self, path: str | Path, **more: object) -> object:

@@ -21,6 +21,7 @@ from facevoice.cli.options import (
 from facevoice.cli.screen import Screen, passes
 from facevoice.cli.stdin import refuse_stdin
 from facevoice.errors import ConfigError, RenderError
+from facevoice.finding import RENDERED_SUFFIX, output_name
 from facevoice.records import PeopleEdits, Report
 from facevoice.report import (
     MIN_HEIGHT_PX,
@@ -29,6 +30,7 @@ from facevoice.report import (
     require_video,
     summarize_in_words,
 )
+from facevoice.texts import shown
 
 
 @tells_errors("render", interrupted="The film was not written.")
@@ -61,7 +63,7 @@ def render(
     and both, and whether they match; below, the outcomes over the whole length.
     """
     refuse_stdin(file, "render")
-    target = Path(f"{file.stem}.facevoice.mp4") if out is None else out
+    target = Path(f"{output_name(file)}{RENDERED_SUFFIX}") if out is None else out
     screen = Screen(quiet=quiet)
     try:
         check_video_target(file, target)
@@ -72,7 +74,7 @@ def render(
         raise ConfigError(f"{target}: exists already; {remedy}")
     edits = edits_of(names, merges, left_out)
     report = _render(setup, file, target, height, screen, edits)
-    screen.say(summarize_in_words(report), f"Written to {target}")
+    screen.say(summarize_in_words(report), f"Written to {shown(str(target))}")
 
 
 def _render(

@@ -25,12 +25,14 @@ from facevoice.cli.screen import Screen, passes
 from facevoice.cli.stdin import refuse_stdin
 from facevoice.cli.transcript import NoTranscript, TranscriptFile, Words, choose_words
 from facevoice.errors import ConfigError
+from facevoice.finding import output_name
 from facevoice.interpret import decide_again, edit_people
 from facevoice.media.open import is_remote
 from facevoice.media.remote import public_address
 from facevoice.records import NO_EDITS, PeopleEdits, Report, Status
 from facevoice.report import check_page_target, read_report, summarize_in_words, write_report_page
 from facevoice.settings import AnalyzerConfig, DecisionConfig
+from facevoice.texts import shown
 
 
 @tells_errors("report", interrupted="Nothing is written.")
@@ -70,7 +72,7 @@ def report(
     refuse_stdin(file, "report")
     screen = Screen(quiet=quiet)
     path = Path(file)
-    target = Path(f"{path.stem or 'report'}.html") if out is None else out
+    target = Path(f"{output_name(path)}.html") if out is None else out
     check_page_target(target, overwrite=overwrite)
     edits = edits_of(names, merges, left_out)
     words = choose_words(screen, named=transcript, without=no_transcript)
@@ -96,7 +98,7 @@ def report(
         made = _analyze(setup, path, target, screen, edits, words, overwrite=overwrite)
     tell = screen.complain if made.status is Status.FAILED else screen.say
     tell(summarize_in_words(made))
-    screen.say(f"Written to {target}")
+    screen.say(f"Written to {shown(str(target))}")
 
 
 def _analyze(

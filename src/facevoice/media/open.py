@@ -40,6 +40,7 @@ from facevoice.media.structure import is_cut_short
 from facevoice.media.tracks import choose_track, order_tracks, why_chosen
 from facevoice.records import AudioInfo, ByteArray, MediaInfo, VideoInfo
 from facevoice.settings import AUTO
+from facevoice.texts import shown
 
 StreamT = TypeVar("StreamT", bound=VideoStream | AudioStream)
 DamageCallback = Callable[[str], None]
@@ -99,7 +100,7 @@ class DamageLog:
         if kind in self.kinds:
             return
         self.kinds.add(kind)
-        _LOG.warning("%s: %s", self.path, message)
+        _LOG.warning("%s: %s", shown(str(self.path)), message)
         if self.on_damage is not None:
             self.on_damage(message)
 

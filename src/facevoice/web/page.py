@@ -60,6 +60,7 @@ from facevoice.report import (
 )
 from facevoice.report.words import conflict_zones, percent
 from facevoice.settings import SENSITIVITIES, DecisionConfig
+from facevoice.texts import shown
 from facevoice.web.live import LIVE_PATH, LiveDesk
 from facevoice.web.work import (
     JUDGED,
@@ -847,7 +848,7 @@ def _name(request: gr.Request) -> str:
 def _told(error: FacevoiceError, paths: list[Path]) -> str:
     told = str(error)
     for path in paths:
-        told = told.replace(str(path), path.name)
+        told = told.replace(shown(str(path)), shown(path.name))
     return told
 
 
@@ -926,7 +927,7 @@ def _progress(words: str, share: float | None = None, *below: str) -> str:
     """What goes on, how far it is, and what was found so far."""
     bar = "" if share is None else f'<progress max="1" value="{min(1.0, share):.3f}"></progress>'
     found = "".join(f'<p class="fvw-small">{escape(line)}</p>' for line in below)
-    return f'<div class="fvw-progress">{bar}<p>{words}</p>{found}</div>'
+    return f'<div class="fvw-progress">{bar}<p>{escape(words)}</p>{found}</div>'
 
 
 def _reading(windows: list[Prediction], media: MediaInfo, spent_s: float) -> str:
