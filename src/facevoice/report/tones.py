@@ -68,13 +68,13 @@ def _hlg_light(signal: DoubleArray) -> DoubleArray:
     a, b, c = 0.17883277, 0.28466892, 0.55991073
     scene = np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - c) / a) + b) / 12)
     luminance: DoubleArray = (scene * _BT2020_LUMINANCE).sum(axis=-1, keepdims=True)
-    return scene * luminance ** (_HLG_GAMMA - 1) * _HLG_PEAK_NITS / _WHITE_NITS
+    return np.asarray(scene * luminance ** (_HLG_GAMMA - 1) * _HLG_PEAK_NITS / _WHITE_NITS)
 
 
 def _in_bt709(light: DoubleArray) -> DoubleArray:
     """Colours that BT.709 doesn't hold lose what is negative of them."""
     rows = [(light * row).sum(axis=-1) for row in _BT2020_TO_BT709]
-    return np.maximum(np.stack(rows, axis=-1), 0)
+    return np.asarray(np.maximum(np.stack(rows, axis=-1), 0))
 
 
 def _press(light: DoubleArray) -> DoubleArray:
@@ -82,5 +82,5 @@ def _press(light: DoubleArray) -> DoubleArray:
     brightest = light.max(axis=-1, keepdims=True)
     over = np.maximum(brightest - _KNEE, 0) / (1 - _KNEE)
     wanted = _KNEE + (1 - _KNEE) * (1 - np.exp(-over))
-    pressed: DoubleArray = np.where(over > 0, light * wanted / np.maximum(brightest, _KNEE), light)
-    return pressed
+    scale = np.where(over > 0, wanted / np.maximum(brightest, _KNEE), 1.0)
+    return np.asarray(light * scale)
