@@ -147,13 +147,15 @@ def _work(connection: Connection, isolated: bool) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     logging.disable()
     av.logging.set_level(av.logging.PANIC)
-    choices: dict[str, Any] = {"isolated": True} if isolated else {}
-    analyzer = Analyzer(num_threads=1, **choices)
+    analyzer = Analyzer(num_threads=1)
+    if isolated:
+        analyzer = analyzer.in_isolation()
     connection.send("ready")
     while (path := connection.recv()) is not None:
         # The peak of this file alone.
-        with contextlib.suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        for pid in _family(os.getpid()):
+            with contextlib.suppress(OSError):
+                Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")
         began_s = time.monotonic()
         told = _analyze_one(analyzer, path)
         told["seconds"] = round(time.monotonic() - began_s, 3)
@@ -161,12 +163,22 @@ def _work(connection: Connection, isolated: bool) -> None:
         connection.send(told)
 
 
+def _family(pid: int) -> list[int]:
+    """A process and those that it started."""
+    with contextlib.suppress(OSError):
+        told = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+        return [pid, *(int(child) for child in told.split())]
+    return [pid]
+
+
 def _memory_bytes(pid: int, name: str) -> int:
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
-            if line.startswith(f"{name}:"):
-                return 1024 * int(line.split()[1])
-    return 0
+    """Of the process, or of one that it started, whichever takes more."""
+    found = [0]
+    for member in _family(pid):
+        with contextlib.suppress(OSError):
+            lines = Path(f"/proc/{member}/status").read_text(encoding="utf-8").splitlines()
+            found += [1024 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:")]
+    return max(found)
 
 
 class _Watched:
@@ -228,8 +240,9 @@ class _Watched:
 
 
 def failures(told: dict[str, Any]) -> list[str]:
-    """In which ways a file failed."""
-    found = [told["kind"]] if told["kind"] in ("crash", "untyped", "hang", "memory") else []
+    """In which ways a file failed; what isolation catches counts too."""
+    kind = {"decoder_crashed": "crash", "over_limit": "hang"}.get(told["kind"], told["kind"])
+    found = [kind] if kind in ("crash", "untyped", "hang", "memory") else []
     found += ["invented"] if told.get("invented") else []
     found += ["hang"] if told["seconds"] > LIMIT_S and "hang" not in found else []
     found += ["memory"] if told["peak_mb"] > LIMIT_BYTES / 1e6 and "memory" not in found else []

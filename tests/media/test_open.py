@@ -257,6 +257,55 @@ def test_empty_file(tmp_path):
     assert_all_readers_raise(path, EmptyMediaError)
 
 
+def test_one_damaged_timestamp_makes_no_hours(make_clip):
+    path = make_clip("leap.flv", duration_s=2, sample_rate_hz=44_100)
+    whole = probe(path).duration_s
+    content = bytearray(path.read_bytes())
+    place, tags = 13, []
+    while place + 11 < len(content):
+        tags.append(place)
+        place += 15 + int.from_bytes(content[place + 1 : place + 4], "big")
+    for number in (len(tags) // 2, -2):  # within the file, and at its end
+        damaged = bytearray(content)
+        damaged[tags[number] + 4 : tags[number] + 7] = (1_400_000).to_bytes(3, "big")
+        path.write_bytes(damaged)
+        info = probe(path)
+        assert info.duration_s == pytest.approx(whole, abs=0.1)
+        assert len(list(read_frames(info, regular_times(2, 5), tolerance_s=0.1))) == 10
+        sound = np.concatenate([block.samples for block in read_audio(info)])
+        assert len(sound) / 16_000 == pytest.approx(whole, abs=0.1)
+
+
+def test_absurd_lengths_and_sizes_are_refused(make_clip):
+    path = make_clip("slow.avi", audio=False, duration_s=1)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"strh") + 8 + 20  # the ticks of a picture
+    content[at : at + 8] = (400_000).to_bytes(4, "little") + (1).to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(UnreadableMediaError, match="hours in"):
+        probe(path)
+    path = make_clip("large.avi", codec="rawvideo", pix_fmt="bgr24", audio=False, duration_s=0.2)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"strf") + 8 + 4  # width and height
+    content[at : at + 8] = (8000).to_bytes(4, "little") * 2
+    path.write_bytes(content)
+    with pytest.raises(UnreadableMediaError, match=r"too large .8000 × 8000 pixels.*1920 × 1080"):
+        probe(path)
+
+
+def test_hundreds_of_sound_tracks_are_refused(make_clip):
+    path = make_clip("many.mp4", video=False, duration_s=0.1)
+    content = path.read_bytes()
+    moov, trak = content.index(b"moov") - 4, content.index(b"trak") - 4
+    track = content[trak : trak + int.from_bytes(content[trak : trak + 4], "big")]
+    end = moov + int.from_bytes(content[moov : moov + 4], "big")
+    index = content[moov + 8 : end] + 300 * track
+    size = (len(index) + 8).to_bytes(4, "big")
+    path.write_bytes(content[:moov] + size + b"moov" + index + content[end:])
+    with pytest.raises(UnreadableMediaError, match="more than 256 streams"):
+        probe(path)
+
+
 def test_folder(tmp_path):
     assert "folder" in assert_all_readers_raise(tmp_path, UnreadableMediaError).problem
 
@@ -284,10 +333,35 @@ def test_playlists_are_not_followed(tmp_path, make_clip):
     assert_all_readers_raise(playlist, UnreadableMediaError)
 
 
-def test_still_picture(tmp_path):
-    path = tmp_path / "photo.png"
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp", "tiff", "avif", "gif"])
+def test_still_picture(tmp_path, suffix):
+    path = tmp_path / f"photo.{suffix}"
     Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(path)
-    assert_all_readers_raise(path, UnreadableMediaError)
+    with pytest.raises(UnreadableMediaError, match="is a picture, not a video"):
+        probe(path)
+    moving = tmp_path / "moving.gif"
+    pictures = [Image.fromarray(np.full((32, 32, 3), k, np.uint8)) for k in (0, 90, 200)]
+    pictures[0].save(moving, save_all=True, append_images=pictures[1:], duration=100)
+    assert probe(moving).duration_s == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"%PDF-1.7\n", "but a PDF document"),
+        (b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>', "an SVG drawing"),
+        (b"PK\x03\x04\x14\0", "Unpack it"),
+        (b"Nothing to hear.\n", "but text"),
+        (b'<?xml version="1.0"?>\n<MPD xmlns="urn:mpeg:dash:schema:mpd:2011">', "playlist"),
+        (b"v=0\no=- 0 0 IN IP4 127.0.0.1\nm=video 5000 RTP/AVP 96\n", "playlist"),
+        (b"#EXTM3U\nfile:///etc/passwd\n", "names other files or addresses; those are not opened"),
+    ],
+)
+def test_what_is_no_recording_is_called_what_it_is(tmp_path, content, told):
+    path = tmp_path / "film.mp4"
+    path.write_bytes(content)
+    with pytest.raises(UnreadableMediaError, match=told):
+        probe(path)
 
 
 def test_mp4_whose_index_was_cut_off(make_clip):

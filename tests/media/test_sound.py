@@ -227,3 +227,15 @@ def test_leap_of_a_day_is_taken_for_a_damaged_timestamp(tmp_path):
     samples = samples_of(path, on_damage=messages.append)
     assert click_starts_s(samples) == pytest.approx([0.0, 0.25, 0.5, 0.75], abs=0.002)
     assert len(messages) == 1
+
+
+def test_samples_that_are_no_numbers_are_silence(make_clip):
+    samples = np.full(16_000, 0.25, np.float32)
+    samples[4000:4100] = np.nan
+    samples[5000:5100] = np.inf
+    samples[6000:6100] = 1e30
+    path = make_clip("bad.wav", audio_codec="pcm_f32le", samples=samples, sample_rate_hz=16_000)
+    heard = np.concatenate([block.samples for block in read_audio(path)])
+    assert np.isfinite(heard).all()
+    assert (heard != 0).sum() == 15_700
+    assert heard.max() == 0.25

@@ -6,6 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from PIL import ImageDraw
@@ -128,6 +129,32 @@ def test_colors_of_the_film_stay(make_clip: ClipMaker) -> None:
     clip = make_clip(width=320, height=240, paint=paint, audio=False, duration_s=0.2)
     before, after = read_film(clip).pictures[-1], read_film(render(clip)).pictures[-1]
     assert np.abs(before[100, 300].astype(int) - after[100, 300]).max() <= 3
+
+
+@pytest.mark.parametrize(
+    ("curve", "signal", "expected"),
+    # The same lights: 203 cd/m², the white of usual screens, and 50, as a face in the shade.
+    [("smpte2084", 0.5807, 243), ("smpte2084", 0.4402, 142), ("arib-std-b67", 0.75, 243)],
+)
+def test_high_dynamic_range_becomes_what_its_tags_say(
+    make_clip: ClipMaker, curve: str, signal: float, expected: int
+) -> None:
+    params = f"transfer={curve}:colorprim=bt2020:colormatrix=bt2020nc"
+    clip = make_clip(
+        width=320,
+        height=240,
+        paint=lambda *_: np.full((240, 320, 3), round(255 * signal), np.uint8),
+        audio=False,
+        duration_s=0.2,
+        pix_fmt="yuv420p10le",
+        codec_options={"x264-params": params},
+    )
+    rendered = render(clip)
+    with av.open(str(rendered)) as film:
+        context = film.streams.video[0].codec_context
+        tags = context.colorspace, context.color_primaries, context.color_trc, context.color_range
+    assert tags == (1, 1, 1, 1)  # BT.709 throughout, of usual range
+    assert np.abs(read_film(rendered).pictures[-1][100, 300].astype(int) - expected).max() <= 8
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Any, Final
 
+import av
 from av.packet import Packet
 from av.video.stream import VideoStream
 
@@ -98,7 +99,7 @@ class JoinedClock:
 
 
 def steadied(
-    packets: Iterator[Packet[Any]], stated_ends_s: Mapping[int, float]
+    packets: Iterator[Packet[Any]], stated_spans_s: Mapping[int, tuple[float | None, float | None]]
 ) -> Iterator[Packet[Any]]:
     """Packets of one or more streams, those that lie about their time told to follow the last one.
 
@@ -107,25 +108,31 @@ def steadied(
 
     Args:
         packets: in the file's order; each stream's may end with an empty one.
-        stated_ends_s: by each stream's number, the stream time at which it ends by the header.
+        stated_spans_s: by each stream's number, the stream times at which it starts and ends by the
+            header; None where that doesn't say.
     """
     clocks: dict[int, _SteadyClock] = {}
-    for packet in packets:
-        index = packet.stream_index
-        clock = clocks.get(index)
-        if clock is None:
-            clock = clocks[index] = _SteadyClock(stated_ends_s.get(index))
-        yield from clock.pass_on(packet)
+    broken: av.FFmpegError | None = None
+    try:
+        for packet in packets:
+            index = packet.stream_index
+            if index not in clocks:
+                clocks[index] = _SteadyClock(*stated_spans_s.get(index, (None, None)))
+            yield from clocks[index].pass_on(packet)
+    except av.FFmpegError as error:
+        broken = error
     for clock in clocks.values():
         yield from clock.finish()
+    if broken is not None:
+        raise broken
 
 
 class _SteadyClock:
     """Holds a packet that leaps until the next one of its stream tells whether to believe it."""
 
-    def __init__(self, stated_end_s: float | None) -> None:
+    def __init__(self, stated_start_s: float | None, stated_end_s: float | None) -> None:
         self._stated_end_s = stated_end_s
-        self._end_s: float | None = None  # of the last packet that was passed on
+        self._end_s = stated_start_s  # of the last packet that was passed on
         self._held: Packet[Any] | None = None
         self._has_leapt = False  # a slide show does so with every picture
 

@@ -7,8 +7,9 @@ import re
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -36,6 +37,7 @@ from facevoice.media.clocks import (
     steadied,
     ticks_to_s,
 )
+from facevoice.media.others import HEAD_BYTES, check_still_box, other_error, picture_error
 from facevoice.media.structure import is_cut_short
 from facevoice.media.tracks import choose_track, order_tracks, why_chosen
 from facevoice.records import AudioInfo, ByteArray, MediaInfo, VideoInfo
@@ -71,6 +73,8 @@ STATING_FORMATS: Final = frozenset(
 )
 # Formats that may be joined end to end, each recording with its own clock.
 _JOINABLE_FORMATS: Final = frozenset(["mpegts", "mpeg"])
+# Formats of films that may as well be of one picture.
+_PICTURE_FORMATS: Final = frozenset(["gif", "mjpeg"])
 _NOT_VIDEO: Final = Disposition.attached_pic | Disposition.timed_thumbnails
 _PLAUSIBLE_ASPECT: Final = (0.25, 4.0)
 # A file that ends this much before its stated end is called cut off.
@@ -141,15 +145,17 @@ class Source:
             return None
         return (ticks_to_s(stream.start_time, stream.time_base) or 0.0) + duration_s - self.origin_s
 
-    def _stated_ends_s(self) -> dict[int, float]:
-        """By its number, the stream time at which each stream ends by a header, the later one."""
-        length_s = ticks_to_s(self.container.duration, Fraction(1, av.time_base))
-        ends_s: dict[int, float] = {}
-        for stream in self.container.streams if self.is_of(STATING_FORMATS) else ():
-            first_s = ticks_to_s(stream.start_time, stream.time_base) or 0.0
+    def _stated_spans_s(self) -> dict[int, tuple[float | None, float | None]]:
+        """By its number, the stream times at which each stream starts and, at the latest, ends."""
+        length_s = ticks_to_s(self.container.duration, Fraction(1, av.time_base)) or 0.0
+        states_ends = self.is_of(STATING_FORMATS)
+        spans_s: dict[int, tuple[float | None, float | None]] = {}
+        for stream in self.container.streams:
+            start_s = ticks_to_s(stream.start_time, stream.time_base)
             lasts_s = ticks_to_s(stream.duration, stream.time_base) or 0.0
-            ends_s[stream.index] = max(first_s + lasts_s, length_s or 0.0)
-        return ends_s
+            end_s = max((start_s or 0.0) + lasts_s, length_s) if states_ends else None
+            spans_s[stream.index] = start_s, end_s
+        return spans_s
 
     def demux(self, *streams: StreamT) -> Iterator[Packet[StreamT]]:
         """Packets of `streams` from the place reached so far, then an empty one for each.
@@ -165,7 +171,7 @@ class Source:
         wanted = {stream.index for stream in streams}
         packets: Iterator[Any] = self.container.demux(read)
         if clock is None:
-            packets = steadied(packets, self._stated_ends_s())
+            packets = steadied(packets, self._stated_spans_s())
         try:
             for packet in packets:
                 if clock:
@@ -201,6 +207,8 @@ def open_source(media: str | Path | MediaInfo, *, track: int | str = AUTO) -> It
 
 def _open(path: Path) -> InputContainer:
     _check_file(path)
+    head = _head(path)
+    check_still_box(path, head)
     try:
         # The prefix keeps FFmpeg from taking "data:x.mp4" or "a:b.mp4" for an address.
         return av.open(
@@ -210,7 +218,7 @@ def _open(path: Path) -> InputContainer:
             metadata_errors="replace",
         )
     except av.FFmpegError as error:
-        raise _open_error(path, error) from error
+        raise _open_error(path, head, error) from error
 
 
 def _check_file(path: Path) -> None:
@@ -229,11 +237,21 @@ def _check_file(path: Path) -> None:
         raise EmptyMediaError(path, "the file is empty (zero bytes).", "Copy or download it again.")
 
 
-def _open_error(path: Path, error: av.FFmpegError) -> UnreadableMediaError:
+def _head(path: Path) -> bytes:
+    """How a file begins; nothing where that can't be read, of which FFmpeg will tell."""
+    try:
+        with path.open("rb") as file:
+            return file.read(HEAD_BYTES)
+    except OSError:
+        return b""
+
+
+def _open_error(path: Path, head: bytes, error: av.FFmpegError) -> UnreadableMediaError:
     if isinstance(error, PermissionError):
         return UnreadableMediaError(path, "may not be read.", "Check its permissions.")
-    with path.open("rb") as file:
-        head = file.read(12)
+    other = other_error(path, head)
+    if other is not None:
+        return other
     if head[4:8] in (b"ftyp", b"mdat", b"moov") and isinstance(error, av.InvalidDataError):
         return UnreadableMediaError(
             path,
@@ -245,6 +263,16 @@ def _open_error(path: Path, error: av.FFmpegError) -> UnreadableMediaError:
         "is not a video or audio file that can be read, or its header is damaged.",
         "Check that it plays, or convert it to MP4 (H.264 and AAC) first.",
     )
+
+
+def _check_moves(source: Source) -> None:
+    """Raise an error for a GIF, or pictures in a row, that is only one."""
+    if source.video is None or not source.is_of(_PICTURE_FORMATS):
+        return
+    with _open(source.path) as container:
+        packets = (packet for packet in container.demux(video=0) if packet.size > 0)
+        if len(list(islice(packets, 2))) < 2:
+            raise picture_error(source.path)
 
 
 def _known_streams(info: MediaInfo, container: InputContainer) -> Source:
@@ -468,6 +496,7 @@ def probe(
         NoStreamError: no video or audio inside, or no such sound track.
     """
     with open_source(path, track=track) as source:
+        _check_moves(source)
         video = None if source.video is None else _video_info(source, source.video)
         audio = None if source.audio is None else _audio_info(source, source.audio, track)
         stated_s = _stated_end_s(source)
@@ -481,6 +510,9 @@ def probe(
             if stated_s is None:
                 stated_s = _unreached_end_s(source)
     _check_length(source.path, end_s)
+    # A start that lies beyond is the damaged time of a first packet.
+    video = None if video is None else replace(video, start_s=min(video.start_s, end_s))
+    audio = None if audio is None else replace(audio, start_s=min(audio.start_s, end_s))
     damage = DamageLog(source.path, on_damage)
     if stated_s is not None and end_s < stated_s - _CUT_OFF_S:
         damage.note("cut off", f"cut off at {end_s:.1f} s; its header says {stated_s:.1f} s")

@@ -56,6 +56,7 @@ from facevoice.records import (
     Trace,
 )
 from facevoice.report.json import from_json, to_json
+from facevoice.report.tones import Curve, to_usual_tones
 from facevoice.report.words import (
     CHANNEL_WORDS,
     GAP,
@@ -82,6 +83,9 @@ _MAX_TICKS_HZ: Final = 1_000_000
 _ASK_S: Final = 0.001
 # Matrices that the converter knows, by FFmpeg's number; all else is taken for BT.601, both ways.
 _MATRICES: Final = {n: Colorspace(5 if n == 6 else n) for n in (1, 4, 5, 6, 7, 9)}
+
+_CURVES: Final = frozenset(curve.value for curve in Curve)
+_BT709: Final = 1  # the matrix, the primaries and the curve all have this number
 
 _COPIED_CODECS: Final = frozenset({"aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"})
 # Of MPEG-2.5 sound, which is slower, the muxer says that it is no standard in MP4.
@@ -131,9 +135,10 @@ def render_video(
 ) -> Path:
     """Write an MP4 of `report.path` that shows what the report says, whole or not at all.
 
-    Every frame keeps its time. Sound is copied as it is where MP4 may hold it (AAC, MP3, AC-3,
-    E-AC-3, Opus, FLAC, ALAC), and otherwise encoded as AAC at its own rate. Of a damaged file,
-    there is what can be decoded. Memory does not grow with the length of the film.
+    Every frame keeps its time. High dynamic range (HLG, PQ) becomes BT.709, which every screen
+    shows. Sound is copied as it is where MP4 may hold it (AAC, MP3, AC-3, E-AC-3, Opus, FLAC,
+    ALAC), and otherwise encoded as AAC at its own rate. Of a damaged file, there is what can be
+    decoded. Memory does not grow with the length of the film.
 
     Args:
         report: of the file, which must still be there.
@@ -495,7 +500,8 @@ def _write(part: Path, source: Source, pictures: Iterator[Frame], overlay: _Over
     with av.open(f"file:{part}", "w", format="mp4", options=options) as output:
         encoder = _add_pictures(output, source, source.video, _even_size(first.rgb))
         end_s = source.stated_end_s(source.video) or 0.0
-        drawn = _draw_pictures(encoder, itertools.chain([first], pictures), overlay)
+        shown = _for_usual_screens(source.video, itertools.chain([first], pictures))
+        drawn = _draw_pictures(encoder, shown, overlay)
         streams = [_lasting(encoder, drawn, end_s)]
         if source.audio is not None:
             damage = DamageLog(source.path, None)
@@ -539,10 +545,22 @@ def _add_pictures(
     context.max_b_frames = 0
     context.thread_count = num_cpus()
     context.options = {"crf": _CRF, "preset": _PRESET}
-    if read.colorspace in _MATRICES:
+    if read.color_trc in _CURVES:
+        context.colorspace = context.color_primaries = context.color_trc = _BT709
+        context.color_range = _MPEG_RANGE
+    elif read.colorspace in _MATRICES:
         context.colorspace, context.color_range = read.colorspace, _MPEG_RANGE
         context.color_primaries, context.color_trc = read.color_primaries, read.color_trc
     return stream
+
+
+def _for_usual_screens(video: VideoStream, frames: Iterable[Frame]) -> Iterable[Frame]:
+    """Frames of high dynamic range as BT.709, so that pictures, words and tags agree."""
+    curve = video.codec_context.color_trc
+    if curve not in _CURVES:
+        return frames
+    told = Curve(curve)
+    return (Frame(frame.timestamp_s, to_usual_tones(frame.rgb, told)) for frame in frames)
 
 
 def _draw_pictures(
