@@ -36,7 +36,43 @@ FAMILIES: Final[Mapping[str, Sequence[Case]]] = {
     "hostile": hostile.CASES,
 }
 CASES: Final = {f"{family}/{one.name}": one for family, all_ in FAMILIES.items() for one in all_}
-WAITING: Final[Mapping[str, str]] = {}
+WAITING: Final[Mapping[str, str]] = {
+    **dict.fromkeys(
+        (
+            "container/mkv-cut-2",
+            "container/mp4-index-cut",
+            "container/wav-endless",
+            "container/jpeg-as-mp4",
+            "container/png",
+            "stream/one-picture",
+            "sound/phase-inverted-5.1",
+            "sound/wav-no-channels",
+            "sound/wav-no-samples",
+        ),
+        "media",
+    ),
+    **dict.fromkeys(
+        (
+            "names/not-utf-8",
+            "names/latin-1",
+            "names/255-bytes",
+            "names/255-bytes-chinese",
+            "names/two-long",
+            "names/ansi",
+            "names/osc",
+            "names/c1-control",
+            "names/formula",
+            "names/formula-at",
+            "names/formula-plus",
+            "names/dash",
+            "names/option",
+            "hostile/title-ansi",
+            "process/empty-argument",
+        ),
+        "names",
+    ),
+    **dict.fromkeys(("process/sigterm", "process/sighup", "process/reader-gone"), "signals"),
+}
 """Cases that are not as they must be yet, and whose part mends them."""
 
 HEAD: Final = f"""# The fault corpus
@@ -44,9 +80,9 @@ HEAD: Final = f"""# The fault corpus
 Made by `python docs/make_faults.py` from `tests/faults`; don't edit by hand.
 
 Every case is a bad file or a bad moment, made from scratch by the tests: a portrait that talks for
-{LENGTH_S:g} s, put into every container, cut off, turned, renamed, served by a broken server,
-written by a stranger. Each says what a user is to get. Where the content is the same as the plain clip's,
-no probability may differ from its by more than the tolerance given.
+{LENGTH_S:g} s, put into every container, cut off, turned, renamed, served by a broken server, or
+written by a stranger. Each says what a user is to get. Where the content is the same as the plain
+clip's, no probability may differ from its by more than the tolerance given.
 
 What must hold in every case, beside what the table says: the report is valid by
 [its schema](report.schema.json); windows are in order and within the file; probabilities are finite
@@ -73,7 +109,8 @@ def _counts() -> Iterator[str]:
     yield "|---|---|---|"
     for family, cases in FAMILIES.items():
         yield f"| {family} | {len(cases)} | {sum(case.is_quick for case in cases)} |"
-    yield f"| all | {len(CASES)} | {sum(case.is_quick for case in CASES.values())} |"
+    num_quick = sum(case.is_quick for case in CASES.values())
+    yield f"| all | {len(CASES)} | {num_quick} |"
 
 
 def _row(case: Case) -> str:

@@ -229,7 +229,6 @@ CASES = (
         _content,
         refused("no such file", "Check the address", kinds=("media_not_found",)),
         _from_files(address="/films/no.mp4"),
-        is_quick=True,
     ),
     Case(
         "403",
@@ -302,7 +301,7 @@ CASES = (
         _from(_not_http),
     ),
     Case(
-        "nobody-listens", "nobody listens there", _content, FETCH_FAILED, _at_nobody, is_quick=True
+        "nobody-listens", "nobody listens there", _content, FETCH_FAILED, _at_nobody, is_quick=False
     ),
     Case(
         "unknown-scheme",

@@ -74,7 +74,7 @@ def _text(**changes: str | None) -> Any:
 SAYS_MATCH = Expect(reports=0, says=("Face and voice match",))
 
 CASES = (
-    Case("child", "the command by itself", _plain, AS_PLAIN, run_in_child(), is_quick=True),
+    Case("child", "the command by itself", _plain, AS_PLAIN, run_in_child()),
     Case(
         "sigint",
         "Ctrl-C in the middle of a film",
@@ -197,7 +197,6 @@ CASES = (
         _plain,
         AS_PLAIN,
         run_in_child(limits={resource.RLIMIT_NOFILE: 32}),
-        is_quick=True,
     ),
     Case(
         "very-few-files",
@@ -254,7 +253,6 @@ CASES = (
         _words(""),
         Expect(exit_codes=(0, 1, 2), reports=1, status=("failed",), says=("",)),
         run_in_child(),
-        is_quick=True,
     ),
     Case(
         "unknown-option",
