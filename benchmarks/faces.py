@@ -39,7 +39,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from facevoice.analyzer import Analyzer
-from facevoice.batch import find_media
+from facevoice.finding import find_media
 from facevoice.media import probe, read_frames, regular_times
 from facevoice.people.detect import FaceDetector
 from facevoice.people.track import track_faces

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from facevoice import Analyzer, AnalyzerConfig, Emotion, Prediction, Report
-from facevoice.batch import find_media
+from facevoice.finding import find_media
 from facevoice.settings import FacesConfig
 
 JAVANESE = dict(

@@ -1,132 +1,394 @@
-"""That nothing leaves the machine: watch a process that analyses a clip and then lives on.
+"""That nothing leaves the machine: watch facevoice, and every process that it starts.
 
-    python benchmarks/quiet_process.py                     90 s of life, the example clip
-    python benchmarks/quiet_process.py CLIP --seconds 300
+    python -m benchmarks.quiet_process                  90 s of life for each way to use it
+    python -m benchmarks.quiet_process web --seconds 300
 
-A process with an empty home folder imports facevoice, builds an `Analyzer`, analyses the clip,
-writes the report into an output folder, and stays alive. strace notes every socket, every look-up
-of a name (the files that the resolver reads) and every file that is created or written. Telemetry
-of onnxruntime 1.29 and later, for one, begins after most of a minute.
+Ways: `import facevoice`; `analyze` a clip; a batch of two by two processes; the web app, to which a
+clip is uploaded and analysed. Each has an empty home, an empty temporary folder and an empty
+folder for its output, and lives on for a while: telemetry of onnxruntime 1.29 and later, for one,
+begins after most of a minute. strace notes every call that has to do with networks, files and
+processes, of all processes and threads. For each way a table tells what was called how often, and
+what it was for. The command ends with 1 where there was
 
-Prints what was found, and ends with 1 if it is anything but the report. Linux with strace only.
+- any socket, connection or message but, for the web app, those of its own address, 127.0.0.1;
+- any look-up of a name: the files that the resolver reads, or a message to a name server;
+- a file written outside the folder that was asked for and the temporary folder, or left there;
+- a file read that is none of the interpreter's, the packages', the system's, or those named.
+
+`watch(way, hook=True)` needs no strace: hooks of Python's own audit events note what Python code
+does, in all its processes, but not what networks and decoders do by themselves. Linux only.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-CLIP: Final = Path(__file__).parents[1] / "examples" / "smile_glad_voice.mp4"
-RESOLVER_FILES: Final = ("/etc/resolv.conf", "/etc/hosts", "/etc/host.conf", "/run/nscd")
+from benchmarks.load_page import Page
+
+ROOT: Final = Path(__file__).parents[1]
+CLIP: Final = ROOT / "examples" / "smile_glad_voice.mp4"
+OTHER: Final = ROOT / "examples" / "smile_plain_voice.mp4"
+START_WITHIN_S: Final = 120
+# Runs the command, and lives on for a while as whatever it has become.
 CHILD: Final = """
 import sys, time
-began = time.monotonic()
-from facevoice import Analyzer
-from facevoice.report import to_json
-report = Analyzer().analyze(sys.argv[1])
-with open(sys.argv[2], "w") as file:
-    file.write(to_json(report))
-time.sleep(max(0.0, float(sys.argv[3]) - (time.monotonic() - began)))
+seconds = float(sys.argv.pop(1))
+began_s = time.monotonic()
+if sys.argv[1:]:
+    from facevoice.cli.app import main
+    try:
+        main()
+    except SystemExit as end:
+        if end.code:
+            raise
+else:
+    import facevoice
+time.sleep(max(0.0, seconds - (time.monotonic() - began_s)))
 """
-_OPENED: Final = re.compile(r'(?:openat\([^,]*, |open\(|creat\()"([^"]+)"(.*)')
-_MADE: Final = re.compile(r'(?:mkdir|mkdirat|rename|renameat2?|link|linkat|symlink)\(.*?"([^"]+)"')
+# What Python's audit events tell, as strace would: one line a call, by one write.
+HOOK: Final = """
+import os, sys
+_file = os.open(os.environ["FACEVOICE_SEEN"], os.O_WRONLY | os.O_APPEND)
+def _see(event, given):
+    if event == "open" and isinstance(given[0], (str, bytes)):
+        made = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+        kind = "O_WRONLY|O_CREAT" if given[2] & made else "O_RDONLY"
+        line = 'openat(AT_FDCWD<%s>, "%s", %s) = 3' % (os.getcwd(), os.fsdecode(given[0]), kind)
+    elif event in ("os.mkdir", "os.rename", "os.link", "os.symlink"):
+        names = [os.fsdecode(name) for name in given if isinstance(name, (str, bytes))]
+        line = '%s(%s) = 0' % (event[3:], ", ".join('"%s"' % name for name in names))
+    elif event in ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"):
+        line = 'lookup("%s")' % (given[0],)
+    elif event in ("socket.connect", "socket.bind", "socket.sendto", "socket.sendmsg"):
+        line = '%s(3, {sa_family=?, %s}) = 0' % (event[7:], given[1])
+    elif event == "subprocess.Popen":
+        line = 'execve("%s") = 0' % (given[0],)
+    else:
+        return
+    os.write(_file, (line.replace("\\n", " ") + "\\n").encode())
+sys.addaudithook(_see)
+"""
+
+_RESOLVER: Final = (
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/host.conf",
+    "/run/nscd",
+    "/var/run/nscd",
+)
+_SYSTEM: Final = (
+    "/usr",
+    "/lib",
+    "/lib64",
+    "/bin",
+    "/sbin",
+    "/etc",
+    "/opt",
+    "/var/cache/fontconfig",
+)
+_NO_FILES: Final = ("/dev", "/proc", "/sys")
+_CALL: Final = re.compile(r"^(\w+)\((.*)\)\s+= (-?\d+|\?)", re.DOTALL)
+_NAME: Final = re.compile(r'(?:<([^>]*)>, )?"((?:[^"\\]|\\.)*)"')
+_WRITES: Final = re.compile(r"O_WRONLY|O_RDWR|O_CREAT|O_TRUNC")
+_MAKES: Final = re.compile(
+    r"^(creat|mkdir|mkdirat|mknod|mknodat|rename|renameat|renameat2|link|linkat|symlink|symlinkat|"
+    r"truncate|unlink|unlinkat|rmdir)$"
+)
+_SPEAKS: Final = ("socket", "connect", "bind", "sendto", "sendmsg", "sendmmsg", "lookup")
+_LOOPBACK: Final = re.compile(r'"127\.0\.0\.1"|\'127\.0\.0\.1\'|"::1"|\(127\.0\.0\.1')
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way to use facevoice: what is given to the command; `serves`: it is the web app."""
+
+    name: str
+    arguments: tuple[str, ...]
+    inputs: tuple[Path, ...] = ()
+    serves: bool = False
 
 
 @dataclass(slots=True)
 class Seen:
-    """What a process did besides writing its report.
+    """What was done besides what was asked for; `calls`: all, counted by name and purpose.
 
-    sockets: lines of strace; lookups: files of the name resolver; written: files made or written;
-    in_home: what lies in the home folder at the end.
+    sockets, lookups: lines; written, read: files; left: what lies in the home and the temporary
+    folder at the end; made: what lies in the folder that was asked for.
     """
 
     lived_s: float = 0.0
+    processes: int = 0
+    calls: Counter[tuple[str, str]] = field(default_factory=Counter)
     sockets: list[str] = field(default_factory=list)
     lookups: list[str] = field(default_factory=list)
     written: list[str] = field(default_factory=list)
-    in_home: list[str] = field(default_factory=list)
+    read: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    made: list[str] = field(default_factory=list)
 
     @property
     def is_quiet(self) -> bool:
-        """Nothing but the report."""
-        return not (self.sockets or self.lookups or self.written or self.in_home)
+        """Nothing but what was asked for."""
+        return not (self.sockets or self.lookups or self.written or self.read or self.left)
 
 
-def watch(clip: Path, seconds: float) -> Seen:
-    """Run the process under strace.
+def ways() -> dict[str, Way]:
+    """All ways that are watched, by their names."""
+    analyze = ("analyze", str(CLIP), "--out", "out")
+    both = ("analyze", str(CLIP), str(OTHER), "--jobs", "2", "--out", "out")
+    isolated = ("--isolated",) if _takes_isolated() else ()
+    return {
+        "import": Way("import", ()),
+        "analyze": Way("analyze", analyze, (CLIP,)),
+        "batch": Way("batch", (*both, *isolated), (CLIP, OTHER)),
+        "web": Way("web", ("web", "--port", "0"), serves=True),
+    }
+
+
+def _takes_isolated() -> bool:
+    from facevoice.batch import AnalyzerSetup  # noqa: PLC0415 - only this needs the package
+
+    return "isolated" in AnalyzerSetup.__dataclass_fields__
+
+
+def watch(way: Way, seconds: float = 0.0, *, hook: bool = False, child: str = CHILD) -> Seen:
+    """Go this way under strace, or with hooks in Python.
 
     Raises:
-        CalledProcessError: it failed.
+        RuntimeError: it failed; with what it said.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        home, out, trace = (Path(scratch) / name for name in ("home", "out", "trace"))
-        home.mkdir()
-        out.mkdir()
-        keep = ("PATH", "LANG", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
-        environment = {name: os.environ[name] for name in keep if name in os.environ}
-        environment |= {"HOME": str(home), "TMPDIR": str(out), "PYTHONDONTWRITEBYTECODE": "1"}
-        calls = (
-            "network,open,openat,creat,mkdir,mkdirat,rename,renameat,renameat2,link,linkat,symlink"
-        )
-        watcher = ["strace", "-f", "-qq", "-o", str(trace), "-e", f"trace={calls}"]
-        child = [sys.executable, "-c", CHILD, str(clip), str(out / "report.json"), str(seconds)]
+        folder = Path(scratch)
+        for name in ("home", "tmp", "work", "trace", "hook"):
+            (folder / name).mkdir()
+        command = [sys.executable, "-c", child, str(seconds), *way.arguments]
+        environment = _environment(folder)
+        if hook:
+            (folder / "hook" / "sitecustomize.py").write_text(HOOK, "utf-8")
+            (folder / "trace" / "all").touch()
+        else:
+            traced = "trace=network,file,process"
+            trace = str(folder / "trace" / "of")
+            command = [
+                "strace",
+                "-ff",
+                "-y",
+                "-qq",
+                "-s",
+                "400",
+                "-o",
+                trace,
+                "-e",
+                traced,
+                *command,
+            ]
         began_s = time.monotonic()
-        subprocess.run([*watcher, *child], env=environment, cwd=out, check=True)
-        seen = _read(trace.read_text(errors="replace"), out)
+        _go(way, command, environment, folder, seconds)
+        seen = _read(folder, way)
         seen.lived_s = time.monotonic() - began_s
-        seen.in_home = sorted(str(path.relative_to(home)) for path in home.rglob("*"))
+        for name in ("home", "tmp"):
+            found = (folder / name).rglob("*")
+            seen.left += sorted(str(path.relative_to(folder)) for path in found)
+        made = (folder / "work").rglob("*")
+        seen.made = sorted(str(p.relative_to(folder / "work")) for p in made if p.is_file())
         return seen
 
 
-def _read(trace: str, out: Path) -> Seen:
+def _environment(folder: Path) -> dict[str, str]:
+    keep = ("PATH", "LANG", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
+    return {
+        **{name: os.environ[name] for name in keep if name in os.environ},
+        "HOME": str(folder / "home"),
+        "TMPDIR": str(folder / "tmp"),
+        "PYTHONPATH": os.pathsep.join((str(folder / "hook"), str(ROOT / "src"))),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+        "FACEVOICE_SEEN": str(folder / "trace" / "all"),
+    }
+
+
+def _go(
+    way: Way, command: list[str], environment: dict[str, str], folder: Path, seconds: float
+) -> None:
+    log = folder / "trace" / "log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            command, stdout=file, stderr=file, env=environment, cwd=folder / "work"
+        )
+    try:
+        if way.serves:
+            asyncio.run(_use(_address(process, log)))
+            time.sleep(seconds)
+            _interrupt(process)
+        code = process.wait()
+    finally:
+        process.kill()
+    if code not in ((0, 130, -signal.SIGINT) if way.serves else (0,)):
+        raise RuntimeError(f"{way.name} ended with {code}:\n{log.read_text('utf-8')[-3000:]}")
+
+
+def _interrupt(process: subprocess.Popen[bytes]) -> None:
+    """Ctrl-C for what is watched, whether strace lies between or not."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text("ascii").split()
+    name = Path(f"/proc/{process.pid}/comm").read_text("utf-8").strip()
+    os.kill(int(children[0]) if name == "strace" else process.pid, signal.SIGINT)
+
+
+def _address(process: subprocess.Popen[bytes], log: Path) -> str:
+    deadline = time.monotonic() + START_WITHIN_S
+    while time.monotonic() < deadline and process.poll() is None:
+        if found := re.search(r"http://127\.0\.0\.1:[1-9]\d*", log.read_text("utf-8")):
+            return found[0]
+        time.sleep(0.05)
+    raise RuntimeError(f"the web app did not start:\n{log.read_text('utf-8')[-3000:]}")
+
+
+async def _use(address: str) -> None:
+    """A user comes, uploads a clip, sees the result, takes it home, and goes."""
+    page = Page(address)
+    try:
+        await page.open()
+        outcome = await page.analyze(await page.upload(CLIP))
+        if outcome.files is None:
+            raise RuntimeError(f"no result: {outcome.problem}")
+        json.loads(await page.download(outcome.files[".json"]))
+    finally:
+        await page.close()
+
+
+# What was called, and what for.
+
+
+def _read(folder: Path, way: Way) -> Seen:
     seen = Seen()
-    for line in trace.splitlines():
-        if re.search(r"\b(socket|connect|sendto|sendmsg|sendmmsg|bind)\(", line):
-            seen.sockets.append(line)
-        opened, made = _OPENED.search(line), _MADE.search(line)
-        if opened:
-            name, flags = opened.groups()
-            if name.startswith(RESOLVER_FILES):
-                seen.lookups.append(name)
-            writes = re.search(r"O_(WRONLY|RDWR|CREAT)", flags) or "creat(" in line
-            if writes and " = -1 " not in flags and not _is_allowed(name, out):
-                seen.written.append(name)
-        elif made and " = -1 " not in line and not _is_allowed(made[1], out):
-            seen.written.append(made[1])
+    for trace in sorted((folder / "trace").iterdir()):
+        if trace.name != "log":
+            seen.processes += 1
+            for line in trace.read_text(errors="replace").splitlines():
+                _judge(line, folder, way, seen)
     return seen
 
 
-def _is_allowed(name: str, out: Path) -> bool:
-    """The output folder, which is the temporary folder too, and what is no file on a disk."""
-    inside = not name.startswith("/") or Path(name).is_relative_to(out)
-    return inside or name.startswith(("/dev/", "/proc/", "/sys/"))
+def _judge(line: str, folder: Path, way: Way, seen: Seen) -> None:
+    """Count one call, and note it if nobody asked for it."""
+    called = _CALL.match(line) or re.match(r"^(\w+)\((.*)", line)
+    if called is None:
+        return
+    call, given = called[1], called[2]
+    has_failed = bool(re.search(r"\) += -1 ", line))
+    if call in _SPEAKS:
+        purpose = _speaks(call, given, way)
+        {"unasked": seen.sockets, "look-up": seen.lookups}.get(purpose, []).append(line)
+    else:
+        purpose = "failed" if has_failed else _touches(call, given, folder, way, seen)
+    seen.calls[call, purpose] += 1
+
+
+def _speaks(call: str, given: str, way: Way) -> str:
+    if "htons(53)" in given or (call == "lookup" and not _LOOPBACK.search(f'"{given}')):
+        return "look-up"
+    if way.serves and (("AF_INET" in given and call == "socket") or _LOOPBACK.search(given)):
+        return "own address"
+    has_address = call in ("socket", "connect", "bind") or "sa_family=" in given
+    return "unasked" if has_address and call != "lookup" else "among its processes"
+
+
+def _touches(call: str, given: str, folder: Path, way: Way, seen: Seen) -> str:
+    """What a call that names files was for; those that nobody asked for come into `seen`."""
+    paths = [
+        Path(os.path.normpath(os.path.join(place or folder / "work", name)))  # noqa: PTH118
+        for place, name in _NAME.findall(given)
+    ]
+    if call in ("open", "openat", "openat2", "creat") and not paths:
+        return "no file"
+    if _MAKES.match(call) or (call.startswith("open") and _WRITES.search(given)):
+        kinds = [_kind_of_place(path, folder, way) for path in paths]
+        wrong = [
+            p
+            for p, k in zip(paths, kinds, strict=True)
+            if k not in ("asked for", "temporary", "no file")
+        ]
+        seen.written += map(str, wrong)
+        return "to write: " + ("UNASKED" if wrong else kinds[-1] if kinds else "no file")
+    if not call.startswith("open"):
+        return "look at" if paths and not call.startswith("exec") else "processes"
+    path = paths[-1]
+    if str(path).startswith(_RESOLVER):
+        seen.lookups.append(str(path))
+        return "look-up"
+    kind = _kind_of_place(path, folder, way)
+    is_folder = "O_DIRECTORY" in given or path.is_dir()
+    if kind == "other" and not is_folder:
+        seen.read.append(str(path))
+    return f"to read: {'a folder' if kind == 'other' else kind}"
+
+
+def _kind_of_place(path: Path, folder: Path, way: Way) -> str:
+    scheme = sysconfig.get_paths()
+    places = {
+        "asked for": (folder / "work", *way.inputs),
+        "temporary": (folder / "tmp",),
+        "interpreter and packages": (
+            *(Path(p) for p in (sys.prefix, sys.base_prefix, sys.exec_prefix)),
+            *(Path(scheme[name]) for name in ("purelib", "platlib", "stdlib")),
+            ROOT / "src",
+            folder / "hook",
+        ),
+        "no file": tuple(map(Path, _NO_FILES)),
+        "system": tuple(map(Path, _SYSTEM)),
+    }
+    for kind, roots in places.items():
+        if any(path == root or root in path.parents for root in roots):
+            return kind
+    return "other"
+
+
+def table(seen: Seen) -> Iterator[str]:
+    """All calls that were seen, as lines."""
+    yield "| call | what for | times |\n|---|---|---|"
+    for (call, purpose), number in sorted(seen.calls.items()):
+        yield f"| `{call}` | {purpose} | {number} |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("clip", type=Path, nargs="?", default=CLIP)
-    parser.add_argument("--seconds", type=float, default=90.0)
+    known = ways()
+    parser.add_argument("ways", nargs="*", help=f"of {', '.join(known)}; default: all")
+    parser.add_argument("--seconds", type=float, default=90.0, help="how long each lives on")
     options = parser.parse_args()
     if shutil.which("strace") is None:
         sys.exit("strace is not installed")
-    seen = watch(options.clip.resolve(), options.seconds)
-    print(f"onnxruntime {version('onnxruntime')}, {options.clip.name}, lived {seen.lived_s:.0f} s")
-    for what in ("sockets", "lookups", "written", "in_home"):
-        found = getattr(seen, what)
-        print(f"{what:8s} {len(found)}", *found[:20], sep="\n    ")
-    sys.exit(0 if seen.is_quiet else 1)
+    print(f"onnxruntime {version('onnxruntime')}, gradio {version('gradio')}")
+    is_quiet = True
+    for name in options.ways or known:
+        seen = watch(known[name], options.seconds)
+        print(f"\n## {name}: {seen.processes} processes and threads, {seen.lived_s:.0f} s\n")
+        print(*table(seen), sep="\n")
+        print(f"\nmade, as asked for: {', '.join(seen.made) or 'nothing'}")
+        for what in ("sockets", "lookups", "written", "read", "left"):
+            found = getattr(seen, what)
+            print(f"{what}, unasked: {len(found)}", *found[:20], sep="\n    ")
+        is_quiet = is_quiet and seen.is_quiet
+    sys.exit(0 if is_quiet else 1)
 
 
 if __name__ == "__main__":

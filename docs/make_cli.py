@@ -29,7 +29,7 @@ EXIT_CODES = """
 | 0 | all done |
 | 1 | something failed and is named; all else was done (other files analysed, other clips kept) |
 | 2 | wrong usage: unknown option, setting out of range, folder that can't be written |
-| 130 | interrupted (Ctrl-C); what was written stays |
+| 130 | interrupted (Ctrl-C, SIGTERM or SIGHUP); what was written stays |
 """
 
 

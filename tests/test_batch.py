@@ -22,16 +22,14 @@ import pytest
 from benchmarks.long_videos import repeat_video
 
 from facevoice.batch import (
-    MEDIA_EXTENSIONS,
     AnalyzerSetup,
     BatchPlan,
     Progress,
     analyze_files,
     analyze_paths,
-    find_files,
-    find_media,
 )
 from facevoice.errors import ConfigError, EmptyMediaError, MediaNotFoundError, StoreError
+from facevoice.finding import MEDIA_EXTENSIONS, find_files, find_media
 from facevoice.records import ModelId, Report, Status, WindowView
 from facevoice.report import to_json
 from facevoice.settings import AnalyzerConfig, WindowConfig
@@ -107,7 +105,7 @@ def test_extensions_are_lower_case_with_dot() -> None:
 
 def test_names_mirror_the_folder_searched(tmp_path: Path) -> None:
     touch(tmp_path / "x" / "a.mp4", tmp_path / "y" / "a.mp4", tmp_path / "b.v2.mp4")
-    names = [file.name for file in find_files([tmp_path])]
+    names = [file.name for file in find_files([tmp_path]).files]
     assert names == [PurePath("b.v2"), PurePath("x/a"), PurePath("y/a")]
 
 
@@ -115,12 +113,12 @@ def test_clashing_names_are_told_apart_and_stable(tmp_path: Path) -> None:
     files = [tmp_path / "x" / "a.mp4", tmp_path / "y" / "A.mp4", tmp_path / "y" / "a.wav"]
     files += [tmp_path / "windows.mp4", tmp_path / "Moments.mp4"]  # tables over all files
     touch(*files)
-    names = [file.name.as_posix() for file in find_files(files)]
+    names = [file.name.as_posix() for file in find_files(files).files]
     assert len({name.casefold() for name in names}) == 5
     assert [name.split("-")[0] for name in names] == ["a", "A", "a", "windows", "Moments"]
     assert all(len(name.split("-")[1]) == 8 for name in names)
-    assert names == [file.name.as_posix() for file in find_files(files)]
-    assert find_files([files[0]])[0].name == PurePath("a")
+    assert names == [file.name.as_posix() for file in find_files(files).files]
+    assert find_files([files[0]]).files[0].name == PurePath("a")
 
 
 def test_failing_files_are_reported_and_the_rest_still_come(
@@ -175,7 +173,7 @@ def test_relative_paths_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     touch(tmp_path / "a.mp4")
     monkeypatch.chdir(tmp_path)
     assert find_media(["."]) == [Path("a.mp4")]
-    assert os.fspath(find_files(["a.mp4", "./a.mp4"])[0].name) == "a"
+    assert os.fspath(find_files(["a.mp4", "./a.mp4"]).files[0].name) == "a"
 
 
 @pytest.fixture(scope="module")

@@ -1,77 +1,60 @@
-"""Nothing leaves the machine: no socket, no look-up of a name, no file but the one asked for.
+"""Nothing leaves the machine, and nothing stays that nobody asked for, in no process of facevoice.
 
-Telemetry that begins after a minute is looked for by `benchmarks/quiet_process.py`.
+What a process does after a minute, as telemetry would, is told by `benchmarks/quiet_process.py`.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from benchmarks import quiet_process
+from benchmarks.quiet_process import Way, watch, ways
 
 ROOT = Path(__file__).parents[1]
 
-# A socket, a look-up, a file in the home folder and one beside it.
+# A look-up, a message, a file in the home folder and one beside it, and one of somebody else read.
 LOUD = """
 import os, pathlib, socket, sys
-socket.socket().close()
 try:
     socket.gethostbyname("facevoice.invalid")
 except OSError:
     pass
+speaker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+speaker.sendto(b"me", ("127.0.0.1", 9))
 (pathlib.Path.home() / "deviceid").write_text("me")
-(pathlib.Path(sys.argv[2]).parents[1] / "beside").write_text("x")
+(pathlib.Path(os.getcwd()).parent / "beside").write_text("x")
+(pathlib.Path(os.getcwd()).parent / "beside").read_text()
 """
-
-# In place of strace: any use of the network ends the process.
-GUARD = """
-import os, socket
-def refuse(*_args, **_more):
-    os.write(2, b"the network was asked for\\n")
-    os._exit(77)
-socket.socket.__init__ = socket.getaddrinfo = socket.gethostbyname = refuse
-"""
+HAS_STRACE = shutil.which("strace") is not None
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
-def test_analysing_opens_no_socket_looks_up_no_name_and_writes_only_its_report(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    seen = quiet_process.watch(quiet_process.CLIP, seconds=0)
+@pytest.mark.parametrize("hook", [False] * HAS_STRACE + [True])
+def test_what_is_watched_would_be_seen(hook: bool) -> None:
+    seen = watch(Way("loud", ()), hook=hook, child=LOUD)
+    assert seen.sockets
+    assert seen.lookups
+    assert [Path(name).name for name in seen.written] == ["deviceid", "beside"]
+    assert [Path(name).name for name in seen.read] == ["beside"]
+    assert seen.left == ["home/deviceid"]
+
+
+def test_a_batch_by_many_processes_speaks_to_nobody_and_writes_only_what_was_asked_for() -> None:
+    seen = watch(ways()["batch"], hook=not HAS_STRACE)
     assert seen.is_quiet, seen
-    monkeypatch.setattr(quiet_process, "CHILD", LOUD)
-    loud = quiet_process.watch(quiet_process.CLIP, seconds=0)  # so that silence means something
-    assert loud.sockets and loud.lookups
-    assert loud.in_home == ["deviceid"]
-    assert {Path(name).name for name in loud.written} == {"deviceid", "beside"}
+    assert {"out/smile_glad_voice.json", "out/smile_plain_voice.json"} <= set(seen.made)
+    assert all(name.startswith("out/") for name in seen.made)
 
 
-def test_analysing_asks_for_no_network_where_strace_is_not_at_hand(tmp_path: Path) -> None:
-    home, out = tmp_path / "home", tmp_path / "out"
-    for folder in (home, out):
-        folder.mkdir()
-    (tmp_path / "sitecustomize.py").write_text(GUARD)
-    environment = {
-        **{k: v for k, v in os.environ.items() if k in ("PATH", "LANG", "LD_LIBRARY_PATH")},
-        "HOME": str(home),
-        "TMPDIR": str(out),
-        "PYTHONPATH": os.pathsep.join((str(tmp_path), str(ROOT / "src"))),
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
-    child = ["-c", quiet_process.CHILD, str(quiet_process.CLIP), str(out / "report.json"), "0"]
-    run = subprocess.run(
-        [sys.executable, *child], env=environment, capture_output=True, text=True, check=False
-    )
-    assert run.returncode == 0, run.stderr
-    assert [p.name for p in out.iterdir()] == ["report.json"]
-    assert list(home.rglob("*")) == []
+def test_the_web_app_speaks_to_its_visitors_only_and_leaves_nothing() -> None:
+    pytest.importorskip("gradio", reason="needs the extra web")
+    seen = watch(ways()["web"], hook=not HAS_STRACE)
+    assert seen.is_quiet, seen
+    assert seen.made == []
+    assert ("bind", "own address") in seen.calls
+    assert any(purpose == "to write: temporary" for _, purpose in seen.calls)  # the upload
 
 
 def test_the_installed_onnxruntime_is_inside_the_bound_that_keeps_telemetry_out() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import multiprocessing
 import os
 import random
@@ -19,6 +20,7 @@ from benchmarks.kills import kill_stores
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from PIL import Image
 
 from facevoice.errors import StoreError
 from facevoice.records import (
@@ -48,15 +50,24 @@ def key_of(number: int = 0, *, face: str = "f@1/a", voice: str = "v@1/b") -> Per
     return PerceptionKey.of(f"{number:064x}", AnalyzerConfig(), MODELS, names)
 
 
+def _jpeg() -> bytes:
+    content = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(content, "JPEG")
+    return content.getvalue()
+
+
+_PORTRAIT = _jpeg()
+
+
 def _face_of(rng: np.random.Generator, person: int) -> FaceView:
     return FaceView(
         person,
         0.5,
         rng.standard_normal(8).astype(np.float32) if person else None,
-        rng.random(3),
+        np.sort(rng.random(3)),
         rng.random((3, 4)).astype(np.float32),
+        _PORTRAIT,
         rng.standard_normal(128).astype(np.float32),
-        b"\xff\xd8portrait",
         -0.5,
         None,
     )
@@ -115,8 +126,9 @@ def test_a_perception_comes_back_as_it_was(store: Store) -> None:
 @settings(max_examples=40, deadline=None)
 @given(
     hnp.arrays(
-        st.sampled_from([np.dtype(t) for t in ("<f4", ">f4", "<f8", "u1", "<i8")]),
-        hnp.array_shapes(min_dims=1, max_dims=4, min_side=0, max_side=5),
+        st.sampled_from([np.dtype(t) for t in ("<f4", ">f4", "<f8", ">f8")]),
+        st.integers(0, 9),
+        elements=st.floats(width=32, allow_nan=False, allow_infinity=False),
     )
 )
 def test_any_array_comes_back_in_this_machines_byte_order(values: np.ndarray) -> None:
@@ -126,7 +138,7 @@ def test_any_array_comes_back_in_this_machines_byte_order(values: np.ndarray) ->
         (view,) = store.load(key_of()).windows
     assert view.voice.shape == values.shape
     assert view.voice.dtype == values.dtype.newbyteorder("=")
-    assert np.array_equal(view.voice, values, equal_nan=values.dtype.kind == "f")
+    assert np.array_equal(view.voice, values)
 
 
 def test_an_unfinished_one_can_be_gone_on_with(store: Store) -> None:

@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
 
-from facevoice.errors import FacevoiceError
-from facevoice.records import (
-    VERSION,
-    Emotion,
-    Modality,
-    Moment,
-    Outcome,
-    PeopleEdits,
-    Perception,
-    Person,
-    Prediction,
-    Reason,
-    Report,
-    Status,
-)
-from facevoice.settings import AnalyzerConfig, DecisionConfig
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from facevoice.analyzer import Analyzer
+    from facevoice.errors import FacevoiceError
     from facevoice.hub import from_pretrained
     from facevoice.interpret import decide_again
     from facevoice.people.baseline import Known
     from facevoice.people.profile import load_profile, save_profile
+    from facevoice.records import (
+        Emotion,
+        Modality,
+        Moment,
+        Outcome,
+        PeopleEdits,
+        Perception,
+        Person,
+        Prediction,
+        Reason,
+        Report,
+        Status,
+    )
+    from facevoice.settings import AnalyzerConfig, DecisionConfig
     from facevoice.store import Store
 
-__version__ = VERSION
+    __version__: str
 
 __all__ = [
     "Analyzer",
@@ -56,30 +57,29 @@ __all__ = [
 ]
 
 
+# Nothing is loaded before it is used: the command minds signals first (facevoice.interrupts), and
+# only the analyzer needs decoders and onnxruntime.
+_HOMES = {
+    "Analyzer": "analyzer",
+    "AnalyzerConfig": "settings",
+    "DecisionConfig": "settings",
+    "FacevoiceError": "errors",
+    "Known": "people.baseline",
+    "Store": "store",
+    "decide_again": "interpret",
+    "from_pretrained": "hub",
+    "load_profile": "people.profile",
+    "save_profile": "people.profile",
+}
+
+
 def __getattr__(name: str) -> Any:
-    # Only the analyzer needs decoders and onnxruntime; all else is to import in a moment.
-    if name == "Analyzer":
-        from facevoice.analyzer import Analyzer
+    if name == "__version__":
+        return import_module("facevoice.records").VERSION
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"facevoice.{_HOMES.get(name, 'records')}"), name)
 
-        return Analyzer
-    if name == "decide_again":
-        from facevoice.interpret import decide_again
 
-        return decide_again
-    if name == "from_pretrained":
-        from facevoice.hub import from_pretrained
-
-        return from_pretrained
-    if name == "Known":
-        from facevoice.people.baseline import Known
-
-        return Known
-    if name in ("load_profile", "save_profile"):
-        from facevoice.people import profile
-
-        return getattr(profile, name)
-    if name == "Store":
-        from facevoice.store import Store
-
-        return Store
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -1,8 +1,19 @@
-"""`python -m facevoice` does what `facevoice` does."""
+"""`facevoice`, which `python -m facevoice` does too: minds signals, then loads the command line."""
 
 from __future__ import annotations
 
-from facevoice.cli.app import main
+from facevoice import interrupts
+
+
+def main() -> None:
+    """Entry point of the `facevoice` command."""
+    interrupts.take_over()
+    from facevoice.cli.app import app
+    from facevoice.cli.screen import let_print_anything
+
+    let_print_anything()
+    app()
+
 
 if __name__ == "__main__":
     main()

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from facevoice.errors import ConfigError
 from facevoice.interpret import StreamJudge, find_point, get_to_know, interpret
-from facevoice.media import probe
 from facevoice.models.heads import COMPACT, Assembly, load_compact
 from facevoice.people.baseline import NOTHING, Baseline, Known, pool
-from facevoice.perceive import Perceiver, ViewCallback
+from facevoice.perceive import MediaCallback, Perceiver, ViewCallback
 from facevoice.records import (
     NO_EDITS,
     AudioBlock,
@@ -27,6 +27,7 @@ from facevoice.records import (
     Window,
     WindowView,
 )
+from facevoice.sandbox import Limits, Message, Work
 from facevoice.settings import AnalyzerConfig, DecisionConfig, WindowConfig
 from facevoice.store import Store
 from facevoice.workers import num_cpus
@@ -80,6 +81,35 @@ class Analyzer:
             self._assembly = assemble(folder, backbones, num_threads=threads)
         self.config = replace(config, model=self._assembly.model.name)
         self.perceiver = Perceiver(self.config, self._assembly.backbones, num_threads=threads)
+        self._setup: Message = {
+            "config": config.to_dict(),
+            "checkpoint": None if checkpoint is None else str(Path(checkpoint).resolve()),
+            "backbones": list(backbones),
+            "num_threads": threads,
+        }
+
+    def in_isolation(self, limits: Limits | None = None) -> Analyzer:
+        """The same analyzer, but it leaves reading to processes of their own that can do no harm.
+
+        For files from strangers; see `sandbox`. Answers are the same. Live streams, which are no
+        files, are read as before.
+
+        Args:
+            limits: of each process; None for the usual ones.
+        """
+        # Here, since only few need another process.
+        from facevoice.isolation import IsolatedPerceiver
+
+        isolated = copy.copy(self)
+        isolated.perceiver = IsolatedPerceiver(
+            self.config,
+            self._assembly.backbones,
+            entry=f"{__name__}:{open_reader.__name__}",
+            setup=self._setup,
+            limits=limits or Limits(),
+            num_threads=self._setup["num_threads"],
+        )
+        return isolated
 
     @property
     def assembly(self) -> Assembly:
@@ -105,6 +135,7 @@ class Analyzer:
         self,
         path: str | Path,
         *,
+        on_media: MediaCallback | None = None,
         on_view: ViewCallback | None = None,
         store: Store | None = None,
         sha256: str | None = None,
@@ -112,7 +143,7 @@ class Analyzer:
     ) -> Perception:
         """The first half: one pass over a file; see `Perceiver.perceive`."""
         return self.perceiver.perceive(
-            path, on_view=on_view, store=store, sha256=sha256, again=again
+            path, on_media=on_media, on_view=on_view, store=store, sha256=sha256, again=again
         )
 
     def recall(self, path: str | Path, sha256: str, store: Store) -> Perception | None:
@@ -224,7 +255,11 @@ class Analyzer:
             MediaNotFoundError, EmptyMediaError, UnreadableMediaError, NoStreamError: the file
                 can't be read; the message names it and the remedy.
         """
-        judge = None if on_window is None else self.stream_judge(self._probe(path), known=known)
+        judge: StreamJudge | None = None
+
+        def begin(media: MediaInfo) -> None:
+            nonlocal judge
+            judge = None if on_window is None else self.stream_judge(media, known=known)
 
         def tell(view: WindowView) -> None:
             if on_window is not None and judge is not None:
@@ -232,11 +267,10 @@ class Analyzer:
             if on_progress is not None:
                 on_progress(view.end_s)
 
-        perceived = self.perceive(path, on_view=tell, store=store, sha256=sha256, again=again)
+        perceived = self.perceive(
+            path, on_media=begin, on_view=tell, store=store, sha256=sha256, again=again
+        )
         return self.interpret(perceived, known=known)
-
-    def _probe(self, path: str | Path) -> MediaInfo:
-        return probe(path, track=self.config.sound.track)
 
     def stream(self, path: str | Path, *, known: Known = NOTHING) -> Iterator[Prediction]:
         """Predictions window by window, as the file is read; see `analyze` for what is raised.
@@ -277,3 +311,16 @@ class Analyzer:
             frames, blocks, duration_s, windows=windows, on_faces=on_faces, wanted=wanted
         ):
             yield judge(view)
+
+
+def open_reader(setup: Message) -> Work:
+    """What the child of an isolated analyzer runs: an analyzer of the same arguments."""
+    from facevoice.isolation import serve_perceiver
+
+    analyzer = Analyzer(
+        AnalyzerConfig.from_dict(setup["config"]),
+        checkpoint=setup["checkpoint"],
+        backbones=setup["backbones"],
+        num_threads=setup["num_threads"],
+    )
+    return serve_perceiver(analyzer.perceiver)

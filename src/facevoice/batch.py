@@ -1,4 +1,4 @@
-"""Many files: found, named, analysed in this process, in several, or over a cluster; in order.
+"""Many files: analysed in this process, in several, or over a cluster; in order.
 
 One file's failure is its report's, never the batch's. What is perceived goes into the store, so a
 batch that is run again does nothing twice, and goes on within the file where it broke off.
@@ -6,35 +6,40 @@ batch that is run again does nothing twice, and goes on within the file where it
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from facevoice.errors import ConfigError, FacevoiceError, MediaError, MediaNotFoundError
 from facevoice.files import file_sha256
-from facevoice.media import probe
+from facevoice.finding import find_media, identity
 from facevoice.media.open import is_remote
-from facevoice.media.remote import fetched, identify, list_media, public_address
+from facevoice.media.remote import fetched, identify, public_address
 from facevoice.people.baseline import NOBODY, NOTHING, Known, Others
-from facevoice.records import VERSION, FileError, Perception, Prediction, Report, Status, WindowView
-from facevoice.report import RESERVED_STEMS
+from facevoice.records import (
+    VERSION,
+    FileError,
+    MediaInfo,
+    Perception,
+    Prediction,
+    Report,
+    Status,
+    WindowView,
+)
 from facevoice.settings import AnalyzerConfig
 from facevoice.store import Store
+from facevoice.texts import shown
 from facevoice.workers import num_cpus, run_tasks
 
 if TYPE_CHECKING:
     from facevoice.analyzer import Analyzer
+    from facevoice.interpret import StreamJudge
 
 _LOG = logging.getLogger(__name__)
 
@@ -42,144 +47,32 @@ BACKENDS: Final = ("local", "ray")
 # Asking a server what an address holds is waiting, mostly.
 _ASKERS: Final = 16
 
-MEDIA_EXTENSIONS: Final[frozenset[str]] = frozenset(
-    {
-        ".3gp",
-        ".aac",
-        ".aif",
-        ".aiff",
-        ".avi",
-        ".flac",
-        ".flv",
-        ".m2ts",
-        ".m4a",
-        ".m4v",
-        ".mkv",
-        ".mov",
-        ".mp3",
-        ".mp4",
-        ".mpeg",
-        ".mpg",
-        ".mts",
-        ".oga",
-        ".ogg",
-        ".ogv",
-        ".opus",
-        ".ts",
-        ".wav",
-        ".webm",
-        ".wma",
-        ".wmv",
-    }
-)
-"""Endings by which files are found in folders; a file named outright may have any."""
-
-
-@dataclass(frozen=True, slots=True)
-class FoundFile:
-    """A file or an address to analyse, and the relative path without ending of its outputs."""
-
-    path: Path | str
-    name: PurePath
-
-
-def find_media(paths: Iterable[str | Path]) -> list[Path | str]:
-    """Files to analyse: files as given, folders searched through; none twice.
-
-    Addresses (https://…, s3://…) stay texts; those of folders, and patterns, are searched through.
-
-    What is not there stays in the list, so that it is reported and not passed over; so does a
-    folder that holds no media.
-    """
-    return [file.path for file in find_files(paths)]
-
-
-def find_files(paths: Iterable[str | Path]) -> list[FoundFile]:
-    """`find_media`, with names for outputs.
-
-    A file from a folder keeps its place below that folder. Names that would clash (also with
-    the table over all files, or where upper and lower case are one) get eight hexadecimal
-    digits of the path's SHA-256 added.
-    """
-    found: dict[str, FoundFile] = {}
-    for path in paths:
-        address = _as_path(str(path))
-        files = _search_remote(address) if is_remote(address) else _search(Path(address))
-        for file in files:
-            found.setdefault(_identity(file.path), file)
-    counts = Counter(_fold(file.name) for file in found.values())
-    counts.update(RESERVED_STEMS)
-    return [
-        FoundFile(file.path, _add_hash(file)) if counts[_fold(file.name)] > 1 else file
-        for file in found.values()
-    ]
-
-
-def _as_path(path: str) -> str:
-    """The path that a file:// address names; anything else as it is."""
-    parts = urlsplit(path)
-    return url2pathname(parts.path) if parts.scheme.lower() == "file" else path
-
-
-def _identity(path: Path | str) -> str:
-    return path if isinstance(path, str) else os.path.realpath(path)
-
-
-def _search_remote(url: str) -> Iterator[FoundFile]:
-    try:
-        addresses = list_media(url, MEDIA_EXTENSIONS)
-    except MediaError:
-        addresses = []  # Reading it says what is wrong.
-    for address in addresses or [url]:
-        yield FoundFile(address, PurePath(PurePosixPath(urlsplit(address).path).stem or "input"))
-
-
-def _search(path: Path) -> Iterator[FoundFile]:
-    files = sorted(_walk(path)) if path.is_dir() else []
-    for file in files:
-        yield FoundFile(file, file.relative_to(path).with_suffix(""))
-    if not files:
-        yield FoundFile(path, PurePath(path.stem or "input"))
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    # `os.walk` doesn't follow links to folders, so a link upwards can't make it run for ever.
-    for root, _, names in os.walk(folder):
-        for name in names:
-            path = Path(root, name)
-            if path.suffix.lower() in MEDIA_EXTENSIONS and not name.startswith("."):
-                yield path
-
-
-def _fold(name: PurePath) -> str:
-    return name.as_posix().casefold()
-
-
-def _add_hash(file: FoundFile) -> PurePath:
-    digest = hashlib.sha256(os.fsencode(_identity(file.path))).hexdigest()
-    return file.name.with_name(f"{file.name.name}-{digest[:8]}")
-
 
 @dataclass(frozen=True, slots=True)
 class AnalyzerSetup:
-    """What it takes to build the same analyzer in any process: the arguments of `Analyzer`."""
+    """What it takes to build the same analyzer in any process: the arguments of `Analyzer`.
+
+    isolated: whether to read files in isolation; see `Analyzer.in_isolation`.
+    """
 
     config: AnalyzerConfig
     checkpoint: Path | None = None
     backbones: tuple[str, ...] = ()
     num_threads: int | None = None
+    isolated: bool = False
 
     def build(self) -> Analyzer:
         """Load the networks; see `Analyzer` for what is raised."""
         # Here, so that commands that analyse nothing need not load the networks' runtime.
         from facevoice.analyzer import Analyzer
 
-        return Analyzer(
+        analyzer = Analyzer(
             self.config,
             checkpoint=self.checkpoint,
             backbones=self.backbones,
             num_threads=self.num_threads,
         )
+        return analyzer.in_isolation() if self.isolated else analyzer
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +93,8 @@ class Progress:
 
 
 ProgressCallback = Callable[[Progress], None]
+_Watch = Callable[[float, float | None], None]
+"""Hears how much of a file is done, and how long that is if it is known."""
 WindowCallback = Callable[[str, Prediction], None]
 
 
@@ -212,7 +107,8 @@ class BatchPlan:
     processors; backend: one of `BACKENDS`; address: of the Ray cluster, None for the one that Ray
     finds, or else a local one; streams: also say what windows say as they come, see `FileResult`.
 
-    others: what each file is compared with from elsewhere; same_person, same_setting: the files
+    names: what reports call files, by path, where that isn't the path. others: what each file is
+    compared with from elsewhere; same_person, same_setting: the files
     show one person, or share room, microphone and camera, and inform each other.
     """
 
@@ -223,6 +119,7 @@ class BatchPlan:
     backend: str = "local"
     address: str | None = None
     streams: bool = False
+    names: Mapping[str, str] = field(default_factory=dict)
     others: Others = NOBODY
     same_person: bool = False
     same_setting: bool = False
@@ -268,11 +165,12 @@ def analyze_files(
     on_progress: ProgressCallback | None = None,
     on_window: WindowCallback | None = None,
     analyzer: Analyzer | None = None,
-) -> Iterator[FileResult]:
+) -> Generator[FileResult, None, None]:
     """Analyse files; gives one result a file, in the order of `paths`.
 
     A file that fails gives a report with status `failed` and its error; the others still come.
-    Whoever does the work, the reports are the same.
+    Whoever does the work, the reports are the same. Who doesn't want them all closes the generator
+    (`contextlib.closing`), which ends the processes.
 
     Args:
         paths: files or addresses, as `find_files` gives them.
@@ -287,7 +185,10 @@ def analyze_files(
         StoreError: the store can't be opened.
         WeightsError, MissingExtraError: see `Analyzer`; the extra `ray` may be missing too.
     """
-    tasks = [_Task(index, str(path)) for index, path in enumerate(paths)]
+    tasks = [
+        _Task(index, str(path), called=plan.names.get(str(path)))
+        for index, path in enumerate(paths)
+    ]
     job = _Job(plan.others, again=plan.again, streams=plan.streams)
     if plan.same_person or plan.same_setting:
         yield from _analyze_together(tasks, plan, job, on_progress, analyzer)
@@ -314,17 +215,17 @@ def _analyze_together(
         known: set[int] = set()
         told: dict[str, Known] = {}
         ask = replace(job, tells=True, streams=False)
-        results = _run(tasks, plan, ask, on_progress, None, analyzer)
-        for task, result in zip(tasks, results, strict=True):
-            if result.told is None:
-                failed[task.index] = result
-                continue
-            if result.known:
-                known.add(task.index)
-            told[result.report.sha256 or task.path] = Known(
-                result.told.person if plan.same_person else {},
-                result.told.setting if plan.same_setting else {},
-            )
+        with closing(_run(tasks, plan, ask, on_progress, None, analyzer)) as results:
+            for task, result in zip(tasks, results, strict=True):
+                if result.told is None:
+                    failed[task.index] = result
+                    continue
+                if result.known:
+                    known.add(task.index)
+                told[result.report.sha256 or task.path] = Known(
+                    result.told.person if plan.same_person else {},
+                    result.told.setting if plan.same_setting else {},
+                )
         others = _join(plan.others, told)
         with Store(kept, is_strict=False) as store:
             worker = _Worker(analyzer, replace(job, others=others, again=False), store)
@@ -340,7 +241,7 @@ def _run(
     on_progress: ProgressCallback | None,
     on_window: WindowCallback | None,
     analyzer: Analyzer | None,
-) -> Iterator[FileResult]:
+) -> Generator[FileResult, None, None]:
     """The result of each task, in order, whoever does the work."""
     if plan.works_here(len(tasks)):
         worker = _Worker(analyzer or plan.analyzer.build(), job, _open(plan.store))
@@ -385,8 +286,8 @@ def meet(
             is one of these.
         on_progress, analyzer: as of `analyze_files`, which raises the same.
     """
-    calm = {_identity(path) for path in neutral}
-    rest = [path for path in paths if _identity(path) not in calm]
+    calm = {identity(path) for path in neutral}
+    rest = [path for path in paths if identity(path) not in calm]
     tasks = [
         _Task(index, str(path), is_neutral=index >= len(rest))
         for index, path in enumerate([*rest, *neutral])
@@ -394,15 +295,17 @@ def meet(
     told = dict(plan.others.told)
     problems: list[str] = []
     job = _Job(again=plan.again, tells=True)
-    results = _run(tasks, plan, job, on_progress, None, analyzer)
-    for task, result in zip(tasks, results, strict=True):
-        error = result.report.error
-        if error is not None:
-            problems.append(error.message)
-        elif result.told is None or not result.told.person:
-            problems.append(f"{task.name}: shows too little of a face, and of speech, to tell.")
-        else:
-            told[result.report.sha256 or task.path] = Known(person=result.told.person)
+    with closing(_run(tasks, plan, job, on_progress, None, analyzer)) as results:
+        for task, result in zip(tasks, results, strict=True):
+            error = result.report.error
+            if error is not None:
+                problems.append(error.message)
+            elif result.told is None or not result.told.person:
+                problems.append(
+                    f"{shown(task.name)}: shows too little of a face, and of speech, to tell."
+                )
+            else:
+                told[result.report.sha256 or task.path] = Known(person=result.told.person)
     return Meeting(Others(plan.others.profile, told), tuple(problems))
 
 
@@ -422,16 +325,19 @@ def analyze_paths(
 class _Task:
     """A file of a batch: its place in the order, its path or address.
 
-    is_neutral: whether it is known to show nothing else.
+    is_neutral: whether it is known to show nothing else; called: see `BatchPlan.names`.
     """
 
     index: int
     path: str
     is_neutral: bool = False
+    called: str | None = None
 
     @property
     def name(self) -> str:
         """What reports and people may see: of an address no user, password and query."""
+        if self.called is not None:
+            return self.called
         return public_address(self.path) if is_remote(self.path) else self.path
 
 
@@ -471,7 +377,7 @@ class _Worker:
     def __call__(
         self,
         task: _Task,
-        on_progress: Callable[[float], None] | None = None,
+        on_progress: _Watch | None = None,
         on_window: Callable[[Prediction], None] | None = None,
     ) -> FileResult:
         """The report of a file; one that fails gives a report with status `failed`."""
@@ -494,7 +400,7 @@ class _Worker:
             # led to it may hold what is secret.)
             _LOG.error("%s: unexpected error", task.name, exc_info=not is_remote(task.path))
             reason = str(error).replace(task.path, task.name)
-            message = f"{task.name}: unexpected {type(error).__name__}: {reason}"
+            message = f"{shown(task.name)}: unexpected {type(error).__name__}: {reason}"
             return self._failed(task, FileError("internal", message))
 
     def recall(self, task: _Task) -> FileResult | None:
@@ -526,7 +432,7 @@ class _Worker:
         self,
         path: Path,
         task: _Task,
-        on_progress: Callable[[float], None] | None,
+        on_progress: _Watch | None,
         on_window: Callable[[Prediction], None] | None,
     ) -> FileResult:
         """Analyse the file at `path`, which reports call by the task's name."""
@@ -535,19 +441,23 @@ class _Worker:
                 path, "the folder holds no media file.", "Name files to analyse them anyway."
             )
         try:
-            judge = None
-            if on_window is not None:
-                known = self._known_to(path)
-                judge = self._analyzer.stream_judge(probe(path), known=known)
+            judge: StreamJudge | None = None
+            duration_s = 0.0
+
+            def begin(media: MediaInfo) -> None:
+                nonlocal judge, duration_s
+                duration_s = media.duration_s
+                if on_window is not None:
+                    judge = self._analyzer.stream_judge(media, known=self._known_to(path))
 
             def tell(view: WindowView) -> None:
                 if on_window is not None and judge is not None:
                     on_window(judge(view))
                 if on_progress is not None:
-                    on_progress(view.end_s)
+                    on_progress(view.end_s, duration_s)
 
             perception = self._analyzer.perceive(
-                path, on_view=tell, store=self._store, again=self._job.again
+                path, on_media=begin, on_view=tell, store=self._store, again=self._job.again
             )
         except MediaError as error:
             message = str(error).replace(str(path), task.name)
@@ -621,28 +531,17 @@ def _one_by_one(
 
 def _watch(
     task: _Task, num_files: int, media_s: float, on_progress: ProgressCallback | None
-) -> Callable[[float], None] | None:
+) -> _Watch | None:
     if on_progress is None:
         return None
-    duration_s = media_length_s(task.path)
 
-    def watch(done_s: float) -> None:
+    def watch(done_s: float, duration_s: float | None) -> None:
         on_progress(
             Progress(task.name, task.index, num_files, done_s, duration_s, media_s + done_s)
         )
 
-    watch(0.0)
+    watch(0.0, None)
     return watch
-
-
-def media_length_s(path: str) -> float | None:
-    """Length of a file for the progress bar; None if it can't be told at once."""
-    if is_remote(path):
-        return None
-    try:
-        return probe(path).duration_s
-    except MediaError:
-        return None  # Analysing tells the user why.
 
 
 def _in_order(
@@ -664,8 +563,8 @@ def _in_order(
 
 def _died(task: _Task, plan: BatchPlan) -> FileResult:
     message = (
-        f"{task.name}: the processes that worked on it died; it may crash a decoder, or memory is "
-        "short"
+        f"{shown(task.name)}: the processes that worked on it died; it may crash a decoder, or "
+        "memory is short"
     )
     error = FileError("worker_died", message)
     return FileResult(_failed_report(task.name, error, plan.analyzer.config))

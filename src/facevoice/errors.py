@@ -5,7 +5,9 @@ FacevoiceError
 │   ├── MediaNotFoundError        no such file
 │   ├── EmptyMediaError           zero bytes
 │   ├── UnreadableMediaError      not a media file, or damaged beyond its header
-│   └── NoStreamError             neither a video nor an audio stream inside
+│   ├── NoStreamError             neither a video nor an audio stream inside
+│   ├── DecoderCrashedError       the process that read it in isolation died on it
+│   └── OverLimitError            reading it in isolation took more than it may
 ├── ConfigError               a setting is out of range or unknown
 ├── WeightsError              weights are missing, damaged or not the ones named
 ├── MissingExtraError         a feature needs an optional dependency
@@ -25,11 +27,21 @@ FacevoiceError
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
+
+from facevoice.texts import shown
+
+_MAX_HALF: Final = 1000
 
 
 class FacevoiceError(Exception):
     """Root of all errors raised on purpose; `str()` gives the cause and the remedy."""
+
+    def __str__(self) -> str:
+        """In so many words as people read, however much of a file is quoted."""
+        text = super().__str__()
+        return text if len(text) <= 2 * _MAX_HALF else f"{text[:_MAX_HALF]} … {text[-_MAX_HALF:]}"
 
     @property
     def kind(self) -> str:
@@ -38,14 +50,18 @@ class FacevoiceError(Exception):
         return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
 
 
-class MediaError(FacevoiceError):
-    """A file can't be read as video or audio."""
+class _FileError(FacevoiceError):
+    """One file is the matter: which, what is wrong with it, and what helps."""
 
     def __init__(self, path: Path | str, problem: str, remedy: str = "") -> None:
         self.path = Path(path)
         self.problem = problem
         self.remedy = remedy
-        super().__init__(f"{path}: {problem}" + (f" {remedy}" if remedy else ""))
+        super().__init__(f"{shown(str(path))}: {problem}" + (f" {remedy}" if remedy else ""))
+
+
+class MediaError(_FileError):
+    """A file can't be read as video or audio."""
 
 
 class MediaNotFoundError(MediaError):
@@ -62,6 +78,14 @@ class UnreadableMediaError(MediaError):
 
 class NoStreamError(MediaError):
     """The container holds neither a video nor an audio stream."""
+
+
+class DecoderCrashedError(MediaError):
+    """The process that read it in isolation died on it, or failed in a way that nobody foresaw."""
+
+
+class OverLimitError(MediaError):
+    """Reading it in isolation took more memory, processor time or patience than it may."""
 
 
 class ConfigError(FacevoiceError):
@@ -87,14 +111,8 @@ def install_command(*extras: str) -> str:
     return f"pip install '.[{','.join(extras)}]'"
 
 
-class StoreError(FacevoiceError):
+class StoreError(_FileError):
     """A store can't be opened, read or written; nothing half-written is ever kept."""
-
-    def __init__(self, path: Path | str, problem: str, remedy: str = "") -> None:
-        self.path = Path(path)
-        self.problem = problem
-        self.remedy = remedy
-        super().__init__(f"{path}: {problem}" + (f" {remedy}" if remedy else ""))
 
 
 class CorpusError(FacevoiceError):
@@ -134,34 +152,16 @@ def shown_address(url: str) -> str:
     return parts.netloc.rpartition("@")[2] + parts.path
 
 
-class ProfileError(FacevoiceError):
+class ProfileError(_FileError):
     """A person's profile can't be read or written, or is of other networks' embeddings."""
 
-    def __init__(self, path: Path | str, problem: str, remedy: str = "") -> None:
-        self.path = Path(path)
-        self.problem = problem
-        self.remedy = remedy
-        super().__init__(f"{path}: {problem}" + (f" {remedy}" if remedy else ""))
 
-
-class RenderError(FacevoiceError):
+class RenderError(_FileError):
     """An annotated video can't be written; nothing of it is left."""
 
-    def __init__(self, path: Path | str, problem: str, remedy: str = "") -> None:
-        self.path = Path(path)
-        self.problem = problem
-        self.remedy = remedy
-        super().__init__(f"{path}: {problem}" + (f" {remedy}" if remedy else ""))
 
-
-class TranscriptError(FacevoiceError):
+class TranscriptError(_FileError):
     """A file of words can't be read, or the words of a file not be made."""
-
-    def __init__(self, path: Path | str, problem: str, remedy: str = "") -> None:
-        self.path = Path(path)
-        self.problem = problem
-        self.remedy = remedy
-        super().__init__(f"{path}: {problem}" + (f" {remedy}" if remedy else ""))
 
 
 class ReportError(FacevoiceError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
         OSError: the folder beside `target` can't be written.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+    part = Path(tempfile.mkdtemp(prefix=_prefix(target), suffix=".part", dir=target.parent))
     try:
         part.chmod(0o755)  # mkdtemp makes it private
         yield part
@@ -41,16 +42,40 @@ def write_atomically(path: Path, content: str | bytes, *, is_private: bool = Fal
 
     A private file is for this user alone.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with whole_file(path) as part:
         if is_private:
             part.touch(mode=0o600)
         part.write_bytes(content.encode() if isinstance(content, str) else content)
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
     return path
+
+
+@contextmanager
+def whole_file(target: Path) -> Iterator[Path]:
+    """Give a hidden neighbour to write to; when the block ends well, it takes `target`'s place.
+
+    Raises:
+        OSError: it can't be written or renamed; names `target`.
+    """
+    part = target.with_name(f"{_prefix(target)}{secrets.token_hex(4)}.part")
+    try:
+        yield part
+        part.replace(target)
+    except OSError as error:
+        if error.filename in (None, str(part)):
+            error.filename, error.filename2 = str(target), None
+        raise
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def left_parts(target: Path) -> list[Path]:
+    """Hidden neighbours of `target` that a kill left; those of who is at work now among them."""
+    return list(target.parent.glob(f"{_prefix(target)}*.part"))
+
+
+def _prefix(target: Path) -> str:
+    # Not the name itself, which may leave no room for more.
+    return f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:8]}."
 
 
 def file_sha256(path: str | Path) -> str:

@@ -68,6 +68,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+MediaCallback = Callable[[MediaInfo], None]
 ViewCallback = Callable[[WindowView], None]
 DamageCallback = Callable[[str], None]
 
@@ -157,6 +158,7 @@ class Perceiver:
         sha256: str | None = None,
         again: bool = False,
         end_s: float | None = None,
+        on_media: MediaCallback | None = None,
         on_view: ViewCallback | None = None,
     ) -> Perception:
         """Read a file, or take from the store what is there and go on where it ends.
@@ -168,6 +170,7 @@ class Perceiver:
             again: take nothing from the store.
             end_s: read the file as if it ended there: no frame and no sample from then on reaches
                 a tracker or a network. Beyond the file, frames are missing and silence follows.
+            on_media: called first, with what the file holds.
             on_view: called with every window, those from the store first.
 
         Raises:
@@ -177,23 +180,22 @@ class Perceiver:
         """
         damage: list[str] = []
         info = self.probe(path, on_damage=damage.append)
+        if on_media is not None:
+            on_media(info)
         read = partial(self.views, info, end_s=end_s, on_damage=damage.append)
-        views: list[WindowView] = []
         if store is None:
-            for view in read():
+            found = read()
+        else:
+            sha256 = sha256 or store.content_of(info.path)
+            found = self._go_on(info, self.key(sha256, end_s), store, read, damage, again=again)
+        views: list[WindowView] = []
+        # Closed at once whatever happens here, so that all that came is in the store.
+        with closing(found):
+            for view in found:
                 views.append(view)
                 if on_view is not None:
                     on_view(view)
-            sha256 = sha256 or file_sha256(info.path)
-        else:
-            sha256 = sha256 or store.content_of(info.path)
-            key = self.key(sha256, end_s)
-            # Closed at once whatever happens here, so that all that came is in the store.
-            with closing(self._go_on(info, key, store, read, damage, again=again)) as found:
-                for view in found:
-                    views.append(view)
-                    if on_view is not None:
-                        on_view(view)
+        sha256 = sha256 or file_sha256(info.path)
         return Perception(info, sha256, self.settings, self.models, tuple(views), _unique(damage))
 
     def _go_on(
@@ -201,7 +203,7 @@ class Perceiver:
         info: MediaInfo,
         key: PerceptionKey,
         store: Store,
-        read: Callable[..., Iterator[WindowView]],
+        read: Callable[..., Generator[WindowView, None, None]],
         damage: list[str],
         *,
         again: bool,
@@ -250,7 +252,7 @@ class Perceiver:
         after: Iterable[WindowView] = (),
         end_s: float | None = None,
         on_damage: DamageCallback | None = None,
-    ) -> Iterator[WindowView]:
+    ) -> Generator[WindowView, None, None]:
         """The windows of a probed file as it is read, beginning behind those in `after`.
 
         To go on, the last known window is read again from the full search for faces before it, so

@@ -7,7 +7,6 @@ The package's own weights lie in `facevoice/weights`, beside `index.json`:
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,9 +18,11 @@ from typing import Any, Final
 from onnxruntime import InferenceSession, SessionOptions
 
 from facevoice.errors import MissingExtraError, WeightsError
+from facevoice.plain import parse_json, read_bounded
 from facevoice.records import ModelId
 
 _REMEDY: Final = "Install facevoice again."
+_MAX_WEIGHTS_BYTES: Final = 8 << 30
 _TORCH_LOCK: Final = RLock()
 
 
@@ -75,7 +76,7 @@ def read_checked(path: Path, sha256: str, remedy: str) -> bytes:
         WeightsError: the file can't be read, or is another one; `remedy` says what to do.
     """
     try:
-        content = path.read_bytes()
+        content = read_bounded(path, _MAX_WEIGHTS_BYTES)
     except OSError as error:
         raise WeightsError(f"{path}: can't be read ({error.strerror}). {remedy}") from error
     found = hashlib.sha256(content).hexdigest()
@@ -91,7 +92,7 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
         WeightsError: the file can't be read, or holds none; `remedy` says what to do.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_json(read_bounded(path))
     except OSError as error:
         raise WeightsError(f"{path}: can't be read ({error.strerror}). {remedy}") from error
     except ValueError as error:

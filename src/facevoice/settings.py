@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import tomllib
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,9 +14,11 @@ import msgspec
 import tomli_w
 
 from facevoice.errors import ConfigError
+from facevoice.plain import parse_toml, read_bounded
 
 Settings = TypeVar("Settings")
 
+_MAX_TOML_BYTES: Final = 1 << 20
 _WORDS: Final = {
     "array": "a list",
     "bool": "true or false",
@@ -35,7 +36,7 @@ def require(condition: bool, name: str, value: object, allowed: str) -> None:
         ConfigError: `condition` does not hold; names the setting and what is allowed.
     """
     if not condition:
-        raise ConfigError(f"setting {name} = {value!r} is not allowed: {allowed}")
+        raise ConfigError(f"setting {name} = {value!r:.200} is not allowed: {allowed}")
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -45,10 +46,10 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: the file is absent or not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return parse_toml(read_bounded(path, _MAX_TOML_BYTES))
     except OSError as error:
         raise ConfigError(f"{path}: can't be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigError(f"{path}: is not valid TOML ({error})") from error
 
 
@@ -67,6 +68,8 @@ def build_settings(kind: type[Settings], values: object, where: str = "settings"
     _check_names(kind, values, where, "")
     try:
         return msgspec.convert(values, kind)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
     except msgspec.ValidationError as error:
         raise ConfigError(f"{where}: {_explain(str(error), kind, values)}") from error
 
@@ -93,8 +96,8 @@ def set_value(values: dict[str, Any], assignment: str) -> None:
         if not isinstance(table, dict):
             raise ConfigError(f"--set {assignment!r}: {key} is no section")
     try:
-        table[keys[-1]] = tomllib.loads(f"value = {text.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
+        table[keys[-1]] = parse_toml(f"value = {text.strip()}".encode())["value"]
+    except ValueError:
         table[keys[-1]] = text.strip()
 
 

@@ -15,31 +15,25 @@ import hashlib
 import json
 import logging
 import os
+import re
 import sqlite3
 import threading
 import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 import msgspec
-import numpy as np
 
+from facevoice.codec import media_values, read_media, read_view, view_values
 from facevoice.errors import StoreError
 from facevoice.files import file_sha256
-from facevoice.records import (
-    AudioInfo,
-    FaceView,
-    MediaInfo,
-    Modality,
-    ModelId,
-    VideoInfo,
-    WindowView,
-)
+from facevoice.plain import parse_json
+from facevoice.records import MediaInfo, Modality, ModelId, WindowView
 from facevoice.settings import AUTO, AnalyzerConfig
 
 _LOG = logging.getLogger(__name__)
@@ -50,6 +44,7 @@ PERCEPTION_VERSION: Final = 4
 _APPLICATION_ID: Final = 0x46565052  # "FVPR"
 _SCHEMA_VERSION: Final = 1
 _PAGE_BYTES: Final = 32_768
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 # Windows wait so long for the next commit, which costs a write to disk.
 _COMMIT_EVERY_S: Final = 1.0
 _SCHEMA: Final = (
@@ -74,10 +69,12 @@ _SCHEMA: Final = (
     f"PRAGMA application_id = {_APPLICATION_ID}",
     f"PRAGMA user_version = {_SCHEMA_VERSION}",
 )
+_AGAIN: Final = "Delete it; what it held is computed again."
 _REMEDIES: Final = {
     "SQLITE_BUSY": ("is locked by another process.", "Try again when that is done."),
-    "SQLITE_CORRUPT": ("is damaged.", "Delete it; what it held is computed again."),
+    "SQLITE_CORRUPT": ("is damaged.", _AGAIN),
     "SQLITE_NOTADB": ("is not a store of facevoice.", "Choose another path."),
+    "SQLITE_IOERR": ("can't be read or written.", "Check that the disk has room and is sound."),
     "SQLITE_FULL": ("can't grow: the disk is full.", "Make room and run the command again."),
     "SQLITE_READONLY": ("can't be written.", "Check its permissions."),
     "SQLITE_CANTOPEN": ("can't be opened.", "Check that its folder exists and may be entered."),
@@ -133,8 +130,8 @@ class StoredPerception:
     """Windows as far as a pass came, and what the decoders complained of by then."""
 
     media: MediaInfo
-    windows: tuple[WindowView, ...]
     damage: tuple[str, ...]
+    windows: tuple[WindowView, ...]
     is_complete: bool
 
 
@@ -202,17 +199,19 @@ class Store:
             stored = db.execute(
                 "SELECT number, view FROM window WHERE perception = ? ORDER BY number", row[:1]
             ).fetchall()
-        head = _decode(row[1], "head")
+        head = _read_head(row[1])
         if head is None:
             return None
         views: list[WindowView] = []
         for number, content in stored:
-            values = _decode(content, f"{row[0]} {number}")
-            if values is None or number != len(views):
+            view = _read_window(content, f"{row[0]} {number}")
+            if view is None or number != len(views):
                 break
-            views.append(_view(values))
-        is_whole = bool(row[2]) and len(views) == len(stored)
-        return StoredPerception(_media(head), tuple(views), tuple(head["damage"]), is_whole)
+            if views and view.start_s <= views[-1].start_s:
+                break
+            views.append(view)
+        is_whole = bool(row[2]) and len(views) == len(stored) > 0
+        return StoredPerception(*head, tuple(views), is_whole)
 
     def has(self, key: PerceptionKey) -> bool:
         """Whether a perception that serves the key is stored whole."""
@@ -234,7 +233,8 @@ class Store:
         another process has brought the same perception to its end meanwhile, it stays whole: one
         key gives the same windows to all.
         """
-        with self._transaction("IMMEDIATE") as db:
+        number: int | None = None
+        with self.forgiven("What comes now is not kept."), self._transaction("IMMEDIATE") as db:
             db.execute(
                 "INSERT INTO perception(content, recipe, face, voice, head, is_complete) "
                 "VALUES (?, ?, ?, ?, ?, 0) ON CONFLICT DO NOTHING",
@@ -272,11 +272,12 @@ class Store:
             row = db.execute(
                 "SELECT content FROM source WHERE name = ? AND fingerprint = ?", (name, fingerprint)
             ).fetchone()
-        return None if row is None else str(row[0])
+        is_known = row is not None and isinstance(row[0], str) and _SHA256.fullmatch(row[0])
+        return row[0] if is_known else None
 
     def remember_source(self, name: str, fingerprint: str, content: str) -> None:
         """Note what a file or an address held."""
-        with self._transaction("IMMEDIATE") as db:
+        with self.forgiven("The file is read again."), self._transaction("IMMEDIATE") as db:
             db.execute("REPLACE INTO source VALUES (?, ?, ?)", (name, fingerprint, content))
 
     def remember_backbone(self, backbone: str, spec: Mapping[str, Any]) -> None:
@@ -288,7 +289,11 @@ class Store:
         """What `remember_backbone` noted, by id."""
         with self._transaction() as db:
             rows = db.execute("SELECT * FROM backbone ORDER BY id").fetchall()
-        return {name: json.loads(spec) for name, spec in rows}
+        try:
+            specs = {str(name): parse_json(str(spec)) for name, spec in rows}
+            return msgspec.convert(specs, dict[str, dict[str, Any]])
+        except (ValueError, msgspec.ValidationError) as error:
+            raise StoreError(self.path, *_REMEDIES["SQLITE_CORRUPT"]) from error
 
     def write_views(
         self,
@@ -300,7 +305,7 @@ class Store:
     ) -> None:
         """Commit windows; for `ViewWriter`."""
         rows = [
-            (perception, number, _encode(_values(view), f"{perception} {number}"))
+            (perception, number, _encode(view_values(view), f"{perception} {number}"))
             for number, view in enumerate(views, start=first)
         ]
         with self._transaction("IMMEDIATE") as db:
@@ -350,6 +355,10 @@ class Store:
         application = db.execute("PRAGMA application_id").fetchone()[0]
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if application == _APPLICATION_ID and version == _SCHEMA_VERSION:
+            # Views and triggers of others would run in place of what is asked.
+            found = {sql for (sql,) in db.execute("SELECT sql FROM sqlite_master") if sql}
+            if found != {sql for sql in _SCHEMA if sql.startswith("CREATE")}:
+                raise StoreError(self.path, "holds other tables than a store.", _AGAIN)
             return True
         if application == _APPLICATION_ID:
             raise StoreError(
@@ -370,6 +379,16 @@ class Store:
             yield self._db
 
     @contextmanager
+    def forgiven(self, consequence: str) -> Iterator[None]:
+        """Where nobody is strict, log what can't be written; see `is_strict`."""
+        try:
+            yield
+        except StoreError as error:
+            if self.is_strict:
+                raise
+            _LOG.warning("%s %s", error, consequence)
+
+    @contextmanager
     def _errors(self) -> Iterator[None]:
         try:
             yield
@@ -385,7 +404,7 @@ class Store:
 class ViewWriter:
     """Where the windows of one perception go, from `Store.writer`."""
 
-    def __init__(self, store: Store, perception: int, media: MediaInfo, first: int) -> None:
+    def __init__(self, store: Store, perception: int | None, media: MediaInfo, first: int) -> None:
         self._store = store
         self._perception = perception
         self._media = media
@@ -393,7 +412,7 @@ class ViewWriter:
         self._held: list[WindowView] = []
         self._damage: Sequence[str] = ()
         self._last_s = time.monotonic()
-        self._is_open = True
+        self._is_open = perception is not None
 
     def add(self, view: WindowView, damage: Sequence[str] = ()) -> None:
         """Take the next window, and all complaints so far."""
@@ -416,23 +435,22 @@ class ViewWriter:
             self._write(is_complete=True)
 
     def _write(self, *, is_complete: bool) -> None:
-        try:
-            head = _head(self._media, self._damage)
-            self._store.write_views(self._perception, self._next, self._held, head, is_complete)
-        except StoreError as error:
-            if self._store.is_strict:
-                raise
-            _LOG.warning("%s What comes now is not kept.", error)
-            self._is_open = False
-        self._next += len(self._held)
-        self._held = []
+        if self._perception is None:
+            return
+        head = _head(self._media, self._damage)
+        held, self._held = self._held, []
+        self._is_open = False
+        with self._store.forgiven("What comes now is not kept."):
+            self._store.write_views(self._perception, self._next, held, head, is_complete)
+            self._is_open = True
+        self._next += len(held)
         self._last_s = time.monotonic()
 
 
 @contextmanager
 def _begun(db: sqlite3.Connection, mode: str) -> Iterator[None]:
-    db.execute(f"BEGIN {mode}")
     try:
+        db.execute(f"BEGIN {mode}")
         yield
         db.execute("COMMIT")
     except BaseException:
@@ -442,27 +460,7 @@ def _begun(db: sqlite3.Connection, mode: str) -> Iterator[None]:
 
 
 def _head(media: MediaInfo, damage: Sequence[str]) -> dict[str, Any]:
-    path = os.fsencode(media.path)
-    return {**asdict(media), "path": path, "damage": list(dict.fromkeys(damage))}
-
-
-def _media(head: Mapping[str, Any]) -> MediaInfo:
-    return MediaInfo(
-        Path(os.fsdecode(head["path"])),
-        head["duration_s"],
-        head["video"] and VideoInfo(**head["video"]),
-        head["audio"] and msgspec.convert(head["audio"], AudioInfo),
-    )
-
-
-def _values(record: WindowView | FaceView) -> dict[str, Any]:
-    return {member.name: _plain(getattr(record, member.name)) for member in fields(record)}
-
-
-def _view(values: Mapping[str, Any]) -> WindowView:
-    found = {name: _array(value) for name, value in values.items() if name != "faces"}
-    faces = [{n: _array(value) for n, value in face.items()} for face in values["faces"]]
-    return WindowView(**found, faces=tuple(FaceView(**face) for face in faces))
+    return {**media_values(media), "damage": list(dict.fromkeys(damage))}
 
 
 def _encode(values: Mapping[str, Any], place: str) -> bytes:
@@ -471,27 +469,34 @@ def _encode(values: Mapping[str, Any], place: str) -> bytes:
     return zlib.crc32(content, zlib.crc32(place.encode())).to_bytes(4, "little") + content
 
 
-def _decode(content: object, place: str) -> dict[str, Any] | None:
+def _decode(content: object, place: str) -> Any:
+    """What `_encode` made bytes of.
+
+    Raises:
+        ValueError: they are others, or damaged.
+    """
     if not isinstance(content, bytes) or len(content) < 4:
-        return None
+        raise ValueError("no bytes")
     checksum = zlib.crc32(content[4:], zlib.crc32(place.encode()))
     if checksum != int.from_bytes(content[:4], "little"):
+        raise ValueError("another checksum")
+    try:
+        return msgspec.msgpack.decode(content[4:])
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+
+
+def _read_head(content: object) -> tuple[MediaInfo, tuple[str, ...]] | None:
+    try:
+        values = _decode(content, "head")
+        media = read_media(values)
+        return media, msgspec.convert(values["damage"], tuple[str, ...])
+    except (ValueError, KeyError, msgspec.ValidationError):
         return None
-    values: dict[str, Any] = msgspec.msgpack.decode(content[4:])
-    return values
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [_values(face) for face in value]
-    if not isinstance(value, np.ndarray):
-        return value
-    kind = value.dtype.newbyteorder("<").str
-    return [kind, list(value.shape), np.ascontiguousarray(value, kind).tobytes()]
-
-
-def _array(value: Any) -> Any:
-    if not isinstance(value, list):
-        return value
-    kind, shape, content = value
-    return np.frombuffer(content, kind).astype(np.dtype(kind).newbyteorder("=")).reshape(shape)
+def _read_window(content: object, place: str) -> WindowView | None:
+    try:
+        return read_view(_decode(content, place))
+    except ValueError:
+        return None

@@ -44,8 +44,12 @@ _VOICE: Final = re.compile(r"<v(?:\.[^\s>]*)?[ \t]+([^>]*)>", re.IGNORECASE)
 _ANY_TAG: Final = re.compile(r"<[^>]*>")
 _SRT_TAG: Final = re.compile(r"</?(?:[ibus]|font)(?:\s[^>]*)?>|\{\\[^}]*\}", re.IGNORECASE)
 _NAMED: Final = re.compile(r"\[([^\]]{1,60})\]:\s*(.*)")
-# Words come from anywhere and go to terminals, which obey such characters.
-_CONTROLS: Final = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), 0xFEFF], " ")
+# Words come from anywhere and go to terminals, which obey such characters. Those that turn the
+# direction of writing mean nothing any more once the words stand among others.
+_CONTROLS: Final = {
+    **dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), 0xFEFF, 0x2028, 0x2029], " "),
+    **dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)], ""),
+}
 _BOMS: Final = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),  # Before UTF-16, with which it begins.

@@ -7,6 +7,7 @@ the tasks name.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import logging
 import multiprocessing
@@ -14,17 +15,20 @@ import os
 import pickle
 import signal
 import socket
+import tempfile
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from queue import Full, Queue
-from threading import Event, Thread
+from threading import Event, Thread, current_thread, main_thread
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from facevoice.errors import ConfigError, MissingExtraError
+from facevoice.interrupts import held, ignore
 
 _LOG = logging.getLogger(__name__)
 
@@ -122,6 +126,7 @@ def run_tasks(
 
     Every process builds its worker once; tasks are handed out one by one. When a process dies on a
     task (a decoder crashed, somebody killed it), the task is tried once more in a new process.
+    Temporary files of the processes go with the last of them, however that ends.
 
     Args:
         tasks: picklable; none is handed out twice unless a process died on it.
@@ -136,7 +141,14 @@ def run_tasks(
         ConfigError: a process can't be started, or its worker not be built.
     """
     waiting = deque((task, 0) for task in tasks)
-    workers = [_Worker(build, setup) for _ in range(min(jobs, len(tasks)))]
+    with tempfile.TemporaryDirectory(prefix="facevoice-", ignore_cleanup_errors=True) as scratch:
+        workers = [_Worker(build, setup, scratch) for _ in range(min(jobs, len(tasks)))]
+        yield from _hand_out(waiting, workers)
+
+
+def _hand_out(
+    waiting: deque[tuple[T, int]], workers: Sequence[_Worker]
+) -> Generator[tuple[T, Any], None, None]:
     try:
         for worker in workers:
             worker.start()
@@ -162,11 +174,14 @@ def run_tasks(
 
 
 class _Worker:
-    """One process and the pipe to it; the process ends when the pipe does."""
+    """One process, which ends with this one, the pipe to it, and where its temporary files are."""
 
-    def __init__(self, build: Callable[[Any], Callable[[Any], Any]], setup: object) -> None:
+    def __init__(
+        self, build: Callable[[Any], Callable[[Any], Any]], setup: object, scratch: str
+    ) -> None:
         self._build = build
         self._setup = setup
+        self._scratch = scratch
         self._process: Any = None
         self._is_ready = False
         self.connection: Connection
@@ -180,12 +195,19 @@ class _Worker:
 
     def start(self) -> None:
         """Start the process; `take` waits for it."""
-        self.connection, end = _SPAWN.Pipe()
-        arguments = (end, self._build, self._setup)
-        self._process = _SPAWN.Process(target=_serve, args=arguments, daemon=True)
-        self._process.start()
-        # Without this copy, the pipe ends when the process does.
-        end.close()
+        # A process that is half started, or interrupted while it loads, has much to complain of.
+        with held():
+            _start_tracker()
+            self.connection, end = _SPAWN.Pipe()
+            arguments = (end, self._build, self._setup, self._scratch)
+            process: Any = _SPAWN.Process(target=_serve, args=arguments, daemon=True)
+            with held():
+                process.start()
+            self._process = process
+            # Without this copy, the pipe ends when the process does.
+            end.close()
+            # It minds no SIGTERM, by which `multiprocessing` would end it.
+            atexit.register(self.stop)
         self._is_ready = False
 
     def take(self, waiting: deque[tuple[Any, int]]) -> None:
@@ -217,6 +239,7 @@ class _Worker:
             self._process.kill()
             self._process.join(_JOIN_S)
             self._process = None
+            atexit.unregister(self.stop)
 
     def _wait_until_ready(self) -> None:
         try:
@@ -231,11 +254,22 @@ class _Worker:
         self._is_ready = True
 
 
+def _start_tracker() -> None:
+    """Start the helper of `multiprocessing`; when it does so itself, it lets signals in again."""
+    if hasattr(signal, "pthread_sigmask"):
+        resource_tracker.ensure_running()
+
+
 def _serve(
-    connection: Connection, build: Callable[[Any], Callable[[Any], Any]], setup: object
+    connection: Connection,
+    build: Callable[[Any], Callable[[Any], Any]],
+    setup: object,
+    scratch: str,
 ) -> None:
     # Ctrl-C goes to all processes of a terminal; the parent decides what becomes of its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ignore()
+    Thread(target=_end_with_parent, daemon=True).start()
+    tempfile.tempdir = scratch
     try:
         work = build(setup)
     except Exception as error:  # noqa: BLE001 - told to the parent, who raises it
@@ -252,6 +286,14 @@ def _serve(
             connection.send(result)
         except OSError:
             return
+
+
+def _end_with_parent() -> None:
+    """End this process as soon as the one that started it is gone, even if that was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def run_ray_tasks(
@@ -359,7 +401,10 @@ def _connected(address: str | None) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
+    on_terminate = signal.getsignal(signal.SIGTERM)
     _connect(ray, address)
+    if current_thread() is main_thread() and on_terminate is not None:
+        signal.signal(signal.SIGTERM, on_terminate)  # Ray puts its own in place.
     try:
         yield ray
     finally:

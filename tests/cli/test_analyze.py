@@ -372,7 +372,7 @@ def test_what_is_not_installed_is_named_with_its_extra(
 ) -> None:
     (tmp_path / "m.parquet").write_bytes(b"PAR1")
     code = (
-        f"import sys; sys.modules[{package!r}] = None; from facevoice.cli.app import main; main()"
+        f"import sys; sys.modules[{package!r}] = None; from facevoice.__main__ import main; main()"
     )
     command = [sys.executable, "-c", code, *words.format(here=tmp_path).split()]
     found = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -19,7 +19,7 @@ from facevoice.errors import (
     UnreadableMediaError,
 )
 from facevoice.media import probe, read_audio, read_frames, regular_times
-from facevoice.media.open import _JoinedClock
+from facevoice.media.clocks import JoinedClock
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_recordings_of_sound_alone_may_be_joined(make_clip, tmp_path):
 
 def test_one_damaged_timestamp_is_no_restart():
     stamps_s = [0, 1, 2, 90_000, 4, 5, 1, 7, 8]
-    clock, given = _JoinedClock([]), []
+    clock, given = JoinedClock([]), []
     for stamp_s in stamps_s:
         packet = SimpleNamespace(
             pts=stamp_s, dts=stamp_s, duration=1, time_base=Fraction(1), stream_index=0, stream=None

@@ -90,7 +90,7 @@ def change(path: Path, *keys: str, to: Any) -> None:
         (("channels",), [], "is damaged"),
         (("channels", "smell"), {}, "is damaged"),
         (("channels", "video", "num_windows"), -1, "is damaged"),
-        (("channels", "video", "mean"), [float("nan")], "is damaged"),
+        (("channels", "video", "mean"), [float("nan")], "damaged"),
         (("channels", "video", "mean"), "x", "is damaged"),
         (("channels", "video", "mean"), [[1.0]], "is damaged"),
         (("channels", "video", "probs", "happy"), 2.0, "is damaged"),

@@ -32,7 +32,7 @@ class Finder:
         return getattr(self.finder, name)
 
 sys.meta_path[:] = [Finder(finder) for finder in sys.meta_path]
-from facevoice.cli.app import main
+from facevoice.__main__ import main
 for command in commands:
     sys.argv[1:] = command
     try:

@@ -17,6 +17,7 @@ import numpy as np
 
 from facevoice.analyzer import Analyzer
 from facevoice.records import Perception, Window, WindowView
+from facevoice.sandbox import Limits
 from facevoice.settings import AnalyzerConfig
 from facevoice.web import WebOptions, launch_app
 
@@ -119,6 +120,9 @@ class GatedAnalyzer(Analyzer):
         self._gate = gate
         self.perception = super().perceive(SAMPLE)
         vars(self.perceiver)["follow"] = self._follow
+
+    def in_isolation(self, limits: Limits | None = None) -> Analyzer:
+        return self  # It reads nothing.
 
     def perceive(self, path: Any, *, on_view: Any = None, **_: Any) -> Perception:
         for view in self.perception.windows:

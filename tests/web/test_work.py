@@ -47,7 +47,9 @@ def test_one_bound_holds_for_pages_programs_drawing_and_live_windows(
     gate = Gate()
     analyzer = GatedAnalyzer(gate)
 
-    def draw(report: Any, trace: Any, out: Path, *, on_progress: Callable[[float], None]) -> None:
+    def draw(
+        report: Any, trace: Any, out: Path, *, on_progress: Callable[[float], None], **_: Any
+    ) -> None:
         for k in range(3):
             gate.work()
             on_progress(float(k))

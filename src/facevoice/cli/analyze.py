@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Final
@@ -18,9 +19,7 @@ from facevoice.batch import (
     AnalyzerSetup,
     BatchPlan,
     FileResult,
-    FoundFile,
     analyze_files,
-    find_files,
 )
 from facevoice.cli.options import (
     EXIT_FAILED,
@@ -35,6 +34,7 @@ from facevoice.cli.options import (
 )
 from facevoice.cli.person import Neutral, Person, get_to_know, name_person
 from facevoice.cli.screen import Screen, media
+from facevoice.cli.stdin import spooled
 from facevoice.cli.transcript import (
     NoTranscript,
     Transcribe,
@@ -44,6 +44,7 @@ from facevoice.cli.transcript import (
     choose_words,
 )
 from facevoice.errors import ConfigError
+from facevoice.finding import FoundFile, find_files
 from facevoice.records import Outcome, Prediction, Report, Status
 from facevoice.report import (
     DEFAULT_FORMATS,
@@ -60,6 +61,7 @@ from facevoice.report import (
     to_json,
     window_to_jsonl,
 )
+from facevoice.texts import shown
 from facevoice.transcript import join_lines, without_sidecars
 
 if TYPE_CHECKING:
@@ -72,6 +74,7 @@ STORE_NAME: Final = ".facevoice.db"
 _MAX_TABLES: Final = 8
 _MAX_ROWS: Final = 20
 _MAX_TEXT: Final = 600
+_FULL: Final = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG})
 # Formats that standard output can't carry.
 _FILES_ONLY: Final = frozenset(["parquet", "html"])
 
@@ -82,7 +85,9 @@ def analyze(
     paths: Annotated[
         list[str],
         argument(
-            "PATH", "Video or audio files, folders of them, or addresses (https://…, s3://…)."
+            "PATH",
+            "Video or audio files, folders of them, addresses (https://…, s3://…), or - for "
+            "standard input.",
         ),
     ],
     *,
@@ -189,41 +194,48 @@ def analyze(
         same_person=same_person,
         same_setting=same_setting,
     )
-    known = name_person(person or (), neutral or (), "--person")
-    files = find_files(without_sidecars(paths))
-    if transcript is not None and len(files) > 1:
+    if setup.isolated and (transcribe or transcribe_model is not None):
         raise ConfigError(
-            "--transcript names the words of one file; of several, put each beside its file"
+            "--transcribe reads sound outside of --isolated: transcribe the file elsewhere, and "
+            "name its words with --transcript"
         )
-    words = choose_words(
-        screen,
-        named=transcript,
-        without=no_transcript,
-        transcribe=transcribe,
-        model=transcribe_model,
-        num_threads=setup.num_threads,
-        out=out,
-    )
-    output = _Output(screen, out, wanted, len(files), words)
+    known = name_person(person or (), neutral or (), "--person")
+    with spooled(paths) as (given, names):
+        found = find_files(without_sidecars(given))
+        if transcript is not None and len(found.files) > 1:
+            raise ConfigError(
+                "--transcript names the words of one file; of several, put each beside its file"
+            )
+        words = choose_words(
+            screen,
+            named=transcript,
+            without=no_transcript,
+            transcribe=transcribe,
+            model=transcribe_model,
+            num_threads=setup.num_threads,
+            out=out,
+        )
+        if passed_over := found.describe_passed_over():
+            screen.say(passed_over, style="dim")
+        output = _Output(screen, out, wanted, len(found.files), words)
+        _analyze(found.files, replace(plan, names=names), output, known)
+    output.say_all()
+    if output.tally.num_failed or output.lacks_tables:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _analyze(files: Sequence[FoundFile], plan: BatchPlan, output: _Output, known: Person) -> None:
     try:
         analyzer = None
-        if known or same_person or same_setting:
-            analyzer = setup.build()
+        if known or plan.same_person or plan.same_setting:
+            analyzer = plan.analyzer.build()
             analyzer.check_compares()
-            plan = _get_to_know(known, plan, analyzer, screen)
+            plan = _get_to_know(known, plan, analyzer, output.screen)
         _run(files, plan, output, analyzer)
     except KeyboardInterrupt as error:
         kept = f"{output.tally.num_files} of {len(files)} files are done and kept."
         go_on = "" if plan.store is None else " Run again to go on."
         raise KeyboardInterrupt(kept + go_on) from error
-    if output.point is not None:
-        screen.say(*([""] if output.has_lines else []), output.point)
-    if len(files) > 1:
-        screen.say("", output.tally.line(), "", output.tally.table())
-    if out is not None:
-        screen.say(f"Written to {out}")
-    if output.tally.num_failed:
-        raise typer.Exit(EXIT_FAILED)
 
 
 def _parse_formats(formats: Sequence[str], out: Path | None) -> tuple[str, ...]:
@@ -254,11 +266,11 @@ def _run(
     with ExitStack() as stack:
         if output.out is not None:
             try:
-                folder = ReportFolder(output.out, output.formats)
+                output.folder = ReportFolder(output.out, output.formats)
             except OSError as error:
-                message = f"--out {output.out}: can't be written ({error.strerror})"
+                message = f"--out {output.out}: can't be written ({_reason(error)})"
                 raise ConfigError(message) from error
-            output.folder = stack.enter_context(folder)
+            stack.callback(output.gather)
         show = stack.enter_context(output.screen.bar())
         results = analyze_files(
             [file.path for file in files],
@@ -268,6 +280,7 @@ def _run(
             on_window=output.stream if plan.streams else None,
             analyzer=analyzer,
         )
+        stack.enter_context(closing(results))
         for file, result in zip(files, results, strict=True):
             output.take(file, result)
 
@@ -285,6 +298,7 @@ class _Output:
     folder: ReportFolder | None = None
     point: str | None = None
     """What the calls of these files are worth, in words."""
+    lacks_tables: bool = False
 
     @property
     def has_lines(self) -> bool:
@@ -298,16 +312,15 @@ class _Output:
     def take(self, file: FoundFile, result: FileResult) -> None:
         """Write, print and count a result."""
         report = self.words.add_to(result.report, file.name)
-        if self.folder is not None:
-            self.folder.write(report, file.name)
-        elif self.formats == ("json",):
+        is_written = self._write(report, file.name)
+        if self.folder is None and self.formats == ("json",):
             _print(to_json(report, indent=None) + "\n")
-        elif self.formats == ("csv",):
+        elif self.folder is None and self.formats == ("csv",):
             _print(to_csv([report], header=self.tally.num_files == 0))
-        elif self.formats and not result.was_streamed:
+        elif self.folder is None and self.formats and not result.was_streamed:
             for window in result.stream:
                 self.stream(report.path, window)
-        self.tally.add(report, known=result.known)
+        self.tally.add(report, known=result.known, is_written=is_written)
         if report.windows:
             self.point = describe_point(report)
         if report.status is Status.FAILED:
@@ -317,9 +330,45 @@ class _Output:
         else:
             self._show(report)
 
+    def _write(self, report: Report, name: PurePath) -> bool:
+        """Whether the report is in the folder, if there is one; a failure costs no other file."""
+        try:
+            if self.folder is not None:
+                self.folder.write(report, name)
+        except OSError as error:
+            path = shown(str(error.filename or name))
+            self.screen.complain(
+                f"{path}: can't be written ({_reason(error)}). {_remedy(error)}, then run again; "
+                "what the store holds is not read again."
+            )
+            return False
+        return True
+
+    def gather(self) -> None:
+        """Make the tables over all files."""
+        try:
+            if self.folder is not None:
+                self.folder.gather()
+        except OSError as error:
+            self.lacks_tables = True
+            path = shown(str(error.filename or self.out))
+            self.screen.complain(
+                f"{path}: the tables over all files can't be written ({_reason(error)}). The "
+                f"reports of single files are there. {_remedy(error)}, then run again."
+            )
+
+    def say_all(self) -> None:
+        """What is to be said when all is done."""
+        if self.point is not None:
+            self.screen.say(*([""] if self.has_lines else []), self.point)
+        if self.num_files > 1:
+            self.screen.say("", self.tally.line(), "", self.tally.table())
+        if self.out is not None:
+            self.screen.say(f"Written to {shown(str(self.out))}")
+
     def _show(self, report: Report) -> None:
         screen = self.screen
-        screen.say(report.path, style="bold")
+        screen.say(shown(report.path), style="bold")
         if report.status is not Status.FAILED:
             screen.say(summarize_in_words(report), style=_style(report))
             if heard := describe_sound(report.media):
@@ -339,7 +388,7 @@ class _Output:
             told = [(o, f"{o.value} {counts[o]:,}×") for o in Outcome if counts[o]]
         else:
             told = [(report.summary.outcome, report.summary.outcome.value)]
-        line = Text(f"{report.path}  ", overflow="fold")
+        line = Text(f"{shown(report.path)}  ", overflow="fold")
         for place, (outcome, words) in enumerate(told):
             line.append(", " if place else "")
             line.append(words, style=OUTCOME_STYLES[outcome])
@@ -367,6 +416,25 @@ def _style(report: Report) -> str:
     return OUTCOME_STYLES[report.summary.outcome].replace("dim", "")
 
 
+def _reason(error: OSError) -> str:
+    # Not what the writers of tables say, who name their own innards.
+    return "the disk is full" if error.errno in _FULL else error.strerror or str(error)
+
+
+def _remedy(error: OSError) -> str:
+    if error.errno in _FULL:
+        return "Make room"
+    if error.errno == errno.EEXIST:
+        return "Move that away or choose another --out"
+    return "Check the folder or choose another --out"
+
+
 def _print(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    """Data: UTF-8 and bare line feeds, whatever the terminal can print."""
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text.encode())
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        error.filename = error.filename or "standard output"
+        raise

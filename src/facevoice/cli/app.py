@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -9,21 +10,22 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
-from facevoice.batch import MEDIA_EXTENSIONS
 from facevoice.cli.analyze import analyze
 from facevoice.cli.data import describe, download, extract, pairs, prepare, split
 from facevoice.cli.evaluate import compare, evaluate
 from facevoice.cli.export import export
 from facevoice.cli.hub import pull, push, space
 from facevoice.cli.models import models
-from facevoice.cli.options import TYPED
+from facevoice.cli.options import TYPED, check_named
 from facevoice.cli.person import profile
 from facevoice.cli.render import render
 from facevoice.cli.report import report
 from facevoice.cli.train import predict, train
 from facevoice.cli.web import web
+from facevoice.finding import MEDIA_EXTENSIONS
 from facevoice.media.open import is_remote
 from facevoice.records import VERSION
+from facevoice.texts import shown
 
 _CORPORA: Final = "Corpora and evaluation"
 _COMMANDS: Final = {
@@ -58,13 +60,17 @@ class _Commands(TyperGroup):
         if args[0] not in self.commands and _is_input(args[0]):
             command = "report" if args[0].endswith(".json") else "analyze"
             meant = shlex.join(["facevoice", command, *args])
-            ctx.fail(f"{args[0]} is no command; did you mean: {meant}")
-        return super().resolve_command(ctx, args)
+            ctx.fail(f"{shown(args[0])} is no command; did you mean: {shown(meant)}")
+        found: Any = super().resolve_command(ctx, args)
+        name, command, rest = found
+        if command is not None:
+            check_named(command, rest)
+        return name, command, rest
 
 
 def _is_input(word: str) -> bool:
-    path = Path(word)
-    return is_remote(word) or path.suffix.lower() in MEDIA_EXTENSIONS or path.exists()
+    is_media = Path(word).suffix.lower() in MEDIA_EXTENSIONS
+    return is_remote(word) or is_media or os.path.exists(word)  # noqa: PTH110 - a name may be long
 
 
 def _group(**options: Any) -> typer.Typer:
@@ -88,11 +94,6 @@ for _section, _functions in _COMMANDS.items():
         app.command(rich_help_panel=_section)(_command)
 
 
-def main() -> None:
-    """Entry point of the `facevoice` command."""
-    app()
-
-
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"facevoice {VERSION}")
@@ -110,5 +111,6 @@ def root(
 ) -> None:
     """Which emotion a face shows, which the voice has, and whether they match or conflict.
 
-    Exit codes: 0 all done, 1 something failed and is named, 2 wrong usage, 130 interrupted.
+    Exit codes: 0 all done, 1 something failed and is named, 2 wrong usage, 130 interrupted
+    (by Ctrl-C, SIGTERM or SIGHUP).
     """

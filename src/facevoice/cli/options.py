@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -18,6 +19,7 @@ import typer
 from facevoice.batch import AnalyzerSetup
 from facevoice.cli.screen import complain
 from facevoice.errors import ConfigError, FacevoiceError, MissingExtraError
+from facevoice.interrupts import EXIT_INTERRUPTED, orderly
 from facevoice.records import PeopleEdits
 from facevoice.settings import (
     SENSITIVITIES,
@@ -29,11 +31,11 @@ from facevoice.settings import (
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
-EXIT_INTERRUPTED: Final = 130
 
 # Not the process's arguments: who calls the command from Python has others.
 TYPED: Final = ContextVar("TYPED", default="facevoice")
 _WINDOWS: Final = WindowConfig()
+_PATHS: Final = ("CHECKPOINT", "DIR", "FILE", "MANIFEST", "PATH", "RUN")
 # Packages that whole modules need, and the extra that brings each.
 _EXTRAS: Final = {
     "accelerate": "train",
@@ -60,6 +62,32 @@ def flag(told: str, *names: str, **more: Any) -> Any:
 def argument(metavar: str, told: str) -> Any:
     """An operand, and what is told of it."""
     return typer.Argument(metavar=metavar, help=told)
+
+
+def check_named(command: Any, words: Sequence[str]) -> None:
+    """Refuse empty paths, which would stand for the current folder.
+
+    Args:
+        command: of typer, or a group with a command by the first of the words.
+        words: what follows it on the command line.
+
+    Raises:
+        BadParameter: an operand is empty, or an option that names a file or folder.
+    """
+    inner = getattr(command, "commands", {}).get(words[0] if words else "")
+    if inner is not None:
+        check_named(inner, words[1:])
+        return
+    options = {name: one for one in command.params for name in getattr(one, "opts", ())}
+    for before, word in pairwise(["", *words]):
+        name = before if word == "" else word.removesuffix("=") if word[-1:] == "=" else None
+        metavar = str(getattr(options.get(name), "metavar", ""))
+        is_operand = word == "" and name not in options
+        if name is not None and (is_operand or metavar.partition(".")[0] in _PATHS):
+            raise typer.BadParameter(
+                f"{'' if is_operand else f'{name}: '}an empty path names nothing (an unset "
+                "variable?); '.' is the current folder"
+            )
 
 
 Config = Annotated[Path | None, option("FILE", "Settings as TOML; see configs/default.toml.")]
@@ -211,6 +239,14 @@ def _set_up(
     expected_conflicts: ExpectedConflicts = None,
     know_person: KnowPerson = None,
     people: People = None,
+    isolated: Annotated[
+        bool,
+        flag(
+            "Read files in a process of its own that can do no harm: for files from strangers. "
+            "See SECURITY.md.",
+            "--isolated",
+        ),
+    ] = False,
 ) -> AnalyzerSetup:
     settings = read_config(config)
     length_s = settings.windows.length_s if window is None else window
@@ -227,7 +263,7 @@ def _set_up(
         is_number = audio_track.strip().isdecimal()
         sound = SoundConfig(int(audio_track) if is_number else audio_track)
     settings = dataclasses.replace(settings, sound=sound, windows=windows, decision=decision)
-    return AnalyzerSetup(settings, checkpoint, tuple(backbones or ()), threads)
+    return AnalyzerSetup(settings, checkpoint, tuple(backbones or ()), threads, isolated)
 
 
 def decide_by(
@@ -295,7 +331,7 @@ def tells_errors(
 
     Args:
         name: of the command, as it is typed.
-        interrupted: what people should know after Ctrl-C, unless the KeyboardInterrupt says more.
+        interrupted: what people should know when it was, unless the KeyboardInterrupt says more.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -304,7 +340,8 @@ def tells_errors(
             log = logging.getLogger("facevoice")
             before = log.handlers[:], log.level, log.propagate
             try:
-                command(*arguments, **options)
+                with orderly():
+                    command(*arguments, **options)
             except (Exception, KeyboardInterrupt) as error:
                 message, code = _explain(error, name, interrupted)
                 if message:

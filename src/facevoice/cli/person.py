@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,18 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from facevoice.batch import AnalyzerSetup, BatchPlan, find_media, meet
+from facevoice.batch import AnalyzerSetup, BatchPlan, meet
 from facevoice.cli.options import (
     EXIT_FAILED,
     Jobs,
     Overwrite,
     Quiet,
+    argument,
     option,
     takes_analyzer,
     tells_errors,
 )
 from facevoice.cli.screen import Screen, media
 from facevoice.errors import ConfigError
+from facevoice.finding import find_media
 from facevoice.media.open import is_remote
 from facevoice.people.baseline import Others, pool
 from facevoice.people.profile import is_profile, load_profile, save_profile
@@ -62,7 +65,7 @@ def name_person(paths: Sequence[str], neutral: Sequence[str], option_name: str) 
     """
     for name, given in ((option_name, paths), ("--neutral", neutral)):
         for path in given:
-            if not is_remote(path) and not Path(path).exists():
+            if not is_remote(path) and not os.path.exists(path):  # noqa: PTH110 - a name may be long
                 raise ConfigError(f"{name} {path}: no such file or folder")
     is_kept = [Path(path).suffix.lower() == _PROFILE_SUFFIX for path in paths]
     named = list(zip(paths, is_kept, strict=True))
@@ -104,9 +107,8 @@ def get_to_know(
 def profile(
     paths: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="PATH",
-            help="Recordings of one person in any mood, folders of them, or a profile to add to.",
+        argument(
+            "PATH", "Recordings of one person in any mood, folders of them, or a profile to add to."
         ),
     ] = None,
     *,

@@ -19,13 +19,14 @@ from facevoice.cli.options import (
     tells_errors,
 )
 from facevoice.cli.screen import Screen, passes
+from facevoice.cli.stdin import refuse_stdin
 from facevoice.errors import ConfigError, RenderError
 from facevoice.records import PeopleEdits, Report
 from facevoice.report import (
     MIN_HEIGHT_PX,
     check_video_target,
-    probe_video,
     render_video,
+    require_video,
     summarize_in_words,
 )
 
@@ -59,6 +60,7 @@ def render(
     Writes an MP4 with the sound of the video: a frame around the face, the emotions of face, voice
     and both, and whether they match; below, the outcomes over the whole length.
     """
+    refuse_stdin(file, "render")
     target = Path(f"{file.stem}.facevoice.mp4") if out is None else out
     screen = Screen(quiet=quiet)
     try:
@@ -81,12 +83,19 @@ def _render(
     screen: Screen,
     edits: PeopleEdits,
 ) -> Report:
-    info = probe_video(file)
     analyzer = setup.build()
+    info = require_video(analyzer.perceiver.probe(file))
     with screen.bar() as show:
         names = (f"reading {file.name}", f"drawing {file.name}")
         reading, drawing = passes(show, names, info.duration_s)
         perception = analyzer.perceive(file, on_view=lambda view: reading(view.end_s))
         report = analyzer.interpret(perception, edits=edits)
-        render_video(report, perception.trace, target, on_progress=drawing, height_px=height_px)
+        render_video(
+            report,
+            perception.trace,
+            target,
+            on_progress=drawing,
+            height_px=height_px,
+            isolated=setup.isolated,
+        )
     return report

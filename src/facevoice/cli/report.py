@@ -22,10 +22,10 @@ from facevoice.cli.options import (
     tells_errors,
 )
 from facevoice.cli.screen import Screen, passes
+from facevoice.cli.stdin import refuse_stdin
 from facevoice.cli.transcript import NoTranscript, TranscriptFile, Words, choose_words
 from facevoice.errors import ConfigError
 from facevoice.interpret import decide_again, edit_people
-from facevoice.media import probe
 from facevoice.media.open import is_remote
 from facevoice.media.remote import public_address
 from facevoice.records import NO_EDITS, PeopleEdits, Report, Status
@@ -67,6 +67,7 @@ def report(
     """
     if is_remote(file):
         raise ConfigError(f"{public_address(file)}: fetch the file first, then name it")
+    refuse_stdin(file, "report")
     screen = Screen(quiet=quiet)
     path = Path(file)
     target = Path(f"{path.stem or 'report'}.html") if out is None else out
@@ -108,8 +109,8 @@ def _analyze(
     *,
     overwrite: bool,
 ) -> Report:
-    info = probe(path)  # Says what is wrong before any network is loaded.
     analyzer = setup.build()
+    info = analyzer.perceiver.probe(path)
     with screen.bar() as show:
         (reading,) = passes(show, (path.name,), info.duration_s)
         perception = analyzer.perceive(path, on_view=lambda view: reading(view.end_s))

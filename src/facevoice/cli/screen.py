@@ -2,25 +2,82 @@
 
 from __future__ import annotations
 
+import codecs
 import logging
+import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import PurePath
 from typing import Final
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.logging import RichHandler
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Display
+from rich.segment import Segment
 from rich.text import Text
 
 from facevoice.batch import Progress, ProgressCallback
+from facevoice.texts import shown, shown_lines
 
 _LABEL_WIDTH: Final = 34
+_PLAIN: Final = {
+    **{"–": "-", "—": "-", "…": "...", "×": "x", "·": ".", "→": "->", "’": "'"},
+    **dict.fromkeys("“”", '"'),
+}
 
 Show = Callable[[str, float | None, float | None, str], None]
 """Moves a bar: what is at work, how much is done, of how much, and how to say both."""
+
+
+class _Console(Console):
+    """One that nothing rules which is printed on it: escapes are shown, whoever wrote them."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text.isprintable():
+                yield segment
+            else:
+                yield segment._replace(text=shown_lines(segment.text))
+
+
+def _console(*, stderr: bool = False) -> Console:
+    return _Console(stderr=stderr, highlight=False)
+
+
+class _OneLine(logging.Filter):
+    """A message is a line, whatever names it holds."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = shown(record.getMessage()), ()
+        return True
+
+
+def let_print_anything() -> None:
+    """Let standard output and error take any text: what they can't print, they show otherwise.
+
+    Signs by their like in ASCII, all else escaped, as `shown` does.
+    """
+    codecs.register_error("facevoice.shown", _replace)
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="facevoice.shown")
+
+
+def _replace(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    signs = error.object[error.start : error.end]
+    told = [_PLAIN.get(sign) or _escaped(sign) for sign in signs]
+    return "".join(told), error.end
+
+
+def _escaped(sign: str) -> str:
+    return shown(sign) if shown(sign) != sign else sign.encode("ascii", "backslashreplace").decode()
 
 
 class Screen:
@@ -43,15 +100,17 @@ class Screen:
         progress: bool = True,
         data_on_stdout: bool = False,
     ) -> None:
-        errors = Console(stderr=True, highlight=False)
-        text = errors if data_on_stdout else Console(highlight=False)
+        errors = _console(stderr=True)
+        text = errors if data_on_stdout else _console()
         # All that reaches the terminal shares one console there, or progress and the rest would
         # overwrite each other.
         terminal = next((console for console in (text, errors) if console.is_terminal), None)
         if terminal is not None and errors.is_terminal:
             errors = terminal
         log = logging.getLogger("facevoice")
-        log.handlers[:] = [RichHandler(console=errors, show_path=False, show_time=False)]
+        handler = RichHandler(console=errors, show_path=False, show_time=False)
+        handler.addFilter(_OneLine())
+        log.handlers[:] = [handler]
         log.setLevel(logging.DEBUG if verbose else logging.ERROR if quiet else log_level)
         log.propagate = False
         self.quiet = quiet
@@ -62,8 +121,12 @@ class Screen:
 
     def say(self, *what: RenderableType, style: str = "") -> None:
         """Show lines and tables, unless quiet."""
-        for one in what if not self.quiet else ():
-            self._text.print(Text(one, style, overflow="fold") if isinstance(one, str) else one)
+        try:
+            for one in what if not self.quiet else ():
+                self._text.print(Text(one, style, overflow="fold") if isinstance(one, str) else one)
+        except OSError as error:
+            error.filename = error.filename or "standard output"
+            raise
 
     def complain(self, message: str) -> None:
         """Say what went wrong, also when quiet."""
@@ -88,6 +151,7 @@ class Screen:
             def show(what: str, done: float | None, total: float | None, note: str) -> None:
                 if done is not None and done < display.tasks[0].completed:
                     display.reset(task)  # The next file begins.
+                what = shown(what)
                 label = what if len(what) <= _LABEL_WIDTH else f"{what[: _LABEL_WIDTH - 1]}…"
                 display.update(task, description=label, completed=done, total=total, note=note)
 
@@ -96,7 +160,7 @@ class Screen:
 
 def complain(message: str) -> None:
     """Say on standard error what went wrong, where no `Screen` is open."""
-    Console(stderr=True, highlight=False).print(Text(message, style="bold red", overflow="fold"))
+    _console(stderr=True).print(Text(message, style="bold red", overflow="fold"))
 
 
 def steps(show: Show | None, what: str = "") -> Callable[..., None]:

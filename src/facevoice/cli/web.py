@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Annotated
 
@@ -72,12 +73,19 @@ def web(
     screen.say("Loading the model…")
     analyzer = setup.build()
     try:
+        # Of port 0, gradio would never learn which one it became.
+        port = port or _free_port(host)
         launch_app(
             analyzer, options, server_name=host, server_port=port, share=share, auth=users or None
         )
     except OSError as error:
         message = f"{host}:{port} can't be used: {error}. Choose another with --port."
         raise FacevoiceError(message) from error
+
+
+def _free_port(host: str) -> int:
+    with socket.create_server((host, 0)) as server:
+        return int(server.getsockname()[1])
 
 
 def _parse_auth(texts: list[str]) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ from typing import Final
 from filelock import FileLock
 
 from facevoice.errors import CorpusError
-from facevoice.files import whole_folder
+from facevoice.files import left_parts, whole_folder
 
 # Lies in a folder that was unpacked to the end; tells from which archive.
 MARKER_NAME: Final = ".facevoice-unpacked.json"
@@ -81,7 +81,7 @@ def unpack(zip_path: Path, into: Path, *, anew: bool = False) -> Path:
             )
         _check(zip_path, members, into.parent)
         # What a kill left; we hold the lock, so nobody is at it.
-        for rest in into.parent.glob(f".{into.name}.*.part"):
+        for rest in left_parts(into):
             shutil.rmtree(rest, ignore_errors=True)
         marker = {"archive": zip_path.name, "directory_sha256": digest, "files": len(members)}
         try:

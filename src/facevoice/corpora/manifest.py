@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -12,6 +13,7 @@ from typing import Any, Final
 
 from facevoice.errors import CorpusError, MissingExtraError
 from facevoice.files import write_atomically
+from facevoice.plain import parse_json, read_bounded
 from facevoice.records import Emotion, Outcome
 
 FEMALE: Final = "female"
@@ -80,7 +82,11 @@ class Clip:
             )
         if self.sex not in (None, FEMALE, MALE):
             raise CorpusError(f"clip {self.clip_id!r}: sex {self.sex!r} is not female or male")
-        if self.duration_s is not None and not self.duration_s > 0:
+        if not 0 <= self.video_start_s < math.inf:
+            raise CorpusError(
+                f"clip {self.clip_id!r}: video_start_s {self.video_start_s} is no time"
+            )
+        if self.duration_s is not None and not 0 < self.duration_s < math.inf:
             raise CorpusError(
                 f"clip {self.clip_id!r}: duration {self.duration_s} s is not positive"
             )
@@ -139,6 +145,8 @@ def clips_by_id(clips: Iterable[Clip]) -> dict[str, Clip]:
     return index
 
 
+_MAX_BYTES: Final = 1 << 30
+_MAX_ROWS: Final = 5_000_000
 _LABELS: Final[dict[str, type]] = {
     item.name: Outcome if item.name == "congruence" else Emotion for item in fields(Labels)
 }
@@ -217,6 +225,8 @@ def _build(row: Mapping[str, Any], folder: Path) -> Clip:
     labels = Labels(**{name: values.pop(name) for name in _LABELS if name in values})
     for name in ("video_path", "audio_path"):
         if name in values:
+            if "\0" in str(values[name]):
+                raise CorpusError(f"{name} = {str(values[name])!r} is no path")
             values[name] = folder / values[name]
     return Clip(**{"speaker": None, **values}, labels=labels)
 
@@ -247,23 +257,28 @@ def write_rows(rows: Iterable[Mapping[str, Any]], path: Path, schema: Mapping[st
 
 def _raw_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     if path.suffix == ".parquet":
-        _, parquet = _import_parquet()
+        arrow, parquet = _import_parquet()
         try:
-            rows = parquet.read_table(path).to_pylist()
-        except (OSError, ValueError) as error:
+            file = parquet.ParquetFile(path)
+            if file.metadata.num_rows > _MAX_ROWS:
+                raise ValueError(f"{file.metadata.num_rows} rows, more than {_MAX_ROWS}")
+            rows = file.read().to_pylist()
+        except (OSError, ValueError, arrow.ArrowException) as error:
             raise CorpusError(f"{path}: is no readable Parquet file ({error})") from error
         yield from enumerate(rows, start=1)
         return
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CorpusError(f"{path}: can't be read ({error})") from error
+        lines = read_bounded(path, _MAX_BYTES).decode("utf-8-sig").split("\n")
+    except OSError as error:
+        raise CorpusError(f"{path}: can't be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{path}: is no text in UTF-8 ({error})") from error
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
+            row = parse_json(line)
+        except ValueError as error:
             raise CorpusError(f"{path}:{number}: is not JSON ({error})") from error
         if not isinstance(row, dict):
             raise CorpusError(f"{path}:{number}: expected an object, got {line.strip()!r}")

@@ -16,6 +16,7 @@ import numpy as np
 from facevoice.corpora.manifest import Clip, clips_by_id, require_speaker
 from facevoice.errors import CorpusError
 from facevoice.files import write_atomically
+from facevoice.plain import parse_json, read_bounded
 
 PROTOCOLS: Final[dict[str, str]] = {
     "ravdess6": "the six folds of published work on RAVDESS",
@@ -27,6 +28,7 @@ PROTOCOLS: Final[dict[str, str]] = {
 DEFAULT_FOLDS: Final = 5
 
 _FORMAT: Final = "facevoice-splits-1"
+_MAX_BYTES: Final = 1 << 30
 # First of these that a corpus has; what comes after it in line validates.
 _TEST_PARTS: Final = ("private_test", "test", "public_test")
 _VALIDATION_PARTS: Final = ("validation", "dev", "val", "public_test")
@@ -292,7 +294,7 @@ def read_splits(path: Path, clips: Sequence[Clip] | None = None) -> SplitSet:
             speaker (or a tested sentence) crosses.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_json(read_bounded(path, _MAX_BYTES))
     except OSError as error:
         raise CorpusError(f"{path}: can't be read ({error.strerror})") from error
     except ValueError as error:

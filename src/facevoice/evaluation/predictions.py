@@ -32,6 +32,7 @@ from facevoice.errors import EvaluationError
 from facevoice.evaluation.audits import AuditResult
 from facevoice.evaluation.metrics import import_extra
 from facevoice.files import whole_folder
+from facevoice.plain import parse_json, read_bounded
 from facevoice.records import EMOTIONS, NUM_EMOTIONS, VERSION, BoolArray, DoubleArray
 
 if TYPE_CHECKING:
@@ -364,8 +365,8 @@ def _write_json(value: Any, path: Path) -> None:
 
 def _json(path: Path) -> Any:
     try:
-        return msgspec.json.decode(path.read_bytes())
-    except (OSError, msgspec.MsgspecError) as error:
+        return parse_json(read_bounded(path))
+    except (OSError, ValueError) as error:
         raise EvaluationError(f"is no readable JSON ({error})") from error
 
 

@@ -25,6 +25,7 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from facevoice.errors import NoStreamError, UnreadableMediaError
+from facevoice.media.clocks import frame_rate_hz, ticks_to_s
 from facevoice.media.open import (
     DamageCallback,
     DamageLog,
@@ -32,11 +33,9 @@ from facevoice.media.open import (
     Source,
     decode,
     display_size_px,
-    frame_rate_hz,
     open_source,
     read_orientation,
     read_packets,
-    ticks_to_s,
     undecodable,
 )
 from facevoice.records import Frame, MediaInfo

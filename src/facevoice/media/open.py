@@ -28,6 +28,14 @@ from facevoice.errors import (
     NoStreamError,
     UnreadableMediaError,
 )
+from facevoice.media.clocks import (
+    MAX_PAUSE_S,
+    JoinedClock,
+    frame_rate_hz,
+    packet_end_s,
+    steadied,
+    ticks_to_s,
+)
 from facevoice.media.tracks import choose_track, order_tracks, why_chosen
 from facevoice.records import AudioInfo, ByteArray, MediaInfo, VideoInfo
 from facevoice.settings import AUTO
@@ -44,6 +52,16 @@ _ALLOWED_FORMATS: Final = (
     "h264,hevc,vvc,av1,obu,m4v,mpegvideo,mjpeg,gif,wav,w64,rf64,aiff,caf,flac,ogg,mp3,aac,ac3,eac3,"
     "amr,amrnb,amrwb,au,voc,wv,tta,ape,tak,dts,truehd,latm,loas,sbc,gsm"
 )
+# The largest pictures that are decoded: 8K in all its shapes. The decoder holds several at once.
+_MAX_PICTURE_PX: Final = 8192 * 4608
+# Of video and sound: more than any recording has.
+_MAX_STREAMS: Final = 256
+_OPTIONS: Final = {
+    "format_whitelist": _ALLOWED_FORMATS,
+    "protocol_whitelist": "file",
+    # Of what FFmpeg decodes while it opens a file. It forgets the size of what is larger.
+    "max_pixels": str(2 * _MAX_PICTURE_PX),
+}
 # Formats whose header states the streams' length. Others (raw streams, MP3, MPEG) give at best an
 # estimate from the bit rate or from two timestamps.
 STATING_FORMATS: Final = frozenset(
@@ -53,12 +71,11 @@ STATING_FORMATS: Final = frozenset(
 _JOINABLE_FORMATS: Final = frozenset(["mpegts", "mpeg"])
 _NOT_VIDEO: Final = Disposition.attached_pic | Disposition.timed_thumbnails
 _PLAUSIBLE_ASPECT: Final = (0.25, 4.0)
-_FALLBACK_RATE_HZ: Final = 25.0
-# A leap over more than this within a stream is taken for a damaged timestamp, not for a pause.
-MAX_PAUSE_S: Final = 3600.0
 # A file that ends this much before its stated end is called cut off.
 _CUT_OFF_S: Final = 0.5
 _TAIL_S: Final = 1.0
+# No recording of over an hour takes less: even speech between long pauses does.
+_LEAST_BYTES_PER_S: Final = 4
 _AGREEMENT_S: Final = 0.1
 _NEAR_JOIN_S: Final = 1.0
 _PACKETS_TO_FIRST_FRAME: Final = 100
@@ -122,12 +139,22 @@ class Source:
             return None
         return (ticks_to_s(stream.start_time, stream.time_base) or 0.0) + duration_s - self.origin_s
 
+    def _stated_ends_s(self) -> dict[int, float]:
+        """By its number, the stream time at which each stream ends by a header, the later one."""
+        length_s = ticks_to_s(self.container.duration, Fraction(1, av.time_base))
+        ends_s: dict[int, float] = {}
+        for stream in self.container.streams if self.is_of(STATING_FORMATS) else ():
+            first_s = ticks_to_s(stream.start_time, stream.time_base) or 0.0
+            lasts_s = ticks_to_s(stream.duration, stream.time_base) or 0.0
+            ends_s[stream.index] = max(first_s + lasts_s, length_s or 0.0)
+        return ends_s
+
     def demux(self, *streams: StreamT) -> Iterator[Packet[StreamT]]:
         """Packets of `streams` from the place reached so far, then an empty one for each.
 
         Where recordings were joined end to end and clocks restart, times count on.
         """
-        clock = _JoinedClock(self.joins_s) if self.is_of(_JOINABLE_FORMATS) else None
+        clock = JoinedClock(self.joins_s) if self.is_of(_JOINABLE_FORMATS) else None
         # Both streams' packets, seen in the file's order, tell all readers the same time.
         read = self.streams if clock else streams
         numbers = {stream.index for stream in read}
@@ -135,6 +162,8 @@ class Source:
             stream.discard = Discard.default if stream.index in numbers else Discard.all
         wanted = {stream.index for stream in streams}
         packets: Iterator[Any] = self.container.demux(read)
+        if clock is None:
+            packets = steadied(packets, self._stated_ends_s())
         try:
             for packet in packets:
                 if clock:
@@ -144,60 +173,6 @@ class Source:
         except IndexError:
             # At the end of the file, PyAV stumbles over streams that only appeared within it.
             return
-
-
-class _JoinedClock:
-    """Lets timestamps count on where the clock of a file restarts.
-
-    Both streams are shifted alike and so stay in step: the one whose clock is the first to leap
-    sets the shift, which the other takes over where its own does.
-    """
-
-    # A stream that leaps back by more than this, or ahead by an hour, restarts.
-    _MAX_STEP_S: Final = 0.5
-    # At a restart, one stream is behind or ahead of the other by no more than this.
-    _SPREAD_S: Final = (-1.0, 10.0)
-
-    def __init__(self, joins_s: list[float]) -> None:
-        self._joins_s = joins_s
-        self._shifts_s = [0.0]
-        self._streams: dict[int, tuple[float, float]] = {}  # the shift that holds, the next stamp
-        self._end_s = 0.0  # of all that has been shown
-
-    def count_on(self, packet: Packet[Any]) -> None:
-        """Shift the timestamps of the next packet of the file."""
-        base = packet.time_base
-        stamp = packet.pts if packet.dts is None else packet.dts
-        if stamp is None:
-            return
-        stamp_s = float(stamp * base)
-        shift_s, next_s = self._streams.get(packet.stream_index, (self._shifts_s[-1], stamp_s))
-        shift_s = self._choose_shift_s(
-            shift_s, stamp_s - next_s, float((packet.pts or stamp) * base)
-        )
-        shift = round(shift_s / base)
-        packet.dts = None if packet.dts is None else packet.dts + shift
-        packet.pts = None if packet.pts is None else packet.pts + shift
-        next_s = stamp_s + float((packet.duration or 0) * base)
-        self._streams[packet.stream_index] = shift_s, next_s
-        self._end_s = max(self._end_s, packet_end_s(packet) or 0.0)
-
-    def _choose_shift_s(self, shift_s: float, leap_s: float, start_s: float) -> float:
-        """The shift from here on of a stream whose own clock leaps by `leap_s`."""
-        if abs(leap_s) <= self._MAX_STEP_S:
-            return shift_s
-        leads_s = {other_s: leap_s + other_s - shift_s for other_s in self._shifts_s}
-        nearest_s = min(leads_s, key=lambda other_s: abs(leads_s[other_s]))
-        if abs(leads_s[nearest_s]) <= self._MAX_STEP_S:
-            return nearest_s  # the other stream led, or a damaged timestamp lies behind
-        if 0 < leap_s <= MAX_PAUSE_S:
-            return shift_s
-        for other_s in reversed(self._shifts_s):
-            if other_s != shift_s and self._SPREAD_S[0] <= leads_s[other_s] <= self._SPREAD_S[1]:
-                return other_s
-        self._joins_s.append(self._end_s)
-        self._shifts_s.append(self._end_s - start_s)
-        return self._shifts_s[-1]
 
 
 @contextmanager
@@ -229,7 +204,7 @@ def _open(path: Path) -> InputContainer:
         return av.open(
             f"file:{path}",
             "r",
-            options={"format_whitelist": _ALLOWED_FORMATS, "protocol_whitelist": "file"},
+            options=_OPTIONS,
             metadata_errors="replace",
         )
     except av.FFmpegError as error:
@@ -285,6 +260,12 @@ def _known_streams(info: MediaInfo, container: InputContainer) -> Source:
 def _choose_streams(path: Path, container: InputContainer, track: int | str) -> Source:
     videos = [s for s in container.streams.video if not s.disposition & _NOT_VIDEO]
     audios = list(container.streams.audio)
+    if len(videos) + len(audios) > _MAX_STREAMS:
+        raise UnreadableMediaError(
+            path,
+            f"holds more than {_MAX_STREAMS} streams of video and sound, as no recording does.",
+            "Copy the video and the sound that you want into a file of their own.",
+        )
     if not videos and not audios:
         raise NoStreamError(
             path, "holds neither video nor audio.", "Give a file with at least one of them."
@@ -292,19 +273,33 @@ def _choose_streams(path: Path, container: InputContainer, track: int | str) -> 
     # Streams of an unknown codec have no codec context; damaged ones no credible size or rate.
     pictures = [s for s in videos if s.codec_context is not None and s.width > 0]
     video = _first_moving(path, pictures) if len(pictures) > 1 else next(iter(pictures), None)
+    if video is not None:
+        _check_picture(path, video)
     audio = choose_track(path, audios, track)
     if video is None and audio is None:
         raise UnreadableMediaError(
             path,
-            "its video and audio can't be decoded (unknown codec or damaged).",
-            "Convert it to MP4 (H.264 and AAC) first.",
+            "its video and audio can't be decoded (unknown codec, damaged, or pictures beyond 8K).",
+            "Convert it to MP4 (H.264 and AAC, at most 1920 × 1080) first.",
         )
     return _source(path, container, video, audio)
+
+
+def _check_picture(path: Path, video: VideoStream) -> None:
+    if video.width * video.height > _MAX_PICTURE_PX:
+        raise UnreadableMediaError(
+            path,
+            f"its pictures are too large ({video.width} × {video.height} pixels, by its header).",
+            "Convert it to a smaller size first: 1920 × 1080 is plenty for faces.",
+        )
 
 
 def _source(
     path: Path, container: InputContainer, video: VideoStream | None, audio: AudioStream | None
 ) -> Source:
+    if video is not None:
+        # Of pictures that turn out larger than the header says; the decoder takes them for damaged.
+        video.codec_context.options = {"max_pixels": str(_MAX_PICTURE_PX)}
     chosen: list[Stream] = [s for s in (video, audio) if s is not None]
     starts_s = [ticks_to_s(s.start_time, s.time_base) for s in chosen]
     origin_s = min((s for s in starts_s if s is not None), default=0.0)
@@ -329,32 +324,6 @@ def _first_moving(path: Path, streams: list[VideoStream]) -> VideoStream:
         except (av.FFmpegError, IndexError):
             pass  # What was counted before the damage will do.
     return next((s for s in streams if counts[s.index] > 1), first)
-
-
-def ticks_to_s(ticks: int | None, time_base: Fraction | None) -> float | None:
-    """Stream ticks in seconds; None where the container doesn't say."""
-    if ticks is None or time_base is None:
-        return None
-    return ticks * time_base.numerator / time_base.denominator
-
-
-def packet_end_s(packet: Packet[Any]) -> float | None:
-    """Stream time at which what `packet` holds ends, None if it has no timestamp."""
-    start_s = ticks_to_s(packet.dts if packet.pts is None else packet.pts, packet.time_base)
-    if start_s is None:
-        return None
-    duration_s = ticks_to_s(packet.duration, packet.time_base)
-    if not duration_s and isinstance(packet.stream, VideoStream):
-        duration_s = 1.0 / frame_rate_hz(packet.stream)
-    return start_s + (duration_s or 0.0)
-
-
-def frame_rate_hz(stream: VideoStream) -> float:
-    """Frames per second as the container states or implies it; 25 where it says nothing."""
-    for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate):
-        if rate is not None and 0 < rate <= 1000:
-            return float(rate)
-    return _FALLBACK_RATE_HZ
 
 
 def display_size_px(stream: VideoStream, width_px: int, height_px: int) -> tuple[int, int]:
@@ -511,7 +480,25 @@ def probe(
         if stated_s is not None and end_s < stated_s - _CUT_OFF_S:
             message = f"cut off at {end_s:.1f} s; its header says {stated_s:.1f} s"
             DamageLog(source.path, on_damage).note("cut off", message)
+    _check_length(source.path, end_s)
     return MediaInfo(path=source.path, duration_s=end_s, video=video, audio=audio)
+
+
+def _check_length(path: Path, duration_s: float) -> None:
+    """Raise an error for a file of no length, or of a length that its bytes can't fill."""
+    if duration_s <= 0:
+        raise UnreadableMediaError(
+            path,
+            "holds neither a picture nor a sound: it ends behind its header.",
+            "Get the whole file; the recording or the copy was probably cut off.",
+        )
+    num_bytes = path.stat().st_size
+    if duration_s > MAX_PAUSE_S and num_bytes < _LEAST_BYTES_PER_S * duration_s:
+        raise UnreadableMediaError(
+            path,
+            f"its times can't be right: {duration_s / 3600:.0f} hours in {num_bytes:,} bytes.",
+            "Its header is damaged; get the file again, or convert it to MP4 first.",
+        )
 
 
 def _video_info(source: Source, stream: VideoStream) -> VideoInfo:

@@ -18,8 +18,8 @@ from av.audio.stream import AudioStream
 from av.packet import Packet
 
 from facevoice.errors import NoStreamError
+from facevoice.media.clocks import MAX_PAUSE_S, ticks_to_s
 from facevoice.media.open import (
-    MAX_PAUSE_S,
     STATING_FORMATS,
     DamageCallback,
     DamageLog,
@@ -27,7 +27,6 @@ from facevoice.media.open import (
     decode,
     open_source,
     read_packets,
-    ticks_to_s,
     undecodable,
 )
 from facevoice.records import MEAN, SAMPLE_RATE_HZ, AudioBlock, FloatArray, MediaInfo
@@ -45,6 +44,8 @@ _FILL_S: Final = 1.0
 _MOMENT_S: Final = 0.02
 # Reading less than this between two places costs no more than seeking.
 _SEEK_FROM_S: Final = 60.0
+# Louder float samples are damage, and no sound on another scale: programs write 32-bit integers so.
+_LOUDEST: Final = 2.0**31
 _NOTHING: Final = np.zeros(0, np.float32)
 _STEREO: Final = 2
 # FFmpeg's names of channels (libavutil/channel_layout.h).
@@ -122,8 +123,10 @@ class _Samples:
     full_scale: float
 
     def scale(self, values: AnyArray) -> FloatArray:
-        """As float32, integers so that full scale is ±1."""
-        return np.asarray((values - self.zero) / self.full_scale, np.float32)
+        """As float32, integers so that full scale is ±1; what can't be a sample is silence."""
+        scaled = (values - self.zero) / self.full_scale
+        is_sound = np.abs(scaled) <= _LOUDEST  # not true of NaN either
+        return np.asarray(scaled if is_sound.all() else np.where(is_sound, scaled, 0), np.float32)
 
 
 def _samples(frame: AudioFrame) -> _Samples:

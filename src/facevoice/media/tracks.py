@@ -14,6 +14,7 @@ from facevoice.errors import NoStreamError
 from facevoice.media.languages import language_of
 from facevoice.records import SoundRole, SoundTrack, TrackChoice
 from facevoice.settings import AUTO
+from facevoice.texts import shown
 
 _PLAUSIBLE_RATES_HZ: Final = range(1_000, 1_000_001)
 # Of several flags, the one that comes first here counts.
@@ -41,6 +42,9 @@ _ROLE_WORDS: Final = {
     SoundRole.DESCRIPTION: "audio description",
     SoundRole.UNPLAYABLE: "can't be played",
 }
+# A file may say as much as it likes; of that, people are told so many letters.
+_MAX_TITLE: Final = 80
+_MAX_CODE: Final = 20
 # The first are heard first.
 _ORDER: Final = (
     SoundRole.MAIN,
@@ -94,11 +98,16 @@ def why_chosen(
 
 def name_track(track: SoundTrack) -> str:
     """How people would call a track: its number, language, title and what it is for."""
-    told = [track.language, track.title and f"“{track.title}”"]
+    told = [shown((track.language or "")[:_MAX_CODE]), _name_title(track.title or "")]
     if track.role is not SoundRole.MAIN:
         told.append(_ROLE_WORDS[track.role])
     words = ", ".join(word for word in told if word)
     return f"{track.number} ({words})" if words else str(track.number)
+
+
+def _name_title(title: str) -> str:
+    cut = f"{title[: _MAX_TITLE - 1]}…" if len(title) > _MAX_TITLE else title
+    return cut and f"“{shown(cut)}”"
 
 
 def _describe(number: int, stream: AudioStream) -> SoundTrack:
@@ -143,7 +152,7 @@ def _is_asked(track: SoundTrack, asked: int | str) -> bool:
 
 
 def _no_such_track(path: Path, tracks: list[SoundTrack], asked: int | str) -> NoStreamError:
-    what = f"number {asked}" if isinstance(asked, int) else f"in the language “{asked}”"
+    what = f"number {asked}" if isinstance(asked, int) else f"in the language “{shown(asked)}”"
     if not tracks:
         return NoStreamError(path, f"holds no sound track {what}, for it holds no sound.")
     by_number = sorted(tracks, key=lambda track: track.number)

@@ -23,7 +23,6 @@ import hashlib
 import json
 import os
 import shutil
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,6 +31,7 @@ from typing import TYPE_CHECKING, Any, Final
 from facevoice.errors import ConfigError, MissingExtraError, WeightsError
 from facevoice.files import file_sha256, whole_folder
 from facevoice.models.network import NetworkConfig
+from facevoice.plain import parse_json, parse_toml
 from facevoice.records import NOTICE, DecisionCurve, Modality
 from facevoice.sessions import read_checked, read_json
 from facevoice.settings import build_settings, format_toml, plain_settings, require
@@ -206,8 +206,8 @@ def format_info(info: CheckpointInfo) -> dict[str, bytes]:
 def parse_info(contents: Mapping[str, bytes], folder: Path) -> CheckpointInfo:
     """From what `format_info` gave; WeightsError, naming `folder`, if a value is not as it must."""
     try:
-        settings = tomllib.loads(contents[CONFIG_FILE].decode())
-        files = {name: json.loads(contents[name]) for name in INFO_FILES if name != CONFIG_FILE}
+        settings = parse_toml(contents[CONFIG_FILE])
+        files = {name: parse_json(contents[name]) for name in INFO_FILES if name != CONFIG_FILE}
         metrics = files["metrics.json"]
         notes = tuple(metrics.pop("notes"))
         return CheckpointInfo(

@@ -226,6 +226,11 @@ class Comparison:
         offset = np.zeros_like(world)
         for usual, windows in ((setting, self.setting_windows), (person, self.person_windows)):
             if usual is not None:
+                if usual.mean.shape != world.shape:
+                    raise WeightsError(
+                        f"what is usual for the person has {usual.mean.size} numbers, the heads "
+                        f"want {world.size}: make the profile again"
+                    )
                 share = usual.num_windows / (usual.num_windows + windows)
                 offset += share * (usual.mean - usual.probs @ self.centres - world - offset)
         return offset

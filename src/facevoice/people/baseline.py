@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 
+from facevoice.errors import WeightsError
 from facevoice.records import NUM_EMOTIONS, DoubleArray, FloatArray, Modality, WindowView
 
 # Times of windows that touch may differ by rounding.
@@ -75,6 +76,8 @@ def _pooled(parts: Sequence[Usual]) -> Usual:
     if len(parts) == 1:  # To the last digit.
         return parts[0]
     sums = _Sums(parts[0].mean.size)
+    if {part.mean.size for part in parts} != {parts[0].mean.size}:
+        raise WeightsError("the profiles are of different networks: make them again with one")
     for part in parts:
         sums.add(part.num_windows, part.mean, part.probs)
     return sums.usual()

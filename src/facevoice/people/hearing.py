@@ -44,6 +44,9 @@ _MAX_LOOKS: Final = 10
 _SEARCH_S: Final = 600.0
 _SEARCH_STEP_S: Final = 10.0
 
+# Of more tracks, the rest are not listened to.
+_MAX_TRACKS: Final = 32
+
 # Moments (of 32 ms) that are weaker than this (RMS of full scale, -66 dB) are silence.
 _SILENT_RMS: Final = 5e-4
 # A channel this much weaker than the strongest is dead.
@@ -99,7 +102,8 @@ def _with_sound(info: MediaInfo, on_damage: DamageCallback | None) -> MediaInfo:
     audio = info.audio
     if audio is None:
         return info
-    order = [(audio.role, audio.track), *((other.role, other.number) for other in audio.others)]
+    others = audio.others[: _MAX_TRACKS - 1]
+    order = [(audio.role, audio.track), *((other.role, other.number) for other in others)]
     for role, group in groupby(order, key=lambda track: track[0]):
         if role is SoundRole.UNPLAYABLE:
             continue

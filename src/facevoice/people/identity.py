@@ -102,12 +102,16 @@ class FaceIdentifier:
 
 @functools.lru_cache(maxsize=64)
 def identify(portrait: bytes) -> FloatArray:
-    """Identity (128,) of a JPEG of a crop, such as `FaceView.portrait`.
+    """Identity (128,) of a JPEG of a crop, such as `FaceView.portrait`; zeros if it is none.
 
     Raises:
         WeightsError: the network is missing or damaged.
     """
-    picture = np.asarray(Image.open(io.BytesIO(portrait)).convert("RGB"))
+    try:
+        with Image.open(io.BytesIO(portrait), formats=["JPEG"]) as opened:
+            picture = np.asarray(opened.convert("RGB").resize((PORTRAIT_PX, PORTRAIT_PX)))
+    except (OSError, SyntaxError, ValueError):
+        return np.zeros(IDENTITY_DIM, np.float32)
     found: FloatArray = FaceIdentifier().embed(picture[None])[0]
     return found
 

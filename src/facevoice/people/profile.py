@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 
 from facevoice.errors import ProfileError
 from facevoice.files import write_atomically
 from facevoice.people.baseline import Baseline, Usual
-from facevoice.records import EMOTIONS, Modality, ModelId
+from facevoice.plain import parse_json, read_bounded
+from facevoice.records import EMOTIONS, Emotion, Modality, ModelId
 
 PROFILE_NOTICE: Final = (
     "Statistics of one person's face and voice, by which that person may be recognised: personal "
@@ -26,6 +28,7 @@ PROFILE_NOTICE: Final = (
 _SCHEMA: Final = "facevoice.profile"
 _VERSION: Final = 1
 _REMEDY: Final = "Make it again: facevoice profile RECORDING… --out"
+_MAX_VALUE: Final = 1e9
 # What makes the embeddings of each channel, by its role in a report.
 _ROLES: Final = {Modality.VIDEO: ("detector", "face"), Modality.AUDIO: ("voice",)}
 
@@ -68,16 +71,14 @@ def load_profile(path: str | Path, models: Mapping[str, ModelId]) -> Baseline:
     """
     values = _read(Path(path))
     try:
-        channels = {Modality(name): value for name, value in values["channels"].items()}
-        made_by = {m: value["models"] for m, value in channels.items()}
-        baseline = {m: _usual(value) for m, value in channels.items()}
+        channels = msgspec.convert(values.get("channels"), dict[Modality, _Channel])
+        baseline = {modality: channel.usual() for modality, channel in channels.items()}
         if not baseline:
             raise ValueError("no channel")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        problem = f"is damaged ({type(error).__name__}: {error})."
-        raise ProfileError(path, problem, _REMEDY) from error
-    for modality, made in made_by.items():
-        if made != _made_by(modality, models):
+    except (msgspec.ValidationError, ValueError) as error:
+        raise ProfileError(path, f"is damaged ({error}).", _REMEDY) from error
+    for modality, channel in channels.items():
+        if channel.models != _made_by(modality, models):
             raise ProfileError(
                 path,
                 f"its {'face' if modality is Modality.VIDEO else 'voice'} was read by other "
@@ -97,7 +98,7 @@ def is_profile(path: str | Path) -> bool:
 
 def _read(path: Path, *, any_version: bool = False) -> dict[str, Any]:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_json(read_bounded(path))
     except OSError as error:
         raise ProfileError(path, f"can't be read ({error.strerror}).") from error
     except ValueError as error:
@@ -111,13 +112,13 @@ def _read(path: Path, *, any_version: bool = False) -> dict[str, Any]:
     return values
 
 
-def _made_by(modality: Modality, models: Mapping[str, ModelId]) -> dict[str, Any]:
-    return {role: asdict(models[role]) for role in _ROLES[modality] if role in models}
+def _made_by(modality: Modality, models: Mapping[str, ModelId]) -> dict[str, ModelId]:
+    return {role: models[role] for role in _ROLES[modality] if role in models}
 
 
-def _channel(usual: Usual, models: dict[str, Any]) -> dict[str, Any]:
+def _channel(usual: Usual, models: dict[str, ModelId]) -> dict[str, Any]:
     return {
-        "models": models,
+        "models": {role: asdict(model) for role, model in models.items()},
         "num_windows": _number(usual.num_windows),
         "probs": {e.value: _number(p) for e, p in zip(EMOTIONS, usual.probs, strict=True)},
         "mean": [_number(value) for value in usual.mean],
@@ -129,9 +130,21 @@ def _number(value: float) -> float:
     return float(f"{value:.7g}")
 
 
-def _usual(values: dict[str, Any]) -> Usual:
-    probs = np.array([float(values["probs"][e.value]) for e in EMOTIONS])
-    mean = np.array(values["mean"], np.float64)
-    if not (np.isfinite(mean).all() and (probs >= 0).all() and abs(probs.sum() - 1) < 1e-3):
-        raise ValueError("numbers that no statistics have")
-    return Usual(float(values["num_windows"]), mean, probs / probs.sum())
+@dataclass(frozen=True, slots=True)
+class _Channel:
+    """What a file holds of a channel."""
+
+    models: dict[str, ModelId]
+    num_windows: float
+    probs: dict[Emotion, float]
+    mean: list[float]
+
+    def usual(self) -> Usual:
+        """ValueError if no statistics are so."""
+        probs = np.array([self.probs.get(emotion, np.nan) for emotion in EMOTIONS])
+        mean = np.array(self.mean)
+        is_sound = mean.size > 0 and bool((np.abs(mean) < _MAX_VALUE).all())
+        is_sound &= 0 < self.num_windows < _MAX_VALUE
+        if not (is_sound and (probs >= 0).all() and abs(probs.sum() - 1) < 1e-3):
+            raise ValueError("numbers that no statistics have")
+        return Usual(self.num_windows, mean, probs / probs.sum())

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from facevoice.report.folder import DEFAULT_FORMATS, FORMATS, RESERVED_STEMS, ReportFolder
+from facevoice.report.folder import (
+    DEFAULT_FORMATS,
+    FORMATS,
+    RESERVED_NAMES,
+    RESERVED_STEMS,
+    ReportFolder,
+)
 from facevoice.report.json import from_json, read_report, to_json, to_jsonl, window_to_jsonl
 from facevoice.report.page import (
     WINDOW_FIELDS,
@@ -30,8 +36,8 @@ from facevoice.report.table import (
 from facevoice.report.video import (
     MIN_HEIGHT_PX,
     check_video_target,
-    probe_video,
     render_video,
+    require_video,
 )
 from facevoice.report.words import (
     OUTCOME_STYLES,
@@ -51,6 +57,7 @@ __all__ = [
     "MIN_HEIGHT_PX",
     "MOMENT_COLUMNS",
     "OUTCOME_STYLES",
+    "RESERVED_NAMES",
     "RESERVED_STEMS",
     "WINDOW_FIELDS",
     "ReportFolder",
@@ -69,9 +76,9 @@ __all__ = [
     "page_script",
     "page_style",
     "plot_report",
-    "probe_video",
     "read_report",
     "render_video",
+    "require_video",
     "summarize_in_words",
     "to_csv",
     "to_html",

@@ -6,6 +6,7 @@ from what lies in the folder when a run ends, by one process at a time.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -16,10 +17,10 @@ from typing import Any, BinaryIO, Final, Self
 from filelock import FileLock
 
 from facevoice.errors import MissingExtraError
-from facevoice.files import write_atomically
+from facevoice.files import whole_file, write_atomically
 from facevoice.records import Outcome, Report, top_emotion
 from facevoice.report.json import to_json, to_jsonl
-from facevoice.report.page import to_html
+from facevoice.report.page import GENERATOR_MARK, to_html
 from facevoice.report.table import (
     CSV_COLUMNS,
     MOMENT_COLUMNS,
@@ -29,6 +30,7 @@ from facevoice.report.table import (
     window_rows,
 )
 from facevoice.report.words import CHANNEL_WORDS
+from facevoice.texts import shown
 
 FORMATS: Final[tuple[str, ...]] = ("json", "csv", "jsonl", "html", "parquet")
 DEFAULT_FORMATS: Final[tuple[str, ...]] = ("json", "csv")
@@ -38,7 +40,19 @@ RESERVED_STEMS: Final = (_WINDOWS, _MOMENTS)
 
 # Hidden folder of a folder of reports: the lock, and what the dataset is made from.
 _HIDDEN: Final = ".tables"
+_DATASET: Final = "dataset"
+RESERVED_NAMES: Final = (*(f"{stem}.csv" for stem in RESERVED_STEMS), _DATASET, _HIDDEN)
+"""Files and folders of the tables; no folder with reports of single files may be called so."""
+
 _COPY_BYTES: Final = 1 << 20
+_HEAD_BYTES: Final = 4096
+# In the beginning of a report, of whatever version, and of no other file.
+_OWN_MARKS: Final = {
+    ".json": (b'"facevoice.report"',),
+    ".jsonl": (b'{"file": ',),
+    ".csv": (b"file,status,",),
+    ".html": (GENERATOR_MARK.encode(),),
+}
 # Rows gathered before they are written; a row takes about 300 bytes.
 _ROWS_HELD: Final = 20_000
 # Rows in one file, so that readers can share the work.
@@ -94,7 +108,8 @@ class ReportFolder:
         Raises:
             ValueError: a format is not in `FORMATS`.
             MissingExtraError: Parquet is wanted and pyarrow not installed.
-            OSError: the folder can't be made or written.
+            OSError: the folder can't be made or written, or a dataset would take the place of
+                somebody else's folder.
         """
         unknown = set(formats) - set(FORMATS)
         if unknown:
@@ -107,6 +122,11 @@ class ReportFolder:
         if "parquet" in self._formats:
             _import_arrow()
         root.mkdir(parents=True, exist_ok=True)
+        if not os.access(root, os.W_OK):
+            reason = "no permission to write there, or the disk is read-only"
+            raise PermissionError(errno.EACCES, reason, str(root))
+        if "parquet" in self._formats:
+            _check_dataset(root / _DATASET)
         if self._formats & {"csv", "parquet"}:
             (root / _HIDDEN).mkdir(exist_ok=True)
 
@@ -114,19 +134,27 @@ class ReportFolder:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.gather()
+
+    def gather(self) -> None:
+        """Make the tables anew.
+
+        Raises:
+            OSError: they can't be written; those of before stay, and so do all reports.
+        """
         if not self._formats & {"csv", "parquet"}:
             return
         with self._lock:
             if "csv" in self._formats:
                 _gather_csv(self.root, self._moments)
             if "parquet" in self._formats:
-                _gather_dataset(self._rows, self.root / "dataset")
+                _gather_dataset(self._rows, self.root / _DATASET)
 
     def write(self, report: Report, name: PurePath) -> list[Path]:
         """Write one report under `name`, a relative path without ending; gives the files made.
 
         Raises:
-            OSError: a file can't be written.
+            OSError: a file can't be written, or would take the place of somebody else's.
         """
         texts: dict[str, Callable[[], str]] = {
             "json": lambda: to_json(report) + "\n",
@@ -136,22 +164,37 @@ class ReportFolder:
         }
         base = self.root / name
         base.parent.mkdir(parents=True, exist_ok=True)
+        files = [
+            (_with_ending(base, ending), make)
+            for ending, make in texts.items()
+            if ending in self._formats
+        ]
+        for path, _ in files:
+            _check_own(path)
         if "parquet" in self._formats:
             _write_rows(report, _with_ending(self._rows / name, "parquet"))
         if "csv" in self._formats:
             moments = _with_ending(self._moments / name, "csv")
             moments.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(moments, to_moments_csv([report]))
-        return [
-            write_atomically(_with_ending(base, ending), make())
-            for ending, make in texts.items()
-            if ending in self._formats
-        ]
+        return [write_atomically(path, make()) for path, make in files]
 
 
 def _with_ending(base: Path, ending: str) -> Path:
     # Not `with_suffix`: a clip named "take.1" would lose its ".1".
     return base.with_name(f"{base.name}.{ending}")
+
+
+def _check_own(path: Path) -> None:
+    """Make sure that a file which is to be replaced is such a report, not its user's own."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except FileNotFoundError:
+        return
+    if head and not any(mark in head for mark in _OWN_MARKS[path.suffix]):
+        reason = "there is another file of that name, which no facevoice wrote"
+        raise FileExistsError(errno.EEXIST, reason, str(path))
 
 
 def _files_below(root: Path, ending: str) -> Iterator[Path]:
@@ -170,14 +213,18 @@ def _gather_csv(root: Path, moments: Path) -> None:
     parts = [target.with_name(f".{target.name}.part") for target in targets]  # one writer: the lock
     columns = (CSV_COLUMNS, MOMENT_COLUMNS)
     headers = [(",".join(names) + "\n").encode() for names in columns]
-    with parts[0].open("wb") as windows_file, parts[1].open("wb") as moments_file:
-        windows_file.write(headers[0])
-        moments_file.write(headers[1])
-        for path in _files_below(root, ".csv"):
-            if path not in targets and _append_csv(path, windows_file, headers[0]):
-                _append_csv(moments / path.relative_to(root), moments_file, headers[1])
-    for part, target in zip(parts, targets, strict=True):
-        part.replace(target)
+    try:
+        with parts[0].open("wb") as windows_file, parts[1].open("wb") as moments_file:
+            windows_file.write(headers[0])
+            moments_file.write(headers[1])
+            for path in _files_below(root, ".csv"):
+                if path not in targets and _append_csv(path, windows_file, headers[0]):
+                    _append_csv(moments / path.relative_to(root), moments_file, headers[1])
+        for part, target in zip(parts, targets, strict=True):
+            part.replace(target)
+    finally:
+        for part in parts:
+            part.unlink(missing_ok=True)
 
 
 def _append_csv(path: Path, gathered: BinaryIO, header: bytes) -> bool:
@@ -199,16 +246,9 @@ def _write_rows(report: Report, path: Path) -> None:
     metadata = {key: json.dumps(value).encode() for key, value in about.items()}
     schema = _schema(arrow, _WINDOW_TYPES).with_metadata(metadata)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        arrow.parquet.write_table(
-            arrow.Table.from_pylist(list(window_rows(report)), schema=schema),
-            part,
-            compression="zstd",
-        )
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    table = arrow.Table.from_pylist(list(window_rows(report)), schema=schema)
+    with whole_file(path) as part:
+        arrow.parquet.write_table(table, part, compression="zstd")
 
 
 def _gather_dataset(rows: Path, target: Path) -> None:
@@ -217,7 +257,28 @@ def _gather_dataset(rows: Path, target: Path) -> None:
     part, old = (target.with_name(f".{target.name}.{ending}") for ending in ("part", "old"))
     for left in (part, old):  # of a run that was killed
         shutil.rmtree(left, ignore_errors=True)
-    part.mkdir()
+    try:
+        part.mkdir()
+        _write_dataset(arrow, rows, part)
+        _check_dataset(target)
+        if target.exists():
+            target.replace(old)
+        part.replace(target)
+    finally:
+        for left in (part, old):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _check_dataset(target: Path) -> None:
+    """Make sure that what is to be replaced was made here, and holds nothing of anybody else's."""
+    own = {_WINDOWS, f"{_MOMENTS}.parquet", "files.parquet"}
+    if target.exists() and not {path.name for path in target.iterdir()} <= own:
+        raise FileExistsError(
+            errno.EEXIST, f"its folder {_DATASET!r} is somebody else's", str(target)
+        )
+
+
+def _write_dataset(arrow: Any, rows: Path, part: Path) -> None:
     schema = _schema(arrow, _WINDOW_TYPES)
     files: list[dict[str, Any]] = []
     moments = _RowWriter(arrow, part / f"{_MOMENTS}.parquet", _MOMENT_TYPES)
@@ -247,10 +308,6 @@ def _gather_dataset(rows: Path, target: Path) -> None:
         )
     table = arrow.Table.from_pylist(files, schema=_schema(arrow, _FILE_TYPES))
     arrow.parquet.write_table(table, part / "files.parquet", compression="zstd")
-    if target.exists():
-        target.replace(old)
-    part.replace(target)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 class _RowWriter:
@@ -286,11 +343,11 @@ def _file_row(report: Report) -> dict[str, Any]:
         for channel in CHANNEL_WORDS
     }
     return {
-        "file": report.path,
+        "file": shown(report.path),
         "sha256": report.sha256,
         "status": report.status.value,
         "error_kind": None if error is None else error.kind,
-        "error": None if error is None else error.message,
+        "error": None if error is None else shown(error.message),
         "duration_s": None if report.media is None else report.media.duration_s,
         "outcome": None if summary is None else summary.outcome.value,
         "conflict": None if summary is None else summary.conflict,

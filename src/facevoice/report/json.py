@@ -9,13 +9,19 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 
+from facevoice.codec import MAX_DURATION_S, MAX_NUMBER, check_media, require_that
 from facevoice.errors import ConfigError, ReportError
+from facevoice.plain import parse_json, read_bounded
 from facevoice.records import (
     EMOTIONS,
     NOTICE,
@@ -33,16 +39,18 @@ from facevoice.records import (
     Outcome,
     Person,
     Prediction,
-    Reason,
     Report,
     Status,
     VideoInfo,
 )
 from facevoice.report.words import describe_point, describe_sound, summarize_in_words
 from facevoice.settings import AnalyzerConfig, plain_settings
+from facevoice.texts import safe_json
 from facevoice.transcript import Line, Transcript
 
 _SCHEMA: Final = "facevoice.report"
+# Windows take about 1 kB each, so this is more than a month of them.
+_MAX_BYTES: Final = 2 << 30
 _DIGITS: Final = 6
 _UNITS: Final = 10**_DIGITS
 
@@ -58,6 +66,7 @@ def to_json(report: Report, *, indent: int | None = 2) -> str:
         "notice": NOTICE,
         "file": {
             "path": report.path,
+            "path_base64": _raw_name(report.path),
             "sha256": report.sha256,
             "duration_s": None if media is None else _number(media.duration_s),
             "video": None if media is None else _plain(media.video),
@@ -84,7 +93,7 @@ def to_json(report: Report, *, indent: int | None = 2) -> str:
         "windows": [_prediction_to_dict(window) for window in report.windows],
         "transcript": None if report.transcript is None else _words_to_dict(report.transcript),
     }
-    return json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False)
+    return safe_json(json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False))
 
 
 def to_jsonl(report: Report) -> str:
@@ -99,7 +108,7 @@ def window_to_jsonl(path: str, prediction: Prediction, transcript: Transcript | 
     values = {"file": path, **_prediction_to_dict(prediction)}
     if transcript is not None and not transcript.text:
         values["text"] = transcript.words_between(prediction.start_s, prediction.end_s)
-    return json.dumps(values, ensure_ascii=False, allow_nan=False) + "\n"
+    return safe_json(json.dumps(values, ensure_ascii=False, allow_nan=False)) + "\n"
 
 
 def from_json(text: str) -> Report:
@@ -109,8 +118,8 @@ def from_json(text: str) -> Report:
         ReportError: the text is no facevoice report, or of another schema version.
     """
     try:
-        values = json.loads(text)
-    except json.JSONDecodeError as error:
+        values = parse_json(text)
+    except ValueError as error:
         raise ReportError(f"not a facevoice report: no valid JSON ({error})") from error
     if not isinstance(values, dict) or values.get("schema") != _SCHEMA:
         raise ReportError(f'not a facevoice report: "schema" is not "{_SCHEMA}"')
@@ -122,9 +131,9 @@ def from_json(text: str) -> Report:
         )
     try:
         return _report_from_dict(values)
-    except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
+    except (ValueError, msgspec.ValidationError, ConfigError) as error:
         raise ReportError(
-            f"report breaks its schema: {type(error).__name__}: {error}; see docs/report-schema.md"
+            f"report breaks its schema: {error}; see docs/report-schema.md"
         ) from error
 
 
@@ -135,9 +144,11 @@ def read_report(path: Path) -> Report:
         ReportError: the file can't be read or holds no report.
     """
     try:
-        return from_json(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ReportError(f"{path}: can't be read ({error})") from error
+        return from_json(read_bounded(path, _MAX_BYTES).decode("utf-8-sig"))
+    except OSError as error:
+        raise ReportError(f"{path}: can't be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise ReportError(f"{path}: is no text in UTF-8, so no report ({error})") from error
     except ReportError as error:
         raise ReportError(f"{path}: {error}") from error
 
@@ -161,6 +172,15 @@ def round_probs(probs: DoubleArray) -> list[float]:
     units[first] -= first != leader
     units[leader] += first != leader
     return [int(unit) / _UNITS for unit in units]
+
+
+def _raw_name(path: str) -> str | None:
+    """The bytes of a name that is no text, which JSON can't hold; None of all others."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return base64.b64encode(os.fsencode(path)).decode("ascii")
+    return None
 
 
 def _number(value: float) -> float:
@@ -262,106 +282,155 @@ def _channel_to_dict(posterior: ChannelPosterior | None) -> dict[str, Any] | Non
     }
 
 
+@dataclass(frozen=True, slots=True)
+class _File:
+    """Where a document keeps what is known of the file; the others likewise."""
+
+    path: str
+    sha256: str | None
+    duration_s: float | None
+    video: VideoInfo | None
+    audio: AudioInfo | None
+    path_base64: str | None = None
+
+    @property
+    def name(self) -> str:
+        """With the bytes of one that is no text."""
+        if self.path_base64 is None:
+            return self.path
+        return os.fsdecode(base64.b64decode(self.path_base64, validate=True))
+
+
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    point: OperatingPoint | None
+    curve: DecisionCurve | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    lines: tuple[Line, ...]
+    source: str
+    text: str | None
+    remarks: tuple[str, ...]
+
+    @property
+    def transcript(self) -> Transcript:
+        return Transcript(self.lines, self.source, self.text or "", self.remarks)
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    file: _File
+    models: dict[str, ModelId]
+    settings: dict[str, Any]
+    status: Status
+    error: FileError | None
+    outcome_counts: dict[Outcome, int]
+    moments: tuple[Moment, ...]
+    summary: Prediction | None
+    decision: _Decision
+    people: tuple[Person, ...]
+    windows: tuple[Prediction, ...]
+    facevoice_version: str
+    transcript: _Words | None = None  # None of a report made before there were any.
+
+
 def _report_from_dict(values: dict[str, Any]) -> Report:
-    file, summary, error = values["file"], values["summary"], values["error"]
-    point, curve = values["decision"]["point"], values["decision"]["curve"]
-    words = values.get("transcript")  # None of a report made before there were any.
+    known = msgspec.convert(values, _Document, dec_hook=_probs)
+    file, words = known.file, known.transcript
     media = None
-    if file["duration_s"] is not None:
-        media = MediaInfo(
-            path=Path(file["path"]),
-            duration_s=float(file["duration_s"]),
-            video=None if file["video"] is None else VideoInfo(**file["video"]),
-            audio=None if file["audio"] is None else msgspec.convert(file["audio"], AudioInfo),
-        )
-    return Report(
-        path=file["path"],
-        sha256=file["sha256"],
+    if file.duration_s is not None:
+        media = check_media(MediaInfo(Path(file.name), file.duration_s, file.video, file.audio))
+    report = Report(
+        path=file.name,
+        sha256=file.sha256,
         media=media,
-        status=Status(values["status"]),
-        error=None if error is None else FileError(**error),
-        windows=tuple(_prediction_from_dict(window) for window in values["windows"]),
-        summary=None if summary is None else _prediction_from_dict(summary),
-        outcome_counts={
-            Outcome(name): int(number) for name, number in values["outcome_counts"].items()
-        },
-        models={role: ModelId(**model) for role, model in values["models"].items()},
-        config=AnalyzerConfig.from_dict(values["settings"]),
-        facevoice_version=values["facevoice_version"],
-        moments=tuple(_moment_from_dict(moment) for moment in values["moments"]),
-        curve=None if curve is None else _curve_from_dict(curve),
-        point=None if point is None else OperatingPoint(**point),
-        people=tuple(_person_from_dict(person) for person in values["people"]),
-        transcript=None if words is None else _words_from_dict(words),
+        status=known.status,
+        error=known.error,
+        windows=known.windows,
+        summary=known.summary,
+        outcome_counts=known.outcome_counts,
+        models=known.models,
+        config=AnalyzerConfig.from_dict(known.settings),
+        facevoice_version=known.facevoice_version,
+        moments=known.moments,
+        curve=known.decision.curve,
+        point=known.decision.point,
+        people=known.people,
+        transcript=None if words is None else words.transcript,
     )
+    _check(report)
+    return report
 
 
-def _words_from_dict(values: dict[str, Any]) -> Transcript:
-    lines = tuple(Line(**line) for line in values["lines"])
-    return Transcript(lines, values["source"], values["text"] or "", tuple(values["remarks"]))
+def _probs(kind: Any, value: Any) -> DoubleArray:
+    """The only value that msgspec doesn't know: probabilities by emotion, as an array."""
+    named = msgspec.convert(value, dict[Emotion, float])
+    require_that(len(named) == len(EMOTIONS), "probs", named)
+    probs = np.array([named[emotion] for emotion in EMOTIONS])
+    require_that(bool((probs >= 0).all()), "probs", named)
+    return probs
 
 
-def _curve_from_dict(values: dict[str, Any]) -> DecisionCurve:
-    columns = {name: tuple(float(value) for value in column) for name, column in values.items()}
-    return DecisionCurve(**columns)
+def _check(report: Report) -> None:
+    """ValueError where a report says what none says: its parts contradict each other."""
+    require_that("\0" not in report.path, "path", report.path)
+    is_failed = report.status is Status.FAILED
+    require_that(is_failed == (report.error is not None), "status, error", report.status)
+    require_that(report.media is not None or not report.windows, "windows", "of an unread file")
+    numbers = [person.number for person in report.people]
+    require_that(len({*numbers}) == len(numbers) and min(numbers, default=1) > 0, "number", numbers)
+    _check_windows(report.windows, numbers)
+    for person in report.people:
+        _check_windows(person.windows, numbers)
+        require_that(person.seen_s >= 0 and person.speaking_s >= 0, "seconds", person.name)
+        require_that(all(0 <= t <= MAX_NUMBER for t in person.tracks), "tracks", person.tracks)
+    if report.summary is not None:
+        _check_windows([report.summary], numbers)
+    _check_moments(report)
+    counts = Counter(window.outcome for window in report.windows)
+    told = {outcome: count for outcome, count in report.outcome_counts.items() if count}
+    require_that(counts == told, "outcome_counts", told)
+    shares: list[float | None] = []
+    if report.curve is not None:
+        shares += [value for column in astuple(report.curve) for value in column]
+    if report.point is not None:
+        shares += [report.point.conflict_precision, report.point.match_precision]
+    _check_shares("decision", *shares)
 
 
-def _prediction_from_dict(values: dict[str, Any]) -> Prediction:
-    conflict = values["conflict"]
-    return Prediction(
-        start_s=float(values["start_s"]),
-        end_s=float(values["end_s"]),
-        face=_posterior_from_dict(values["face"]),
-        voice=_posterior_from_dict(values["voice"]),
-        fused=_posterior_from_dict(values["fused"]),
-        conflict=None if conflict is None else float(conflict),
-        outcome=Outcome(values["outcome"]),
-        reasons=tuple(Reason(reason) for reason in values["reasons"]),
-        face_coverage=float(values["face_coverage"]),
-        speech_coverage=float(values["speech_coverage"]),
-        person=None if values["person"] is None else int(values["person"]),
-    )
+def _check_windows(windows: Sequence[Prediction], numbers: Sequence[int]) -> None:
+    starts_s = [window.start_s for window in windows]
+    require_that(starts_s == sorted(starts_s), "order of windows", starts_s)
+    for window in windows:
+        is_span = 0 <= window.start_s < window.end_s <= MAX_DURATION_S
+        require_that(is_span, "start_s, end_s", window.start_s)
+        require_that(window.person is None or window.person in numbers, "person", window.person)
+        channels = [c for c in (window.face, window.voice, window.fused) if c is not None]
+        coverages = [window.face_coverage, window.speech_coverage, *(c.coverage for c in channels)]
+        _check_shares("coverage, conflict", *coverages, window.conflict)
+        for channel in channels:
+            are_known = (channel.num_known or 0) >= 0 and (channel.unfamiliarity or 0) >= 0
+            require_that(are_known, "num_known, unfamiliarity", channel.num_known)
 
 
-def _person_from_dict(values: dict[str, Any]) -> Person:
-    picture = values["portrait"]
-    return Person(
-        number=int(values["number"]),
-        name=str(values["name"]),
-        tracks=tuple(int(track) for track in values["tracks"]),
-        seen_s=float(values["seen_s"]),
-        speaking_s=float(values["speaking_s"]),
-        portrait=None if picture is None else base64.b64decode(picture, validate=True),
-        is_left_out=bool(values["is_left_out"]),
-        windows=tuple(_prediction_from_dict(window) for window in values["windows"]),
-    )
+def _check_moments(report: Report) -> None:
+    """Moments hold all windows, in their order, each those of its outcome."""
+    place, end_s = 0, 0.0
+    for moment in report.moments:
+        is_next = moment.first == place <= moment.last < len(report.windows)
+        require_that(is_next, "first, last", (moment.first, moment.last))
+        outcomes = {window.outcome for window in report.windows[place : moment.last + 1]}
+        require_that(outcomes == {moment.outcome}, "outcome of a moment", moment.outcome)
+        is_span = end_s <= moment.start_s <= moment.end_s <= MAX_DURATION_S
+        require_that(is_span, "start_s, end_s", moment.start_s)
+        people = {None, *(person.number for person in report.people)}
+        require_that(moment.person in people, "person", moment.person)
+        _check_shares("conflict, strength", moment.conflict, moment.strength)
+        place, end_s = moment.last + 1, moment.end_s
+    require_that(place == len(report.windows), "moments", "not of all windows")
 
 
-def _moment_from_dict(values: dict[str, Any]) -> Moment:
-    face, voice = (values[channel] for channel in ("face", "voice"))
-    return Moment(
-        start_s=float(values["start_s"]),
-        end_s=float(values["end_s"]),
-        first=int(values["first"]),
-        last=int(values["last"]),
-        outcome=Outcome(values["outcome"]),
-        face=None if face is None else Emotion(face),
-        voice=None if voice is None else Emotion(voice),
-        conflict=None if values["conflict"] is None else float(values["conflict"]),
-        strength=None if values["strength"] is None else float(values["strength"]),
-        reasons=tuple(Reason(reason) for reason in values["reasons"]),
-        person=None if values["person"] is None else int(values["person"]),
-    )
-
-
-def _posterior_from_dict(values: dict[str, Any] | None) -> ChannelPosterior | None:
-    if values is None:
-        return None
-    probs = [float(values["probs"][emotion.value]) for emotion in EMOTIONS]
-    known, strange = values.get("num_known"), values.get("unfamiliarity")
-    return ChannelPosterior(
-        np.array(probs, np.float64),
-        float(values["coverage"]),
-        None if known is None else float(known),
-        None if strange is None else float(strange),
-    )
+def _check_shares(name: str, *values: float | None) -> None:
+    require_that(all(value is None or 0 <= value <= 1 for value in values), name, values)

@@ -52,6 +52,7 @@ from facevoice.report.words import (
     vocabulary,
 )
 from facevoice.settings import SENSITIVITIES
+from facevoice.texts import shown
 
 GENERATOR_MARK: Final = '<meta name="generator" content="facevoice '
 """Stands near the beginning of every page made here, and in no other file."""
@@ -88,7 +89,7 @@ def to_html(report: Report, trace: Trace | None = None) -> str:
     view = to_view(report, trace)
     parts = {
         "version": html.escape(view["version"]),
-        "title": html.escape(view["title"]).encode("utf-8", "replace").decode("utf-8"),
+        "title": html.escape(view["title"]),
         "style": page_style(),
         "view": _to_script_json(view),
         "script": page_script(),
@@ -191,8 +192,8 @@ def to_view(report: Report, trace: Trace | None = None) -> dict[str, Any]:
     if decision.sensitivity not in levels:
         levels.append(decision.sensitivity)
     return {
-        "title": PurePath(report.path).name,
-        "path": report.path,
+        "title": shown(PurePath(report.path).name),
+        "path": shown(report.path),
         "sha256": report.sha256,
         "status": report.status.value,
         "notice": NOTICE,
@@ -299,7 +300,7 @@ def _person_view(
     places = {(w.start_s, w.end_s): span for w, span in zip(report.windows, spans, strict=True)}
     return {
         "number": person.number,
-        "name": person.name,
+        "name": shown(person.name),
         "portrait": None if picture is None else f"data:image/jpeg;base64,{_base64(picture)}",
         "seen_s": _seconds(person.seen_s),
         "speaking_s": _seconds(person.speaking_s) if is_asked else None,
@@ -375,7 +376,7 @@ def _transcript_view(report: Report) -> dict[str, Any] | None:
     if words is None:
         return None
     return {
-        "source": PurePath(words.source).name,
+        "source": shown(PurePath(words.source).name),
         "remarks": list(words.remarks),
         "lines": [
             [_seconds(line.start_s), _seconds(line.end_s), line.speaker, line.text]
@@ -477,6 +478,6 @@ def _read(name: str) -> str:
 
 
 def _to_script_json(view: dict[str, Any]) -> str:
-    # ASCII, so that half characters in file names survive; without "<", nothing ends the script.
+    # ASCII, so that it reads the same in any encoding; without "<", nothing ends the script.
     text = json.dumps(view, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -25,6 +25,7 @@ from facevoice.report.words import (
     ink_on,
     summarize_in_words,
 )
+from facevoice.texts import shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
@@ -194,8 +195,7 @@ def _clock(seconds: float, _place: int) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Without line breaks and half characters, which file names may hold."""
-    return " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
+    return shown(" ".join(text.split()))
 
 
 def _new_figure() -> Any:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from rich import box
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -25,11 +27,13 @@ from facevoice.report.words import (
     channel_words,
     conflict_words,
     count_noun,
+    error_words,
     gap_words,
     names_of,
     strength_words,
     strongest_conflicts,
 )
+from facevoice.texts import safe_cell, shown
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -69,6 +73,11 @@ MOMENT_COLUMNS: Final[tuple[str, ...]] = (
 """Columns of every CSV of moments; see `Moment`."""
 
 _HOUR_S: Final = 3600.0
+# Wider than any table.
+_ANY_WIDTH: Final = 10_000
+# Headings whose cells speak for themselves.
+_CLEAR: Final = ("", "who", "outcome", "words")
+_MOST_BESIDE: Final = 24
 # On a screen of 80 columns, so many characters take four lines beside a moment.
 _WORDS_WIDTH: Final = 12
 _MAX_WORDS: Final = 60
@@ -77,7 +86,8 @@ _MAX_WORDS: Final = 60
 def window_rows(report: Report) -> Iterator[dict[str, Any]]:
     """Windows by `CSV_COLUMNS`, with all digits; `reasons` is a list, what is missing None.
 
-    Where everybody was asked for, what further people say in a window follows it.
+    Where everybody was asked for, what further people say in a window follows it. Names and words
+    are as `texts.shown` shows them.
     """
     numbers = {
         place: number
@@ -88,7 +98,7 @@ def window_rows(report: Report) -> Iterator[dict[str, Any]]:
     for place, window in _all_windows(report):
         row: dict[str, Any] = dict.fromkeys(CSV_COLUMNS)
         row |= {
-            "file": report.path,
+            "file": shown(report.path),
             "status": report.status.value,
             "moment": numbers.get(place),
             "start_s": window.start_s,
@@ -98,8 +108,8 @@ def window_rows(report: Report) -> Iterator[dict[str, Any]]:
             "face_coverage": window.face_coverage,
             "speech_coverage": window.speech_coverage,
             "reasons": [reason.value for reason in window.reasons],
-            "person": called.get(window.person or 0),
-            "text": report.words_between(window.start_s, window.end_s),
+            "person": _shown(called.get(window.person or 0)),
+            "text": _shown(report.words_between(window.start_s, window.end_s)),
         }
         for channel, seen in (("face", window.face), ("voice", window.voice)):
             if seen is not None:
@@ -131,7 +141,7 @@ def moment_rows(report: Report) -> Iterator[dict[str, Any]]:
     called = {person.number: person.name for person in report.people}
     for number, moment in enumerate(report.moments, start=1):
         yield {
-            "file": report.path,
+            "file": shown(report.path),
             "status": report.status.value,
             "moment": number,
             "start_s": moment.start_s,
@@ -143,15 +153,19 @@ def moment_rows(report: Report) -> Iterator[dict[str, Any]]:
             "strength": moment.strength,
             "num_windows": moment.last - moment.first + 1,
             "reasons": [reason.value for reason in moment.reasons],
-            "person": called.get(moment.person or 0),
-            "text": report.words_between(moment.start_s, moment.end_s),
+            "person": _shown(called.get(moment.person or 0)),
+            "text": _shown(report.words_between(moment.start_s, moment.end_s)),
         }
+
+
+def _shown(text: str | None) -> str | None:
+    return None if text is None else shown(text)
 
 
 def to_csv(reports: Iterable[Report], *, header: bool = True) -> str:
     """All windows as CSV text (RFC 4180, but lines end in a bare line feed), numbers of six digits.
 
-    What is missing is empty.
+    What is missing is empty. A text that a spreadsheet would take for a formula has `'` before it.
     """
     rows = (_rounded(row) for report in reports for row in window_rows(report))
     return _csv_text(CSV_COLUMNS, rows, header)
@@ -169,9 +183,15 @@ def _csv_text(columns: Sequence[str], rows: Iterable[dict[str, Any]], header: bo
     if header:
         writer.writeheader()
     for row in rows:
-        cells = {n: f"{v:.6f}" if isinstance(v, float) else v for n, v in row.items()}
+        cells = {name: _cell(value) for name, value in row.items()}
         writer.writerow(cells | {"reasons": "|".join(row["reasons"])})
     return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, float):
+        return f"{value:.6f}"
+    return safe_cell(value) if isinstance(value, str) else value
 
 
 def _rounded(row: dict[str, Any]) -> dict[str, Any]:
@@ -198,11 +218,7 @@ def to_pandas(report: Report) -> DataFrame:
         import pandas as pd
     except ImportError as error:
         raise MissingExtraError("a report as a pandas table", "plot") from error
-    # Names that are no valid text, which file systems allow, can't be stored as text.
-    name = report.path.encode("utf-8", "replace").decode("utf-8")
-    rows = [
-        row | {"file": name, "reasons": "|".join(row["reasons"])} for row in window_rows(report)
-    ]
+    rows = [row | {"reasons": "|".join(row["reasons"])} for row in window_rows(report)]
     dtypes: dict[str, Any] = {
         **dict.fromkeys(CSV_COLUMNS, "float64"),
         **dict.fromkeys(("file", "reasons", "person", "text"), "str"),
@@ -263,8 +279,44 @@ def build_table(report: Report, *, max_windows: int | None = None) -> Table:
     return table
 
 
+class _FittingTable(Table):
+    """A table that turns into two columns where it is too narrow for its words: nothing is cut.
+
+    The first column stays; beside it, the cells of the others follow each other.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        wide = options.update(width=_ANY_WIDTH)
+        fits = Measurement.get(console, wide, self).minimum <= options.max_width
+        if fits:
+            return super().__rich_console__(console, options)
+        return self._in_two_columns().__rich_console__(console, options)
+
+    def _in_two_columns(self) -> Table:
+        table = Table.grid(padding=(0, 1, 0, 0))
+        table.add_column(max_width=_MOST_BESIDE)
+        table.add_column(overflow="fold")
+        table.caption, table.caption_justify = self.caption, self.caption_justify
+        headings = [str(column.header) for column in self.columns]
+        cells = zip(*(column.cells for column in self.columns), strict=True)
+        for row, (first, *others) in zip(self.rows, cells, strict=True):
+            told = [
+                # Not "face no face".
+                Text.assemble("" if heading in (*_CLEAR, str(cell)[3:]) else f"{heading} ", cell)
+                for heading, cell in zip(headings[1:], others, strict=True)
+                if str(cell) not in ("", GAP)
+            ]
+            table.add_row(first, Text(", ").join(told))
+            if row.end_section:
+                table.add_row("", "")
+        return table
+
+
 def _new_table(*headings: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
+    table = _FittingTable()
     for heading in headings:
         # On a narrow screen, emotions and leanings go into two lines; the rest stays whole.
         folds = heading in ("who", "face", "voice", "both", "probability")
@@ -319,16 +371,19 @@ class Tally:
         self._windows: Counter[Outcome] = Counter()
         self._seconds: dict[Outcome, float] = dict.fromkeys(Outcome, 0.0)
         self._remarks: Counter[str] = Counter()
+        self._failures: Counter[str] = Counter()
 
-    def add(self, report: Report, *, known: bool = False) -> None:
-        """Count a report; `known`: it was there before."""
+    def add(self, report: Report, *, known: bool = False, is_written: bool = True) -> None:
+        """Count a report; `known`: it was there before; one that isn't written has failed."""
         self.num_files += 1
         self.num_known += known
         if report.status is Status.FAILED:
             self.num_failed += 1
-            kind = "unknown" if report.error is None else report.error.kind
-            self._remarks[f"failed: {kind.replace('_', ' ')}"] += 1
+            self._failures["unknown" if report.error is None else report.error.kind] += 1
             return
+        if not is_written:
+            self.num_failed += 1
+            self._failures["not_written"] += 1
         self._windows.update(report.outcome_counts)
         if report.status is not Status.OK:
             self._remarks[STATUS_WORDS[report.status]] += 1
@@ -347,19 +402,20 @@ class Tally:
 
     def table(self) -> Table:
         """Files, moments, windows and minutes by outcome; then what is to be known of files."""
-        table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
+        table = _FittingTable()
         table.add_column("")
         for heading in ("in files", "moments", "windows", "minutes"):
-            table.add_column(heading, justify="right")
+            table.add_column(heading, justify="right", no_wrap=True)
         for outcome in Outcome:
             counts = (self._files[outcome], self._moments[outcome], self._windows[outcome])
             minutes = f"{self._seconds[outcome] / 60:,.1f}"
             table.add_row(outcome.value, *(f"{number:,}" for number in counts), minutes)
-        if self._remarks:
+        if self._remarks or self._failures:
             table.add_section()
-        remarks = self._remarks.most_common()
-        for words, number in sorted(remarks, key=lambda remark: remark[0].startswith("failed")):
+        for words, number in self._remarks.most_common():
             table.add_row(words, f"{number:,}")
+        for kind, number in self._failures.most_common():
+            table.add_row(f"failed: {error_words(kind)}", f"{number:,}")
         return table
 
 

@@ -9,7 +9,7 @@ import math
 import os
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -33,18 +33,17 @@ from facevoice.errors import (
     RenderError,
     UnreadableMediaError,
 )
+from facevoice.files import whole_file
 from facevoice.interpret import shown_spans
+from facevoice.media.clocks import MAX_PAUSE_S, frame_rate_hz, ticks_to_s
 from facevoice.media.frames import read_frames
 from facevoice.media.open import (
-    MAX_PAUSE_S,
     DamageLog,
     Source,
     decode,
-    frame_rate_hz,
     open_source,
     probe,
     read_packets,
-    ticks_to_s,
 )
 from facevoice.records import (
     ByteArray,
@@ -56,6 +55,7 @@ from facevoice.records import (
     Report,
     Trace,
 )
+from facevoice.report.json import from_json, to_json
 from facevoice.report.words import (
     CHANNEL_WORDS,
     GAP,
@@ -65,6 +65,7 @@ from facevoice.report.words import (
     ink_on,
     names_of,
 )
+from facevoice.sandbox import Limits, Message, Sandbox, Work
 from facevoice.workers import num_cpus
 
 MIN_HEIGHT_PX: Final = 64
@@ -111,6 +112,8 @@ _UNITS_FOR_TWO_LINES: Final = 28.0
 # Smaller letters than this share of what the height allows, and the words go into two lines.
 _MIN_SHRINK: Final = 0.85
 _MIN_UNIT_PX: Final = 9.0
+# Of a process that draws: a film at 1080 rows takes some 400 MB, decoder and encoder together.
+_LIMITS: Final = Limits(memory_bytes=2 << 30, written_bytes=64 << 30)
 # Between two sightings further apart, nothing is known of the face.
 _MAX_GAP_S: Final = 0.5
 # A picture this near to a sighting is the one that was looked at.
@@ -124,6 +127,7 @@ def render_video(
     *,
     on_progress: Callable[[float], None] | None = None,
     height_px: int | None = None,
+    isolated: bool = False,
 ) -> Path:
     """Write an MP4 of `report.path` that shows what the report says, whole or not at all.
 
@@ -139,6 +143,7 @@ def render_video(
             raises, nothing is left.
         height_px: pictures are made smaller until they have at most so many rows (even, ≥ 64);
             None for 1080.
+        isolated: do it in a process of its own, which can write to the folder of `out` only.
 
     Returns:
         `out` as a path.
@@ -146,7 +151,7 @@ def render_video(
     Raises:
         ConfigError: `out` doesn't end in .mp4 or is the film itself, or `height_px` is too small.
         NoStreamError: the file holds no video.
-        MediaError: the file can't be read.
+        MediaError: the file can't be read, or in isolation takes more than it may.
         RenderError: the MP4 can't be written.
     """
     path, out = Path(report.path), Path(out)
@@ -154,40 +159,91 @@ def render_video(
     limit_px = _DEFAULT_HEIGHT_PX if height_px is None else height_px
     if limit_px < MIN_HEIGHT_PX:
         raise ConfigError(f"height_px = {height_px}: at least {MIN_HEIGHT_PX}")
-    info = probe_video(path)
+    draw = _draw_in_isolation if isolated else _draw
+    try:
+        with whole_file(out) as part:
+            draw(report, trace, part, limit_px, on_progress or (lambda _: None))
+    except (av.FFmpegError, OSError) as error:
+        raise _not_written(out, error) from error
+    return out
+
+
+def _draw(
+    report: Report,
+    trace: Trace,
+    part: Path,
+    limit_px: int,
+    on_progress: Callable[[float], None],
+) -> None:
+    info = require_video(probe(report.path))
     if report.media is not None and report.media.audio is not None and info.audio is not None:
         info = replace(info, audio=report.media.audio)  # the track that was heard
 
     def pictures() -> Iterator[Frame]:
         for frame in _read_pictures(info, limit_px):
-            if on_progress is not None:
-                on_progress(min(frame.timestamp_s, info.duration_s))
+            on_progress(min(frame.timestamp_s, info.duration_s))
             yield frame
 
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        with open_source(info) as source:
-            _write(part, source, pictures(), _Overlay(report, trace, info.duration_s))
-        part.replace(out)
-    except (av.FFmpegError, OSError) as error:
-        raise _not_written(out, error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
-    return out
+    with open_source(info) as source:
+        _write(part, source, pictures(), _Overlay(report, trace, info.duration_s))
 
 
-def probe_video(path: Path) -> MediaInfo:
-    """What a file says of itself, if it can be drawn on.
+def _draw_in_isolation(
+    report: Report,
+    trace: Trace,
+    part: Path,
+    limit_px: int,
+    on_progress: Callable[[float], None],
+) -> None:
+    path = Path(report.path)
+    task = {
+        "path": os.fsencode(path),
+        "report": to_json(replace(report, path="video")),
+        "trace": {member.name: getattr(trace, member.name).tolist() for member in fields(trace)},
+        "part": os.fsencode(part),
+        "limit_px": limit_px,
+    }
+    length_s = 0.0 if report.media is None else report.media.duration_s
+    child = Sandbox(f"{__name__}:{open_drawer.__name__}", {}, _LIMITS)
+    with contextlib.closing(child):
+        messages = child.work(task, path, length_s=length_s, writable=part.parent)
+        for message in messages:
+            if "not_written" in message:
+                raise OSError(None, str(message["not_written"]))
+            on_progress(float(message["done_s"]))
+
+
+def open_drawer(_: Message) -> Work:
+    """What a child does for `render_video`: draw one film."""
+
+    def work(task: Message, tell: Callable[[Message], None]) -> None:
+        report = replace(from_json(task["report"]), path=os.fsdecode(task["path"]))
+        given = {name: np.array(values) for name, values in task["trace"].items()}
+        trace = Trace(
+            face_times_s=given["face_times_s"].astype(np.float64),
+            boxes_xyxy_rel=given["boxes_xyxy_rel"].astype(np.float32).reshape(-1, 4),
+            track_ids=given["track_ids"].astype(np.int64),
+            peaks=given["peaks"].astype(np.float32),
+            speech_spans_s=given["speech_spans_s"].astype(np.float64).reshape(-1, 2),
+        )
+        part = Path(os.fsdecode(task["part"]))
+        try:
+            _draw(report, trace, part, task["limit_px"], lambda s: tell({"done_s": s}))
+        except (av.FFmpegError, OSError) as error:
+            tell({"not_written": getattr(error, "strerror", None) or str(error)})
+
+    return work
+
+
+def require_video(info: MediaInfo) -> MediaInfo:
+    """The same, if it can be drawn on.
 
     Raises:
         NoStreamError: the file holds no video.
-        MediaError: it can't be read.
     """
-    info = probe(path)
     if info.video is None:
         raise NoStreamError(
-            path, "holds no video to draw on.", "Make a page of it instead: facevoice report."
+            info.path, "holds no video to draw on.", "Make a page of it instead: facevoice report."
         )
     return info
 

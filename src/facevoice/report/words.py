@@ -28,6 +28,7 @@ from facevoice.records import (
     TrackChoice,
     top_emotion,
 )
+from facevoice.texts import shown
 
 
 class _Look(NamedTuple):
@@ -175,6 +176,28 @@ STATUS_WORDS: Final[dict[Status, str]] = {
     Status.VIDEO_ONLY: "picture only",
     Status.TRUNCATED: "damaged or cut off",
 }
+# Beside "failed"; kinds are those of `FileError`.
+ERROR_WORDS: Final[dict[str, str]] = {
+    "media_not_found": "no such file",
+    "empty_media": "the file is empty",
+    "unreadable_media": "can't be read as video or sound",
+    "no_stream": "neither picture nor sound inside",
+    "still_picture": "a picture, not a video",
+    "fetch_failed": "could not be fetched",
+    "decoder_crashed": "crashes the decoder",
+    "over_limit": "takes too much memory or time",
+    "worker_died": "crashed while it was worked on",
+    "config": "a setting doesn't fit it",
+    "missing_extra": "an optional part isn't installed",
+    "profile": "the person's profile can't be used",
+    "store": "the store can't be used",
+    "transcript": "its words can't be read",
+    "weights": "the model can't be used",
+    "not_written": "its report can't be written",
+    "internal": "a fault of facevoice itself; please report it",
+}
+"""Why a file failed, in few words; no kind is shown to people by its name."""
+
 _MAX_TOLD: Final = 3
 # A share of conflicts for comparison, and one so near to one window in so many that it is said so.
 _RARE: Final = 0.05
@@ -293,6 +316,11 @@ def _describe_people(report: Report) -> str:
         if seconds:
             parts.append(f"For {duration_words(seconds)}, {words}.")
     return " ".join(parts)
+
+
+def error_words(kind: str) -> str:
+    """Why a file failed, in few words, also of a kind that only other versions know."""
+    return ERROR_WORDS.get(kind, f"for another reason ({shown(kind.replace('_', ' '))})")
 
 
 def names_of(report: Report) -> dict[int, str]:

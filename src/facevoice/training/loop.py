@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
@@ -26,6 +27,7 @@ from torch import Tensor, nn
 from facevoice.errors import ConfigError, EvaluationError, WeightsError
 from facevoice.evaluation.metrics import auroc, uar
 from facevoice.models.fusion import FusionNetwork, Logits
+from facevoice.plain import parse_json
 from facevoice.records import BoolArray, DoubleArray, FloatArray, IntArray, Modality
 from facevoice.training.config import LossSettings, OptimizerSettings, RunSettings, TrainConfig
 from facevoice.training.data import UNKNOWN, ClipTargets, FeatureTable, Items, TrainingData
@@ -276,9 +278,9 @@ def _load_state(path: Path, identity: Mapping[str, str]) -> tuple[dict[str, Any]
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if metadata.get("format") != _FORMAT:
             raise ValueError(f"its format is {metadata.get('format')!r}, not {_FORMAT!r}")
-        saved = json.loads(metadata["identity"])
-        progress = Progress(**json.loads(metadata["progress"]))
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        saved = msgspec.convert(parse_json(metadata["identity"]), dict[str, Any])
+        progress = msgspec.convert(parse_json(metadata["progress"]), Progress)
+    except (SafetensorError, OSError, KeyError, ValueError, msgspec.ValidationError) as error:
         raise WeightsError(
             f"{path}: is no sound training state ({error}); start over with --fresh"
         ) from error

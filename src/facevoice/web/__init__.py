@@ -7,7 +7,7 @@ from typing import Any
 
 from facevoice.analyzer import Analyzer
 from facevoice.errors import MissingExtraError
-from facevoice.web.work import WebOptions
+from facevoice.web.work import OwnFolder, WebOptions
 
 __all__ = ["WebOptions", "build_app", "launch_app"]
 
@@ -19,7 +19,7 @@ def build_app(analyzer: Analyzer, options: WebOptions | None = None) -> Any:
         MissingExtraError: gradio is not installed.
         ConfigError: the folder of samples holds no clip.
     """
-    return _load_page().build_app(analyzer, options or WebOptions(), None)
+    return _load_page().build_app(analyzer, options or WebOptions())
 
 
 def launch_app(
@@ -37,12 +37,23 @@ def launch_app(
         MissingExtraError, ConfigError: see `build_app`.
         OSError: the port is taken.
     """
-    return _load_page().launch_app(analyzer, options or WebOptions(), wait=wait, **launch)
+    folder = OwnFolder(for_all=wait)
+    try:
+        page = _load_page()
+        return page.launch_app(analyzer, options or WebOptions(), folder, wait=wait, **launch)
+    except BaseException:
+        folder.remove()
+        raise
+    finally:
+        if wait:
+            folder.remove()
 
 
 def _load_page() -> Any:
-    # Nothing on how the page is used is sent anywhere; gradio reads this when it is imported.
+    # Gradio reads both: nothing on how the page is used is sent anywhere, and browsers keep no
+    # list of what was asked, which a page of gradio's could also send to a hub.
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    os.environ.setdefault("GRADIO_RUN_HISTORY", "False")
     try:
         from facevoice.web import page
     except ModuleNotFoundError as error:

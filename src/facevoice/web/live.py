@@ -39,6 +39,7 @@ from facevoice.analyzer import Analyzer
 from facevoice.errors import FacevoiceError
 from facevoice.interpret import MAX_SHORT_WINDOWS, StreamJudge, find_moments, summarize
 from facevoice.people.baseline import Known
+from facevoice.plain import parse_json
 from facevoice.records import (
     SAMPLE_RATE_HZ,
     VERSION,
@@ -269,7 +270,7 @@ class LiveDesk:
     async def _let_in(self, socket: Any) -> LiveStream | str:
         """The stream of a page that may come in, else why not."""
         try:
-            hello = json.loads(await asyncio.wait_for(socket.receive_text(), timeout=10))
+            hello = parse_json(await asyncio.wait_for(socket.receive_text(), timeout=10))
             ticket, rate_hz = str(hello["ticket"]), hello["sample_rate_hz"]
             has_video = bool(hello["has_video"])
         except (ValueError, KeyError, TypeError, TimeoutError):
@@ -410,7 +411,7 @@ async def _receive(socket: Any, stream: LiveStream, judge: LiveJudge) -> None:
 def _take_talk(text: str, judge: LiveJudge) -> None:
     """Take one message of text; what makes no sense is left out."""
     try:
-        start_s = json.loads(text)["talk"]
+        start_s = parse_json(text)["talk"]
     except (ValueError, KeyError, TypeError):
         return
     if start_s is None or (isinstance(start_s, int | float) and 0 <= start_s < math.inf):

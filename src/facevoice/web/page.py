@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
+import socket
 import time
 from base64 import b64encode
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from html import escape
 from importlib import resources
@@ -25,7 +28,6 @@ from facevoice.analyzer import Analyzer
 from facevoice.errors import ConfigError, FacevoiceError, MediaError
 from facevoice.files import file_sha256
 from facevoice.hub.space import find_samples
-from facevoice.media import probe
 from facevoice.people.baseline import NOTHING, Known, Others, pool
 from facevoice.people.profile import load_profile
 from facevoice.records import (
@@ -60,6 +62,7 @@ from facevoice.web.work import (
     JUDGED,
     LEFT_OUT,
     Done,
+    OwnFolder,
     SessionFiles,
     StoppedError,
     Turns,
@@ -70,6 +73,8 @@ from facevoice.web.work import (
 
 _LOG = logging.getLogger(__name__)
 _SWEEP_S: Final = 60
+# Of pages that were left: what they asked for may come later than that they are left.
+_MAX_LEFT: Final = 10_000
 _PROFILE_SUFFIX: Final = ".json"
 _DOWNLOADS: Final = {"json": "JSON", "csv": "CSV", "html": "Report (HTML)"}
 # Relative, so that it holds behind a proxy's path too.
@@ -105,12 +110,21 @@ _Choices = list[tuple[str, float | str]]
 """Of a control: what is shown, and what it means."""
 
 
-def build_app(analyzer: Analyzer, options: WebOptions, desk: LiveDesk | None) -> Any:
-    """See `facevoice.web.build_app`; with a desk, the page has a live mode too."""
+def build_app(analyzer: Analyzer, options: WebOptions) -> Any:
+    """See `facevoice.web.build_app`."""
+    # Without a folder of our own we can't tell what is of others: gradio sweeps what it knows.
+    sweep = (_SWEEP_S, round(options.keep_s))
+    return _build(analyzer, options, None, delete_cache=sweep)[0]
+
+
+def _build(
+    analyzer: Analyzer, options: WebOptions, desk: LiveDesk | None, **more: Any
+) -> tuple[Any, ClipTab]:
+    """The page, and its tab for clips; with a desk, the page has a live mode too."""
+    analyzer = analyzer.in_isolation()  # Anybody's files are read.
     samples = find_samples(options.samples)
     turns = Turns(options.num_at_once, options.max_waiting) if desk is None else desk.turns
-    sweep = (_SWEEP_S, round(options.keep_s))
-    with gr.Blocks(title="facevoice", analytics_enabled=False, delete_cache=sweep) as app:
+    with gr.Blocks(title="facevoice", analytics_enabled=False, **more) as app:
         gr.HTML(_intro(), head=_head())
         if desk is None:
             tab = ClipTab(analyzer, options, samples, turns)
@@ -126,16 +140,33 @@ def build_app(analyzer: Analyzer, options: WebOptions, desk: LiveDesk | None) ->
         app.unload(tab.leave)
     # `Turns` says who comes next, for live sessions too: gradio's own queue holds nobody back.
     app.queue(default_concurrency_limit=None)
-    return app
+    return app, tab
 
 
-def launch_app(analyzer: Analyzer, options: WebOptions, *, wait: bool, **more: Any) -> Any:
-    """See `facevoice.web.launch_app`."""
+def launch_app(
+    analyzer: Analyzer, options: WebOptions, folder: OwnFolder, *, wait: bool, **more: Any
+) -> Any:
+    """See `facevoice.web.launch_app`; the folder goes when the server has ended."""
     desk = LiveDesk(analyzer, options) if options.max_live > 0 else None
-    app = build_app(analyzer, options, desk)
+    app, tab = _build(analyzer, options, desk)
+    if more.get("server_port") == 0:  # gradio would take it for an address
+        more["server_port"] = _free_port(more.get("server_name") or "")
+
+    @asynccontextmanager
+    async def lifespan(_: Any) -> AsyncIterator[None]:
+        sweeping = asyncio.create_task(_sweep_now_and_then(tab, app))
+        try:
+            yield
+        finally:
+            sweeping.cancel()
+            folder.remove()
+
     app.launch(
         prevent_thread_lock=not wait,
-        app_kwargs={"routes": [] if desk is None else [WebSocketRoute(LIVE_PATH, desk.serve)]},
+        app_kwargs={
+            "lifespan": lifespan,
+            "routes": [] if desk is None else [WebSocketRoute(LIVE_PATH, desk.serve)],
+        },
         max_file_size=f"{options.max_size_mb}mb",
         max_threads=_SPARE_THREADS + options.num_at_once + options.max_waiting,
         allowed_paths=[] if options.samples is None else [str(options.samples)],
@@ -146,6 +177,24 @@ def launch_app(analyzer: Analyzer, options: WebOptions, *, wait: bool, **more: A
         **more,
     )
     return app
+
+
+async def _sweep_now_and_then(tab: ClipTab, app: Any) -> None:
+    while True:
+        await asyncio.sleep(_SWEEP_S)
+        try:
+            await asyncio.to_thread(tab.sweep)
+            for names in app.temp_file_sets:  # gradio never forgets one
+                names -= {name for name in [*names] if not Path(name).exists()}
+        except Exception:  # noqa: BLE001 - logged; the next time may go better
+            _LOG.exception("sweeping failed")
+
+
+def _free_port(host: str) -> int:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
 
 
 @dataclass(slots=True)
@@ -159,6 +208,7 @@ class Session:
     """
 
     stopping: Event = field(default_factory=Event)
+    used_at_s: float = field(default_factory=time.monotonic)
     perceived: Perception | None = None
     decision: DecisionConfig | None = None
     people: tuple[Person, ...] = ()
@@ -177,7 +227,9 @@ class ClipTab:
         self._analyzer = analyzer
         self._options = options
         self._turns = turns
-        self._sessions: defaultdict[str, Session] = defaultdict(Session)
+        self._sessions: dict[str, Session] = {}
+        self._left: OrderedDict[str, None] = OrderedDict()
+        self._at_work: set[Event] = set()
         # Files that lie there are served as they are; of others gradio would keep copies.
         self._files = SessionFiles(Path(gr.utils.get_upload_folder()), samples)
         self._add_chooser(samples)
@@ -342,28 +394,55 @@ class ClipTab:
         called.click(self.answer, [self.clip], [answer], api_name="analyze")
 
     def session(self, request: gr.Request) -> Session:
-        """What is known of the page that asks."""
-        return self._sessions[_name(request)]
+        """What is known of the page that asks; of one that was left, nothing, and it stops."""
+        name = _name(request)
+        if name in self._left:
+            gone = Session()
+            gone.stopping.set()
+            return gone
+        session = self._sessions.setdefault(name, Session())
+        session.used_at_s = time.monotonic()
+        return session
 
     def choose(self, clip: str | None, request: gr.Request) -> None:
         """Note whose upload it is."""
         if clip:
-            self._files.keep_upload(_name(request), Path(clip))
+            self._keep_upload(Path(clip), request)
+
+    def _keep_upload(self, path: Path, request: gr.Request) -> None:
+        self._files.keep_upload(_name(request), path)
+        if _name(request) in self._left:
+            self._files.release(_name(request))
 
     def choose_recordings(self, recordings: list[str] | None, request: gr.Request) -> None:
         """Note whose uploads they are, and forget those that were taken away."""
         paths = [Path(path) for path in recordings or ()]
         self._files.keep_recordings(_name(request), paths)
+        if _name(request) in self._left:
+            self._files.release(_name(request))
         session = self.session(request)
         session.recordings = {p: seen for p, seen in session.recordings.items() if p in paths}
 
     def leave(self, request: gr.Request) -> None:
         """End a user's work, forget what was perceived, and delete the files."""
+        self._left[_name(request)] = None
+        while len(self._left) > _MAX_LEFT:
+            self._left.popitem(last=False)
         self._sessions.pop(_name(request), Session()).stopping.set()
         self._files.release(_name(request))
 
+    def sweep(self) -> None:
+        """Forget pages that nobody used for long, and delete files as old."""
+        keep_s, now_s = self._options.keep_s, time.monotonic()
+        at_work = {n for n, s in [*self._sessions.items()] if s.stopping in self._at_work}
+        for name, session in [*self._sessions.items()]:
+            if name not in at_work and now_s - session.used_at_s > keep_s:
+                self._sessions.pop(name, None)
+        self._files.sweep(keep_s, at_work)
+
     def begin(self, request: gr.Request) -> _Changes:
         """Show at once that something goes on, before its turn comes."""
+        self._left.pop(_name(request), None)  # the page is there, its connection was lost for once
         self.session(request).stopping = Event()
         return self._working(_progress("Waiting for its turn…"))
 
@@ -391,7 +470,7 @@ class ClipTab:
             return
         path, session = Path(clip), self.session(request)
         others = [Path(other) for other in recordings or ()]
-        self._files.keep_upload(_name(request), path)
+        self._keep_upload(path, request)
         self.choose_recordings(recordings, request)
         yield self._without_result(request)
 
@@ -408,7 +487,11 @@ class ClipTab:
             session.people = _longest_seen(found)
             return {**self._show(perceived, request), **self._people_controls(session.people)}
 
-        yield from self._work(work, [path, *others], session.stopping)
+        try:
+            yield from self._work(work, [path, *others], session.stopping)
+        finally:
+            if _name(request) in self._left:  # just before the result was there
+                self._files.release(_name(request))
 
     def decide(
         self,
@@ -462,7 +545,7 @@ class ClipTab:
                 self._turns.give_way()
 
             report = self._interpret(perceived, session)
-            render_video(report, perceived.trace, out, on_progress=on_progress)
+            render_video(report, perceived.trace, out, on_progress=on_progress, isolated=True)
             return {**self._idle(), self.draw: _is_shown(False), self.film: _file(out)}
 
         yield from self._work(work, [media.path], session.stopping)
@@ -498,6 +581,7 @@ class ClipTab:
             with self._turns.job(stopping, lambda number: on_wait(number, tell)):
                 return work(tell)
 
+        self._at_work.add(stopping)
         try:
             for state in work_aside(in_turn, stopping):
                 yield state.value if isinstance(state, Done) else self._working(state)
@@ -509,10 +593,12 @@ class ClipTab:
             _LOG.exception("clip failed")
             told = f"The server could not keep the result: {error.strerror}."
             yield self._idle(_problem(told))
+        finally:
+            self._at_work.discard(stopping)
 
     def _probe(self, path: Path) -> MediaInfo:
         """What a clip is; MediaError if it can't be read, or is too long."""
-        media = probe(path)
+        media = self._analyzer.perceiver.probe(path)
         self._check_length(path, media.duration_s)
         return media
 
@@ -541,7 +627,8 @@ class ClipTab:
         """
         kept = [path for path in paths if path.suffix.lower() == _PROFILE_SUFFIX]
         profile = pool(load_profile(path, self._analyzer.models) for path in kept)
-        recordings = {path: probe(path) for path in paths if path not in kept}
+        perceiver = self._analyzer.perceiver
+        recordings = {path: perceiver.probe(path) for path in paths if path not in kept}
         whole_s = 0.0
         for path, media in recordings.items():
             lasts = "lasts, with the recordings before it," if whole_s else "lasts"

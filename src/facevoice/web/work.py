@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 import tempfile
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -27,6 +30,8 @@ LEFT_OUT: Final = -1
 
 # How soon a stop is noticed, and how often a page hears of progress.
 _TICK_S: Final = 0.25
+# Gradio makes a folder and moves an upload into it right away.
+_EMPTY_FOR_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,13 +267,51 @@ def _newest(outbox: SimpleQueue[P | Done[R] | Exception]) -> P | Done[R] | Excep
     return item
 
 
+class OwnFolder:
+    """Where gradio keeps what is uploaded, while a server runs: only its user can read it.
+
+    It lies in GRADIO_TEMP_DIR, else among the system's temporary files. Gradio's own is the same
+    for all of its apps, and may be read by everybody on the machine. Make it before gradio is
+    imported: that reads the variable, too.
+
+    Args:
+        for_all: the process does nothing but serve. Then matplotlib, which gradio loads where it
+            is installed, writes there and not into the home folder, and lists no fonts.
+    """
+
+    def __init__(self, *, for_all: bool) -> None:
+        before = os.environ.get("GRADIO_TEMP_DIR")
+        if before:
+            Path(before).mkdir(parents=True, exist_ok=True)
+        self._path = tempfile.mkdtemp(prefix="facevoice-web-", dir=before or None)
+        self._before: dict[str, str | None] = {}
+        self._set("GRADIO_TEMP_DIR", self._path)
+        if for_all and "matplotlib" not in sys.modules:
+            self._set("MPLCONFIGDIR", self._path)
+            self._set("MPLBACKEND", "agg")
+
+    def _set(self, name: str, value: str) -> None:
+        self._before[name] = os.environ.get(name)
+        os.environ[name] = value
+
+    def remove(self) -> None:
+        """Delete all that is in it; harmless when repeated."""
+        shutil.rmtree(self._path, ignore_errors=True)
+        if os.environ.get("GRADIO_TEMP_DIR") != self._path:
+            return  # another server's, by now
+        for name, value in self._before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
 class SessionFiles:
     """Uploads and results of each session: they go when it goes.
 
-    Equal uploads share a file: the last session to leave deletes it.
+    Equal uploads share a path: the last session to leave deletes it.
 
     Args:
-        root: folder in which results are kept.
+        root: folder in which uploads and results are kept, and nothing else.
         samples: clips of the server. Gradio hands out copies of them, which are nobody's upload.
     """
 
@@ -276,8 +319,8 @@ class SessionFiles:
         self._root = root
         self._samples = {(path.name, path.stat().st_size) for path in samples}
         self._lock = Lock()
-        self._clips: dict[str, frozenset[Path]] = {}
-        self._recordings: dict[str, frozenset[Path]] = {}
+        self._clips: dict[str, frozenset[_Upload]] = {}
+        self._recordings: dict[str, frozenset[_Upload]] = {}
         self._folders: dict[str, Path] = {}
 
     def keep_upload(self, session: str, path: Path) -> None:
@@ -289,10 +332,12 @@ class SessionFiles:
         self._keep(self._recordings, session, paths)
 
     def _keep(
-        self, uploads: dict[str, frozenset[Path]], session: str, paths: Iterable[Path]
+        self, uploads: dict[str, frozenset[_Upload]], session: str, paths: Iterable[Path]
     ) -> None:
-        found = frozenset(path for path in paths if path.is_file() and not self._is_sample(path))
         with self._lock:
+            found = frozenset(
+                _Upload.at(path) for path in paths if path.is_file() and not self._is_sample(path)
+            )
             before = uploads.pop(session, frozenset())
             if found:
                 uploads[session] = found
@@ -321,12 +366,77 @@ class SessionFiles:
             for uploads in (self._clips, self._recordings):
                 self._delete_unused(uploads.pop(session, frozenset()))
 
+    def sweep(self, keep_s: float, at_work: Collection[str]) -> None:
+        """Delete what is older, but for what sessions `at_work` use, and empty folders.
+
+        So goes what nobody ever chose, an upload that was broken off for one.
+        """
+        with self._lock:
+            for session in at_work:
+                for uploads in (self._clips, self._recordings):
+                    used = uploads.get(session, frozenset[_Upload]())
+                    _make_young(upload.path for upload in used)
+                if session in self._folders:
+                    _make_young(self._folders[session].iterdir())
+            for name, _, files in os.walk(self._root, topdown=False):
+                folder = Path(name)
+                for path in (folder / file for file in files):
+                    with suppress(OSError):  # it goes meanwhile
+                        if _age_s(path) > keep_s and not self._is_sample(path):
+                            path.unlink()
+                with suppress(OSError):  # it isn't empty, or goes meanwhile
+                    if folder != self._root and _age_s(folder) > _EMPTY_FOR_S:
+                        folder.rmdir()
+            self._forget_what_is_gone()
+
+    def _forget_what_is_gone(self) -> None:
+        for uploads in (self._clips, self._recordings):
+            for session, files in [*uploads.items()]:
+                if not any(upload.path.exists() for upload in files):
+                    del uploads[session]
+        for session, folder in [*self._folders.items()]:
+            if not folder.exists():
+                del self._folders[session]
+
     def _remove_folder(self, session: str) -> None:
         folder = self._folders.pop(session, None)
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _delete_unused(self, paths: frozenset[Path]) -> None:
-        used = frozenset[Path]().union(*self._clips.values(), *self._recordings.values())
-        for path in paths - used:
-            path.unlink(missing_ok=True)
+    def _delete_unused(self, uploads: frozenset[_Upload]) -> None:
+        every = [*self._clips.values(), *self._recordings.values()]
+        used = {upload.path for each in every for upload in each}
+        for upload in uploads:
+            if upload.path not in used:
+                upload.delete()
+
+
+@dataclass(frozen=True, slots=True)
+class _Upload:
+    """A file, and which of those that have lain there under the same name."""
+
+    path: Path
+    inode: int
+    written_ns: int
+
+    @classmethod
+    def at(cls, path: Path) -> _Upload:
+        status = path.stat()
+        return cls(path, status.st_ino, status.st_mtime_ns)
+
+    def delete(self) -> None:
+        """Delete it, but not what somebody else has just sent and not yet chosen."""
+        with suppress(FileNotFoundError):
+            if self == _Upload.at(self.path):
+                self.path.unlink()
+
+
+def _age_s(path: Path) -> float:
+    # Since it came to lie there: moving a file changes nothing but this time.
+    return time.time() - path.lstat().st_ctime
+
+
+def _make_young(paths: Iterable[Path]) -> None:
+    for path in paths:
+        with suppress(FileNotFoundError):
+            path.chmod(path.stat().st_mode)
