@@ -2,6 +2,7 @@
 
 python -m benchmarks.faults                          prints a table
 python -m benchmarks.faults --only 'names/*'         of some cases
+python -m benchmarks.faults --isolated               reads files in isolation
 python -m benchmarks.faults --page docs/benchmarks/faults.md    writes what came of each as well
 """
 
@@ -50,11 +51,11 @@ class Result:
         return self.name.partition("/")[0]
 
 
-def run_cases(names: Sequence[str], folder: Path) -> Iterator[Result]:
+def run_cases(names: Sequence[str], folder: Path, analyzer: Analyzer) -> Iterator[Result]:
     """Carry out cases one after the other; a case that breaks is unexpected and stops nothing."""
     studio = Studio(folder / "studio")
     studio.folder.mkdir()
-    bench = Bench(studio, Analyzer())
+    bench = Bench(studio, analyzer)
     plain = run_here(bench, [str(studio.plain_file(folder / "plain-clip.mp4"))]).reports[0]
     bench = replace(bench, plain=plain)
     for number, name in enumerate(names):
@@ -98,11 +99,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", default="*", help="pattern of names, such as 'names/*'")
     parser.add_argument("--page", type=Path, help="write what came of each case here")
+    parser.add_argument("--isolated", action="store_true", help="read files in isolation")
     arguments = parser.parse_args()
+    analyzer = Analyzer().in_isolation() if arguments.isolated else Analyzer()
     names = [name for name in CASES if fnmatch(name, arguments.only)]
     results = []
     with tempfile.TemporaryDirectory(prefix="facevoice-faults-") as folder:
-        for result in run_cases(names, Path(folder)):
+        for result in run_cases(names, Path(folder), analyzer):
             results.append(result)
             for amiss in result.unexpected:
                 waits = f" (waits for {WAITING[result.name]})" if result.name in WAITING else ""

@@ -6,6 +6,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from unittest import mock
@@ -190,8 +191,6 @@ def _hiding(act: Act) -> Act:
     """The same, and no message may show the address's secret."""
 
     def hiding(bench: Bench, words: list[str]) -> Run:
-        from dataclasses import replace
-
         run = act(bench, words)
         shown = run.stdout + run.stderr
         return replace(run, wrong=("the secret is shown",)) if SECRET in shown else run

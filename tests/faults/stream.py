@@ -283,6 +283,16 @@ CASES = (
         _subtitled,
         refused("holds neither video nor audio", kinds=("no_stream",)),
     ),
+    Case(
+        "timecode-track",
+        "a track of time codes, as of professional cameras",
+        _tracks(
+            lambda studio: studio.pictures(metadata={"timecode": "10:00:00:00"}),
+            _voice,
+            ending=".mov",
+        ),
+        AS_PLAIN,
+    ),
     Case("attachment", "a font is attached", _attached, AS_PLAIN),
     Case(
         "unknown-video-codec",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +14,9 @@ from faults.film import remux
 from faults.studio import LENGTH_S, VOICE_HZ, Studio
 
 BOTH = Expect(("ok",), face=True, voice=True, length_s=LENGTH_S)
+# Segment, cluster and group of blocks of Matroska; its blocks, alone or in a group.
+MASTERS = (b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75", b"\xa0")
+BLOCKS = (b"\xa3", b"\xa1")
 BOTH_DAMAGED = replace(BOTH, status=("ok", "truncated"))
 
 
@@ -128,6 +131,38 @@ def _lying_mkv(factor: float) -> Any:
         return path
 
     return make
+
+
+def _restamped(change: Callable[[int, int], int]) -> Any:
+    """Matroska whose pictures' times are overwritten: `change(number, time_ms) -> time_ms`."""
+
+    def make(studio: Studio, folder: Path) -> Path:
+        content = bytearray(studio.plain(".mkv"))
+        places = [at for track, at in _blocks(content, 0, len(content)) if track == 1]
+        for number, at in enumerate(places):
+            (time_ms,) = struct.unpack_from(">h", content, at)
+            struct.pack_into(">h", content, at, change(number, time_ms))
+        path = folder / "clip.mkv"
+        path.write_bytes(content)
+        return path
+
+    return make
+
+
+def _blocks(content: bytearray, at: int, end: int) -> Iterator[tuple[int, int]]:
+    """Track and place of the time of each block of Matroska."""
+    while at < end:
+        width = 9 - content[at].bit_length()
+        kind = bytes(content[at : at + width])
+        at += width
+        width = 9 - content[at].bit_length()
+        size = int.from_bytes(content[at : at + width]) & ((1 << 7 * width) - 1)
+        at += width
+        if kind in MASTERS:
+            yield from _blocks(content, at, min(end, at + size))
+        elif kind in BLOCKS:
+            yield content[at] & 0x7F, at + 1
+        at += size
 
 
 def _lying_mp4(factor: float) -> Any:
@@ -264,6 +299,30 @@ CASES = (
         is_quick=True,
     ),
     Case(
+        "stamps-backwards",
+        "a second of pictures whose times run backwards",
+        _restamped(lambda k, ms: 2000 - 40 * (k - 25) if 25 <= k < 50 else ms),
+        BOTH_DAMAGED,
+    ),
+    Case(
+        "stamps-equal",
+        "all pictures at the same time",
+        _restamped(lambda k, ms: 0),
+        Expect(("ok", "truncated", "no_face"), voice=True, length_s=LENGTH_S),
+    ),
+    Case(
+        "stamps-doubled",
+        "every other picture at the time of the one before",
+        _restamped(lambda k, ms: ms - 40 * (k % 2)),
+        replace(BOTH_DAMAGED, like_plain=0.08),
+    ),
+    Case(
+        "stamps-wild",
+        "every tenth picture half a minute late",
+        _restamped(lambda k, ms: 32_000 if k % 10 == 9 else ms),
+        replace(BOTH_DAMAGED, length_s=None),
+    ),
+    Case(
         "one-picture-film",
         "one picture and 0.04 s of sound",
         _short(1, 0.04),
@@ -287,7 +346,6 @@ CASES = (
         "Matroska's header states ten times the length",
         _lying_mkv(10.0),
         replace(AS_PLAIN, status=("truncated", "ok")),
-        seen_in="dmlc/decord#88",
     ),
     Case(
         "header-tenth", "Matroska's header states a tenth of the length", _lying_mkv(0.1), AS_PLAIN

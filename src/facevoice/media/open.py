@@ -233,15 +233,19 @@ def _open_error(path: Path, error: av.FFmpegError) -> UnreadableMediaError:
     with path.open("rb") as file:
         head = file.read(12)
     if head[4:8] in (b"ftyp", b"mdat", b"moov") and isinstance(error, av.InvalidDataError):
-        return UnreadableMediaError(
-            path,
-            "its index is missing or damaged; the recording or the copy was probably cut off.",
-            "Get the whole file, or repair it with a tool such as untrunc.",
-        )
+        return _index_lost(path)
     return UnreadableMediaError(
         path,
         "is not a video or audio file that can be read, or its header is damaged.",
         "Check that it plays, or convert it to MP4 (H.264 and AAC) first.",
+    )
+
+
+def _index_lost(path: Path) -> UnreadableMediaError:
+    return UnreadableMediaError(
+        path,
+        "its index is missing or damaged; the recording or the copy was probably cut off.",
+        "Get the whole file, or repair it with a tool such as untrunc.",
     )
 
 
@@ -267,6 +271,9 @@ def _choose_streams(path: Path, container: InputContainer, track: int | str) -> 
             "Copy the video and the sound that you want into a file of their own.",
         )
     if not videos and not audios:
+        # Streams of which nothing is known are what is left of an index that was cut off.
+        if all(stream.type == "data" for stream in container.streams):
+            raise _index_lost(path)
         raise NoStreamError(
             path, "holds neither video nor audio.", "Give a file with at least one of them."
         )
@@ -384,6 +391,7 @@ def read_packets(
     With `packets`, which are those from some place in the file on, what lies before is not read.
     """
     end_s = 0.0
+    num_packets = 0
     broken: list[tuple[float, str]] = []  # where damage ends, and what is to be said of it
     try:
         for packet in source.demux(stream) if packets is None else packets:
@@ -395,12 +403,14 @@ def read_packets(
                 _note_broken(source, broken, damage)
             if packet.size > 0:  # An empty packet would end the decoding.
                 end_s = max(end_s, stamp_s - source.origin_s)
+                num_packets += 1
                 yield packet
     except av.FFmpegError as error:
         damage.note("reading", f"reading the {stream.type} broke off ({error.strerror})")
     finally:
         _note_broken(source, broken, damage)
-    stated_s = source.stated_end_s(stream)
+    # A single picture, shown under the whole sound, ends nowhere.
+    stated_s = source.stated_end_s(stream) if num_packets > 1 else None
     if stated_s is not None and end_s < stated_s - _CUT_OFF_S:
         damage.note("cut off", f"{stream.type} cut off at {end_s:.1f} s of {stated_s:.1f} s")
     yield None
