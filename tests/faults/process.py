@@ -74,14 +74,13 @@ def _text(**changes: str | None) -> Any:
 SAYS_MATCH = Expect(reports=0, says=("Face and voice match",))
 
 CASES = (
-    Case("child", "the command by itself", _plain, AS_PLAIN, run_in_child()),
+    Case("child", "the command by itself", _plain, AS_PLAIN, run_in_child(), is_quick=True),
     Case(
         "sigint",
         "Ctrl-C in the middle of a film",
         long_film,
         INTERRUPTED,
         signalled(signal.SIGINT),
-        is_quick=True,
     ),
     Case(
         "sigterm",
