@@ -385,7 +385,7 @@ CUT_OFF = (
         "wav-cut",
         "WAV cut off at 60 %",
         _bytes("clip.wav", lambda s: cut(_wav(s), 0.6)),
-        Expect(("audio_only", "truncated"), face=False, voice=True, length_s=0.6 * LENGTH_S),
+        Expect(("truncated",), face=False, voice=True, length_s=0.6 * LENGTH_S),
     ),
     Case(
         "wav-endless",

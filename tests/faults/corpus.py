@@ -38,7 +38,7 @@ FAMILIES: Final[Mapping[str, Sequence[Case]]] = {
 CASES: Final = {f"{family}/{one.name}": one for family, all_ in FAMILIES.items() for one in all_}
 WAITING: Final[Mapping[str, str]] = {
     "container/avi-cut-60": "media",
-    "container/wav-endless": "media",
+    "container/wav-cut": "media",
     "container/jpeg-as-mp4": "media",
     "container/png": "media",
 }

@@ -67,6 +67,9 @@ _OPTIONS: Final = {
 STATING_FORMATS: Final = frozenset(
     ["mov", "matroska", "avi", "flv", "asf", "wav", "w64", "aiff", "caf", "flac", "ogg"]
 )
+# Formats of sound that is stored as it is. FFmpeg cuts it into packets; that the last one is short is
+# no damage, and happens wherever the header doesn't know the length.
+_RAW_FORMATS: Final = frozenset(["wav", "w64", "aiff", "caf", "au", "voc"])
 # Formats that may be joined end to end, each recording with its own clock.
 _JOINABLE_FORMATS: Final = frozenset(["mpegts", "mpeg"])
 _NOT_VIDEO: Final = Disposition.attached_pic | Disposition.timed_thumbnails
@@ -396,7 +399,7 @@ def read_packets(
     try:
         for packet in source.demux(stream) if packets is None else packets:
             stamp_s = packet_end_s(packet) or 0.0
-            if packet.is_corrupt:
+            if packet.is_corrupt and not source.is_of(_RAW_FORMATS):
                 place = _place(source, packet)
                 broken.append((stamp_s, f"damaged {stream.type} data at {place}"))
             elif broken and stamp_s > broken[0][0] + _NEAR_JOIN_S:
