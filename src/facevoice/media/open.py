@@ -67,8 +67,8 @@ _OPTIONS: Final = {
 STATING_FORMATS: Final = frozenset(
     ["mov", "matroska", "avi", "flv", "asf", "wav", "w64", "aiff", "caf", "flac", "ogg"]
 )
-# Formats of sound that is stored as it is. FFmpeg cuts it into packets; that the last one is short is
-# no damage, and happens wherever the header doesn't know the length.
+# Formats of sound that is stored as it is. FFmpeg cuts it into packets; that the last one is short
+# is no damage, and happens wherever the header doesn't know the length.
 _RAW_FORMATS: Final = frozenset(["wav", "w64", "aiff", "caf", "au", "voc"])
 # Formats that may be joined end to end, each recording with its own clock.
 _JOINABLE_FORMATS: Final = frozenset(["mpegts", "mpeg"])
@@ -244,14 +244,6 @@ def _open_error(path: Path, error: av.FFmpegError) -> UnreadableMediaError:
     )
 
 
-def _index_lost(path: Path) -> UnreadableMediaError:
-    return UnreadableMediaError(
-        path,
-        "its index is missing or damaged; the recording or the copy was probably cut off.",
-        "Get the whole file, or repair it with a tool such as untrunc.",
-    )
-
-
 def _known_streams(info: MediaInfo, container: InputContainer) -> Source:
     videos, audios = container.streams.video, container.streams.audio
     try:
@@ -302,6 +294,14 @@ def _check_picture(path: Path, video: VideoStream) -> None:
             f"its pictures are too large ({video.width} × {video.height} pixels, by its header).",
             "Convert it to a smaller size first: 1920 × 1080 is plenty for faces.",
         )
+
+
+def _index_lost(path: Path) -> UnreadableMediaError:
+    return UnreadableMediaError(
+        path,
+        "its index is missing or damaged; the recording or the copy was probably cut off.",
+        "Get the whole file, or repair it with a tool such as untrunc.",
+    )
 
 
 def _source(
