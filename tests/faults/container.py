@@ -20,6 +20,8 @@ from faults.studio import LENGTH_S, Studio, cut, find_box, resize_box
 FRAGMENTED = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
 FASTSTART = {"movflags": "faststart"}
 INDEX_LOST = refused("index is missing", "cut off")
+TEXT = refused("but text", "Give the recording itself")
+PLAYLIST = refused("is a playlist", "Give the recording that it names")
 NO_MEDIA = refused("is not a video or audio file", "Check that it plays")
 
 
@@ -581,21 +583,21 @@ NO_FILMS = (
         "text",
         "a text called .mp4",
         _bytes("clip.mp4", lambda _: b"no film\n" * 200),
-        NO_MEDIA,
+        TEXT,
         is_quick=True,
     ),
     Case(
         "html",
         "a web page saved in place of the video",
         _bytes("clip.mp4", lambda _: b"<!doctype html><html><body>404</body></html>"),
-        NO_MEDIA,
+        refused("but a web page", "Give the recording itself"),
     ),
     Case("zip", "a film within a ZIP archive", _bytes("clip.mp4", _zip), REFUSED),
     Case(
         "playlist",
         "a playlist, which names other files",
         _bytes("clip.mp4", lambda _: b"#EXTM3U\n#EXTINF:4,\n/etc/hostname\n"),
-        NO_MEDIA,
+        PLAYLIST,
         is_quick=True,
     ),
     Case(
@@ -607,13 +609,13 @@ NO_FILMS = (
                 b"#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n"
             ),
         ),
-        NO_MEDIA,
+        PLAYLIST,
     ),
     Case(
         "concat-script",
         "FFmpeg's list of files",
         _bytes("clip.mp4", lambda _: b"ffconcat version 1.0\nfile '/etc/hostname'\n"),
-        NO_MEDIA,
+        PLAYLIST,
     ),
     Case(
         "jpeg-as-mp4",
@@ -645,7 +647,7 @@ NO_FILMS = (
         "json",
         "a report of facevoice's own, named as a film",
         _bytes("clip.mp4", lambda _: b'{"schema": "facevoice.report"}'),
-        NO_MEDIA,
+        TEXT,
     ),
     Case(
         "subtitles",

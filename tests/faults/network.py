@@ -280,7 +280,7 @@ CASES = (
         "page-in-place",
         "a page that asks to log in, called a film",
         _content,
-        refused("not a video"),
+        refused("a web page", "Give the recording itself"),
         _from(_gives_a_page),
     ),
     Case(
