@@ -4,11 +4,12 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test check clean
+.PHONY: help demo test faults check clean
 
 help:
 	@echo "make demo    analyse the three sample clips"
 	@echo "make test    run the tests"
+	@echo "make faults  run every case of the fault corpus"
 	@echo "make check   run the linters and the type checker"
 	@echo "make clean   remove .venv and caches"
 
@@ -18,6 +19,9 @@ demo: $(VENV)/.base
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
+
+faults: $(VENV)/.dev
+	FACEVOICE_FAULTS=all $(BIN)/python -m pytest tests/faults
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

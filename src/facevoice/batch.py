@@ -396,6 +396,8 @@ class _Worker:
             return result
         except FacevoiceError as error:
             return self._failed(task, FileError(error.kind, str(error)))
+        except BrokenPipeError:
+            raise  # Whoever reads the windows has seen enough; nothing is wrong with the file.
         except Exception as error:  # noqa: BLE001 - told in the report
             # One file's surprise must not cost the results of all the others. (Of an address, what
             # led to it may hold what is secret.)

@@ -30,8 +30,8 @@ WIDE = {"COLUMNS": "1000"}
 class Expect:
     """What a user is to get of every file of a case.
 
-    status, kinds, outcomes, reasons: those allowed, by the words of the report; empty for any;
-    kinds: of the error; reasons: that some window must give;
+    status, outcomes, kinds, reasons: those allowed, by the words of the report, empty for any;
+    kinds are of the error, and reasons those that some window must give;
     like_plain: no probability is further than this from the plain clip's, and the outcome is its;
     face, voice: whether some window must have that channel, or no window may;
     length_s, within_s: of the media; says: what error or messages must contain;

@@ -104,7 +104,7 @@ CASES = (
         _in(pix_fmt="yuv420p10le", codec="libx265", made=_tagged(**PQ, color_range=LIMITED)),
         HDR,
     ),
-    Case("10-bit", "10 bit H.264", _in(pix_fmt="yuv420p10le"), ENCODED, is_quick=True),
+    Case("10-bit", "10 bit H.264", _in(pix_fmt="yuv420p10le"), ENCODED),
     Case("10-bit-hevc", "10 bit HEVC", _in(pix_fmt="yuv420p10le", codec="libx265"), ENCODED),
     Case("12-bit-hevc", "12 bit HEVC", _in(pix_fmt="yuv420p12le", codec="libx265"), ENCODED),
     Case("16-bit", "16 bit FFV1", _in(pix_fmt="gbrp16le", codec="ffv1"), ENCODED),
@@ -140,7 +140,6 @@ CASES = (
         "grey pictures",
         _in(pix_fmt="gray"),
         Expect(("ok",), face=True, voice=True, length_s=LENGTH_S),
-        is_quick=True,
     ),
     Case(
         "gray-10",

@@ -149,7 +149,7 @@ def _replace(child: subprocess.Popen[bytes], words: list[str]) -> None:
 NO_FILE = refused("no such file", "Check the name", kinds=("media_not_found",))
 
 CASES = (
-    Case("missing", "there is no such file", _missing, NO_FILE, is_quick=True),
+    Case("missing", "there is no such file", _missing, NO_FILE),
     Case("missing-folder", "there is no such folder", lambda s, f: f / "no" / "clip.mp4", NO_FILE),
     Case(
         "below-file",
@@ -162,7 +162,6 @@ CASES = (
         "a folder without films",
         lambda s, f: f,
         refused("no media file", kinds=("media_not_found", "no_media")),
-        is_quick=True,
     ),
     Case(
         "folder-of-texts",
@@ -182,7 +181,7 @@ CASES = (
         _special(Path.mkdir),
         refused("folder", kinds=("media_not_found", "unreadable_media", "no_media")),
     ),
-    Case("symlink", "a link to a film", _linked, AS_PLAIN, is_quick=True),
+    Case("symlink", "a link to a film", _linked, AS_PLAIN),
     Case(
         "symlink-dangling",
         "a link to nothing",
@@ -211,7 +210,6 @@ CASES = (
         "/dev/zero, which never ends",
         _named("/dev/zero"),
         Expect(("failed",)),
-        is_quick=True,
     ),
     Case(
         "proc-file",

@@ -175,7 +175,6 @@ CASES = (
         "pictures of one pixel",
         _plain_colour(1, 1, codec="ffv1", pix_fmt="bgr0"),
         NO_FACE,
-        is_quick=True,
     ),
     Case("2x2", "pictures of four pixels", _plain_colour(2, 2), NO_FACE),
     Case("16x16", "pictures of an icon's size", _plain_colour(16, 16), NO_FACE),
@@ -214,7 +213,6 @@ CASES = (
         _anamorphic(4, 3),
         ENCODED,
         seen_in="huceke/omxplayer#3, google/ExoPlayer#41",
-        is_quick=True,
     ),
     Case(
         "anamorphic-narrow", "pixels of 3 : 4", _anamorphic(3, 4), replace(ENCODED, like_plain=0.1)

@@ -6,6 +6,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from unittest import mock
@@ -190,8 +191,6 @@ def _hiding(act: Act) -> Act:
     """The same, and no message may show the address's secret."""
 
     def hiding(bench: Bench, words: list[str]) -> Run:
-        from dataclasses import replace
-
         run = act(bench, words)
         shown = run.stdout + run.stderr
         return replace(run, wrong=("the secret is shown",)) if SECRET in shown else run
@@ -229,7 +228,6 @@ CASES = (
         _content,
         refused("no such file", "Check the address", kinds=("media_not_found",)),
         _from_files(address="/films/no.mp4"),
-        is_quick=True,
     ),
     Case(
         "403",
@@ -282,7 +280,7 @@ CASES = (
         "page-in-place",
         "a page that asks to log in, called a film",
         _content,
-        refused("not a video"),
+        refused("a web page", "Give the recording itself"),
         _from(_gives_a_page),
     ),
     Case(
@@ -302,7 +300,7 @@ CASES = (
         _from(_not_http),
     ),
     Case(
-        "nobody-listens", "nobody listens there", _content, FETCH_FAILED, _at_nobody, is_quick=True
+        "nobody-listens", "nobody listens there", _content, FETCH_FAILED, _at_nobody, is_quick=False
     ),
     Case(
         "unknown-scheme",

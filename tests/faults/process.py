@@ -81,7 +81,6 @@ CASES = (
         long_film,
         INTERRUPTED,
         signalled(signal.SIGINT),
-        is_quick=True,
     ),
     Case(
         "sigterm",
@@ -197,7 +196,6 @@ CASES = (
         _plain,
         AS_PLAIN,
         run_in_child(limits={resource.RLIMIT_NOFILE: 32}),
-        is_quick=True,
     ),
     Case(
         "very-few-files",
@@ -210,15 +208,19 @@ CASES = (
         "few-bytes",
         "files of 64 bytes at most, as on a full disk",
         _into_out,
-        Expect(exit_codes=(1,), reports=0, says=("File too large",)),
+        Expect(
+            exit_codes=(1,),
+            reports=0,
+            says=("can't be read or written", "Check that the disk has room"),
+        ),
         run_in_child(options=(), limits={resource.RLIMIT_FSIZE: 64}),
     ),
     Case(
         "some-bytes",
-        "files of 16 kB at most: the reports are written, the store is not",
-        _into_out,
-        AS_PLAIN,
-        run_in_child(options=(), limits={resource.RLIMIT_FSIZE: 16_384}),
+        "files of 295 kB at most: the reports are written, the store is not and says so",
+        lambda s, f: [str(long_film(s, f)), "--out", str(f.parent / "out")],
+        Expect(("ok",), face=True, voice=True, says=(".facevoice.db", "has room")),
+        run_in_child(options=(), limits={resource.RLIMIT_FSIZE: 295_000}),
     ),
     Case(
         "low-memory",
@@ -250,11 +252,10 @@ CASES = (
     ),
     Case(
         "empty-argument",
-        "an empty name",
+        "an empty name, as of a variable that is not set",
         _words(""),
-        Expect(exit_codes=(0, 1, 2), reports=1, status=("failed",), says=("",)),
+        Expect(exit_codes=(2,), reports=0, says=("empty path",)),
         run_in_child(),
-        is_quick=True,
     ),
     Case(
         "unknown-option",

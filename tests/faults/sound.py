@@ -139,7 +139,7 @@ CASES = (
             f"sampled at {rate_hz / 1000:g} kHz",
             _heard(rate_hz=rate_hz, codec="pcm_s16le", bits=None),
             replace(ENCODED, like_plain=like),
-            is_quick=rate_hz in (8_000, 96_000),
+            is_quick=rate_hz == 8_000,
         )
         for rate_hz, like in (
             (8_000, 0.3),
@@ -178,7 +178,6 @@ CASES = (
         "the voice on the left, silence on the right",
         _heard(_on(0, 2), **PCM),
         ENCODED,
-        is_quick=True,
     ),
     Case(
         "right-only",
@@ -206,7 +205,6 @@ CASES = (
         "5.1 with the voice in the centre, as in films",
         _heard(_surround, rate_hz=48_000, codec="ac3", bits=448_000),
         replace(ENCODED, like_plain=0.12),
-        is_quick=True,
     ),
     Case(
         "subwoofer-only",
@@ -244,7 +242,6 @@ CASES = (
         "floats up to 1e30",
         _heard(lambda v: v * np.float32(1e30), **PCM),
         SAFE,
-        is_quick=True,
     ),
     Case(
         "all-nan",
@@ -273,7 +270,7 @@ CASES = (
     ),
     Case("silence", "silence", _heard(np.zeros_like, **PCM), NO_SPEECH),
     Case(
-        "noise-only", "noise without a voice", _heard(_noise(0.1), **PCM), NO_SPEECH, is_quick=True
+        "noise-only", "noise without a voice", _heard(_noise(0.1), **PCM), NO_SPEECH, is_quick=False
     ),
     Case("tone-only", "a tone without a voice", _heard(_tone, **PCM), NO_SPEECH),
     Case(
@@ -287,7 +284,6 @@ CASES = (
         "8 bit",
         _heard(ending=".avi", codec="pcm_u8", bits=None),
         replace(ENCODED, like_plain=0.15),
-        is_quick=True,
     ),
     Case("24-bit", "24 bit", _heard(codec="pcm_s24le", bits=None), ENCODED),
     Case("32-bit", "32 bit", _heard(codec="pcm_s32le", bits=None), ENCODED),

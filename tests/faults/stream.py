@@ -172,7 +172,6 @@ CASES = (
         _only("video", ".mp4"),
         SEEN_ONLY,
         seen_in="thewh1teagle/vibe#1127",
-        is_quick=True,
     ),
     Case(
         "no-pictures",
@@ -188,7 +187,6 @@ CASES = (
         _tracks(_still, _voice, ending=".mp4"),
         HEARD_ONLY,
         seen_in="opencast/opencast#3694",
-        is_quick=True,
     ),
     Case(
         "cover-mp3",
@@ -285,6 +283,16 @@ CASES = (
         _subtitled,
         refused("holds neither video nor audio", kinds=("no_stream",)),
     ),
+    Case(
+        "timecode-track",
+        "a track of time codes, as of professional cameras",
+        _tracks(
+            lambda studio: studio.pictures(metadata={"timecode": "10:00:00:00"}),
+            _voice,
+            ending=".mov",
+        ),
+        AS_PLAIN,
+    ),
     Case("attachment", "a font is attached", _attached, AS_PLAIN),
     Case(
         "unknown-video-codec",
@@ -322,14 +330,12 @@ CASES = (
         "a grey picture and a voice",
         _tracks(_grey(), _voice),
         NOBODY_SEEN,
-        is_quick=True,
     ),
     Case(
         "nothing-said",
         "a face and silence",
         _tracks(_film, _silence()),
         NOTHING_SAID,
-        is_quick=True,
     ),
     Case(
         "nobody-and-nothing",

@@ -71,6 +71,9 @@ _OPTIONS: Final = {
 STATING_FORMATS: Final = frozenset(
     ["mov", "matroska", "avi", "flv", "asf", "wav", "w64", "aiff", "caf", "flac", "ogg"]
 )
+# Formats of sound that is stored as it is. FFmpeg cuts it into packets; that the last one is short
+# is no damage, and happens wherever the header doesn't know the length.
+_RAW_FORMATS: Final = frozenset(["wav", "w64", "aiff", "caf", "au", "voc"])
 # Formats that may be joined end to end, each recording with its own clock.
 _JOINABLE_FORMATS: Final = frozenset(["mpegts", "mpeg"])
 # Formats of films that may as well be of one picture.
@@ -253,11 +256,7 @@ def _open_error(path: Path, head: bytes, error: av.FFmpegError) -> UnreadableMed
     if other is not None:
         return other
     if head[4:8] in (b"ftyp", b"mdat", b"moov") and isinstance(error, av.InvalidDataError):
-        return UnreadableMediaError(
-            path,
-            "its index is missing or damaged; the recording or the copy was probably cut off.",
-            "Get the whole file, or repair it with a tool such as untrunc.",
-        )
+        return _index_lost(path)
     return UnreadableMediaError(
         path,
         "is not a video or audio file that can be read, or its header is damaged.",
@@ -297,6 +296,9 @@ def _choose_streams(path: Path, container: InputContainer, track: int | str) -> 
             "Copy the video and the sound that you want into a file of their own.",
         )
     if not videos and not audios:
+        # Streams of which nothing is known are what is left of an index that was cut off.
+        if all(stream.type == "data" for stream in container.streams):
+            raise _index_lost(path)
         raise NoStreamError(
             path, "holds neither video nor audio.", "Give a file with at least one of them."
         )
@@ -322,6 +324,14 @@ def _check_picture(path: Path, video: VideoStream) -> None:
             f"its pictures are too large ({video.width} × {video.height} pixels, by its header).",
             "Convert it to a smaller size first: 1920 × 1080 is plenty for faces.",
         )
+
+
+def _index_lost(path: Path) -> UnreadableMediaError:
+    return UnreadableMediaError(
+        path,
+        "its index is missing or damaged; the recording or the copy was probably cut off.",
+        "Get the whole file, or repair it with a tool such as untrunc.",
+    )
 
 
 def _source(
@@ -414,23 +424,26 @@ def read_packets(
     With `packets`, which are those from some place in the file on, what lies before is not read.
     """
     end_s = 0.0
+    num_packets = 0
     broken: list[tuple[float, str]] = []  # where damage ends, and what is to be said of it
     try:
         for packet in source.demux(stream) if packets is None else packets:
             stamp_s = packet_end_s(packet) or 0.0
-            if packet.is_corrupt:
+            if packet.is_corrupt and not source.is_of(_RAW_FORMATS):
                 place = _place(source, packet)
                 broken.append((stamp_s, f"damaged {stream.type} data at {place}"))
             elif broken and stamp_s > broken[0][0] + _NEAR_JOIN_S:
                 _note_broken(source, broken, damage)
             if packet.size > 0:  # An empty packet would end the decoding.
                 end_s = max(end_s, stamp_s - source.origin_s)
+                num_packets += 1
                 yield packet
     except av.FFmpegError as error:
         damage.note("reading", f"reading the {stream.type} broke off ({error.strerror})")
     finally:
         _note_broken(source, broken, damage)
-    stated_s = source.stated_end_s(stream)
+    # A single picture, shown under the whole sound, ends nowhere.
+    stated_s = source.stated_end_s(stream) if num_packets > 1 else None
     if stated_s is not None and end_s < stated_s - _CUT_OFF_S:
         damage.note("cut off", f"{stream.type} cut off at {end_s:.1f} s of {stated_s:.1f} s")
     yield None

@@ -7,6 +7,7 @@ only where it would spoil the speech.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -61,8 +62,8 @@ _DELAYED_WITHIN_DB: Final = 6.0
 # One channel in place of the mean must hold nearly all speech, and that much clearer.
 _MOST: Final = 0.9
 _CLEARER_DB: Final = 6.0
-# The mean of two channels with different speech is 6 dB weaker than they; more is cancellation.
-_CANCELS_DB: Final = 10.0
+# In the mean of two channels, speech of one is 6 dB weaker; by so much more, they cancel out.
+_CANCELS_DB: Final = 4.0
 _NO_WORSE_DB: Final = 3.0
 _SPEECH_PROB: Final = 0.5
 _MIN_SPEECH_CHUNKS: Final = 8
@@ -198,7 +199,7 @@ class _Heard:
         clear_db = 10 * np.log10(power / np.maximum(noise, power * _LEAST_NOISE))
         lost_db = 10 * np.log10(power[:-1].mean() / max(power[-1], _NO_POWER))
         is_clearer = clear_db[:-1].max() >= clear_db[-1] + _CLEARER_DB / 2
-        return bool(is_clearer or lost_db >= _CANCELS_DB - _NO_WORSE_DB)
+        return bool(is_clearer or lost_db >= self._cancels_db - _NO_WORSE_DB)
 
     def _moments(self, samples: FloatArray) -> DoubleArray:
         """Power (C, n) of samples (C, N) in each 32 ms."""
@@ -219,6 +220,11 @@ class _Heard:
         found = np.flatnonzero(powers >= powers.max() * 10 ** (-_DEAD_DB / 10)).tolist()
         full = [c for c in found if self.names[c] != LOW_FREQUENCY]
         return full or found
+
+    @property
+    def _cancels_db(self) -> float:
+        """How much weaker speech is in the mean of all channels only where they cancel out."""
+        return 20 * math.log10(len(self.names)) + _CANCELS_DB
 
     @property
     def strongest(self) -> int:
@@ -277,7 +283,7 @@ class _Heard:
             if own.snr_db >= max(mean.snr_db, clear[best].snr_db - _CLEARER_DB) - _NO_WORSE_DB:
                 return CENTRE, ChannelChoice.CENTRE
         spoken_db = float(np.mean([clear[k].speech_db for k in whole]))
-        if len(self.names) == 2 and mean.speech_db < spoken_db - _CANCELS_DB:
+        if mean.speech_db < spoken_db - self._cancels_db:
             return self.names[alive[best]], ChannelChoice.INVERTED
         if clear[best].snr_db >= mean.snr_db + _CLEARER_DB:
             return self.names[alive[best]], ChannelChoice.CLEAREST

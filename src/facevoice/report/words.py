@@ -363,7 +363,9 @@ def describe_sound(media: MediaInfo | None) -> str:
         )
     if audio.channel_chosen is not None:
         why = _CHANNEL_WORDS[audio.channel_chosen]
-        parts.append(f"Only the {audio.channel} channel is heard, because {why}.")
+        is_numbered = audio.channel.startswith("channel ")
+        named = audio.channel if is_numbered else f"the {audio.channel} channel"
+        parts.append(f"Only {named} is heard, because {why}.")
     return " ".join(parts)
 
 
