@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Final
 
 from facevoice.analyzer import Analyzer
 from facevoice.errors import MissingExtraError
 from facevoice.web.work import OwnFolder, WebOptions
+
+# Gradio reads these from the environment.
+_GRADIO: Final = {
+    # Nothing on how the page is used is sent anywhere.
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    # Browsers keep no list of what was asked, which a page of gradio's could also send to a hub.
+    "GRADIO_RUN_HISTORY": "False",
+    # The server keeps none either, and needn't sum it up with pandas after each event.
+    "GRADIO_ANALYTICS_MAX_EVENTS": "1",
+    "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(10**9),
+}
 
 __all__ = ["WebOptions", "build_app", "launch_app"]
 
@@ -50,10 +61,8 @@ def launch_app(
 
 
 def _load_page() -> Any:
-    # Gradio reads both: nothing on how the page is used is sent anywhere, and browsers keep no
-    # list of what was asked, which a page of gradio's could also send to a hub.
-    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-    os.environ.setdefault("GRADIO_RUN_HISTORY", "False")
+    for name, value in _GRADIO.items():
+        os.environ.setdefault(name, value)
     try:
         from facevoice.web import page
     except ModuleNotFoundError as error:
