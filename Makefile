@@ -4,13 +4,15 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test faults check clean
+.PHONY: help demo test faults check audit wheel clean
 
 help:
 	@echo "make demo    analyse the three sample clips"
 	@echo "make test    run the tests"
 	@echo "make faults  run every case of the fault corpus"
 	@echo "make check   run the linters and the type checker"
+	@echo "make audit   look for packages with known weaknesses"
+	@echo "make wheel   build dist/*.whl with its bill of materials"
 	@echo "make clean   remove .venv and caches"
 
 demo: $(VENV)/.base
@@ -28,6 +30,17 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+audit: $(VENV)/.dev
+	.ci/audit $(BIN)/python
+
+# pip's report says what an installation would bring: the bill of materials is made from it.
+wheel: $(VENV)/.made
+	@mkdir -p build
+	$(PIP) install --quiet --upgrade 'pip>=25.1'
+	$(PIP) install --quiet --dry-run --ignore-installed --report build/resolved.json .
+	$(PIP) wheel --quiet --no-deps --wheel-dir dist .
+	@rm -f build/resolved.json
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -569,7 +569,7 @@ def draw(run: Run, path: Path) -> None:
     lags = [(d["t"] / 60, lag / 1000) for d in run.of("done") for lag in d.get("lags_ms", ())]
     middle.plot(*zip(*lags, strict=True), ".", ms=2, color="#009E73", label="live answer")
     middle.set(ylabel="seconds", yscale="log")
-    middle.legend(loc="lower right")
+    middle.legend(loc="best")
     for lines, name, colour in (
         (run.of("done"), "done as it must be", "#009E73"),
         (run.of("error"), "errors", "#D55E00"),

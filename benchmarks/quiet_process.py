@@ -66,7 +66,8 @@ time.sleep(max(0.0, seconds - (time.monotonic() - began_s)))
 # What Python's audit events tell, as strace would: one line a call, by one write.
 HOOK: Final = """
 import os, sys
-_file = os.open(os.environ["FACEVOICE_SEEN"], os.O_WRONLY | os.O_APPEND)
+_root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_file = os.open(os.path.join(_root, "trace", "all"), os.O_WRONLY | os.O_APPEND)
 def _see(event, given):
     if event == "open" and isinstance(given[0], (str, bytes)):
         made = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -221,7 +222,6 @@ def _environment(folder: Path) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join((str(folder / "hook"), str(ROOT / "src"))),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
-        "FACEVOICE_SEEN": str(folder / "trace" / "all"),
     }
 
 
@@ -300,7 +300,9 @@ def _judge(line: str, folder: Path, way: Way, seen: Seen) -> None:
         return
     call, given = called[1], called[2]
     has_failed = bool(re.search(r"\) += -1 ", line))
-    if call in _SPEAKS:
+    if call == "socket" and has_failed:
+        purpose = "refused"  # where files are read in isolation
+    elif call in _SPEAKS:
         purpose = _speaks(call, given, way)
         {"unasked": seen.sockets, "look-up": seen.lookups}.get(purpose, []).append(line)
     else:

@@ -13,7 +13,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+# Nothing takes so long; a busy machine may take its time.
+PATIENCE_MS = 120_000
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _LOCAL_HOSTS = {"127.0.0.1", "localhost"}
@@ -40,9 +43,10 @@ def open_browser(*arguments: str) -> Iterator[Browser]:
         if os.environ.get("FACEVOICE_REQUIRE_BROWSER") == "1":
             pytest.fail("no Chromium is installed, but FACEVOICE_REQUIRE_BROWSER=1")
         pytest.skip("no Chromium is installed (Debian: apt-get install chromium)")
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=path, args=["--no-sandbox", *arguments]
+            executable_path=path, args=["--no-sandbox", *arguments], timeout=PATIENCE_MS
         )
         try:
             yield browser
@@ -76,6 +80,7 @@ def watched_page(
             errors.append(str(error))
 
     opened = browser.new_context(**context)
+    opened.set_default_timeout(PATIENCE_MS)
     opened.on("request", see_request)
     page = opened.new_page()
     page.on("pageerror", see_error)

@@ -17,12 +17,14 @@ import ctypes
 import importlib
 import os
 import platform
+import select
 import signal
 import socket
 import struct
 import subprocess
 import sys
 import sysconfig
+import threading
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -238,9 +240,19 @@ def _serve(connection: Connection) -> None:
     except Exception as error:  # noqa: BLE001 - told to the parent, who raises it
         _answer(connection, {"cannot": f"{type(error).__name__}: {error}"})
         return
+    threading.Thread(target=_end_with, args=(connection.fileno(),), daemon=True).start()
     while (message := _read(connection)) is not None:
         _bound_cpu(message["cpu_s"])
         _answer(connection, _do(work, message["task"], partial(_answer, connection)))
+
+
+def _end_with(pipe: int) -> None:
+    """End when who asks does, also in the midst of a task."""
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(pipe, 0)  # a hang-up is always told
+        poll.poll()
+        os._exit(0)
 
 
 def _do(work: Work, task: Message, tell: Callable[[Message], None]) -> Message:

@@ -45,7 +45,6 @@ DESKTOP: dict[str, Any] = {
     "permissions": ["camera", "microphone"],
 }
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2}
-PATIENCE_MS = 120_000
 START = "Start camera and microphone"
 RESULT = ".fvw-result .fv-root"
 
@@ -106,6 +105,21 @@ KEEP_TRACKS = """() => {
   };
 }"""
 
+# Lets the test see how many bytes recorders have given from now on; asks them for more.
+KEEP_RECORDED = """() => {
+  const start = MediaRecorder.prototype.start;
+  let recorder = null, count = 0;
+  MediaRecorder.prototype.start = function (...given) {
+    recorder = this;
+    this.addEventListener('dataavailable', event => { count += event.data.size; });
+    return start.apply(this, given);
+  };
+  window.countRecorded = () => {
+    if (recorder?.state === 'recording') recorder.requestData();
+    return count;
+  };
+}"""
+
 # What is written on canvases, from now on.
 KEEP_WRITTEN = """() => {
   const pen = CanvasRenderingContext2D.prototype, write = pen.fillText;
@@ -123,6 +137,14 @@ COLOURED_PIXELS = """() => {
   const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
   return pixels.filter((value, k) => k % 4 === 3 && value > 0).length;
 }"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _late_answers_are_shown() -> Iterator[None]:
+    """A busy machine may be too slow to follow."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("facevoice.web.live._MAX_LAG_S", 1000)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -158,9 +180,8 @@ def page(browser: Browser, server: Server) -> Iterator[Page]:
 
 
 def open_page(page: Page, server: Server) -> Page:
-    page.set_default_timeout(PATIENCE_MS)
     page.goto(server.url)
-    expect(page.get_by_text("Intended use.")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text("Intended use.")).to_be_visible()
     # Gradio draws part after part.
     page.wait_for_function("document.querySelector('#fvw-chooser')?.innerText.trim()")
     page.locator("#fvw-start").wait_for()
@@ -187,7 +208,7 @@ def add_recordings(page: Page, *paths: Path) -> None:
         box.get_by_label("Clear").click()
     page.set_input_files("#fvw-recordings input[type=file]", paths)
     for path in paths:
-        expect(box.get_by_text(path.suffix).first).to_be_visible(timeout=PATIENCE_MS)
+        expect(box.get_by_text(path.suffix).first).to_be_visible()
 
 
 def analyze(page: Page) -> None:
@@ -204,8 +225,8 @@ def download(page: Page, selector: str, folder: Path) -> Path:
 
 
 def expect_problem(page: Page, part: str) -> None:
-    expect(page.locator(".fvw-problem")).to_contain_text(part, timeout=PATIENCE_MS)
-    expect(page.locator("#fvw-start")).to_be_enabled(timeout=PATIENCE_MS)
+    expect(page.locator(".fvw-problem")).to_contain_text(part)
+    expect(page.locator("#fvw-start")).to_be_enabled()
 
 
 def portrait_clip(make_clip: ClipMaker, name: str, duration_s: float) -> Path:
@@ -495,11 +516,11 @@ def test_who_waits_sees_the_line_and_too_many_are_told(browser: Browser, tmp_pat
             choose_sample(page)
             page.click("#fvw-start")
             status = page.locator("#fvw-status")
-            expect(status).to_contain_text(words, timeout=PATIENCE_MS)
+            expect(status).to_contain_text(words)
         pages[1].click("#fvw-stop")
         expect_problem(pages[1], "Stopped.")
         pages[2].click("#fvw-start")
-        expect(pages[2].locator("#fvw-status")).to_contain_text(said[1], timeout=PATIENCE_MS)
+        expect(pages[2].locator("#fvw-status")).to_contain_text(said[1])
         gate.opened.set()
         for page in (pages[0], pages[2]):
             page.wait_for_selector(RESULT)
@@ -540,29 +561,30 @@ def test_a_login_keeps_strangers_out(browser: Browser, analyzer: Analyzer, tmp_p
         page.get_by_text("Intended use.").wait_for()
 
 
-def test_a_recording_is_read_like_an_upload(page: Page, tmp_path: Path) -> None:
+def test_a_recording_is_read_like_an_upload(
+    page: Page, server: Server, analyzer: Analyzer, tmp_path: Path
+) -> None:
     clip = page.locator("#fvw-clip")
     clip.get_by_label("Capture from camera").click()
     clip.get_by_text("Click to Access Webcam").click()
+    page.evaluate(KEEP_RECORDED)
     clip.get_by_label("start recording").click()
-    # However slowly they come: pictures for three seconds at 30 a second.
-    page.evaluate(
-        """() => new Promise(done => {
-          const video = document.querySelector('#fvw-clip video');
-          let left = 90;
-          const count = () => --left ? video.requestVideoFrameCallback(count) : done();
-          video.requestVideoFrameCallback(count);
-        })"""
-    )
+    page.wait_for_function("window.countRecorded() > 100_000")
     clip.get_by_text("Stop").click()
     page.wait_for_selector("#fvw-clip video[src*='sample.webm']")
     analyze(page)
-    report = read_report(download(page, "#fvw-json", tmp_path))
-    assert report.media is not None
-    assert report.media.has_video
-    assert report.media.has_audio
-    assert report.media.duration_s > 1
-    assert any(window.face is not None for window in report.windows)
+    (recorded,) = server.files("sample.webm")
+    with av.open(str(recorded)) as container:
+        assert sum(1 for _ in container.decode(video=0)) > 5
+    report, read = analyzer.analyze(recorded), read_report(download(page, "#fvw-json", tmp_path))
+    assert read.media is not None
+    assert read.media.has_video
+    assert read.media.has_audio
+    assert [w.outcome for w in read.windows] == [w.outcome for w in report.windows]
+    assert [w.face_coverage for w in read.windows] == pytest.approx(
+        [w.face_coverage for w in report.windows], abs=1e-3
+    )
+    assert any(w.face_coverage > 0 for w in read.windows)
 
 
 # What it looks like where the system is dark, and what keys and readers find.
@@ -630,7 +652,7 @@ def test_looks_keys_and_readers(browser: Browser, server: Server) -> None:
 def open_live(page: Page, server: Server) -> Page:
     open_page(page, server)
     page.get_by_role("tab", name="Live").click()
-    expect(button(page)).to_have_text(START, timeout=PATIENCE_MS)
+    expect(button(page)).to_have_text(START)
     return page
 
 
@@ -652,8 +674,8 @@ def start(page: Page) -> None:
 
 def expect_stopped(page: Page, status: str) -> None:
     told = page.locator(".fvw-live-status")
-    expect(told).to_contain_text(status, timeout=PATIENCE_MS)
-    expect(button(page)).to_have_text(START, timeout=PATIENCE_MS)
+    expect(told).to_contain_text(status)
+    expect(button(page)).to_have_text(START)
     expect(button(page)).to_be_enabled()
     assert page.evaluate("document.querySelector('.fvw-live video').srcObject") is None
 
@@ -718,17 +740,17 @@ def test_live_gets_to_know_who_talks_normally(page: Page, server: Server) -> Non
     expect(page.locator(".fvw-verdict progress")).to_be_visible()
     expect(talk_button(page)).to_have_text("Skip")
     told = page.locator(".fvw-live-status")
-    expect(told).to_contain_text("From now on you are compared", timeout=PATIENCE_MS)
+    expect(told).to_contain_text("From now on you are compared")
     known = page.locator(".fvw-live-known")
     expect(known).to_contain_text(
-        re.compile(r"^Compared .* The 2 s of normal talk are among them\.$"), timeout=PATIENCE_MS
+        re.compile(r"^Compared .* The 2 s of normal talk are among them\.$")
     )
     assert page.locator(".fvw-bars:visible").count() == 3
 
     talk_button(page).get_by_text("Talk normally again (2 s)").click()
     expect(page.locator(".fvw-bars").first).to_be_hidden()
     talk_button(page).get_by_text("Skip").click()
-    expect(page.locator(".fvw-bars").first).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.locator(".fvw-bars").first).to_be_visible()
     expect(known).to_contain_text("The 2 s of normal talk")  # the one before still holds
     button(page).click()
     expect_ended(page)

@@ -36,6 +36,12 @@ def analyzer() -> Analyzer:
     return Analyzer()
 
 
+@pytest.fixture(autouse=True)
+def _late_answers_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may be too slow to follow."""
+    monkeypatch.setattr("facevoice.web.live._MAX_LAG_S", 1000)
+
+
 @pytest.fixture
 def desk(analyzer: Analyzer) -> LiveDesk:
     return make_desk(analyzer)
@@ -95,10 +101,7 @@ def ending(socket: WebSocketTestSession) -> dict[str, Any]:
     return message
 
 
-def test_windows_come_while_the_stream_goes_on(
-    analyzer: Analyzer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("facevoice.web.live._MAX_LAG_S", 1000)  # on a busy machine too
+def test_windows_come_while_the_stream_goes_on(analyzer: Analyzer) -> None:
     with connected(make_desk(analyzer, hop_s=1.0)) as socket:
         # At the pace at which the pipeline follows, or frames would be dropped.
         told: list[dict[str, Any]] = []
@@ -125,10 +128,7 @@ def test_windows_come_while_the_stream_goes_on(
     assert "face looks happy" in end["sentence"]
 
 
-def test_of_a_longer_session_counts_are_told_but_no_average(
-    desk: LiveDesk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("facevoice.web.live._MAX_LAG_S", 1000)
+def test_of_a_longer_session_counts_are_told_but_no_average(desk: LiveDesk) -> None:
     with connected(desk, make_hello(desk, has_video=False)) as socket:
         speak(socket, 4.0)
         windows = [next_window(socket) for _ in range(4)]
@@ -141,10 +141,7 @@ def test_of_a_longer_session_counts_are_told_but_no_average(
     assert "No conflict is called." in end["sentence"]
 
 
-def test_without_a_camera_the_face_is_missing_not_neutral(
-    desk: LiveDesk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("facevoice.web.live._MAX_LAG_S", 1000)
+def test_without_a_camera_the_face_is_missing_not_neutral(desk: LiveDesk) -> None:
     with connected(desk, make_hello(desk, has_video=False)) as socket:
         speak(socket, 2.0)
         window = next_window(socket)
@@ -281,10 +278,7 @@ def same(one: Prediction, other: Prediction) -> bool:
     return all(a.probs.tolist() == b.probs.tolist() for a, b in channels if a and b)
 
 
-def test_a_page_is_told_when_a_talk_is_over(
-    analyzer: Analyzer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("facevoice.web.live._MAX_LAG_S", 1000)
+def test_a_page_is_told_when_a_talk_is_over(analyzer: Analyzer) -> None:
     desk = make_desk(analyzer, talk_s=1.5)
     with connected(desk, make_hello(desk, has_video=False)) as socket:
         for text in ("[]", "{}", '{"talk": -1}', '{"talk": NaN}', '{"talk": "x"}', "no JSON"):

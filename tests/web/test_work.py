@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import shutil
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +15,9 @@ from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
+from benchmarks.load_page import Page
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.testclient import TestClient
@@ -35,7 +39,7 @@ from facevoice.web.work import (
     to_edits,
     work_aside,
 )
-from web.servers import PATIENCE_S, SAMPLE, Gate, GatedAnalyzer, wait_until
+from web.servers import PATIENCE_S, SAMPLE, Gate, GatedAnalyzer, serve, wait_until
 
 
 @pytest.mark.parametrize("num_at_once", [1, 2])
@@ -278,6 +282,113 @@ def test_files_go_with_the_last_session_that_uses_them(tmp_path: Path) -> None:
     files.release("anna")
     files.release("nobody")
     assert not newer.exists()
+
+
+def test_an_equal_upload_that_came_meanwhile_is_its_own(tmp_path: Path) -> None:
+    files, path = SessionFiles(tmp_path), tmp_path / "clip" / "a.mp4"
+    path.parent.mkdir()
+
+    def upload() -> None:  # as gradio does
+        (tmp_path / "arriving").write_bytes(b"x")
+        (tmp_path / "arriving").rename(path)
+
+    upload()
+    files.keep_upload("anna", path)
+    upload()  # ben's, who has not chosen it yet
+    files.release("anna")
+    assert path.exists()
+    files.keep_upload("ben", path)
+    files.release("ben")
+    assert not path.exists()
+
+
+def test_what_is_old_is_swept_but_not_what_somebody_works_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = tmp_path / "samples" / "s.mp4"
+    for name in ("samples/s.mp4", "up/1/a.mp4", "up/2/b.mp4", "up/3/s.mp4", "up/broken-off"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode()[-5:])
+    files = SessionFiles(tmp_path / "up", [sample])
+    working, chosen = tmp_path / "up" / "1" / "a.mp4", tmp_path / "up" / "2" / "b.mp4"
+    files.keep_upload("anna", working)
+    files.keep_upload("ben", chosen)
+    result = files.new_folder("anna") / "a.json"
+    result.write_text("{}")
+
+    def left_after(later_s: float) -> set[str]:
+        now_s = time.time()
+        with monkeypatch.context() as patch:
+            patch.setattr("time.time", lambda: now_s + later_s)
+            files.sweep(3600, {"anna"})
+        return {path.name for path in (tmp_path / "up").rglob("*") if path.is_file()}
+
+    assert left_after(60) == {"a.mp4", "b.mp4", "s.mp4", "a.json", "broken-off"}
+    assert left_after(600) == {"a.mp4", "b.mp4", "s.mp4", "a.json"}
+    assert left_after(4000) == {"a.mp4", "s.mp4", "a.json"}
+    assert not chosen.parent.exists()
+
+
+def test_what_comes_after_its_page_was_left_is_not_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gr = pytest.importorskip("gradio", reason="needs the extra web")
+    from facevoice.web import page
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "up"))
+    gate = Gate()
+    gate.opened.set()
+    with gr.Blocks():
+        tab = page.ClipTab(GatedAnalyzer(gate), WebOptions(keep_s=60), [], Turns())
+    request: Any = SimpleNamespace(session_hash="anna")
+    clip = tmp_path / "clip.mp4"
+
+    def analyze() -> Any:
+        shutil.copy(SAMPLE, clip)
+        return list(tab.analyze(str(clip), None, False, "balanced", 0.5, request))[-1]
+
+    tab.begin(request)
+    tab.leave(request)
+    assert "Stopped." in analyze()[tab.status]  # asked before, and begun after
+    assert not clip.exists()
+    shutil.copy(SAMPLE, clip)
+    tab.choose(str(clip), request)
+    assert not clip.exists()
+    assert not list((tmp_path / "up").rglob("*.json"))
+
+    tab.begin(request)  # the page is there after all
+    assert "fvw-result" in analyze()[tab.result]
+    tab.sweep()
+    assert tab.session(request).perceived is not None
+    now_s = time.monotonic()
+    monkeypatch.setattr("time.monotonic", lambda: now_s + 100)
+    tab.sweep()  # nobody did anything for longer than files are kept
+    assert tab.session(request).perceived is None
+
+
+def test_a_server_keeps_files_and_visitors_to_itself(tmp_path: Path) -> None:
+    pytest.importorskip("gradio", reason="needs the extra web")
+    gate = Gate()
+    gate.opened.set()
+    with serve(GatedAnalyzer(gate), tmp_path / "up", WebOptions(max_live=0)) as server:
+        (own,) = server.uploads.iterdir()
+        assert own.stat().st_mode & 0o077 == 0
+
+        async def visit() -> None:
+            page = Page(server.url)
+            await page.open()
+            outcome = await page.analyze(await page.upload(SAMPLE))
+            assert outcome.files is not None
+            assert all(Path(path).is_relative_to(own) for path in outcome.files.values())
+            await page.break_off_upload(1000)
+            await page.close()
+
+        asyncio.run(visit())
+        assert wait_until(lambda: not server.files("*.json") and not server.files("*.mp4"))
+        config = httpx.get(f"{server.url}config").json()
+        assert config["run_history"] is False  # else browsers would keep all that was asked
+        assert httpx.get(f"{server.url}gradio_api/runs").status_code == 404
+    assert wait_until(lambda: not own.exists())
 
 
 @pytest.mark.parametrize("name", ["max_size_mb", "max_length_s", "keep_s", "num_at_once", "talk_s"])

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
-from typing import Any
+import sys
+from contextlib import suppress
+from typing import Any, Final
 
 from facevoice.analyzer import Analyzer
 from facevoice.errors import MissingExtraError
 from facevoice.web.work import OwnFolder, WebOptions
+
+_M_ARENA_MAX: Final = -8  # of glibc's malloc.h
+_NUM_ARENAS: Final = 2
+# Gradio reads these from the environment.
+_GRADIO: Final = {
+    # Nothing on how the page is used is sent anywhere.
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    # Browsers keep no list of what was asked, which a page of gradio's could also send to a hub.
+    "GRADIO_RUN_HISTORY": "False",
+    # The server keeps none either, and needn't sum it up with pandas after each event.
+    "GRADIO_ANALYTICS_MAX_EVENTS": "1",
+    "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(10**9),
+}
 
 __all__ = ["WebOptions", "build_app", "launch_app"]
 
@@ -38,6 +54,8 @@ def launch_app(
         OSError: the port is taken.
     """
     folder = OwnFolder(for_all=wait)
+    if wait:
+        _keep_memory_together()
     try:
         page = _load_page()
         return page.launch_app(analyzer, options or WebOptions(), folder, wait=wait, **launch)
@@ -49,11 +67,16 @@ def launch_app(
             folder.remove()
 
 
+def _keep_memory_together() -> None:
+    """Else each of many threads fills an arena of its own in the C library, and gives none back."""
+    if sys.platform == "linux":
+        with suppress(AttributeError, OSError):  # another C library than glibc
+            ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _NUM_ARENAS)
+
+
 def _load_page() -> Any:
-    # Gradio reads both: nothing on how the page is used is sent anywhere, and browsers keep no
-    # list of what was asked, which a page of gradio's could also send to a hub.
-    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-    os.environ.setdefault("GRADIO_RUN_HISTORY", "False")
+    for name, value in _GRADIO.items():
+        os.environ.setdefault(name, value)
     try:
         from facevoice.web import page
     except ModuleNotFoundError as error:

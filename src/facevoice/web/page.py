@@ -10,7 +10,7 @@ import socket
 import time
 from base64 import b64encode
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -216,10 +216,20 @@ async def _sweep_now_and_then(tab: ClipTab, app: Any) -> None:
         await asyncio.sleep(_SWEEP_S)
         try:
             await asyncio.to_thread(tab.sweep)
-            for names in app.temp_file_sets:  # gradio never forgets one
-                names -= {name for name in [*names] if not Path(name).exists()}
+            _sweep_gradio(app, tab.left)
         except Exception:  # noqa: BLE001 - logged; the next time may go better
             _LOG.exception("sweeping failed")
+
+
+def _sweep_gradio(app: Any, left: Collection[str]) -> None:
+    """Let gradio forget files that are gone, and what it would still tell pages that were left."""
+    for names in app.temp_file_sets:
+        names -= {name for name in [*names] if not Path(name).exists()}
+    untold = app._queue.pending_messages_per_session
+    for session in left:
+        if session in untold:
+            while not untold[session].empty():
+                untold[session].get_nowait()
 
 
 def _free_port(host: str) -> int:
@@ -462,6 +472,11 @@ class ClipTab:
             self._left.popitem(last=False)
         self._sessions.pop(_name(request), Session()).stopping.set()
         self._files.release(_name(request))
+
+    @property
+    def left(self) -> tuple[str, ...]:
+        """Pages that were left last."""
+        return (*self._left,)
 
     def sweep(self) -> None:
         """Forget pages that nobody used for long, and delete files as old."""

@@ -193,6 +193,8 @@ class _Line:
                 self._take(None, lambda _: None)
 
     def _take(self, stopping: Event | None, on_wait: Callable[[int], None]) -> None:
+        if stopping is not None and stopping.is_set():
+            raise StoppedError
         must_wait = self._num_free <= len(self._waiting)
         if must_wait and self._max_waiting is not None and self.num_waiting >= self._max_waiting:
             raise BusyError("Too many are waiting. Try again in a few minutes.")
@@ -374,25 +376,28 @@ class SessionFiles:
         which nothing has come for a while, nothing will.
         """
         with self._lock:
-            for session in at_work:
-                for uploads in (self._clips, self._recordings):
-                    used = uploads.get(session, frozenset[_Upload]())
-                    _make_young(upload.path for upload in used)
-                folder = self._folders.get(session)
-                if folder is not None and folder.is_dir():
-                    _make_young(folder.iterdir())
+            kept = {path for session in at_work for path in self._used_by(session)}
+            _make_young(kept)  # they stay for as long again
             for name, _, files in os.walk(self._root, topdown=False):
                 folder = Path(name)
                 is_arriving = folder == self._root
                 for path in (folder / file for file in files):
                     with suppress(OSError):  # it goes meanwhile
                         longest_s = min(keep_s, _STALLED_S) if is_arriving else keep_s
-                        if _age_s(path) > longest_s and not self._is_sample(path):
+                        if path in kept or self._is_sample(path):
+                            continue
+                        if _age_s(path) > longest_s:
                             path.unlink()
                 with suppress(OSError):  # it isn't empty, or goes meanwhile
                     if not is_arriving and _age_s(folder) > _EMPTY_FOR_S:
                         folder.rmdir()
             self._forget_what_is_gone()
+
+    def _used_by(self, session: str) -> set[Path]:
+        folder = self._folders.get(session)
+        uploads = [each.get(session, frozenset()) for each in (self._clips, self._recordings)]
+        used = {upload.path for each in uploads for upload in each}
+        return used | ({*folder.iterdir()} if folder is not None and folder.is_dir() else set())
 
     def _forget_what_is_gone(self) -> None:
         for uploads in (self._clips, self._recordings):
