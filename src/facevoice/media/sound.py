@@ -44,7 +44,8 @@ _FILL_S: Final = 1.0
 _MOMENT_S: Final = 0.02
 # Reading less than this between two places costs no more than seeking.
 _SEEK_FROM_S: Final = 60.0
-# Louder float samples are damage, and no sound on another scale: programs write 32-bit integers so.
+# Louder float samples, and those that are no numbers, are damage, and silence. Not sound on another
+# scale, though: programs also write 32-bit integers as they are.
 _LOUDEST: Final = 2.0**31
 _NOTHING: Final = np.zeros(0, np.float32)
 _STEREO: Final = 2
@@ -123,10 +124,8 @@ class _Samples:
     full_scale: float
 
     def scale(self, values: AnyArray) -> FloatArray:
-        """As float32, integers so that full scale is ±1; what can't be a sample is silence."""
-        scaled = (values - self.zero) / self.full_scale
-        is_sound = np.abs(scaled) <= _LOUDEST  # not true of NaN either
-        return np.asarray(scaled if is_sound.all() else np.where(is_sound, scaled, 0), np.float32)
+        """As float32, integers so that full scale is ±1."""
+        return np.asarray((values - self.zero) / self.full_scale, np.float32)
 
 
 def _samples(frame: AudioFrame) -> _Samples:
@@ -140,6 +139,9 @@ def _samples(frame: AudioFrame) -> _Samples:
     planes = [np.frombuffer(bytes(p), dtype, count) for p in frame.planes[:num_planes]]
     full_scale = 1.0 if kind == "f" else 2.0 ** (8 * dtype.itemsize - 1)
     values = np.stack(planes).reshape(num_planes, -1, width)
+    if kind == "f":
+        is_sound = np.abs(values) <= _LOUDEST  # not true of NaN either
+        values = values if is_sound.all() else np.where(is_sound, values, 0)
     return _Samples(values, full_scale if kind == "u" else 0.0, full_scale)
 
 
