@@ -80,6 +80,8 @@ def count(results: Sequence[Result]) -> Iterator[str]:
     yield "|---|---|---|---|---|"
     for family in (*FAMILIES, None):
         own = [one for one in results if family in (one.family, None)]
+        if not own:
+            continue
         bad = sum(bool(one.unexpected) for one in own)
         took_s = sum(one.took_s for one in own)
         yield f"| {family or 'all'} | {len(own)} | {len(own) - bad} | {bad} | {took_s:.0f} |"

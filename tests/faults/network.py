@@ -67,6 +67,8 @@ def _serving(answer: Answer, content: bytes) -> Iterator[str]:
         do_HEAD = do_GET  # noqa: N815 - as the base class has it
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    # Clients that hang up are no news.
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
