@@ -20,6 +20,7 @@ from faults.studio import LENGTH_S, Studio, cut, find_box, resize_box
 FRAGMENTED = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
 FASTSTART = {"movflags": "faststart"}
 INDEX_LOST = refused("index is missing", "cut off")
+PLAYLIST = refused("names other files", "Give the recording")
 NO_MEDIA = refused("is not a video or audio file", "Check that it plays")
 
 
@@ -600,7 +601,7 @@ NO_FILMS = (
         "playlist",
         "a playlist, which names other files",
         _bytes("clip.mp4", lambda _: b"#EXTM3U\n#EXTINF:4,\n/etc/hostname\n"),
-        NO_MEDIA,
+        PLAYLIST,
         is_quick=True,
     ),
     Case(
@@ -612,13 +613,13 @@ NO_FILMS = (
                 b"#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n"
             ),
         ),
-        NO_MEDIA,
+        PLAYLIST,
     ),
     Case(
         "concat-script",
         "FFmpeg's list of files",
         _bytes("clip.mp4", lambda _: b"ffconcat version 1.0\nfile '/etc/hostname'\n"),
-        NO_MEDIA,
+        PLAYLIST,
     ),
     Case(
         "jpeg-as-mp4",
