@@ -22,7 +22,7 @@ sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
 from facevoice.analyzer import Analyzer
 from faults.case import Bench, Case, carry_out, run_here
-from faults.corpus import CASES, FAMILIES, WAITING, describe
+from faults.corpus import CASES, FAMILIES, describe
 from faults.studio import Studio
 from faults.verdict import got, unexpected
 
@@ -110,12 +110,11 @@ def main() -> int:
         for result in run_cases(names, Path(folder), analyzer):
             results.append(result)
             for amiss in result.unexpected:
-                waits = f" (waits for {WAITING[result.name]})" if result.name in WAITING else ""
-                print(f"{result.name}{waits}: {amiss}", flush=True)
+                print(f"{result.name}: {amiss}", flush=True)
     print("\n".join(count(results)))
     if arguments.page is not None:
         arguments.page.write_text(describe_results(results), encoding="utf-8", newline="\n")
-    return any(result.unexpected for result in results if result.name not in WAITING)
+    return any(result.unexpected for result in results)
 
 
 if __name__ == "__main__":

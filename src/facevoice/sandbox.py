@@ -93,7 +93,9 @@ class Sandbox:
         """Of the files that it may read; None until the first task."""
         self._is_ready = False
         if os.name != "posix":
-            raise ConfigError("files can't be read in isolation on this system: take Linux or macOS")
+            raise ConfigError(
+                "files can't be read in isolation on this system: take Linux or macOS"
+            )
         ours, theirs = socket.socketpair()
         with theirs:
             self._connection = Connection(ours.detach())

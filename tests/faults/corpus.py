@@ -36,23 +36,6 @@ FAMILIES: Final[Mapping[str, Sequence[Case]]] = {
     "hostile": hostile.CASES,
 }
 CASES: Final = {f"{family}/{one.name}": one for family, all_ in FAMILIES.items() for one in all_}
-WAITING: Final[Mapping[str, str]] = dict.fromkeys(
-    (
-        "container/avi-cut-60",
-        "container/wav-cut",
-        "container/jpeg-as-mp4",
-        "container/png",
-        "container/text",
-        "container/html",
-        "container/json",
-        "container/playlist",
-        "container/hls-playlist",
-        "container/concat-script",
-        "network/page-in-place",
-    ),
-    "media",
-)
-"""Cases that are not as they must be yet, and whose part mends them."""
 
 HEAD: Final = f"""# The fault corpus
 

@@ -11,7 +11,7 @@ import pytest
 
 from facevoice.analyzer import Analyzer
 from faults.case import Bench, carry_out, run_here
-from faults.corpus import CASES, WAITING
+from faults.corpus import CASES
 from faults.studio import Studio
 from faults.verdict import unexpected
 
@@ -30,8 +30,6 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 
 @pytest.mark.parametrize("name", CHOSEN)
 def test_case(name: str, bench: Bench, tmp_path: Path) -> None:
-    if name in WAITING:
-        pytest.skip(f"waits for {WAITING[name]}")
     case = CASES[name]
     run = carry_out(case, bench, tmp_path)
     assert unexpected(case, run, bench.plain) == []
@@ -40,7 +38,6 @@ def test_case(name: str, bench: Bench, tmp_path: Path) -> None:
 def test_cases_are_many_and_have_names_of_their_own() -> None:
     assert len(CASES) >= 200
     assert len({case.told for case in CASES.values()}) > 0.9 * len(CASES)
-    assert set(WAITING) <= set(CASES)
 
 
 def test_page_of_cases_is_up_to_date() -> None:

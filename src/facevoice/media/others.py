@@ -72,8 +72,10 @@ def other_error(path: Path, head: bytes) -> UnreadableMediaError | None:
 
 
 def _no_recording(path: Path, kind: str, remedy: str = "") -> UnreadableMediaError:
-    problem = f"is no video or audio file, but {kind}."
-    return UnreadableMediaError(path, problem, remedy or "Give the recording itself.")
+    problem = f"is not a video or audio file, but {kind}."
+    return UnreadableMediaError(
+        path, problem, remedy or "Check that it plays, and give the recording itself."
+    )
 
 
 def _begins(head: bytes, pattern: bytes) -> bool:
