@@ -94,7 +94,7 @@ class Sandbox:
         self._is_ready = False
         if os.name != "posix":
             raise ConfigError(
-                "files can't be read in isolation on this system: take Linux or macOS"
+                "reading in isolation needs Linux or macOS"
             )
         ours, theirs = socket.socketpair()
         with theirs:
