@@ -251,7 +251,7 @@ def test_a_changed_backbone_is_refused(copied: Path) -> None:
     [
         ({"format": "facevoice-export/9"}, "this version reads 'facevoice-export/1'"),
         ({"sha256": {}}, r"missing files \['backbones\.json', 'cal"),
-        ({"sha256": {"../x": "0"}}, "outside its folder"),
+        ({"sha256": {"../x": "0"}}, "outside this folder"),
         ({"precision": "int2"}, "precision is 'int2'"),
         ({"backbones": 3}, "is damaged"),
         ({"parity": [{"speed": 1}]}, "is damaged"),

@@ -1,7 +1,7 @@
 """Views and media as plain values, and back: checked, for they come from files and processes.
 
 Plain values are what msgpack and JSON hold: nothing of them is ever run. An array is a list of its
-kind ("<f4", "<f8"), its shape and its bytes; a path is the bytes of its name.
+kind ("<f4", "<f8", "|u1"), its shape and its bytes; a path is the bytes of its name.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ MAX_NUMBER: Final = 1 << 31
 """Of people, tracks, pixels, hertz."""
 _MAX_FACES: Final = 64
 _MAX_SIDE_PX: Final = 1024
-_KINDS: Final = ("<f4", "<f8")
+_KINDS: Final = ("<f4", "<f8", "|u1")
+_MAX_AXES: Final = 4
 _MISSED: Final = frozenset(reason.value for reason in Reason)
 
 
@@ -115,7 +116,7 @@ def _special(kind: Any, value: Any) -> Any:
     form, shape, content = value
     if not (form in _KINDS and isinstance(shape, list | tuple) and isinstance(content, bytes)):
         raise ValueError("no array of floats")
-    is_size = all(isinstance(n, int) and n >= 0 for n in shape) and 0 < len(shape) <= 2
+    is_size = all(isinstance(n, int) and n >= 0 for n in shape) and 0 < len(shape) <= _MAX_AXES
     if not is_size or math.prod(shape) * np.dtype(form).itemsize != len(content):
         raise ValueError("an array whose shape isn't that of its bytes")
     array = np.frombuffer(content, form).astype(np.dtype(form).newbyteorder("="))
@@ -148,7 +149,10 @@ def _check_face(face: FaceView) -> None:
         require_that(math.isfinite(getattr(face, name) or 0), name, getattr(face, name))
     if face.portrait is not None:
         _check_picture(face.portrait)
-    _check_array("embedding", face.embedding, (None,))
+    if face.embedding is None or face.embedding.dtype != np.uint8:
+        _check_array("embedding", face.embedding, (None,))
+    else:  # the crops themselves, which training keeps in place of an embedding
+        require_that(face.embedding.shape[3:] == (3,), "crops", face.embedding.shape)
     _check_array("identity", face.identity, (None,))
     _check_array("clearness", face.clearness, (2,), is_share=True)
     _check_array("times_s", face.times_s, (None,), is_rising=True)
@@ -183,7 +187,7 @@ def _check_array(
     fits = len(array.shape) == len(shape) and all(
         wanted is None or size == wanted for size, wanted in zip(array.shape, shape, strict=True)
     )
-    require_that(fits, f"shape of {name}", array.shape)
+    require_that(fits and array.dtype != np.uint8, f"shape of {name}", array.shape)
     if is_rising:
         require_that(bool((np.diff(array.ravel()) >= 0).all()), name, "not in order")
     if is_share:

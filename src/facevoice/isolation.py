@@ -100,10 +100,19 @@ class IsolatedPerceiver(Perceiver):
                     continue
                 view = _checked(read_view, message.get("view"), info.path)
                 is_next = abs(view.start_s - number * hop_s) < _EPSILON_S
-                if not (is_next and view.start_s <= info.duration_s):
+                if not (is_next and view.start_s <= info.duration_s and self._fits(view)):
                     raise _nonsense(info.path)
                 number += 1
                 yield view
+
+    def _fits(self, view: WindowView) -> bool:
+        """Whether its embeddings are as long as those of the backbones."""
+        found = {Modality.AUDIO: [view.voice], Modality.VIDEO: [f.embedding for f in view.faces]}
+        return all(
+            one is None or (m in self.backbones and one.shape == (self.backbones[m].spec.dim,))
+            for m, embeddings in found.items()
+            for one in embeddings
+        )
 
 
 def serve_perceiver(perceiver: Perceiver) -> Work:

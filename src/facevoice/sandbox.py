@@ -93,9 +93,7 @@ class Sandbox:
         """Of the files that it may read; None until the first task."""
         self._is_ready = False
         if os.name != "posix":
-            raise ConfigError(
-                "reading in isolation needs Linux or macOS"
-            )
+            raise ConfigError("reading in isolation needs Linux or macOS")
         ours, theirs = socket.socketpair()
         with theirs:
             self._connection = Connection(ours.detach())

@@ -331,7 +331,10 @@ class Store:
         db.execute("PRAGMA trusted_schema = OFF")
         db.execute("PRAGMA cell_size_check = ON")
         db.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
-        if not self._is_store(db):
+        # In a transaction: between two questions, another process may have made it a store.
+        with _begun(db, "DEFERRED"):
+            is_store = self._is_store(db)
+        if not is_store:
             with _begun(db, "IMMEDIATE"):
                 # Another process may have been first.
                 if not self._is_store(db):

@@ -285,7 +285,7 @@ def test_a_file_that_breaks_off_is_used_and_told(tmp_path: Path, make_clip: Clip
     report = extract_clips([clip], tmp_path / "f.db", backbones=["compact-voice"], config=CONFIG)
     assert report.problems == ()
     assert [(damage.kind, damage.path) for damage in report.damages] == [("damaged", cut)]
-    assert "damaged audio data at 1.5 s" in report.damages[0].message
+    assert "cut off at 1.5 s" in report.damages[0].message
 
 
 def test_windows_without_face_or_speech_are_known_to_have_none(

@@ -22,6 +22,7 @@ from facevoice.cli.screen import Screen, passes
 from facevoice.cli.stdin import refuse_stdin
 from facevoice.errors import ConfigError, RenderError
 from facevoice.finding import RENDERED_SUFFIX, output_name
+from facevoice.media import probe
 from facevoice.records import PeopleEdits, Report
 from facevoice.report import (
     MIN_HEIGHT_PX,
@@ -85,8 +86,10 @@ def _render(
     screen: Screen,
     edits: PeopleEdits,
 ) -> Report:
+    # At once, since loading networks takes a while; in isolation, a child does it.
+    info = None if setup.isolated else require_video(probe(file))
     analyzer = setup.build()
-    info = require_video(analyzer.perceiver.probe(file))
+    info = info or require_video(analyzer.perceiver.probe(file))
     with screen.bar() as show:
         names = (f"reading {file.name}", f"drawing {file.name}")
         reading, drawing = passes(show, names, info.duration_s)

@@ -27,6 +27,7 @@ from facevoice.cli.transcript import NoTranscript, TranscriptFile, Words, choose
 from facevoice.errors import ConfigError
 from facevoice.finding import output_name
 from facevoice.interpret import decide_again, edit_people
+from facevoice.media import probe
 from facevoice.media.open import is_remote
 from facevoice.media.remote import public_address
 from facevoice.records import NO_EDITS, PeopleEdits, Report, Status
@@ -111,8 +112,10 @@ def _analyze(
     *,
     overwrite: bool,
 ) -> Report:
+    # At once, since loading networks takes a while; in isolation, a child does it.
+    info = None if setup.isolated else probe(path)
     analyzer = setup.build()
-    info = analyzer.perceiver.probe(path)
+    info = info or analyzer.perceiver.probe(path)
     with screen.bar() as show:
         (reading,) = passes(show, (path.name,), info.duration_s)
         perception = analyzer.perceive(path, on_view=lambda view: reading(view.end_s))
