@@ -20,7 +20,7 @@ from faults.studio import LENGTH_S, Studio, cut, find_box, resize_box
 FRAGMENTED = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
 FASTSTART = {"movflags": "faststart"}
 INDEX_LOST = refused("index is missing", "cut off")
-TEXT = refused("but text", "Give the recording itself")
+TEXT = refused("but text", "give the recording itself")
 PLAYLIST = refused("is a playlist", "Give the recording that it names")
 NO_MEDIA = refused("is not a video or audio file", "Check that it plays")
 
@@ -590,7 +590,7 @@ NO_FILMS = (
         "html",
         "a web page saved in place of the video",
         _bytes("clip.mp4", lambda _: b"<!doctype html><html><body>404</body></html>"),
-        refused("but a web page", "Give the recording itself"),
+        refused("but a web page", "give the recording itself"),
     ),
     Case("zip", "a film within a ZIP archive", _bytes("clip.mp4", _zip), REFUSED),
     Case(

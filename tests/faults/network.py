@@ -282,7 +282,7 @@ CASES = (
         "page-in-place",
         "a page that asks to log in, called a film",
         _content,
-        refused("a web page", "Give the recording itself"),
+        refused("a web page", "give the recording itself"),
         _from(_gives_a_page),
     ),
     Case(
@@ -308,7 +308,7 @@ CASES = (
         "unknown-scheme",
         "an address of a kind that nobody knows",
         lambda s, f: ["nonsense://films/clip.mp4"],
-        refused("Check the address"),
+        refused("are not read", "Known: http://"),
     ),
     Case("file-address", "a file by its address", lambda s, f: [_content(s, f).as_uri()], AS_PLAIN),
     Case(

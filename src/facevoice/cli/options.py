@@ -367,7 +367,7 @@ def _explain(error: BaseException, name: str, interrupted: str) -> tuple[str, in
     if isinstance(error, FacevoiceError):
         return " ".join([str(error), *getattr(error, "__notes__", [])]), EXIT_FAILED
     if isinstance(error, KeyboardInterrupt):
-        return f"Interrupted. {error or interrupted}", EXIT_INTERRUPTED
+        return f"Interrupted. {str(error) or interrupted}", EXIT_INTERRUPTED
     if isinstance(error, BrokenPipeError):
         # The reader of standard output has seen enough; spare it the complaint at exit too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -89,6 +89,8 @@ _LIVE_SCRIPTS: Final = ("live_media.js", "live_panel.js", "live.js")
 _SERVER_FAILED: Final = "The server failed; its log says why."
 # What gradio itself has threads for; each clip that waits or is read holds one more.
 _SPARE_THREADS: Final = 40
+# Of more open pages than these, gradio forgets the oldest.
+_MAX_PAGES: Final = 500
 # How many windows are meant by a share of conflicts that a page offers: one in so many.
 _ONE_IN: Final = (2, 3, 5, 10, 20, 100)
 # Of more people in a clip, those who are seen for longest can be named and told to be one.
@@ -195,6 +197,7 @@ def launch_app(
         footer_links=[],
         ssr_mode=False,
         enable_monitoring=False,
+        state_session_capacity=_MAX_PAGES,
         **more,
     )
     if wait:
@@ -222,11 +225,14 @@ async def _sweep_now_and_then(tab: ClipTab, app: Any) -> None:
 
 
 def _sweep_gradio(app: Any, left: Collection[str]) -> None:
-    """Let gradio forget files that are gone, and what it would still tell pages that were left."""
+    """Let gradio forget files that are gone, and all that it holds of pages that were left."""
     for names in app.temp_file_sets:
         names -= {name for name in [*names] if not Path(name).exists()}
     untold = app._queue.pending_messages_per_session
+    held = app.state_holder  # of each page, a description of all its components: some 300 kB
     for session in left:
+        held.session_data.pop(session, None)
+        held.time_last_used.pop(session, None)
         if session in untold:
             while not untold[session].empty():
                 untold[session].get_nowait()
