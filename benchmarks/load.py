@@ -133,7 +133,7 @@ def served(folder: Path, options: list[str]) -> Iterator[Server]:
     try:
         yield Server(process, _address(process, folder / "log"), folder)
     finally:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)  # a shell lets what it starts aside ignore SIGINT
         try:
             process.wait(60)
         except subprocess.TimeoutExpired:
