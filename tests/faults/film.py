@@ -11,6 +11,7 @@ from typing import Any
 
 import av
 import numpy as np
+from benchmarks.priority import take_usual_turns
 
 RATE_HZ = 25
 FINE_HZ = 90_000
@@ -144,6 +145,7 @@ def write(
         output.start_encoding()
         for packet in heapq.merge(*packets, others, key=_time_s):
             output.mux(packet)
+    take_usual_turns()
     return path
 
 

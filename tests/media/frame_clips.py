@@ -11,6 +11,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from benchmarks.priority import take_usual_turns
 
 WIDTH, HEIGHT, FPS = 64, 48, 25
 ROUNDING_S = 0.0006
@@ -135,6 +136,7 @@ def write_clip(folder: Path, recipe: str, duration_s: float, name: str | None = 
             picture.pts, picture.time_base = index, Fraction(1, FPS)
             output.mux(stream.encode(picture))
         output.mux(stream.encode(None))
+    take_usual_turns()
     return path
 
 
