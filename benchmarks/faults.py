@@ -4,6 +4,7 @@ python -m benchmarks.faults                          prints a table
 python -m benchmarks.faults --only 'names/*'         of some cases
 python -m benchmarks.faults --isolated               reads files in isolation
 python -m benchmarks.faults --page docs/benchmarks/faults.md    writes what came of each as well
+python -m benchmarks.faults --list docs/faults.md    writes what the cases are, and runs none
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
 from facevoice.analyzer import Analyzer
 from faults.case import Bench, Case, carry_out, run_here
-from faults.corpus import CASES, FAMILIES, describe
+from faults.corpus import CASES, FAMILIES, describe, describe_corpus
 from faults.studio import Studio
 from faults.verdict import got, unexpected
 
@@ -102,7 +103,11 @@ def main() -> int:
     parser.add_argument("--only", default="*", help="pattern of names, such as 'names/*'")
     parser.add_argument("--page", type=Path, help="write what came of each case here")
     parser.add_argument("--isolated", action="store_true", help="read files in isolation")
+    parser.add_argument("--list", type=Path, help="write what the cases are here, and run none")
     arguments = parser.parse_args()
+    if arguments.list is not None:
+        arguments.list.write_text(describe_corpus(), encoding="utf-8", newline="\n")
+        return 0
     analyzer = Analyzer().in_isolation() if arguments.isolated else Analyzer()
     names = [name for name in CASES if fnmatch(name, arguments.only)]
     results = []

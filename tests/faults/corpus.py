@@ -39,7 +39,7 @@ CASES: Final = {f"{family}/{one.name}": one for family, all_ in FAMILIES.items()
 
 HEAD: Final = f"""# The fault corpus
 
-Made by `python docs/make_faults.py` from `tests/faults`; don't edit by hand.
+Made by `python -m benchmarks.faults --list docs/faults.md` from `tests/faults`; don't edit by hand.
 
 Every case is a bad file or a bad moment, made from scratch by the tests: a portrait that talks for
 {LENGTH_S:g} s, put into every container, cut off, turned, renamed, served by a broken server, or
@@ -47,9 +47,10 @@ written by a stranger. Each says what a user is to get. Where the content is the
 clip's, no probability may differ from its by more than the tolerance given.
 
 What must hold in every case, beside what the table says: the report is valid by
-[its schema](report.schema.json); windows are in order and within the file; probabilities are finite
-and sum to one; no emotion comes from a window without picture or sound; a message names the file;
-nothing is left behind; nothing but facevoice's own lines reaches standard error.
+[its schema](report.schema.json), and the same when it is read; windows are in order and within the
+file; probabilities are finite and sum to one; no emotion comes from a window without picture or
+sound; a message names the file; nothing is left behind; nothing but facevoice's own lines reaches
+standard error.
 
 `make test` runs those marked ▸, `make faults` all of them, and here is
 [what came of each](benchmarks/faults.md). Names in the last column are public reports of the same
