@@ -12,6 +12,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
+from facevoice.report import from_json, to_json
 from faults.case import Case, Expect, Run
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "report.schema.json"
@@ -116,6 +117,8 @@ def _check_report(report: dict[str, Any]) -> Iterator[str]:
         yield f"status {report['status']} with the error {error}"
     if error is not None and (file["path"] not in error["message"] or report["windows"]):
         yield f"a failed report without the file's name, or with windows: {error['message']!r}"
+    if json.loads(to_json(from_json(json.dumps(report)))) != report:
+        yield "a report that is another one when it is read"
     yield from _check_windows(report["windows"], file)
 
 
