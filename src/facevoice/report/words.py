@@ -182,7 +182,6 @@ ERROR_WORDS: Final[dict[str, str]] = {
     "empty_media": "the file is empty",
     "unreadable_media": "can't be read as video or sound",
     "no_stream": "neither picture nor sound inside",
-    "still_picture": "a picture, not a video",
     "fetch_failed": "could not be fetched",
     "decoder_crashed": "crashes the decoder",
     "over_limit": "takes too much memory or time",
