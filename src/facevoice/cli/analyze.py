@@ -75,8 +75,8 @@ _MAX_TABLES: Final = 8
 _MAX_ROWS: Final = 20
 _MAX_TEXT: Final = 600
 _FULL: Final = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG})
-# Formats that standard output can't carry.
-_FILES_ONLY: Final = frozenset(["parquet", "html"])
+# Formats that standard output can carry.
+_PRINTED: Final = frozenset(["json", "csv", "jsonl"])
 
 
 @tells_errors("analyze")
@@ -103,10 +103,12 @@ def analyze(
         list[str] | None,
         option(
             "LIST",
-            "Of json, csv, jsonl, html, parquet, joined by commas or given again. With --out: "
-            "what to write, by default json,csv; html is a page per file, parquet one dataset over "
-            "all. Without: print json, csv or jsonl to standard output (json: a report a line; "
-            "jsonl: each window as soon as it is done, compared with those before it only).",
+            f"Of {', '.join(FORMATS)}, joined by commas or given again. With --out: what to write, "
+            "by default json,csv; html is a page per file, parquet one dataset over all, eaf for "
+            "ELAN, textgrid for Praat, vtt and srt captions, events BIDS tables, rttm who speaks, "
+            "audformat a database (docs/exchange.md). Without: print json, csv or jsonl to "
+            "standard output (json: a report a line; jsonl: each window as soon as it is done, "
+            "compared with those before it only).",
             "--format",
         ),
     ] = None,
@@ -248,7 +250,7 @@ def _parse_formats(formats: Sequence[str], out: Path | None) -> tuple[str, ...]:
         raise ConfigError(f"--format: unknown {unknown[0]!r}; known: {', '.join(FORMATS)}")
     if out is None and len(wanted) > 1:
         raise ConfigError("--format takes one format for standard output; several need --out DIR")
-    if out is None and wanted[0] in _FILES_ONLY:
+    if out is None and wanted[0] not in _PRINTED:
         raise ConfigError(f"--format {wanted[0]} needs --out DIR")
     return wanted
 

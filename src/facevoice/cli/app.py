@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from facevoice.cli.analyze import analyze
+from facevoice.cli.convert import convert
 from facevoice.cli.data import describe, download, extract, pairs, prepare, split
 from facevoice.cli.evaluate import compare, evaluate
 from facevoice.cli.export import export
@@ -30,7 +31,7 @@ from facevoice.texts import shown
 _CORPORA: Final = "Corpora and evaluation"
 _COMMANDS: Final = {
     "Use": (analyze, profile, web, models),
-    "Look": (report, render),
+    "Look": (report, render, convert),
     _CORPORA: (evaluate, compare),
     "Train and publish": (train, predict, export, push, pull, space),
 }
