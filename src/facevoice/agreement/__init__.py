@@ -13,7 +13,7 @@ from facevoice.agreement.compare import (
     describe,
     pair_up,
 )
-from facevoice.agreement.figures import cohen_kappa, kappa_interval, krippendorff_alpha
+from facevoice.agreement.figures import LEVEL, cohen_kappa, kappa_interval, krippendorff_alpha
 from facevoice.agreement.page import (
     check_agreement_target,
     figure_words,
@@ -23,6 +23,7 @@ from facevoice.agreement.plain import to_agreement_json
 
 __all__ = [
     "CHANNELS",
+    "LEVEL",
     "Agreement",
     "Among",
     "Case",

@@ -25,12 +25,12 @@ from facevoice.exchange import ANNOTATION_ENDINGS, Document, Span, Tier
 from facevoice.interpret import summarize
 from facevoice.records import EMOTIONS, IntArray, Moment, Outcome, Report
 from facevoice.report import (
-    Stretch,
     called,
     count_noun,
     end_of,
     find_reports,
     label_of,
+    runs,
     stretches_by_person,
 )
 from facevoice.texts import shown
@@ -638,17 +638,10 @@ def _timeline(case: Case, marked: Sequence[list[_Marked]], annotators: Sequence[
                 if one.channel == channel
             ]
         rows += [
-            Row(channel, None, name, tuple(_spans(own, channel))) for name, own in by_person.items()
+            Row(channel, None, name, tuple(runs(own, channel))) for name, own in by_person.items()
         ]
     ends_s = [span.end_s for row in rows for span in row.spans]
     return Timeline(case.name, max([end_of(case.report), *ends_s]), tuple(rows))
-
-
-def _spans(stretches: Iterable[Stretch], channel: str) -> Iterator[Span]:
-    for one in stretches:
-        label = label_of(one.window, channel)
-        if label is not None:
-            yield Span(one.start_s, one.end_s, label)
 
 
 def describe(one: Comparison) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from facevoice.agreement.compare import Agreement, Among, Comparison, Row, Timeline, describe
-from facevoice.agreement.figures import LEVEL, NUM_RESAMPLES
+from facevoice.agreement.figures import LEAST_CLUSTERS, LEVEL, NUM_RESAMPLES
 from facevoice.errors import ConfigError
 from facevoice.records import NOTICE
 from facevoice.report.words import (
@@ -46,7 +46,7 @@ p.soft, figcaption, footer { color: var(--soft); }
 table { border-collapse: collapse; margin: 0.5rem 0 1rem; }
 caption { text-align: left; color: var(--soft); }
 th, td { padding: 0.2rem 0.7rem; border-bottom: 1px solid var(--line); text-align: left; }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
+td.number, th.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 figure { margin: 0.5rem 0 1.5rem; }
 svg { width: 100%; height: auto; min-width: 40rem; }
 svg text { fill: var(--ink); font: 13px system-ui, sans-serif; }
@@ -97,19 +97,20 @@ def _text(text: str) -> str:
 def _meaning() -> str:
     return (
         "Kappa (Cohen) and alpha (Krippendorff) are 1 where all labels are the same, and 0 where "
-        "they are as often the same as by chance. In brackets, the range of kappa that holds in "
-        f"{LEVEL:.0%} of {NUM_RESAMPLES:,} draws of the stretches that people marked."
+        "they are the same as often as by chance. The range is that of kappa in the middle "
+        f"{LEVEL:.0%} of {NUM_RESAMPLES:,} draws of the stretches that people marked; there is "
+        f"none for fewer than {LEAST_CLUSTERS} stretches."
     )
 
 
 def _figures(comparisons: Sequence[Comparison]) -> Iterator[str]:
     yield "<h2>Figures</h2><div class='wide' tabindex='0' role='group' aria-label='Figures'><table>"
     yield "<thead><tr><th scope='col'>channel</th><th scope='col'>by</th><th scope='col'>per</th>"
-    for name in ("compared", "same", "kappa", "95 %", "alpha", "not read", "not marked"):
+    for name in ("compared", "same", "kappa", "range", "alpha", "not read", "not marked"):
         yield f"<th scope='col' class='number'>{name}</th>"
     yield "</tr></thead><tbody>"
     for one in comparisons:
-        limits = "" if one.low is None or one.high is None else f"{one.low:.2f} – {one.high:.2f}"
+        limits = "" if one.low is None or one.high is None else f"{one.low:.2f}–{one.high:.2f}"
         cells = (
             f"{one.num_units:,}",
             "–" if one.agreed is None else f"{one.agreed:.0%}",

@@ -11,6 +11,7 @@ from rich import box
 from rich.table import Table
 
 from facevoice.agreement import (
+    LEVEL,
     Agreement,
     Case,
     Comparison,
@@ -128,7 +129,7 @@ def _show(screen: Screen, found: Agreement) -> None:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for heading in ("channel", *(["by"] if several else []), "per"):
         table.add_column(heading)
-    for heading in ("compared", "same", "kappa", "95 %", "alpha"):
+    for heading in ("compared", "same", "kappa", "range", "alpha"):
         table.add_column(heading, justify="right", no_wrap=True)
     before = found.comparisons[0].channel if found.comparisons else ""
     for one in found.comparisons:
@@ -154,7 +155,11 @@ def _show(screen: Screen, found: Agreement) -> None:
         )
     for remark in found.remarks:
         screen.say(remark, style="dim")
-    screen.say("Kappa and alpha: 1 is full agreement, 0 what chance gives.", style="dim")
+    screen.say(
+        "Kappa and alpha: 1 is full agreement, 0 what chance gives. The range holds kappa in the "
+        f"middle {LEVEL:.0%} of draws of the stretches that people marked.",
+        style="dim",
+    )
 
 
 def _cells(one: Comparison, *, several: bool) -> list[str]:

@@ -114,7 +114,7 @@ def to_document(report: Report) -> Document:
     for name, own in stretches_by_person(report).items():
         who = name or only
         for channel in CHANNEL_WORDS:
-            spans = tuple(_runs(own, channel))
+            spans = tuple(runs(own, channel))
             if spans:
                 tiers.append(Tier(_named(channel, name), spans, who, _EMOTIONS))
         outcome = _named(OUTCOME_TIER, name)
@@ -126,7 +126,7 @@ def to_document(report: Report) -> Document:
             sorted(
                 [
                     *_moments(report, name, as_label=True),
-                    *(s for s in _runs(others, OUTCOME_TIER) if (s.start_s, s.end_s) not in shown),
+                    *(s for s in runs(others, OUTCOME_TIER) if (s.start_s, s.end_s) not in shown),
                 ],
                 key=lambda span: span.start_s,
             )
@@ -143,7 +143,7 @@ def _named(channel: str, name: str | None) -> str:
     return channel if name is None else f"{channel}@{name}"
 
 
-def _runs(stretches: Iterable[Stretch], channel: str) -> Iterator[Span]:
+def runs(stretches: Iterable[Stretch], channel: str) -> Iterator[Span]:
     """Neighbours of one label as one span."""
     held: Span | None = None
     for one in stretches:

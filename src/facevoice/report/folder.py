@@ -283,6 +283,7 @@ def convert_report(
 
     Raises:
         ReportError: it can't be read.
+        MissingExtraError: audformat is wanted and not installed.
         FileExistsError: something else is there; nothing is written.
         OSError: a file can't be written.
     """
@@ -294,6 +295,7 @@ def convert_report(
                 reason = "there is a file of that name, which says something else"
                 raise FileExistsError(errno.EEXIST, reason, str(target))
     if DATABASE_ENDING in formats:
+        require_database()
         for target in file_names(base, [DATABASE_ENDING]):
             _check_database(target)
     return report, [one for form in formats for one in write_format(report, base, form)]
