@@ -241,15 +241,16 @@ def test_convert_makes_what_analyze_makes(folder: Path, tmp_path: Path) -> None:
 
 
 def windows() -> st.SearchStrategy[list[Prediction]]:
-    """One hop after the other, each of any length and reading."""
+    """One hop after the other, each of any reading; none ends before the one before it."""
     emotions = st.one_of(st.none(), st.sampled_from([*Emotion]))
     one = st.tuples(emotions, emotions, st.floats(0, 1), st.floats(0.01, 5), st.floats(0.005, 3))
 
     def place(drawn: list[tuple[Any, ...]]) -> list[Prediction]:
-        start_s, made = 0.0, []
+        start_s, end_s, made = 0.0, 0.0, []
         for face, voice, conflict, length_s, hop_s in drawn:
             window = make_window(face, voice, conflict)
-            made.append(replace(window, start_s=start_s, end_s=start_s + length_s))
+            end_s = max(end_s, start_s + length_s)
+            made.append(replace(window, start_s=start_s, end_s=end_s))
             start_s += hop_s
         return made
 
