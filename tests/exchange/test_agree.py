@@ -160,6 +160,7 @@ def test_an_annotator_corrects_what_elan_shows_and_reads_it_back(talk: Path) -> 
     untouched = figures(talk, eaf)
     assert {one["kappa"] for one in untouched.values()} == {1.0}
     assert {unit for *_, unit in untouched} == {"window", "moment", "interval"}
+    assert "nobody has corrected, so this is no agreement with people" in agree(talk, eaf)
     text = eaf.read_text()
     eaf.write_text(text.replace(">happy<", ">Anger<", 1).replace(">sad<", ">Sadness<", 1))
     corrected = figures(talk, eaf)
@@ -170,6 +171,7 @@ def test_an_annotator_corrects_what_elan_shows_and_reads_it_back(talk: Path) -> 
     assert off.sum() == 1
     assert corrected["anna.eaf", "voice", "window"]["kappa"] == 1.0
     shown = agree(talk, eaf, "-v")
+    assert "nobody has corrected" not in shown
     assert "Most often apart: people say angry, facevoice happy" in shown
     assert "people \\ facevoice" in shown
 
@@ -181,7 +183,7 @@ def test_labels_and_tiers_of_ones_own(talk: Path, tmp_path: Path) -> None:
     options = ["--tier", "gesicht=face"]
     refused = agree(talk, path, *options, code=1)
     assert "anna.csv: has labels that mean nothing here: face: 'froh' (2×)" in refused
-    assert "--label 'froh=neutral'" in refused
+    assert "--label 'froh=WORD'" in refused
     options += ["--label", "froh=happy", "--label", "zornig=angry", "--label", "unklar="]
     one = figures(talk, path, *options)["anna.csv", "face", "interval"]
     assert one["labels"] == ["happy", "angry"]

@@ -240,6 +240,23 @@ def test_convert_makes_what_analyze_makes(folder: Path, tmp_path: Path) -> None:
     assert "known: json, csv" in " ".join(unknown.output.split())
 
 
+def test_a_blank_file_tells_nothing_of_what_facevoice_says(folder: Path, tmp_path: Path) -> None:
+    report = str(folder / "talk.json")
+    arguments = ["convert", report, "--to", "eaf,textgrid", "--blank", "--out", str(tmp_path)]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    SCHEMA.assertValid(etree.parse(tmp_path / "talk.eaf"))
+    opened = pympi.Eaf(str(tmp_path / "talk.eaf"))
+    for document in (read_eaf(tmp_path / "talk.eaf"), read_textgrid(tmp_path / "talk.TextGrid")):
+        found = rows(document)
+        assert {"face@Ann", 'outcome@B "b" <&>', "words@Ann"} <= set(found)
+        assert all(spans == [] for name, spans in found.items() if not name.startswith("words"))
+    assert opened.linguistic_types["emotions"]["CONTROLLED_VOCABULARY_REF"] == "emotions"
+    assert opened.media_descriptors
+    refused = CliRunner().invoke(app, ["convert", report, "--to", "srt", "--blank"])
+    assert refused.exit_code == 2
+
+
 def windows() -> st.SearchStrategy[list[Prediction]]:
     """One hop after the other, each of any reading; none ends before the one before it."""
     emotions = st.one_of(st.none(), st.sampled_from([*Emotion]))

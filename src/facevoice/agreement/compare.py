@@ -32,6 +32,7 @@ from facevoice.report import (
     label_of,
     runs,
     stretches_by_person,
+    to_document,
 )
 from facevoice.texts import shown
 
@@ -316,7 +317,7 @@ def compare(cases: Sequence[Case], annotators: Sequence[str], mapping: Mapping) 
         for case in cases
         for one in case.documents
         if one is not None
-        for remark in one.remarks
+        for remark in (*one.remarks, *_own_words(case, one))
     ]
     return Agreement(
         tuple(annotators),
@@ -325,6 +326,24 @@ def compare(cases: Sequence[Case], annotators: Sequence[str], mapping: Mapping) 
         tuple(_timeline(c, own, annotators) for c, own in zip(cases, marked, strict=True)),
         tuple(remarks),
     )
+
+
+def _own_words(case: Case, document: Document) -> Iterator[str]:
+    """What is to be said of an annotation that nobody has changed."""
+    own, theirs = (
+        {
+            (tier.name, round(span.start_s, 3), round(span.end_s, 3), span.label)
+            for tier in one.tiers
+            if tier.name.partition("@")[0] in CHANNELS
+            for span in tier.spans
+        }
+        for one in (to_document(case.report), document)
+    )
+    if own and own == theirs:
+        yield (
+            "says exactly what the report does: it is facevoice's own file, which nobody has "
+            "corrected, so this is no agreement with people"
+        )
 
 
 def _fold(text: str) -> str:
@@ -414,9 +433,8 @@ def _unknown_labels(path: Path, unknown: Counter[tuple[str, str]]) -> Annotation
     return AnnotationError(
         path,
         f"has labels that mean nothing here: {told}{rest}.",
-        f"Known are {', '.join(LABELS[channel])}. Say what yours mean, such as "
-        f"--label '{shown(label)[:40]}={LABELS[channel][0]}', or leave one out: "
-        f"--label '{shown(label)[:40]}='.",
+        f"Known are {', '.join(LABELS[channel])}. Say which of them yours means: "
+        f"--label '{shown(label)[:40]}=WORD', or leave it out: --label '{shown(label)[:40]}='.",
     )
 
 

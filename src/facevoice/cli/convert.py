@@ -12,6 +12,7 @@ from facevoice.cli.screen import Screen
 from facevoice.errors import ConfigError, ReportError
 from facevoice.records import Status
 from facevoice.report import (
+    BLANK_FORMATS,
     FILE_FORMATS,
     convert_report,
     count_noun,
@@ -42,10 +43,20 @@ def convert(
     overwrite: Annotated[
         bool, flag("Replace files that are there and say something else.", "--overwrite")
     ] = False,
+    blank: Annotated[
+        bool,
+        flag(
+            "Leave out what facevoice says, for people who shall annotate unprimed: only tiers, "
+            "vocabularies, words and the film. For eaf and textgrid.",
+            "--blank",
+        ),
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Write reports for ELAN, Praat, video players, BIDS or audformat, without analysing again."""
     wanted = _parse(formats)
+    if blank and (full := [name for name in wanted if name not in BLANK_FORMATS]):
+        raise ConfigError(f"--blank is for {' and '.join(BLANK_FORMATS)}, not for {full[0]}")
     screen = Screen(quiet=quiet)
     num_done = num_failed = 0
     for given in paths:
@@ -60,7 +71,9 @@ def convert(
             below = path.relative_to(root) if root.is_dir() else Path(path.name)
             base = (path if out is None else out / below).with_suffix("")
             try:
-                report, written = convert_report(path, base, wanted, overwrite=overwrite)
+                report, written = convert_report(
+                    path, base, wanted, overwrite=overwrite, blank=blank
+                )
             except (ReportError, OSError) as error:
                 screen.complain(_explain(path, error))
                 num_failed += 1

@@ -10,6 +10,7 @@ from facevoice.report.exchange import (
     label_of,
     runs,
     stretches_by_person,
+    to_blank,
     to_document,
     to_report_eaf,
     to_report_events,
@@ -20,6 +21,7 @@ from facevoice.report.exchange import (
     to_report_vtt,
 )
 from facevoice.report.folder import (
+    BLANK_FORMATS,
     DEFAULT_FORMATS,
     ENDINGS,
     FILE_FORMATS,
@@ -74,6 +76,7 @@ from facevoice.report.words import (
 )
 
 __all__ = [
+    "BLANK_FORMATS",
     "CSV_COLUMNS",
     "DEFAULT_FORMATS",
     "ENDINGS",
@@ -114,6 +117,7 @@ __all__ = [
     "runs",
     "stretches_by_person",
     "summarize_in_words",
+    "to_blank",
     "to_csv",
     "to_document",
     "to_html",

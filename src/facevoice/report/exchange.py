@@ -43,6 +43,7 @@ from facevoice.transcript import Line, Transcript, to_srt, to_vtt
 OUTCOME_TIER, WORDS_TIER, SAID_TIER = "outcome", "words", "in words"
 _EMOTIONS: Final = tuple(emotion.value for emotion in EMOTIONS)
 _OUTCOMES: Final = tuple(outcome.value for outcome in Outcome)
+_OUTCOME: Final = (OUTCOME_TIER, _OUTCOMES)
 # Whoever is judged in such a window, it isn't clear that they speak.
 _SPEAKERS: Final = {Reason.VOICE_OFF_SCREEN: "off screen", Reason.SPEAKER_UNCLEAR: "unclear"}
 
@@ -101,6 +102,21 @@ def label_of(window: Prediction, channel: str) -> str | None:
         return window.outcome.value
     posterior = getattr(window, channel)
     return None if posterior is None else top_emotion(posterior)[0].value
+
+
+def to_blank(report: Report) -> Document:
+    """The same tiers without what facevoice says, for people who annotate unprimed; with the words.
+
+    Everybody who is seen has all four tiers, whatever was read of them.
+    """
+    names: list[str | None] = [*called(report).values()] or [None]
+    only = report.people[0].name if len(report.people) == 1 else None
+    tiers = [
+        Tier(_named(channel, name), (), name or only, labels)
+        for name in names
+        for channel, labels in (*dict.fromkeys(CHANNEL_WORDS, _EMOTIONS).items(), _OUTCOME)
+    ]
+    return Document((*tiers, *_words(report)), report.path, end_of(report), report.path)
 
 
 def to_document(report: Report) -> Document:
@@ -188,14 +204,14 @@ def _of(lines: Iterable[Line], speaker: str | None) -> Iterator[Line]:
     return (line for line in lines if line.speaker == speaker)
 
 
-def to_report_eaf(report: Report, target: Path | None = None) -> str:
+def to_report_eaf(report: Report, target: Path | None = None, *, blank: bool = False) -> str:
     """For ELAN; `target`: where it will lie, so that it finds the media from there."""
-    return to_eaf(to_document(report), target)
+    return to_eaf(to_blank(report) if blank else to_document(report), target)
 
 
-def to_report_textgrid(report: Report) -> str:
+def to_report_textgrid(report: Report, *, blank: bool = False) -> str:
     """For Praat."""
-    return to_textgrid(to_document(report))
+    return to_textgrid(to_blank(report) if blank else to_document(report))
 
 
 def _captions(report: Report) -> Transcript:

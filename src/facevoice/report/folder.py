@@ -235,7 +235,12 @@ def file_names(base: Path, formats: Iterable[str]) -> list[Path]:
 
 
 def write_format(
-    report: Report, base: Path, form: str, note: Callable[[Path, bytes], None] | None = None
+    report: Report,
+    base: Path,
+    form: str,
+    note: Callable[[Path, bytes], None] | None = None,
+    *,
+    blank: bool = False,
 ) -> list[Path]:
     """Write one of `FILE_FORMATS`, replacing what is there; gives the files made.
 
@@ -244,6 +249,7 @@ def write_format(
         base: where the files lie, and the report's name.
         form: the format.
         note: is told each file and its content before it is written.
+        blank: of `BLANK_FORMATS`, only what people need to annotate it themselves.
 
     Raises:
         OSError: a file can't be written.
@@ -252,7 +258,7 @@ def write_format(
     paths = file_names(base, [form])
     if form == DATABASE_ENDING:
         return [write_database(report, path) for path in paths]
-    for path, make in zip(paths, _TEXTS[form], strict=True):
+    for path, make in zip(paths, (_BLANKS if blank else _TEXTS)[form], strict=True):
         content = make(report, path).encode()
         if note is not None:
             note(path, content)
@@ -271,7 +277,12 @@ def find_reports(root: Path) -> Iterator[Path]:
 
 
 def convert_report(
-    path: Path, base: Path, formats: Sequence[str], *, overwrite: bool = False
+    path: Path,
+    base: Path,
+    formats: Sequence[str],
+    *,
+    overwrite: bool = False,
+    blank: bool = False,
 ) -> tuple[Report, list[Path]]:
     """Write the report of a JSON file in other formats; gives it and the files made.
 
@@ -280,6 +291,7 @@ def convert_report(
         base: where the files shall lie, and their name without an ending.
         formats: of `FILE_FORMATS`.
         overwrite: replace files that are there and say something else.
+        blank: see `write_format`.
 
     Raises:
         ReportError: it can't be read.
@@ -290,7 +302,8 @@ def convert_report(
     report = read_report(path)
     base.parent.mkdir(parents=True, exist_ok=True)
     for form in formats if not overwrite else ():
-        for target, make in zip(file_names(base, [form]), _TEXTS.get(form, ()), strict=False):
+        makers = (_BLANKS if blank else _TEXTS).get(form, ())
+        for target, make in zip(file_names(base, [form]), makers, strict=False):
             if target.exists() and read_bounded(target) != make(report, target).encode():
                 reason = "there is a file of that name, which says something else"
                 raise FileExistsError(errno.EEXIST, reason, str(target))
@@ -298,7 +311,9 @@ def convert_report(
         require_database()
         for target in file_names(base, [DATABASE_ENDING]):
             _check_database(target)
-    return report, [one for form in formats for one in write_format(report, base, form)]
+    return report, [
+        one for form in formats for one in write_format(report, base, form, blank=blank)
+    ]
 
 
 _Writer = Callable[[Report, Path], str]
@@ -317,6 +332,14 @@ _TEXTS: Final[dict[str, tuple[_Writer, ...]]] = {
     ),
     "rttm": (lambda report, _: to_report_rttm(report),),
 }
+
+
+_BLANKS: Final[dict[str, tuple[_Writer, ...]]] = {
+    "eaf": (lambda report, target: to_report_eaf(report, target, blank=True),),
+    "textgrid": (lambda report, _: to_report_textgrid(report, blank=True),),
+}
+BLANK_FORMATS: Final = tuple(_BLANKS)
+"""Those that people annotate in."""
 
 
 def _lines(path: Path) -> list[str]:
