@@ -21,6 +21,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn.metrics import cohen_kappa_score
 from typer.testing import CliRunner
 
+from builders import make_failed_report
 from facevoice.agreement import cohen_kappa, krippendorff_alpha
 from facevoice.agreement.figures import confusion, kappa_interval
 from facevoice.cli.app import app
@@ -223,6 +224,19 @@ def test_each_person_is_held_against_what_is_said_of_them(tmp_path: Path) -> Non
     guest = figures(path, only)["only.eaf", "face", "window"]
     own = stretches_by_person(report)["Guest"]
     assert guest["num_units"] == sum(one.window.face is not None for one in own)
+
+
+def test_of_several_people_one_is_chosen_where_the_report_knows_one(
+    talk: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "two.csv"
+    path.write_text("start,end,person,face\n0,9,Ann,happy\n0,9,Ben,sad\n")
+    assert "tells of 'Ann', 'Ben' on face, but the report knows one" in agree(talk, path, code=1)
+    path.write_text("tier,start,end,label\nface@Ann,0,9,happy\nface@Ben,0,9,sad\n")
+    one = figures(talk, path, "--tier", "face@Ann=face")["two.csv", "face", "interval"]
+    assert one["counts"] == [[1]]
+    failed = save(make_failed_report(), tmp_path / "failed.json")
+    assert "nothing was read" in agree(failed, path, "--tier", "face@Ann=face", code=1)
 
 
 def test_annotators_are_compared_with_each_other(talk: Path, tmp_path: Path) -> None:

@@ -8,9 +8,12 @@ import parselmouth
 import praatio.textgrid
 import pympi
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from facevoice.errors import AnnotationError
-from facevoice.exchange import Document, read_annotation
+from facevoice.exchange import Document, Span, Tier, read_annotation, to_eaf, to_textgrid
+from facevoice.texts import shown
 
 EAF = """<?xml version="1.0" encoding="{encoding}"?>
 {doctype}<ANNOTATION_DOCUMENT AUTHOR="x" DATE="2026-01-01T00:00:00+00:00" VERSION="2.7">
@@ -141,6 +144,7 @@ TWO = SLOT.format("t1", 0) + SLOT.format("t2", 1000)
         ("a.csv", "start,end,face\n0,soon,sad\n", "row 2: 'soon' is no time"),
         ("a.csv", "start,end,face\n0,1e99,sad\n", "no time of a recording"),
         ("a.csv", "file,start,end,face\na.mp4,0,1,sad\nb.mp4,0,1,sad\n", "rows of 2 files"),
+        ("a.csv", "  \n".encode("utf-16"), "is empty"),
         ("a.mp4", b"\x00" * 64, "no known kind of annotation"),
     ],
 )  # fmt: skip
@@ -161,3 +165,50 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
     assert "Cut it" in str(caught.value)
     with pytest.raises(AnnotationError, match="can't be read"):
         read_annotation(tmp_path / "none.eaf")
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_whatever_is_damaged_is_read_or_refused_and_nothing_else(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    whole = {
+        "a.eaf": eaf(("t1", "t2", "sad"), slots=TWO),
+        "a.TextGrid": '"ooTextFile" "TextGrid" 0 5 <exists> 1 "IntervalTier" "f" 0 5 1 0 5 "a"',
+        "a.csv": "start,end,face\n0,1,sad\n1,2,happy\n",
+    }
+    name = data.draw(st.sampled_from([*whole]))
+    content = bytearray(whole[name].encode())
+    for _ in range(data.draw(st.integers(0, 4))):
+        place = data.draw(st.integers(0, len(content) - 1))
+        content[place : place + data.draw(st.integers(0, 9))] = data.draw(st.binary(max_size=6))
+        content = content or bytearray(b"?")
+    try:
+        document = read(folder / name, bytes(content))
+    except AnnotationError as error:
+        assert name in str(error)
+    else:
+        assert all(s.start_s < s.end_s for tier in document.tiers for s in tier.spans)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=12), st.text(min_size=1, max_size=12))
+def test_any_name_and_words_go_into_every_file(
+    tmp_path_factory: pytest.TempPathFactory, name: str, words: str
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    tiers = (Tier(f"face@{name}", (Span(0, 1, words),), name, ("sad",)),)
+    eaf_path, grid_path = folder / "any.eaf", folder / "any.TextGrid"
+    eaf_path.write_text(to_eaf(Document(tiers)), encoding="utf-8")
+    grid_path.write_text(to_textgrid(Document(tiers)), encoding="utf-8")
+    for path in (eaf_path, grid_path):
+        (tier,) = read_annotation(path).tiers
+        kept = [s.label for s in tier.spans]
+        wanted = shown(words).strip()
+        # Two that no XML may hold.
+        wanted = wanted.replace("\ufffe", "\ufffd").replace("\uffff", "\ufffd")
+        found = [label.replace("\ufffe", "\ufffd").replace("\uffff", "\ufffd") for label in kept]
+        assert found == [wanted] or (path is grid_path and not wanted)
+    pympi.Eaf(str(eaf_path))
+    praatio.textgrid.openTextgrid(str(grid_path), includeEmptyIntervals=True)

@@ -20,7 +20,7 @@ from facevoice.agreement.figures import (
     kappa_interval,
     krippendorff_alpha,
 )
-from facevoice.errors import AnnotationError, ConfigError
+from facevoice.errors import AnnotationError, ConfigError, ReportError
 from facevoice.exchange import ANNOTATION_ENDINGS, Document, Span, Tier
 from facevoice.interpret import summarize
 from facevoice.records import EMOTIONS, IntArray, Moment, Outcome, Report
@@ -76,7 +76,8 @@ _MAX_TOLD: Final = 12
 class Mapping:
     """What people's names mean here.
 
-    tiers: {name of a tier: "face", or "face@Anna" of one of several people};
+    tiers: {name of a tier: "face", or "face@Anna" of one of several people}; of a channel that one
+    is named for, no other tier is taken;
     labels: {label: a word of `LABELS`, or "" to leave it out}, of people and of the report alike.
     """
 
@@ -285,9 +286,14 @@ def compare(cases: Sequence[Case], annotators: Sequence[str], mapping: Mapping) 
 
     Raises:
         AnnotationError: a tier or label means nothing here, or times have nothing in common.
+        ReportError: nothing was read of any recording.
         ConfigError: the mapping names a tier that isn't there.
     """
     _check_mapped(cases, mapping)
+    unread = [case.name for case in cases if not case.report.windows]
+    cases = [case for case in cases if case.report.windows]
+    if not cases:
+        raise ReportError(f"{shown(unread[0])}: nothing was read, so there is nothing to compare")
     marked = [[_marked(case, one, mapping) for one in case.documents] for case in cases]
     units: dict[str, list[list[_Unit]]] = {
         "window": [_mapped(_windows(case.report), mapping) for case in cases],
@@ -312,7 +318,8 @@ def compare(cases: Sequence[Case], annotators: Sequence[str], mapping: Mapping) 
         if len(annotators) > 1
         and (told := _among(channel, annotators, _by_unit(units["window"], marked, channel)))
     ]
-    remarks = [
+    remarks = [f"{shown(name)}: nothing was read, so it is left out" for name in unread]
+    remarks += [
         f"{shown(Path(one.source).name)}: {remark}"
         for case in cases
         for one in case.documents
@@ -378,13 +385,8 @@ def _marked(case: Case, document: Document | None, mapping: Mapping) -> list[_Ma
     path, names = Path(document.source), [*called(case.report).values()]
     found: list[_Marked] = []
     unknown: Counter[tuple[str, str]] = Counter()
-    for tier in document.tiers:
-        channel, person = _channel_of(tier, mapping)
-        if channel is None:
-            continue
-        if len(names) < 2:
-            person = None
-        elif person is not None and person not in names:
+    for tier, channel, person in _taken(document, mapping):
+        if len(names) > 1 and person is not None and person not in names:
             raise AnnotationError(
                 path,
                 f"tier {tier.name!r} is about {person!r}, but the report knows {_listed(names)}.",
@@ -399,8 +401,7 @@ def _marked(case: Case, document: Document | None, mapping: Mapping) -> list[_Ma
                 spans.append(Span(span.start_s, span.end_s, word))
             elif word:
                 unknown[channel, span.label] += 1
-        if tier.spans:
-            found.append(_Marked(channel, person, tuple(spans)))
+        found.append(_Marked(channel, person, tuple(spans)))
     if unknown:
         raise _unknown_labels(path, unknown)
     if not found:
@@ -410,17 +411,36 @@ def _marked(case: Case, document: Document | None, mapping: Mapping) -> list[_Ma
             f"labels; there are {_listed([tier.name for tier in document.tiers])}.",
             "Say which is which, such as --tier NAME=face.",
         )
-    return found
+    return found if len(names) > 1 else _of_one(path, found)
 
 
-def _channel_of(tier: Tier, mapping: Mapping) -> tuple[str | None, str | None]:
-    own = {_fold(name): channel for name, channel in mapping.tiers.items()}.get(_fold(tier.name))
-    if own is not None:
-        channel, _, person = own.partition("@")
-        return channel, person or tier.person
-    name, _, person = tier.name.partition("@")
-    plain = _TIER_SYNONYMS.get(_fold(name), _fold(name))
-    return (plain if plain in CHANNELS else None), tier.person or person or None
+def _of_one(path: Path, marked: list[_Marked]) -> list[_Marked]:
+    """The same, whoever it is about, where the report knows one person or none."""
+    for channel in CHANNELS:
+        people = sorted({one.person for one in marked if one.channel == channel and one.person})
+        if len(people) > 1:
+            raise AnnotationError(
+                path,
+                f"tells of {_listed(people)} on {channel}, but the report knows one person.",
+                f"Say which tier to take: --tier NAME={channel}.",
+            )
+    return [_Marked(one.channel, None, one.spans) for one in marked]
+
+
+def _taken(document: Document, mapping: Mapping) -> Iterator[tuple[Tier, str, str | None]]:
+    """The tiers that are compared, with their channels and whom they are about."""
+    own = {_fold(name): channel for name, channel in mapping.tiers.items()}
+    there = [tier for tier in document.tiers if tier.spans]
+    named = {own[_fold(t.name)].partition("@")[0] for t in there if _fold(t.name) in own}
+    for tier in there:
+        if _fold(tier.name) in own:
+            channel, _, person = own[_fold(tier.name)].partition("@")
+            yield tier, channel, person or tier.person
+            continue
+        name, _, person = tier.name.partition("@")
+        channel = _TIER_SYNONYMS.get(_fold(name), _fold(name))
+        if channel in CHANNELS and channel not in named:
+            yield tier, channel, tier.person or person or None
 
 
 def _unknown_labels(path: Path, unknown: Counter[tuple[str, str]]) -> AnnotationError:

@@ -52,6 +52,7 @@ _CONSTRAINTS: Final = {
     ),
 }
 _FREE, _ABOUT = "free text", "said of it"
+_NO_CHARACTERS: Final = dict.fromkeys((0xFFFE, 0xFFFF), "\ufffd")
 _MAX_DEPTH: Final = 32
 _MAX_ANNOTATIONS: Final = 2_000_000
 
@@ -107,11 +108,11 @@ class _Body:
 
     def tier(self, tier: Tier) -> ElementTree.Element:
         kind = _type_of(tier, self._vocabularies)
-        about = {"TIER_ID": shown(tier.name), "LINGUISTIC_TYPE_REF": kind}
+        about = {"TIER_ID": _sound(tier.name), "LINGUISTIC_TYPE_REF": kind}
         if tier.person is not None:
-            about["PARTICIPANT"] = shown(tier.person)
+            about["PARTICIPANT"] = _sound(tier.person)
         if tier.about is not None:
-            about["PARENT_REF"] = shown(tier.about)
+            about["PARENT_REF"] = _sound(tier.about)
         made = ElementTree.Element("TIER", about)
         for start_ms, end_ms, label in in_milliseconds(tier.spans):
             parent = None
@@ -132,7 +133,7 @@ class _Body:
                 one = ElementTree.SubElement(holder, "REF_ANNOTATION", more)
             if tier.labels and label in tier.labels:
                 one.set("CVE_REF", _entry_id(self._vocabularies[tier.labels], label))
-            ElementTree.SubElement(one, "ANNOTATION_VALUE").text = shown(label)
+            ElementTree.SubElement(one, "ANNOTATION_VALUE").text = _sound(label)
         return made
 
     def slots(self) -> Iterator[tuple[str, int]]:
@@ -205,6 +206,11 @@ def _media(media: str, target: Path | None) -> dict[str, str]:
     absolute = PurePath(media).is_absolute()
     url = f"file://{_url(path.as_posix())}" if absolute else f"file:///{_url(path.name)}"
     return {"MEDIA_URL": url, "RELATIVE_MEDIA_URL": _url(near), **about}
+
+
+def _sound(text: str) -> str:
+    """As XML can hold it: two characters that are none are left, beside what nobody shows."""
+    return shown(text).translate(_NO_CHARACTERS)
 
 
 def _url(path: str) -> str:

@@ -116,7 +116,9 @@ def read_table(path: Path) -> Document:
     """
     remarks: list[str] = []
     lines = read_text(path, remarks).splitlines()
-    header_line = next(line for line in lines if line.strip())
+    header_line = next((line for line in lines if line.strip()), None)
+    if header_line is None:
+        raise AnnotationError(path, "is empty.", "Save the annotation again.")
     delimiter = max("\t;,", key=header_line.count)
     try:
         header, *rows = list(_rows(path, lines, delimiter))

@@ -38,6 +38,7 @@ from facevoice.report.words import (
     names_of,
     vocabulary,
 )
+from facevoice.texts import shown
 from facevoice.transcript import Line, Transcript, to_srt, to_vtt
 
 OUTCOME_TIER, WORDS_TIER, SAID_TIER = "outcome", "words", "in words"
@@ -88,8 +89,11 @@ def stretches_by_person(report: Report) -> dict[str | None, list[Stretch]]:
 
 
 def called(report: Report) -> dict[int, str]:
-    """What people are called, each otherwise, where several are seen; by their numbers."""
-    names = names_of(report)
+    """What people are called, each otherwise, where several are seen; by their numbers.
+
+    As `texts.shown` shows them.
+    """
+    names = {number: shown(name) for number, name in names_of(report).items()}
     several = [name for name in names.values() if [*names.values()].count(name) > 1]
     return {
         number: f"{name} ({number})" if name in several else name for number, name in names.items()
@@ -110,7 +114,7 @@ def to_blank(report: Report) -> Document:
     Everybody who is seen has all four tiers, whatever was read of them.
     """
     names: list[str | None] = [*called(report).values()] or [None]
-    only = report.people[0].name if len(report.people) == 1 else None
+    only = shown(report.people[0].name) if len(report.people) == 1 else None
     tiers = [
         Tier(_named(channel, name), (), name or only, labels)
         for name in names
@@ -126,7 +130,7 @@ def to_document(report: Report) -> Document:
     one of several people are called "face@Anna". "in words" tells more of each outcome.
     """
     tiers: list[Tier] = []
-    only = report.people[0].name if len(report.people) == 1 else None
+    only = shown(report.people[0].name) if len(report.people) == 1 else None
     for name, own in stretches_by_person(report).items():
         who = name or only
         for channel in CHANNEL_WORDS:
@@ -135,14 +139,14 @@ def to_document(report: Report) -> Document:
                 tiers.append(Tier(_named(channel, name), spans, who, _EMOTIONS))
         outcome = _named(OUTCOME_TIER, name)
         moments = _moments(report, name)
-        shown = {(span.start_s, span.end_s) for span in moments}
+        told = {(span.start_s, span.end_s) for span in moments}
         judged = {id(window) for window in report.windows}
         others = [one for one in own if id(one.window) not in judged]
         spans = tuple(
             sorted(
                 [
                     *_moments(report, name, as_label=True),
-                    *(s for s in runs(others, OUTCOME_TIER) if (s.start_s, s.end_s) not in shown),
+                    *(s for s in runs(others, OUTCOME_TIER) if (s.start_s, s.end_s) not in told),
                 ],
                 key=lambda span: span.start_s,
             )
