@@ -701,5 +701,5 @@ def describe(one: Comparison) -> str:
     if one.kappa is None:
         words += " All labels are one and the same, so kappa isn't defined."
     elif one.low is None:
-        words += f" No interval: fewer than {LEAST_CLUSTERS} stretches are marked."
+        words += f" No range: fewer than {LEAST_CLUSTERS} stretches are marked."
     return words
