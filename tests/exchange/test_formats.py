@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from io import StringIO
@@ -25,6 +26,7 @@ from lxml import etree
 from typer.testing import CliRunner
 
 from facevoice.cli.app import app
+from facevoice.errors import MissingExtraError
 from facevoice.exchange import Document, read_annotation, read_eaf, read_textgrid
 from facevoice.records import EMOTIONS, Emotion, Outcome, Prediction, Reason, Report
 from facevoice.report import (
@@ -194,6 +196,21 @@ def test_audformat_database_keeps_every_probability(folder: Path) -> None:
     assert outcomes.outcome.tolist() == [w.outcome.value for w in report.windows]
     assert set(outcomes.person.dropna()) == {"Ann", 'B "b" <&>'}
     assert [*database.schemes["emotion"].labels] == [emotion.value for emotion in EMOTIONS]
+
+
+def test_without_audformat_the_extra_is_named_before_any_work(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "audformat", None)
+    arguments = [str(folder / "talk.json"), "--to", "json,audformat", "--out", str(tmp_path)]
+    result = CliRunner().invoke(app, ["convert", *arguments])
+    assert result.exit_code == 2
+    assert "an audformat database needs an optional part: pip install '.[exchange]'" in " ".join(
+        result.output.split()
+    )
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(MissingExtraError):
+        ReportFolder(tmp_path, ["audformat"])
 
 
 def test_rttm_says_who_speaks_when(folder: Path) -> None:
