@@ -151,7 +151,7 @@ def _restamped(change: Callable[[int, int], int]) -> Any:
 
 
 def _late_cluster(studio: Studio, folder: Path) -> Path:
-    """Matroska one of whose clusters, with all that is in it, says that it begins a minute later."""
+    """Matroska, a cluster of which says that it begins a minute later, with all that is in it."""
     path = studio.write(
         folder / "clip.mkv",
         studio.pictures(),

@@ -14,7 +14,7 @@ MAX_PAUSE_S: Final = 3600.0
 """A leap over more than this within a stream is a damaged timestamp, no pause."""
 
 MAX_HELD: Final = 512
-"""More packets of a stream than a cluster of Matroska holds, whose times are counted from its own."""
+"""More packets of a stream than a cluster of Matroska holds; its time is part of all of theirs."""
 
 MAX_HELD_PER_STAMP: Final = 32
 """The same for MPEG, where one time may be that of several packets."""
