@@ -52,6 +52,13 @@ def interview() -> Report:
     people = [
         replace(p, name=name) for p, name in zip(report.people, ("Ann", 'B "b" <&>'), strict=True)
     ]
+    # Of her, also what her face shows while he speaks.
+    hers = tuple(
+        replace(w, person=1, voice=None, fused=None, conflict=None,
+                outcome=Outcome.INSUFFICIENT, reasons=(Reason.OTHER_SPEAKS,))
+        for w in report.windows if w.person == 2 and w.face is not None
+    )  # fmt: skip
+    people[0] = replace(people[0], windows=hers)
     lines = (
         Line(0.5, 4.0, "Well -->\nso it is", "Ann"),
         Line(3.0, 6.0, "=1+1 & <b>more</b>", "Ann"),
@@ -93,6 +100,10 @@ def test_elan_holds_every_tier_and_keeps_to_the_schema(folder: Path) -> None:
             found = sorted(opened.get_annotation_data_for_tier(name))
             same([(a / 1000, b / 1000, label) for a, b, label, *_ in found], wanted[name])
             assert opened.tiers[name][2]["PARTICIPANT"] == person
+    # While he speaks, she is looked at too, and no time is told twice.
+    faces = wanted["face@Ann"]
+    assert sum(b - a for a, b, _ in faces) > sum(b - a for a, b, _ in wanted["voice@Ann"]) + 20
+    assert [name for name in opened.tiers if name.endswith(" 2")] == ["words@Ann 2"]
     told = opened.get_ref_annotation_data_for_tier("in words@Ann")
     assert sorted(one[2] for one in told) == sorted(s[2] for s in wanted["in words@Ann"])
     entries = opened.get_cv_entries("emotions").values()
@@ -192,6 +203,9 @@ def test_audformat_database_keeps_every_probability(folder: Path) -> None:
         )
         probs = table[[emotion.value for emotion in EMOTIONS]].to_numpy()
         assert probs == pytest.approx(np.stack([getattr(w, channel).probs for w in own]), abs=1e-6)
+    others = database["face_2"].get()
+    assert set(others.person) == {"Ann"}
+    assert len(others) == len(report.people[0].windows)
     outcomes = database["outcome"].get()
     assert outcomes.outcome.tolist() == [w.outcome.value for w in report.windows]
     assert set(outcomes.person.dropna()) == {"Ann", 'B "b" <&>'}
