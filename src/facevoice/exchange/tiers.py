@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -176,8 +176,3 @@ def _decode(data: bytes, remarks: list[str]) -> str:
             "isn't UTF-8, so it is read as Windows-1252; if letters are wrong, save it as UTF-8"
         )
         return data.decode("cp1252", "replace")
-
-
-def find_tiers(tiers: Sequence[Tier], name: str) -> list[Tier]:
-    """Those of that name, whichever its capitals."""
-    return [tier for tier in tiers if tier.name.casefold() == name.casefold()]
