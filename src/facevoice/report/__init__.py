@@ -26,6 +26,7 @@ from facevoice.report.plot import plot_report
 from facevoice.report.table import (
     CSV_COLUMNS,
     MOMENT_COLUMNS,
+    REVIEW_COLUMNS,
     Tally,
     build_moments,
     build_table,
@@ -59,6 +60,7 @@ __all__ = [
     "OUTCOME_STYLES",
     "RESERVED_NAMES",
     "RESERVED_STEMS",
+    "REVIEW_COLUMNS",
     "WINDOW_FIELDS",
     "ReportFolder",
     "Tally",
