@@ -30,6 +30,7 @@ from facevoice.records import (
     PEAKS_HZ,
     ChannelPosterior,
     DoubleArray,
+    Emotion,
     FloatArray,
     Moment,
     Outcome,
@@ -65,7 +66,9 @@ WINDOW_FIELDS: Final = (
 """What stands in a window's row, in this order; see `window_view`."""
 
 # Joined in this order inside one function; later files use what earlier ones define.
-_SCRIPTS: Final = ("words.js", "timeline.js", "people.js", "video.js", "review.js", "page.js")
+_SCRIPTS: Final = (
+    *("words.js", "timeline.js", "people.js", "video.js", "card.js", "review.js", "page.js"),
+)
 _STYLES: Final = ("page.css", "review.css")
 _HEAD_BYTES: Final = 4096
 _THOUSAND: Final = 1000
@@ -386,7 +389,7 @@ def _moment_view(moment: Moment, report: Report, names: dict[int, str]) -> dict[
 def _review_view(report: Report, name: str | None) -> dict[str, Any]:
     """What a person says of the answers so far.
 
-    name: of the file to save it in; document: see `facevoice.review.to_values`, of this very
+    name: of the file to save it in; emotions: what they are called there; document: see `facevoice.review.to_values`, of this very
     analysis, so that what is saved is; is_other: whether it was made of another one.
     """
     review, own = report.review, empty_review(report)
@@ -394,6 +397,7 @@ def _review_view(report: Report, name: str | None) -> dict[str, Any]:
     stem = shown(PurePath(report.path).stem) if name is None else shown(name)
     return {
         "name": f"{stem or 'report'}{SUFFIX}",
+        "emotions": [emotion.value for emotion in Emotion],
         "document": document,
         "is_other": review is not None and not review.is_of(report),
     }

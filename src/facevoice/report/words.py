@@ -210,19 +210,14 @@ _FIRST_TOLD: Final = (Outcome.CONFLICT, *(o for o in Outcome if o is not Outcome
 def vocabulary() -> dict[str, Any]:
     """All colours, shapes and words for scripts, so that none of them stands there again.
 
-    emotions: [{key, name, color, ink}], the key as in JSON; outcomes: [{name, color, ink, shape, words, counts}], whether
+    emotions: [{name, color, ink}]; outcomes: [{name, color, ink, shape, words, counts}], whether
     the probability of conflict counts beside it; reasons: [{name, words, about, apart}], about the
     channel ("face", "voice") that is missing, or None; apart: in few words, why both are read but
     not compared, or None; channels: [{key, label}]; statuses: {name: words}.
     """
     return {
         "emotions": [
-            {
-                "key": emotion.value,
-                "name": EMOTION_WORDS[emotion],
-                "color": color,
-                "ink": ink_on(color),
-            }
+            {"name": EMOTION_WORDS[emotion], "color": color, "ink": ink_on(color)}
             for emotion, color in EMOTION_COLORS.items()
         ],
         "outcomes": [

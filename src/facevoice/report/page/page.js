@@ -107,7 +107,8 @@ function momentRow(model, moment, jump) {
   const button = el("button", attributes, time);
   const outcome = el("span", { class: "fv-nowrap" }, outcomeShape(moment.outcomeOf), moment.outcomeOf.name);
   const words = spoken(wordsOf(model, moment.lines), "span");
-  return { moment, button, element: el("li", {}, button, outcome, el("span", {}, inFull(model, moment.words)), words) };
+  const mark = el("small", { class: "fv-mark" }, model.markOf(moment));
+  return { moment, button, element: el("li", {}, button, outcome, el("span", {}, inFull(model, moment.words), mark), words) };
 }
 
 function createFooter(model) {
@@ -118,100 +119,6 @@ function createFooter(model) {
     el("p", {}, `facevoice ${model.version}`),
     models.length ? el("p", {}, `Models: ${models.join(", ")}`) : null,
     model.sha256 === null ? null : el("p", {}, "SHA-256 of the file: ", el("code", {}, model.sha256)),
-  );
-}
-
-// All that is said of the selected window.
-function createDetail(model, level) {
-  const heading = el(`h${level}`, { class: "fv-detail-title" });
-  const body = el("div", { class: "fv-detail-body" });
-  const count = model.windows.length;
-  let shown = -1;
-  return {
-    element: el("section", { class: "fv-detail", "aria-label": "The selected window" }, heading, body),
-    refresh() { shown = -1; },
-    show({ time }) {
-      const place = windowAt(model, time);
-      if (place === shown) return;
-      shown = place;
-      const window = model.windows[place];
-      const words = spoken(wordsOf(model, model.transcript?.windows[place] ?? []));
-      const number = count > 1 ? `window ${place + 1} of ${count}` : "the only window";
-      const name = nameOf(model, window.person);
-      const about = name === null ? number : `${number} · ${name}`;
-      heading.replaceChildren(span(window.start, window.end), el("small", {}, about));
-      body.replaceChildren(
-        el("p", { class: "fv-verdict" }, outcomeBadge(window.outcomeOf), el("span", {}, verdict(model, window))),
-        ...(words === null ? [] : [words]),
-        facts(window),
-        distributions(model, window),
-      );
-    },
-  };
-}
-
-// What is shown, what it means, and why.
-function verdict(model, window) {
-  const shown = ["face", "voice"].filter((key) => window[key] !== null);
-  const clauses = [
-    shown.map((key) => told(model, window, key)).join(", "),
-    window.isStrange || window.apart !== null ? "" : window.outcomeOf.words,
-    ...remarks(window),
-  ];
-  return clauses.filter((clause) => clause !== "").map((clause) => `${capital(clause)}.`).join(" ");
-}
-
-function facts(window) {
-  const rows = [
-    ["Probability of conflict", window.counted === null ? "not compared" : percent(window.counted)],
-    ["Face seen", `${share(window.face_coverage)} of the pictures`],
-    ["Speech heard", `${share(window.speech_coverage)} of the sound`],
-    ["This person's face known", knownWords(window.face_known)],
-    ["This person's voice known", knownWords(window.voice_known)],
-  ].filter(([, value]) => value !== null);
-  const entries = rows.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)));
-  return el("dl", { class: "fv-facts" }, entries);
-}
-
-function headRow(names, numbers = []) {
-  const cells = names.map((name) =>
-    el("th", { scope: "col", class: numbers.includes(name) ? "fv-number" : null }, name));
-  return el("thead", {}, el("tr", {}, cells));
-}
-
-function distributions(model, window) {
-  const rows = model.emotions.map((emotion, k) => el(
-    "tr",
-    {},
-    el("th", { scope: "row" }, chip(emotion), emotion.name),
-    model.channels.map(({ key }) => probCell(model, window, key, k)),
-  ));
-  return el(
-    "table",
-    { class: "fv-probs" },
-    el("caption", { class: "fv-hidden" }, "Probability of each emotion"),
-    headRow(["Emotion", ...model.channels.map(({ label }) => label)]),
-    el("tbody", {}, rows),
-  );
-}
-
-function probCell(model, window, key, place) {
-  const probs = window[key];
-  if (probs === null) {
-    if (place > 0) return null;
-    const attributes = { rowspan: model.emotions.length, class: "fv-missing" };
-    return el("td", attributes, capital(whyMissing(window, key)));
-  }
-  const style = { width: `${probs[place] / 10}%`, background: model.emotions[place].color };
-  return el(
-    "td",
-    { class: window[`${key}Top`].emotion === place ? "fv-top" : null },
-    el(
-      "div",
-      { class: "fv-prob" },
-      el("div", { class: "fv-track", "aria-hidden": "true" }, el("div", { class: "fv-bar", style })),
-      el("span", {}, percent(probs[place])),
-    ),
   );
 }
 
@@ -234,6 +141,12 @@ function createTranscript(model, level, jump) {
   const notes = remarks.map((remark) => el("p", { class: "fv-note" }, `${capital(remark)}.`));
   const title = el(`h${level}`, {}, "Words", el("small", {}, `from ${source}`));
   return { element: el("section", { class: "fv-transcript" }, title, notes, body) };
+}
+
+function headRow(names, numbers = []) {
+  const cells = names.map((name) =>
+    el("th", { scope: "col", class: numbers.includes(name) ? "fv-number" : null }, name));
+  return el("thead", {}, el("tr", {}, cells));
 }
 
 function createSummary(model, level) {
@@ -353,9 +266,10 @@ class Playhead {
 }
 
 // Shows a view of `to_view` in an empty element; {video, pickVideo, switch}: a video to follow,
-// whether to offer to choose one, another sensitivity, and other names (with `switch` too). Gives
-// {seek(t_s), destroy()}.
-function mount(element, view, { video = null, pickVideo = false, switch: canSwitch = true } = {}) {
+// whether to offer to choose one, another sensitivity, and other names (with `switch` too);
+// keepReview(text): keeps the review, told of every change. Gives {seek(t_s), destroy()}.
+function mount(element, view, options = {}) {
+  const { video = null, pickVideo = false, switch: canSwitch = true, keepReview = null } = options;
   const model = openView(view);
   const level = document.querySelector("h1") === null ? 1 : 2;
   const playhead = new Playhead(model.duration_s);
@@ -380,7 +294,7 @@ function mount(element, view, { video = null, pickVideo = false, switch: canSwit
   if (model.windows.length) {
     const canPick = video === null && pickVideo;
     const points = createPoints(model, canSwitch && model.points.length > 1 ? choosePoint : null);
-    parts.push(points, ...createResults(model, playhead, level + 1, canPick, canSwitch ? rename : null));
+    parts.push(points, ...createResults(model, playhead, level + 1, canPick, canSwitch ? rename : null, keepReview));
     if (video !== null) link = followVideo(video, model, playhead);
     playhead.changed = update;
   }
@@ -399,18 +313,21 @@ function mount(element, view, { video = null, pickVideo = false, switch: canSwit
   };
 }
 
-function createResults(model, playhead, level, canPick, rename) {
+function createResults(model, playhead, level, canPick, rename, keep) {
   const timeline = createTimeline(model, playhead, level);
   const jump = (time) => {
     playhead.choose(time);
     (playhead.video ?? timeline.element).scrollIntoView({ block: "nearest" });
   };
+  const review = createReview(model, level, { keep, jump, changed: () => moments.refresh() });
+  const moments = createMoments(model, playhead, level, jump);
   return [
-    createMoments(model, playhead, level, jump),
+    moments,
     ...(model.people.length > 1 ? [createPeople(model, playhead, level, rename)] : []),
     ...(canPick ? [createPicker(model, playhead)] : []),
     timeline,
-    createDetail(model, level),
+    createCard(model, level, review.addTo),
+    review,
     ...(model.transcript === null ? [] : [createTranscript(model, level, jump)]),
     createSummary(model, level),
     createTable(model, (window) => playhead.choose(middleOf(window))),

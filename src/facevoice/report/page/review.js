@@ -8,7 +8,8 @@ const ANSWERS = ["outcome", "face", "voice"];
 const SAME_S = 0.002;
 
 // `keep(text)` is told of every change and keeps it, as the web app does; null where only people save.
-function createReview(model, level, keep = null, jump = null) {
+// `changed` is told, too; `jump(time)` goes to a moment.
+function createReview(model, level, { keep = null, changed: tell, jump }) {
   const state = {
     document: model.review.document,
     verdicts: model.review.document.verdicts.map((verdict) => ({ ...verdict })),
@@ -23,7 +24,7 @@ function createReview(model, level, keep = null, jump = null) {
     keep?.(reviewText(state));
     panel.refresh();
     form?.refresh();
-    model.reviewed?.();
+    tell();
   };
   panel.changed = changed;
   panel.loaded = () => {
@@ -37,21 +38,20 @@ function createReview(model, level, keep = null, jump = null) {
   window.addEventListener("beforeunload", warn);
   panel.refresh();
   if (model.review.is_other) panel.say("This review was made of another analysis of the file.");
+  model.markOf = (moment) => markOf(state, model, moment);
   return {
     element: panel.element,
     addTo(place, { moment }) {
       form = verdictForm(model, state, moment, changed);
       place.replaceChildren(form.element);
     },
-    // What stands beside a moment in lists: "right", "wrong", "note", or nothing.
-    markOf: (moment) => markOf(state, model, moment),
     refresh: panel.refresh,
     destroy() { window.removeEventListener("beforeunload", warn); },
   };
 }
 
 function saidOf(model, moment) {
-  const emotion = (place) => (place === null ? null : model.emotions[place].key);
+  const emotion = (place) => (place === null ? null : model.review.emotions[place]);
   return { outcome: moment.outcomeOf.name, face: emotion(moment.face), voice: emotion(moment.voice) };
 }
 
@@ -69,6 +69,7 @@ function isOutdated(model, verdict, moment) {
   return ANSWERS.some((name) => said[name] !== verdict.said[name]);
 }
 
+// What stands beside a moment in lists: "right", "wrong", "note", or nothing.
 function markOf(state, model, moment) {
   const verdict = verdictOn(state, moment);
   if (verdict === null) return "";
@@ -148,7 +149,7 @@ function verdictForm(model, state, moment, changed) {
 function correctionField(model, name, choose) {
   const choices = name === "outcome"
     ? model.outcomes.map((outcome) => [outcome.name, outcome.name])
-    : model.emotions.map((emotion) => [emotion.key, emotion.name]);
+    : model.emotions.map((emotion, k) => [model.review.emotions[k], emotion.name]);
   const select = el(
     "select",
     { autocomplete: "off", onchange: () => choose(select.value || null) },
@@ -162,7 +163,7 @@ function correctionField(model, name, choose) {
 // "wrong: really match, voice happy. “She laughs.” (Dr Keller)"
 function verdictWords(model, verdict, moment = null) {
   const { corrected } = verdict;
-  const word = (key) => model.emotions.find((emotion) => emotion.key === key)?.name ?? key;
+  const word = (key) => model.emotions[model.review.emotions.indexOf(key)]?.name ?? key;
   const really = [
     corrected.outcome === null ? null : `really ${corrected.outcome}`,
     corrected.face === null ? null : `face ${word(corrected.face)}`,
@@ -250,7 +251,7 @@ function reviewPanel(model, state, level, jump) {
 function verdictRow(model, verdict, jump) {
   const moment = model.point.moments.find((one) => isOf(verdict, one)) ?? null;
   const time = span(verdict.start_s, verdict.end_s);
-  const where = moment === null || jump === null
+  const where = moment === null
     ? el("span", {}, time)
     : el("button", { type: "button", class: "fv-link", title: "Go there", onclick: () => jump(moment.from) }, time);
   const said = model.outcomes.find((outcome) => outcome.name === verdict.said.outcome);
