@@ -362,13 +362,13 @@ def join(summaries: Iterable[ReviewSummary]) -> ReviewSummary:
 def describe(summary: ReviewSummary) -> str:
     """A summary in plain words.
 
-    "3 of 11 moments were reviewed (by Dr Keller): 2 right, 1 wrong, so 67% agreement. Outcome:
+    "3 of 11 moments reviewed (by Dr Keller): 2 right, 1 wrong, so 67% agreement. Outcome:
     conflict corrected to match once."
     """
     if not summary.num_judged and not summary.num_strays:
         return "Nothing was reviewed."
     by = f" (by {', '.join(map(shown, summary.reviewers))})" if summary.reviewers else ""
-    moments = "moment was" if summary.num_moments == 1 else "moments were"
+    moments = "moment" if summary.num_moments == 1 else "moments"
     text = f"{summary.num_judged:,} of {summary.num_moments:,} {moments} reviewed{by}"
     counts = [(summary.num_right, "right"), (summary.num_wrong, "wrong")]
     told = [f"{number:,} {word}" for number, word in counts if number]
@@ -379,7 +379,9 @@ def describe(summary: ReviewSummary) -> str:
         listed = [f"{a or 'nothing'} to {b} {_times(n)}" for (a, b), n in _most_first(found)]
         parts.append(f"{channel.capitalize()} corrected: {', '.join(listed)}.")
     if summary.num_notes:
-        parts.append(f"{summary.num_notes:,} with a note.")
+        parts.append(
+            "1 has a note." if summary.num_notes == 1 else f"{summary.num_notes:,} have a note."
+        )
     return " ".join(parts)
 
 

@@ -184,9 +184,7 @@ def page_style() -> str:
     return "".join(map(_read, _STYLES))
 
 
-def to_view(
-    report: Report, trace: Trace | None = None, name: str | None = None
-) -> dict[str, Any]:
+def to_view(report: Report, trace: Trace | None = None, name: str | None = None) -> dict[str, Any]:
     """The report, and what was seen and heard if it is known, for a page.
 
     title, path, sha256, status, notice, version, duration_s: of the file; heard: see
@@ -389,8 +387,9 @@ def _moment_view(moment: Moment, report: Report, names: dict[int, str]) -> dict[
 def _review_view(report: Report, name: str | None) -> dict[str, Any]:
     """What a person says of the answers so far.
 
-    name: of the file to save it in; emotions: what they are called there; document: see `facevoice.review.to_values`, of this very
-    analysis, so that what is saved is; is_other: whether it was made of another one.
+    name: of the file to save it in; emotions: what they are called there; document: see
+    `facevoice.review.to_values`, of this very analysis, so that what is saved is; is_other:
+    whether it was made of another one.
     """
     review, own = report.review, empty_review(report)
     document = to_values(own if review is None else replace(own, verdicts=review.verdicts))
