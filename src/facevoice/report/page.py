@@ -368,7 +368,7 @@ def _joined(spans: Iterable[Sequence[float]], gap_s: float = 0.0) -> list[list[f
 def _moment_view(moment: Moment, report: Report, names: dict[int, str]) -> dict[str, Any]:
     """A moment: from, to in seconds; outcome: its place in `outcomes`; words: what it says.
 
-    face, voice: their places in `emotions`, or None; person: as in `Moment`.
+    said: the places of face and voice in `emotions`, or None, and the person as in `Moment`.
 
     Words are in pieces, see `_in_pieces`. Beside it stand its lines: places in those of
     `_transcript_view`.
@@ -377,9 +377,10 @@ def _moment_view(moment: Moment, report: Report, names: dict[int, str]) -> dict[
         "from": _seconds(moment.start_s),
         "to": _seconds(moment.end_s),
         "outcome": _place(moment.outcome),
-        "face": None if moment.face is None else moment.face.position,
-        "voice": None if moment.voice is None else moment.voice.position,
-        "person": moment.person,
+        "said": [
+            *(None if e is None else e.position for e in (moment.face, moment.voice)),
+            moment.person,
+        ],
         "words": _in_pieces(describe_moment(moment, names), report.people),
     }
 

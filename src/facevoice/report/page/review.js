@@ -52,12 +52,13 @@ function createReview(model, level, { keep = null, changed: tell, jump }) {
 
 function saidOf(model, moment) {
   const emotion = (place) => (place === null ? null : model.review.emotions[place]);
-  return { outcome: moment.outcomeOf.name, face: emotion(moment.face), voice: emotion(moment.voice) };
+  const [face, voice] = moment.said;
+  return { outcome: moment.outcomeOf.name, face: emotion(face), voice: emotion(voice) };
 }
 
 function isOf(verdict, moment) {
   return Math.abs(verdict.start_s - moment.from) <= SAME_S && Math.abs(verdict.end_s - moment.to) <= SAME_S
-    && verdict.person === moment.person;
+    && verdict.person === moment.said[2];
 }
 
 function verdictOn(state, moment) {
@@ -84,7 +85,7 @@ function judge(model, state, moment, change) {
   const verdict = {
     start_s: moment.from,
     end_s: moment.to,
-    person: moment.person,
+    person: moment.said[2],
     ...blank,
     ...before,
     said: saidOf(model, moment),
