@@ -122,7 +122,7 @@ def test_every_status_has_a_page(status: Status) -> None:
 def test_an_hour_is_small() -> None:
     report, trace = make_long_report(1800), make_trace(3600)
     assert len(trace.face_times_s) == 18_000
-    assert len(to_html(report, trace).encode()) <= 1_000_000
+    assert len(to_html(report, trace).encode()) <= 1_100_000
 
 
 def test_windows_are_rows_in_the_order_that_the_view_tells() -> None:

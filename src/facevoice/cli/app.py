@@ -20,6 +20,7 @@ from facevoice.cli.options import TYPED, check_named
 from facevoice.cli.person import profile
 from facevoice.cli.render import render
 from facevoice.cli.report import report
+from facevoice.cli.review import review
 from facevoice.cli.train import predict, train
 from facevoice.cli.web import web
 from facevoice.finding import MEDIA_EXTENSIONS
@@ -30,7 +31,7 @@ from facevoice.texts import shown
 _CORPORA: Final = "Corpora and evaluation"
 _COMMANDS: Final = {
     "Use": (analyze, profile, web, models),
-    "Look": (report, render),
+    "Look": (report, render, review),
     _CORPORA: (evaluate, compare),
     "Train and publish": (train, predict, export, push, pull, space),
 }

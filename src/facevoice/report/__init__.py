@@ -9,7 +9,14 @@ from facevoice.report.folder import (
     RESERVED_STEMS,
     ReportFolder,
 )
-from facevoice.report.json import from_json, read_report, to_json, to_jsonl, window_to_jsonl
+from facevoice.report.json import (
+    from_json,
+    is_report,
+    read_report,
+    to_json,
+    to_jsonl,
+    window_to_jsonl,
+)
 from facevoice.report.page import (
     WINDOW_FIELDS,
     check_page_target,
@@ -26,6 +33,7 @@ from facevoice.report.plot import plot_report
 from facevoice.report.table import (
     CSV_COLUMNS,
     MOMENT_COLUMNS,
+    REVIEW_COLUMNS,
     Tally,
     build_moments,
     build_table,
@@ -59,6 +67,7 @@ __all__ = [
     "OUTCOME_STYLES",
     "RESERVED_NAMES",
     "RESERVED_STEMS",
+    "REVIEW_COLUMNS",
     "WINDOW_FIELDS",
     "ReportFolder",
     "Tally",
@@ -72,6 +81,7 @@ __all__ = [
     "describe_point",
     "describe_sound",
     "from_json",
+    "is_report",
     "is_report_page",
     "page_script",
     "page_style",

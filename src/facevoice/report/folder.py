@@ -24,6 +24,7 @@ from facevoice.report.page import GENERATOR_MARK, to_html
 from facevoice.report.table import (
     CSV_COLUMNS,
     MOMENT_COLUMNS,
+    REVIEW_COLUMNS,
     moment_rows,
     to_csv,
     to_moments_csv,
@@ -62,7 +63,7 @@ _MOMENTS_KEY: Final = b"facevoice.moments"
 # Columns and their types, by Arrow's names.
 _WINDOW_TYPES: Final[dict[str, str]] = {
     **dict.fromkeys(CSV_COLUMNS, "double"),
-    **dict.fromkeys(("file", "status", "outcome", *CHANNEL_WORDS), "string"),
+    **dict.fromkeys(("file", "status", "outcome", *CHANNEL_WORDS, *REVIEW_COLUMNS), "string"),
     "moment": "int64",
     "reasons": "list",
     "person": "string",
@@ -71,6 +72,7 @@ _WINDOW_TYPES: Final[dict[str, str]] = {
 _MOMENT_TYPES: Final[dict[str, str]] = {
     **dict.fromkeys(MOMENT_COLUMNS, "double"),
     **dict.fromkeys(("file", "status", "outcome", "face", "voice", "person", "text"), "string"),
+    **dict.fromkeys(REVIEW_COLUMNS, "string"),
     **dict.fromkeys(("moment", "num_windows"), "int64"),
     "reasons": "list",
 }
@@ -159,7 +161,7 @@ class ReportFolder:
         texts: dict[str, Callable[[], str]] = {
             "json": lambda: to_json(report) + "\n",
             "jsonl": lambda: to_jsonl(report),
-            "html": lambda: to_html(report),
+            "html": lambda: to_html(report, name=name.name),
             "csv": lambda: to_csv([report]),
         }
         base = self.root / name

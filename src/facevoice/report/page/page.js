@@ -124,8 +124,10 @@ function momentRow(model, moment, jump) {
   const button = el("button", attributes, time);
   const outcome = el("span", { class: "fv-nowrap" }, outcomeShape(moment.outcomeOf), moment.outcomeOf.name);
   const words = spoken(wordsOf(model, moment.lines), "span");
+  const mark = el("small", { class: "fv-mark" }, model.markOf(moment));
   const place = model.point.moments.indexOf(moment);
-  return { moment, button, element: el("li", { "data-moment": place }, button, outcome, el("span", {}, inFull(model, moment.words)), words) };
+  const told = el("span", {}, inFull(model, moment.words), mark);
+  return { moment, button, element: el("li", { "data-moment": place }, button, outcome, told, words) };
 }
 
 function createFooter(model) {
@@ -234,9 +236,11 @@ class Playhead {
 // Shows a view of `to_view` in an empty element; {video, stage, pickVideo, switch, theme}: a video to
 // follow, and the element that holds it, to stand beside the timeline; whether to offer to choose
 // one, another sensitivity, and other names (with `switch` too); "light", "dark", or "auto" for a
-// switch of its own. Gives {seek(t_s), useTheme("light" or "dark"), destroy()}.
+// switch of its own; keepReview(text): keeps the review, told of every change. Gives {seek(t_s),
+// useTheme("light" or "dark"), destroy()}.
 function mount(element, view, options = {}) {
-  const { video = null, stage = null, pickVideo = false, switch: canSwitch = true, theme: wanted = "light" } = options;
+  const { video = null, stage = null, pickVideo = false, theme: wanted = "light" } = options;
+  const { switch: canSwitch = true, keepReview = null } = options;
   const model = openView(view);
   const level = document.querySelector("h1") === null ? 1 : 2;
   const playhead = new Playhead(model.duration_s);
@@ -265,7 +269,7 @@ function mount(element, view, options = {}) {
   let link = null;
   if (model.windows.length) {
     const points = createPoints(model, canSwitch && model.points.length > 1 ? choosePoint : null);
-    const can = { pick: video === null && pickVideo, rename: canSwitch ? rename : null };
+    const can = { pick: video === null && pickVideo, rename: canSwitch ? rename : null, keep: keepReview };
     const results = createResults(model, playhead, level + 1, stage, can);
     parts.push(points, ...results.parts);
     elements.push(points.element, ...results.elements);
@@ -294,14 +298,16 @@ function mount(element, view, options = {}) {
 // it the video, and what leads from moment to moment.
 function createResults(model, playhead, level, stage, can) {
   const timeline = createTimeline(model, playhead, level);
-  const card = createCard(model, level);
   const jump = (time) => {
     playhead.choose(time);
     (playhead.video ?? card.element).scrollIntoView({ block: "nearest" });
   };
+  const review = createReview(model, level, { keep: can.keep, jump, changed: () => moments.refresh() });
+  const card = createCard(model, level, review.addTo);
   const moments = createMoments(model, playhead, level, jump);
   const picker = can.pick ? createPicker(model, playhead) : null;
   const below = [
+    review,
     ...(model.people.length > 1 ? [createPeople(model, playhead, level, can.rename)] : []),
     ...(model.transcript === null ? [] : [createTranscript(model, level, jump)]),
     createSummary(model, level),
