@@ -98,7 +98,7 @@ function sortHead(columns, choice, changed) {
       mark();
       changed();
     };
-    return el("th", { scope: "col", class: isNumber ? "fv-number" : null }, el("button", { type: "button", class: "fv-sort", onclick: press }, name));
+    return el("th", { scope: "col", class: kind ?? null }, el("button", { type: "button", class: "fv-sort", onclick: press }, name));
   });
   const mark = () => heads.forEach((head, k) => {
     if (k === choice.column) head.setAttribute("aria-sort", choice.isDown ? "descending" : "ascending");
