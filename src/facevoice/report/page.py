@@ -175,8 +175,8 @@ def is_report_page(path: Path) -> bool:
 @cache
 def page_script() -> str:
     """The script; it defines `window.facevoice.mount(element, view, options)`."""
-    # Comments are for who reads the files, not for every page.
-    body = "\n".join(re.sub(r"(?m)^ *//.*\n", "", _read(name)) for name in _SCRIPTS)
+    # Comments and indents are for who reads the files, not for every page.
+    body = "\n".join(re.sub(r"(?m)^ *//.*\n|^ +", "", _read(name)) for name in _SCRIPTS)
     return f"(function () {{\n'use strict';\n{body}\n}})();\n"
 
 
