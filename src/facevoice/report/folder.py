@@ -19,6 +19,7 @@ from filelock import FileLock
 from facevoice.errors import MissingExtraError
 from facevoice.files import whole_file, write_atomically
 from facevoice.records import Outcome, Report, top_emotion
+from facevoice.report.index import INDEX_NAME, ROW_KEYS, index_row, to_index
 from facevoice.report.json import to_json, to_jsonl
 from facevoice.report.page import GENERATOR_MARK, to_html
 from facevoice.report.table import (
@@ -36,15 +37,19 @@ from facevoice.texts import shown
 FORMATS: Final[tuple[str, ...]] = ("json", "csv", "jsonl", "html", "parquet")
 DEFAULT_FORMATS: Final[tuple[str, ...]] = ("json", "csv")
 _WINDOWS, _MOMENTS = "windows", "moments"
-RESERVED_STEMS: Final = (_WINDOWS, _MOMENTS)
-"""`windows.csv` and `moments.csv` are tables over all files; no single report may take a name."""
+RESERVED_STEMS: Final = (_WINDOWS, _MOMENTS, "index")
+"""`windows.csv`, `moments.csv` and `index.html` are over all files; no single report may take a
+name."""
 
 # Hidden folder of a folder of reports: the lock, and what the dataset is made from.
 _HIDDEN: Final = ".tables"
 _DATASET: Final = "dataset"
-RESERVED_NAMES: Final = (*(f"{stem}.csv" for stem in RESERVED_STEMS), _DATASET, _HIDDEN)
+_TABLES: Final = tuple(f"{stem}.csv" for stem in (_WINDOWS, _MOMENTS))
+RESERVED_NAMES: Final = (*_TABLES, INDEX_NAME, _DATASET, _HIDDEN)
 """Files and folders of the tables; no folder with reports of single files may be called so."""
 
+# Formats that also give something over all files.
+_GATHERED: Final = frozenset({"csv", "parquet", "html"})
 _COPY_BYTES: Final = 1 << 20
 _HEAD_BYTES: Final = 4096
 # In the beginning of a report, of whatever version, and of no other file.
@@ -92,16 +97,18 @@ class ReportFolder:
     """Takes NAME.json, .csv, .jsonl, .html of each report, and tables over all of them.
 
     Use it in a `with` block: when it ends, also by an error or an interruption, windows.csv,
-    moments.csv and dataset/ (Parquet) are made anew from the files of this and all earlier runs
-    that lie there. Pages have no waveform and no face boxes.
+    moments.csv, dataset/ (Parquet) and index.html are made anew from the files of this and all
+    earlier runs that lie there. Pages have no waveform and no face boxes.
 
         DIR/windows.csv                                 the rows of all NAME.csv below DIR
         DIR/moments.csv                                 the moments of the same files
+        DIR/index.html                                  a page over all NAME.html below DIR
         DIR/dataset/windows/outcome=…/part-N.parquet    the windows with all digits
         DIR/dataset/moments.parquet                     the moments with all digits
         DIR/dataset/files.parquet                       a row a file, failed ones too
         DIR/.tables/moments/NAME.csv                    what moments.csv is made from
         DIR/.tables/rows/NAME.parquet                   what the dataset is made from
+        DIR/.tables/index/NAME.json                     what index.html is made from
     """
 
     def __init__(self, root: Path, formats: Collection[str] = DEFAULT_FORMATS) -> None:
@@ -120,6 +127,7 @@ class ReportFolder:
         self._formats = frozenset(formats)
         self._rows = root / _HIDDEN / "rows"
         self._moments = root / _HIDDEN / _MOMENTS
+        self._index = root / _HIDDEN / "index"
         self._lock = FileLock(root / _HIDDEN / "lock")
         if "parquet" in self._formats:
             _import_arrow()
@@ -129,7 +137,9 @@ class ReportFolder:
             raise PermissionError(errno.EACCES, reason, str(root))
         if "parquet" in self._formats:
             _check_dataset(root / _DATASET)
-        if self._formats & {"csv", "parquet"}:
+        if "html" in self._formats:
+            _check_own(root / INDEX_NAME)
+        if self._formats & _GATHERED:
             (root / _HIDDEN).mkdir(exist_ok=True)
 
     def __enter__(self) -> Self:
@@ -144,13 +154,15 @@ class ReportFolder:
         Raises:
             OSError: they can't be written; those of before stay, and so do all reports.
         """
-        if not self._formats & {"csv", "parquet"}:
+        if not self._formats & _GATHERED:
             return
         with self._lock:
             if "csv" in self._formats:
                 _gather_csv(self.root, self._moments)
             if "parquet" in self._formats:
                 _gather_dataset(self._rows, self.root / _DATASET)
+            if "html" in self._formats:
+                _gather_index(self.root, self._index)
 
     def write(self, report: Report, name: PurePath) -> list[Path]:
         """Write one report under `name`, a relative path without ending; gives the files made.
@@ -179,6 +191,10 @@ class ReportFolder:
             moments = _with_ending(self._moments / name, "csv")
             moments.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(moments, to_moments_csv([report]))
+        if "html" in self._formats:
+            row = _with_ending(self._index / name, "json")
+            row.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(row, json.dumps(index_row(report, name)))
         return [write_atomically(path, make()) for path, make in files]
 
 
@@ -211,7 +227,7 @@ def _files_below(root: Path, ending: str) -> Iterator[Path]:
 
 def _gather_csv(root: Path, moments: Path) -> None:
     """Write windows.csv and moments.csv from the rows of all tables of windows in the folder."""
-    targets = [root / f"{stem}.csv" for stem in RESERVED_STEMS]
+    targets = [root / name for name in _TABLES]
     parts = [target.with_name(f".{target.name}.part") for target in targets]  # one writer: the lock
     columns = (CSV_COLUMNS, MOMENT_COLUMNS)
     headers = [(",".join(names) + "\n").encode() for names in columns]
@@ -227,6 +243,20 @@ def _gather_csv(root: Path, moments: Path) -> None:
     finally:
         for part in parts:
             part.unlink(missing_ok=True)
+
+
+def _gather_index(root: Path, rows: Path) -> None:
+    """Write index.html from what is known of all pages that lie in the folder."""
+    _check_own(root / INDEX_NAME)
+    found = (path.relative_to(rows) for path in _files_below(rows, ".json"))
+    known = (
+        json.loads((rows / name).read_bytes())
+        for name in found
+        if (root / name.with_name(f"{name.name.removesuffix('.json')}.html")).exists()
+    )
+    # Those of another version are left out.
+    ours = [row for row in known if tuple(row) == ROW_KEYS]
+    write_atomically(root / INDEX_NAME, to_index(ours, root.resolve().name))
 
 
 def _append_csv(path: Path, gathered: BinaryIO, header: bytes) -> bool:

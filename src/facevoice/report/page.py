@@ -93,20 +93,25 @@ def to_html(report: Report, trace: Trace | None = None, name: str | None = None)
     that a file says of itself is shown as text, never read as markup. name: of the report's files
     without ending, where that isn't the file's own, for a review that is saved.
     """
-    view = to_view(report, trace, name)
+    return fill_page(to_view(report, trace, name), "mount", page_script())
+
+
+def fill_page(view: dict[str, Any], start: str, script: str) -> str:
+    """A page of its own for a view, which the function `start` of the script shows."""
     parts = {
+        "start": start,
         "version": html.escape(view["version"]),
         "title": html.escape(view["title"]),
         "style": page_style(),
         "view": _to_script_json(view),
-        "script": page_script(),
+        "script": script,
     }
     # Split rather than replaced one after the other: a file may be called "{{script}}".
     first, *pieces = _read("page.html").split("{{")
     filled = [first]
     for piece in pieces:
-        name, _, rest = piece.partition("}}")
-        filled += [parts[name], rest]
+        key, _, rest = piece.partition("}}")
+        filled += [parts[key], rest]
     return "".join(filled)
 
 
@@ -175,7 +180,13 @@ def is_report_page(path: Path) -> bool:
 @cache
 def page_script() -> str:
     """The script; it defines `window.facevoice.mount(element, view, options)`."""
-    body = "\n".join(_read(name) for name in _SCRIPTS)
+    return script_of(_SCRIPTS)
+
+
+@cache
+def script_of(names: tuple[str, ...]) -> str:
+    """Scripts joined in their order inside one function."""
+    body = "\n".join(map(_read, names))
     return f"(function () {{\n'use strict';\n{body}\n}})();\n"
 
 

@@ -162,12 +162,6 @@ function createTranscript(model, level, jump) {
   return { element: el("section", { class: "fv-transcript" }, title, notes, body) };
 }
 
-function headRow(names, numbers = []) {
-  const cells = names.map((name) =>
-    el("th", { scope: "col", class: numbers.includes(name) ? "fv-number" : null }, name));
-  return el("thead", {}, el("tr", {}, cells));
-}
-
 function createSummary(model, level) {
   const element = el("section", {});
   const refresh = () => {
