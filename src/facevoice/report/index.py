@@ -76,7 +76,7 @@ def to_index(rows: Iterable[Mapping[str, Any]], title: str) -> str:
         **{key: vocabulary()[key] for key in ("emotions", "outcomes")},
         "rows": list(rows),
     }
-    return fill_page(view, "mountIndex", script_of(_SCRIPTS))
+    return fill_page(view, "mountIndex", script_of(_SCRIPTS), ("index.css",))
 
 
 def _thumb(report: Report, moment: Moment | None) -> str | None:

@@ -96,13 +96,16 @@ def to_html(report: Report, trace: Trace | None = None, name: str | None = None)
     return fill_page(to_view(report, trace, name), "mount", page_script())
 
 
-def fill_page(view: dict[str, Any], start: str, script: str) -> str:
-    """A page of its own for a view, which the function `start` of the script shows."""
+def fill_page(view: dict[str, Any], start: str, script: str, style: tuple[str, ...] = ()) -> str:
+    """A page of its own for a view, which the function `start` of the script shows.
+
+    style: further files of it.
+    """
     parts = {
         "start": start,
         "version": html.escape(view["version"]),
         "title": html.escape(view["title"]),
-        "style": page_style(),
+        "style": page_style() + "".join(map(_read, style)),
         "view": _to_script_json(view),
         "script": script,
     }
@@ -119,7 +122,7 @@ def to_notebook(report: Report) -> str:
     """The page in a frame of its own, which can reach nothing of the notebook around it."""
     height_px = _FRAME_PX if report.windows else _SHORT_FRAME_PX
     return (
-        f'<iframe srcdoc="{html.escape(to_html(report), quote=True)}" sandbox="allow-scripts" '
+        f'<iframe srcdoc="{html.escape(to_html(report), quote=True)}" sandbox="allow-scripts allow-downloads" '
         f'title="Report" style="width:100%;height:{height_px}px;border:0"></iframe>'
     )
 
