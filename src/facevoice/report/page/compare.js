@@ -75,7 +75,7 @@ function mountComparison(element, view, { theme: wanted = "light" } = {}) {
       el("p", { class: "fv-notice", role: "note" }, view.notice),
     ),
     ...sides.map((side) => side.element),
-    el("div", { class: "fv-pair" }, sides.map(({ card }) => card.element)),
+    el("div", { class: "fv-pair fv-cards" }, sides.map(({ card }) => card.element)),
     el("section", {}, el("h2", {}, "Where the outcomes differ"), differences),
     el("section", {}, el("h2", {}, "How far they agree"), agreementTable(view)),
     el("footer", { class: "fv-footer" }, el("p", {}, `facevoice ${view.version}`)),
