@@ -63,7 +63,7 @@ def written(folder: Path, report: Report = REPORT, name: str = "talk") -> Path:
 def run(*words: str | Path, code: int = 0) -> str:
     result = CliRunner(env={"COLUMNS": "200"}).invoke(app, [str(word) for word in words])
     assert result.exit_code == code, (result.output, result.exception)
-    return result.output
+    return result.stdout if "--json" in words else result.output
 
 
 def test_a_review_is_read_as_it_was_written_and_stands_beside_the_answers(tmp_path: Path) -> None:

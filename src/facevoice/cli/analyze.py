@@ -49,6 +49,7 @@ from facevoice.errors import ConfigError
 from facevoice.finding import FoundFile, find_files
 from facevoice.records import Outcome, Prediction, Report, Status
 from facevoice.report import (
+    FORMATS,
     OUTCOME_STYLES,
     ReportFolder,
     Tally,
@@ -101,10 +102,12 @@ def analyze(
         list[str] | None,
         option(
             "LIST",
-            "Of json, csv, jsonl, html, parquet, joined by commas or given again. With --out: "
-            "what to write, by default json,csv; html is a page per file, parquet one dataset over "
-            "all. Without: print json, csv or jsonl to standard output (json: a report a line; "
-            "jsonl: each window as soon as it is done, compared with those before it only).",
+            f"Of {', '.join(FORMATS)}, joined by commas or given again. With --out: what to write, "
+            "by default json,csv; html is a page per file, parquet one dataset over all, eaf for "
+            "ELAN, textgrid for Praat, vtt and srt captions, events BIDS tables, rttm who speaks, "
+            "audformat a database (docs/exchange.md). Without: print json, csv or jsonl to "
+            "standard output (json: a report a line; jsonl: each window as soon as it is done, "
+            "compared with those before it only).",
             "--format",
         ),
     ] = None,

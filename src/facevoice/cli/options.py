@@ -37,8 +37,8 @@ EXIT_USAGE: Final = 2
 TYPED: Final = ContextVar("TYPED", default="facevoice")
 _WINDOWS: Final = WindowConfig()
 _PATHS: Final = ("CHECKPOINT", "DIR", "FILE", "MANIFEST", "PATH", "RUN")
-# Formats that standard output can't carry.
-_FILES_ONLY: Final = frozenset(["parquet", "html"])
+# Formats that standard output can carry.
+_PRINTED: Final = frozenset(["json", "csv", "jsonl"])
 # Packages that whole modules need, and the extra that brings each.
 _EXTRAS: Final = {
     "accelerate": "train",
@@ -324,7 +324,7 @@ def formats_of(formats: Sequence[str], out: Path | None) -> tuple[str, ...]:
         raise ConfigError(f"--format: unknown {unknown[0]!r}; known: {', '.join(FORMATS)}")
     if out is None and len(wanted) > 1:
         raise ConfigError("--format takes one format for standard output; several need --out DIR")
-    if out is None and wanted[0] in _FILES_ONLY:
+    if out is None and wanted[0] not in _PRINTED:
         raise ConfigError(f"--format {wanted[0]} needs --out DIR")
     return wanted
 

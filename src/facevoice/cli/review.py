@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from facevoice.cli.screen import Screen
 from facevoice.errors import ConfigError, ReportError, ReviewError
 from facevoice.finding import identity
 from facevoice.records import Report
-from facevoice.report import ReportFolder, count_noun, is_report, read_report
+from facevoice.report import ReportFolder, count_noun, find_reports, read_report
 from facevoice.review import (
     SUFFIX,
     ReviewSummary,
@@ -170,12 +169,8 @@ def _check_names(found: Sequence[_Found]) -> None:
 def _find_reports(path: Path) -> Iterator[_Found]:
     """Reports of a folder in their order, or the one that is named, or whose review is."""
     if path.is_dir():
-        for folder, folders, names in os.walk(path):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            for name in sorted(names):
-                file = Path(folder, name)
-                if _is_report_name(name) and is_report(file):
-                    yield _Found(file, file.relative_to(path).with_suffix(""))
+        for file in find_reports(path):
+            yield _Found(file, file.relative_to(path).with_suffix(""))
         return
     if path.name.endswith(SUFFIX):
         path = path.with_name(f"{path.name.removesuffix(SUFFIX)}{_REPORT}")
@@ -185,10 +180,6 @@ def _find_reports(path: Path) -> Iterator[_Found]:
             "which is what to name here"
         )
     yield _Found(path, PurePath(path.stem))
-
-
-def _is_report_name(name: str) -> bool:
-    return name.endswith(_REPORT) and not name.endswith(SUFFIX) and not name.startswith(".")
 
 
 def _tell_all(

@@ -52,7 +52,6 @@ from facevoice.transcript import Line, Transcript
 _SCHEMA: Final = "facevoice.report"
 # Windows take about 1 kB each, so this is more than a month of them.
 _MAX_BYTES: Final = 2 << 30
-_HEAD_BYTES: Final = 4096
 _DIGITS: Final = 6
 _UNITS: Final = 10**_DIGITS
 
@@ -157,15 +156,6 @@ def read_report(path: Path) -> Report:
         raise ReportError(f"{path}: is no text in UTF-8, so no report ({error})") from error
     except ReportError as error:
         raise ReportError(f"{path}: {error}") from error
-
-
-def is_report(path: Path) -> bool:
-    """Whether a file begins as reports do, of whatever version; False where it can't be read."""
-    try:
-        with path.open("rb") as file:
-            return f'"{_SCHEMA}"'.encode() in file.read(_HEAD_BYTES)
-    except OSError:
-        return False
 
 
 def round_probs(probs: DoubleArray) -> list[float]:

@@ -66,9 +66,9 @@ WINDOW_FIELDS: Final = (
 """What stands in a window's row, in this order; see `window_view`."""
 
 # Joined in this order inside one function; later files use what earlier ones define.
-_SCRIPTS: Final = (
+PAGE_SCRIPTS: Final = (
     *("words.js", "theme.js", "axis.js", "rows.js", "readout.js", "timeline.js", "people.js"),
-    *("video.js", "card.js", "table.js", "review.js", "page.js"),
+    *("video.js", "card.js", "review.js", "table.js", "page.js"),
 )
 _STYLES: Final = ("page.css", "review.css")
 _HEAD_BYTES: Final = 4096
@@ -93,20 +93,28 @@ def to_html(report: Report, trace: Trace | None = None, name: str | None = None)
     that a file says of itself is shown as text, never read as markup. name: of the report's files
     without ending, where that isn't the file's own, for a review that is saved.
     """
-    view = to_view(report, trace, name)
+    return fill_page(to_view(report, trace, name), "mount", page_script())
+
+
+def fill_page(view: dict[str, Any], start: str, script: str, style: tuple[str, ...] = ()) -> str:
+    """A page of its own for a view, which the function `start` of the script shows.
+
+    style: further files of it.
+    """
     parts = {
+        "start": start,
         "version": html.escape(view["version"]),
         "title": html.escape(view["title"]),
-        "style": page_style(),
+        "style": page_style() + "".join(map(_read, style)),
         "view": _to_script_json(view),
-        "script": page_script(),
+        "script": script,
     }
     # Split rather than replaced one after the other: a file may be called "{{script}}".
     first, *pieces = _read("page.html").split("{{")
     filled = [first]
     for piece in pieces:
-        name, _, rest = piece.partition("}}")
-        filled += [parts[name], rest]
+        key, _, rest = piece.partition("}}")
+        filled += [parts[key], rest]
     return "".join(filled)
 
 
@@ -114,7 +122,8 @@ def to_notebook(report: Report) -> str:
     """The page in a frame of its own, which can reach nothing of the notebook around it."""
     height_px = _FRAME_PX if report.windows else _SHORT_FRAME_PX
     return (
-        f'<iframe srcdoc="{html.escape(to_html(report), quote=True)}" sandbox="allow-scripts" '
+        f'<iframe srcdoc="{html.escape(to_html(report), quote=True)}" '
+        'sandbox="allow-scripts allow-downloads" '
         f'title="Report" style="width:100%;height:{height_px}px;border:0"></iframe>'
     )
 
@@ -175,8 +184,14 @@ def is_report_page(path: Path) -> bool:
 @cache
 def page_script() -> str:
     """The script; it defines `window.facevoice.mount(element, view, options)`."""
+    return script_of(PAGE_SCRIPTS)
+
+
+@cache
+def script_of(names: tuple[str, ...]) -> str:
+    """Scripts joined in their order inside one function."""
     # Comments and indents are for who reads the files, not for every page.
-    body = "\n".join(re.sub(r"(?m)^ *//.*\n|^ +", "", _read(name)) for name in _SCRIPTS)
+    body = "\n".join(re.sub(r"(?m)^ *//.*\n|^ +", "", _read(name)) for name in names)
     return f"(function () {{\n'use strict';\n{body}\n}})();\n"
 
 

@@ -124,10 +124,10 @@ function momentRow(model, moment, jump) {
   const button = el("button", attributes, time);
   const outcome = el("span", { class: "fv-nowrap" }, outcomeShape(moment.outcomeOf), moment.outcomeOf.name);
   const words = spoken(wordsOf(model, moment.lines), "span");
-  const mark = el("small", { class: "fv-mark" }, model.markOf(moment));
   const place = model.point.moments.indexOf(moment);
-  const told = el("span", {}, inFull(model, moment.words), mark);
-  return { moment, button, element: el("li", { "data-moment": place }, button, outcome, told, words) };
+  const mark = el("small", { class: "fv-mark" }, model.markOf(moment));
+  const said = el("span", {}, inFull(model, moment.words), mark);
+  return { moment, button, element: el("li", { "data-moment": place }, button, outcome, said, words) };
 }
 
 function createFooter(model) {
@@ -160,12 +160,6 @@ function createTranscript(model, level, jump) {
   const notes = remarks.map((remark) => el("p", { class: "fv-note" }, `${capital(remark)}.`));
   const title = el(`h${level}`, {}, "Words", el("small", {}, `from ${source}`));
   return { element: el("section", { class: "fv-transcript" }, title, notes, body) };
-}
-
-function headRow(names, numbers = []) {
-  const cells = names.map((name) =>
-    el("th", { scope: "col", class: numbers.includes(name) ? "fv-number" : null }, name));
-  return el("thead", {}, el("tr", {}, cells));
 }
 
 function createSummary(model, level) {
