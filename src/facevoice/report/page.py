@@ -68,7 +68,7 @@ WINDOW_FIELDS: Final = (
 # Joined in this order inside one function; later files use what earlier ones define.
 PAGE_SCRIPTS: Final = (
     *("words.js", "theme.js", "axis.js", "rows.js", "readout.js", "timeline.js", "people.js"),
-    *("video.js", "card.js", "review.js", "table.js", "page.js"),
+    *("video.js", "card.js", "table.js", "review.js", "page.js"),
 )
 _STYLES: Final = ("page.css", "review.css")
 _HEAD_BYTES: Final = 4096
@@ -190,7 +190,8 @@ def page_script() -> str:
 @cache
 def script_of(names: tuple[str, ...]) -> str:
     """Scripts joined in their order inside one function."""
-    body = "\n".join(map(_read, names))
+    # Comments and indents are for who reads the files, not for every page.
+    body = "\n".join(re.sub(r"(?m)^ *//.*\n|^ +", "", _read(name)) for name in names)
     return f"(function () {{\n'use strict';\n{body}\n}})();\n"
 
 
