@@ -95,7 +95,7 @@ function createIndexTable(model, level) {
   const head = sortHead(columns, choice, apply);
   const filters = createFilters(model, choice, apply);
   const states = el("select", { autocomplete: "off", onchange: ({ target }) => { choice.state = target.value; apply(); } }, STATES.map(([key, words]) => el("option", { value: key }, words)));
-  filters.append(el("label", {}, "in ", states));
+  filters.append(el("label", {}, "State ", states));
   apply();
   return el(
     "section",
