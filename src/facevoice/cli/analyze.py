@@ -50,6 +50,7 @@ from facevoice.finding import FoundFile, find_files
 from facevoice.records import Outcome, Prediction, Report, Status
 from facevoice.report import (
     FORMATS,
+    INDEX_NAME,
     OUTCOME_STYLES,
     ReportFolder,
     Tally,
@@ -353,6 +354,8 @@ class _Output:
             self.screen.say("", self.tally.line(), "", self.tally.table())
         if self.out is not None:
             self.screen.say(f"Written to {shown(str(self.out))}")
+            if "html" in self.formats and self.num_files > 1:
+                self.screen.say(f"All pages: {shown(str(self.out / INDEX_NAME))}")
 
     def _show(self, report: Report) -> None:
         screen = self.screen

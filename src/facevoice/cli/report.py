@@ -33,6 +33,7 @@ from facevoice.media.open import is_remote
 from facevoice.media.remote import public_address
 from facevoice.records import NO_EDITS, PeopleEdits, Report, Status, Trace
 from facevoice.report import check_page_target, read_report, summarize_in_words, write_report_page
+from facevoice.review import describe, summarize
 from facevoice.settings import AnalyzerConfig, DecisionConfig
 from facevoice.texts import shown
 
@@ -110,6 +111,8 @@ def report(
     write_report_page(made, target, trace, name=path.stem, overwrite=overwrite)
     tell = screen.complain if made.status is Status.FAILED else screen.say
     tell(summarize_in_words(made))
+    if made.review is not None:
+        screen.say(describe(summarize(made)))
     screen.say(f"Written to {shown(str(target))}")
 
 

@@ -34,6 +34,7 @@ from facevoice.report.folder import (
     find_reports,
     write_format,
 )
+from facevoice.report.index import INDEX_NAME
 from facevoice.report.json import (
     from_json,
     read_report,
@@ -89,6 +90,7 @@ __all__ = [
     "ENDINGS",
     "FILE_FORMATS",
     "FORMATS",
+    "INDEX_NAME",
     "MIN_HEIGHT_PX",
     "MOMENT_COLUMNS",
     "OUTCOME_STYLES",

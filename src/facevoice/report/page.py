@@ -68,7 +68,7 @@ WINDOW_FIELDS: Final = (
 # Joined in this order inside one function; later files use what earlier ones define.
 PAGE_SCRIPTS: Final = (
     *("words.js", "theme.js", "axis.js", "rows.js", "readout.js", "timeline.js", "people.js"),
-    *("video.js", "card.js", "review.js", "table.js", "page.js"),
+    *("video.js", "card.js", "table.js", "review.js", "page.js"),
 )
 _STYLES: Final = ("page.css", "review.css")
 _HEAD_BYTES: Final = 4096

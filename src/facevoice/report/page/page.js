@@ -124,10 +124,10 @@ function momentRow(model, moment, jump) {
   const button = el("button", attributes, time);
   const outcome = el("span", { class: "fv-nowrap" }, outcomeShape(moment.outcomeOf), moment.outcomeOf.name);
   const words = spoken(wordsOf(model, moment.lines), "span");
-  const place = model.point.moments.indexOf(moment);
   const mark = el("small", { class: "fv-mark" }, model.markOf(moment));
-  const said = el("span", {}, inFull(model, moment.words), mark);
-  return { moment, button, element: el("li", { "data-moment": place }, button, outcome, said, words) };
+  const place = model.point.moments.indexOf(moment);
+  const told = el("span", {}, inFull(model, moment.words), mark);
+  return { moment, button, element: el("li", { "data-moment": place }, button, outcome, told, words) };
 }
 
 function createFooter(model) {
