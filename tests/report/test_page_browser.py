@@ -225,9 +225,11 @@ def check_page(page: Any, report: Report) -> None:
     listed = [*conflicts, *(m for m in report.moments if m.outcome is not Outcome.CONFLICT)]
     moments = page.locator(".fv-moments li > span:last-child").all_text_contents()
     assert moments == [describe_moment(moment) for moment in listed][: len(moments)]
-    rows = page.locator(".fv-windows tbody tr").all()
-    for row, window in zip(rows, report.windows, strict=True):
-        cells = [cell.strip() for cell in row.locator("td").all_inner_texts()]
+    table: list[list[str]] = page.eval_on_selector_all(
+        ".fv-windows tbody tr",
+        "rows => rows.map((row) => [...row.cells].map((cell) => cell.innerText.trim()))",
+    )
+    for cells, window in zip(table, report.windows, strict=True):
         chance = conflict_words(window).rstrip("%")
         assert cells[1:3] == [window.outcome, chance]
         assert cells[3] == channel_words(window, "face").replace("no face", "–")
