@@ -22,6 +22,7 @@ FacevoiceError
 ├── TranscriptError          a file of words can't be read or made
 ├── AnnotationError          an annotation by hand can't be read, or doesn't fit the report
 ├── ReportError               a text is no report, or of an unknown schema version
+├── ReviewError               a review can't be read or written, or is one of another file
 └── EvaluationError           a metric is not defined on the data given, or a run is wrong
 """
 
@@ -171,6 +172,10 @@ class AnnotationError(_FileError):
 
 class ReportError(FacevoiceError):
     """A text is no facevoice report, or one of a schema version that is not known here."""
+
+
+class ReviewError(_FileError):
+    """A review can't be read or written, or is one of another file than its report."""
 
 
 class EvaluationError(FacevoiceError):

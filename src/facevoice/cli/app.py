@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from facevoice.cli.agree import agree
 from facevoice.cli.analyze import analyze
+from facevoice.cli.compare_reports import compare_reports
 from facevoice.cli.convert import convert
 from facevoice.cli.data import describe, download, extract, pairs, prepare, split
 from facevoice.cli.evaluate import compare, evaluate
@@ -22,6 +23,7 @@ from facevoice.cli.options import TYPED, check_named
 from facevoice.cli.person import profile
 from facevoice.cli.render import render
 from facevoice.cli.report import report
+from facevoice.cli.review import review
 from facevoice.cli.train import predict, train
 from facevoice.cli.web import web
 from facevoice.finding import MEDIA_EXTENSIONS
@@ -32,7 +34,7 @@ from facevoice.texts import shown
 _CORPORA: Final = "Corpora and evaluation"
 _COMMANDS: Final = {
     "Use": (analyze, profile, web, models),
-    "Look": (report, render, convert, agree),
+    "Look": (report, render, review, convert, agree, compare_reports),
     _CORPORA: (evaluate, compare),
     "Train and publish": (train, predict, export, push, pull, space),
 }

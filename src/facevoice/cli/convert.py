@@ -9,7 +9,7 @@ import typer
 
 from facevoice.cli.options import EXIT_FAILED, Quiet, argument, flag, option, tells_errors
 from facevoice.cli.screen import Screen
-from facevoice.errors import ConfigError, ReportError
+from facevoice.errors import ConfigError, ReportError, ReviewError
 from facevoice.records import Status
 from facevoice.report import (
     BLANK_FORMATS,
@@ -74,7 +74,7 @@ def convert(
                 report, written = convert_report(
                     path, base, wanted, overwrite=overwrite, blank=blank
                 )
-            except (ReportError, OSError) as error:
+            except (ReportError, ReviewError, OSError) as error:
                 screen.complain(_explain(path, error))
                 num_failed += 1
                 continue
@@ -99,7 +99,7 @@ def _parse(formats: list[str]) -> tuple[str, ...]:
     return wanted
 
 
-def _explain(path: Path, error: ReportError | OSError) -> str:
+def _explain(path: Path, error: ReportError | ReviewError | OSError) -> str:
     if isinstance(error, FileExistsError):
         return (
             f"{shown(str(error.filename))}: {error.strerror}. Move it away, choose another --out, "

@@ -34,7 +34,14 @@ from facevoice.report.folder import (
     find_reports,
     write_format,
 )
-from facevoice.report.json import from_json, read_report, to_json, to_jsonl, window_to_jsonl
+from facevoice.report.index import INDEX_NAME
+from facevoice.report.json import (
+    from_json,
+    read_report,
+    to_json,
+    to_jsonl,
+    window_to_jsonl,
+)
 from facevoice.report.page import (
     WINDOW_FIELDS,
     check_page_target,
@@ -51,6 +58,7 @@ from facevoice.report.plot import plot_report
 from facevoice.report.table import (
     CSV_COLUMNS,
     MOMENT_COLUMNS,
+    REVIEW_COLUMNS,
     Tally,
     build_moments,
     build_table,
@@ -82,11 +90,13 @@ __all__ = [
     "ENDINGS",
     "FILE_FORMATS",
     "FORMATS",
+    "INDEX_NAME",
     "MIN_HEIGHT_PX",
     "MOMENT_COLUMNS",
     "OUTCOME_STYLES",
     "RESERVED_NAMES",
     "RESERVED_STEMS",
+    "REVIEW_COLUMNS",
     "WINDOW_FIELDS",
     "ReportFolder",
     "Stretch",

@@ -31,17 +31,20 @@ from facevoice.report.exchange import (
     to_report_textgrid,
     to_report_vtt,
 )
+from facevoice.report.index import INDEX_NAME, ROW_KEYS, index_row, to_index
 from facevoice.report.json import read_report, to_json, to_jsonl
 from facevoice.report.page import GENERATOR_MARK, to_html
 from facevoice.report.table import (
     CSV_COLUMNS,
     MOMENT_COLUMNS,
+    REVIEW_COLUMNS,
     moment_rows,
     to_csv,
     to_moments_csv,
     window_rows,
 )
 from facevoice.report.words import CHANNEL_WORDS
+from facevoice.review import find_review
 from facevoice.texts import shown
 
 _EXCHANGE: Final = ("eaf", "textgrid", "vtt", "srt", "events", "rttm", DATABASE_ENDING)
@@ -50,8 +53,9 @@ FILE_FORMATS: Final = tuple(name for name in FORMATS if name != "parquet")
 """Those with files of their own for each report."""
 DEFAULT_FORMATS: Final[tuple[str, ...]] = ("json", "csv")
 _WINDOWS, _MOMENTS = "windows", "moments"
-RESERVED_STEMS: Final = (_WINDOWS, _MOMENTS)
-"""`windows.csv` and `moments.csv` are tables over all files; no single report may take a name."""
+RESERVED_STEMS: Final = (_WINDOWS, _MOMENTS, "index")
+"""`windows.csv`, `moments.csv` and `index.html` are over all files; no single report may take a
+name."""
 
 ENDINGS: Final[dict[str, tuple[str, ...]]] = {
     **{name: (f".{name}",) for name in FORMATS},
@@ -66,9 +70,12 @@ ENDINGS: Final[dict[str, tuple[str, ...]]] = {
 _HIDDEN: Final = ".tables"
 _DATASET: Final = "dataset"
 _WRITTEN: Final = "written"
-RESERVED_NAMES: Final = (*(f"{stem}.csv" for stem in RESERVED_STEMS), _DATASET, _HIDDEN)
+_TABLES: Final = tuple(f"{stem}.csv" for stem in (_WINDOWS, _MOMENTS))
+RESERVED_NAMES: Final = (*_TABLES, INDEX_NAME, _DATASET, _HIDDEN)
 """Files and folders of the tables; no folder with reports of single files may be called so."""
 
+# Formats that also give something over all files.
+_GATHERED: Final = frozenset({"csv", "parquet", "html"})
 _COPY_BYTES: Final = 1 << 20
 _HEAD_BYTES: Final = 4096
 # In the beginning of a report, of whatever version, and of no other file.
@@ -87,7 +94,7 @@ _MOMENTS_KEY: Final = b"facevoice.moments"
 # Columns and their types, by Arrow's names.
 _WINDOW_TYPES: Final[dict[str, str]] = {
     **dict.fromkeys(CSV_COLUMNS, "double"),
-    **dict.fromkeys(("file", "status", "outcome", *CHANNEL_WORDS), "string"),
+    **dict.fromkeys(("file", "status", "outcome", *CHANNEL_WORDS, *REVIEW_COLUMNS), "string"),
     "moment": "int64",
     "reasons": "list",
     "person": "string",
@@ -96,6 +103,7 @@ _WINDOW_TYPES: Final[dict[str, str]] = {
 _MOMENT_TYPES: Final[dict[str, str]] = {
     **dict.fromkeys(MOMENT_COLUMNS, "double"),
     **dict.fromkeys(("file", "status", "outcome", "face", "voice", "person", "text"), "string"),
+    **dict.fromkeys(REVIEW_COLUMNS, "string"),
     **dict.fromkeys(("moment", "num_windows"), "int64"),
     "reasons": "list",
 }
@@ -115,16 +123,18 @@ class ReportFolder:
     """Takes files of each report, called by `ENDINGS`, and tables over all of them.
 
     Use it in a `with` block: when it ends, also by an error or an interruption, windows.csv,
-    moments.csv and dataset/ (Parquet) are made anew from the files of this and all earlier runs
-    that lie there. Pages have no waveform and no face boxes.
+    moments.csv, dataset/ (Parquet) and index.html are made anew from the files of this and all
+    earlier runs that lie there. Pages have no waveform and no face boxes.
 
         DIR/windows.csv                                 the rows of all NAME.csv below DIR
         DIR/moments.csv                                 the moments of the same files
+        DIR/index.html                                  a page over all NAME.html below DIR
         DIR/dataset/windows/outcome=…/part-N.parquet    the windows with all digits
         DIR/dataset/moments.parquet                     the moments with all digits
         DIR/dataset/files.parquet                       a row a file, failed ones too
         DIR/.tables/moments/NAME.csv                    what moments.csv is made from
         DIR/.tables/rows/NAME.parquet                   what the dataset is made from
+        DIR/.tables/index/NAME.json                     what index.html is made from
         DIR/.tables/written/NAME.eaf                    digests of files that people may correct
     """
 
@@ -144,6 +154,7 @@ class ReportFolder:
         self._formats = frozenset(formats)
         self._rows = root / _HIDDEN / "rows"
         self._moments = root / _HIDDEN / _MOMENTS
+        self._index = root / _HIDDEN / "index"
         self._lock = FileLock(root / _HIDDEN / "lock")
         if "parquet" in self._formats:
             _import_arrow()
@@ -153,9 +164,11 @@ class ReportFolder:
             raise PermissionError(errno.EACCES, reason, str(root))
         if "parquet" in self._formats:
             _check_dataset(root / _DATASET)
+        if "html" in self._formats:
+            _check_own(root / INDEX_NAME)
         if DATABASE_ENDING in self._formats:
             require_database()
-        if self._formats & {"csv", "parquet", *_EXCHANGE}:
+        if self._formats & {*_GATHERED, *_EXCHANGE}:
             (root / _HIDDEN).mkdir(exist_ok=True)
 
     def __enter__(self) -> Self:
@@ -170,13 +183,15 @@ class ReportFolder:
         Raises:
             OSError: they can't be written; those of before stay, and so do all reports.
         """
-        if not self._formats & {"csv", "parquet"}:
+        if not self._formats & _GATHERED:
             return
         with self._lock:
             if "csv" in self._formats:
                 _gather_csv(self.root, self._moments)
             if "parquet" in self._formats:
                 _gather_dataset(self._rows, self.root / _DATASET)
+            if "html" in self._formats:
+                _gather_index(self.root, self._index)
 
     def write(self, report: Report, name: PurePath) -> list[Path]:
         """Write one report under `name`, a relative path without ending; gives the files made.
@@ -194,6 +209,10 @@ class ReportFolder:
             moments = _with_ending(self._moments / name, ".csv")
             moments.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(moments, to_moments_csv([report]))
+        if "html" in self._formats:
+            row = _with_ending(self._index / name, ".json")
+            row.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(row, json.dumps(index_row(report, name)))
         return [path for form in wanted for path in self._write_format(report, base, form)]
 
     def _write_format(self, report: Report, base: Path, form: str) -> list[Path]:
@@ -295,11 +314,13 @@ def convert_report(
 
     Raises:
         ReportError: it can't be read.
+        ReviewError: the review beside it can't be read.
         MissingExtraError: audformat is wanted and not installed.
         FileExistsError: something else is there; nothing is written.
         OSError: a file can't be written.
     """
     report = read_report(path)
+    report = report.with_review(find_review(path, report) or report.review)
     for form in formats if not overwrite else ():
         makers = (_BLANKS if blank else _TEXTS).get(form, ())
         for target, make in zip(file_names(base, [form]), makers, strict=False):
@@ -319,7 +340,7 @@ _Writer = Callable[[Report, Path], str]
 _TEXTS: Final[dict[str, tuple[_Writer, ...]]] = {
     "json": (lambda report, _: to_json(report) + "\n",),
     "jsonl": (lambda report, _: to_jsonl(report),),
-    "html": (lambda report, _: to_html(report),),
+    "html": (lambda report, path: to_html(report, name=path.stem),),
     "csv": (lambda report, _: to_csv([report]),),
     "eaf": (to_report_eaf,),
     "textgrid": (lambda report, _: to_report_textgrid(report),),
@@ -388,7 +409,7 @@ def _files_below(root: Path, ending: str) -> Iterator[Path]:
 
 def _gather_csv(root: Path, moments: Path) -> None:
     """Write windows.csv and moments.csv from the rows of all tables of windows in the folder."""
-    targets = [root / f"{stem}.csv" for stem in RESERVED_STEMS]
+    targets = [root / name for name in _TABLES]
     parts = [target.with_name(f".{target.name}.part") for target in targets]  # one writer: the lock
     columns = (CSV_COLUMNS, MOMENT_COLUMNS)
     headers = [(",".join(names) + "\n").encode() for names in columns]
@@ -404,6 +425,20 @@ def _gather_csv(root: Path, moments: Path) -> None:
     finally:
         for part in parts:
             part.unlink(missing_ok=True)
+
+
+def _gather_index(root: Path, rows: Path) -> None:
+    """Write index.html from what is known of all pages that lie in the folder."""
+    _check_own(root / INDEX_NAME)
+    found = (path.relative_to(rows) for path in _files_below(rows, ".json"))
+    known = (
+        json.loads((rows / name).read_bytes())
+        for name in found
+        if (root / name.with_name(f"{name.name.removesuffix('.json')}.html")).exists()
+    )
+    # Those of another version are left out.
+    ours = [row for row in known if tuple(row) == ROW_KEYS]
+    write_atomically(root / INDEX_NAME, to_index(ours, root.resolve().name))
 
 
 def _append_csv(path: Path, gathered: BinaryIO, header: bytes) -> bool:

@@ -69,19 +69,18 @@
     place.appendChild(body);
     // The page's own controls tell the sensitivity: downloads follow them too.
     result.handle = window.facevoice.mount(body, view, {
-      video: stage && stage.video, pickVideo: false, switch: false,
+      video: stage && stage.video, stage: stage && stage.element, pickVideo: false, switch: false,
     });
-    arrange(body, stage && stage.element);
+    arrange(body);
     say("The result is there. " + body.querySelector(".fv-sentence > span:last-child").textContent);
   }
 
   // What is chosen first stands first; what the setting means stands below its control; the notice
   // already stands above: here it follows the result.
-  function arrange(body, stage) {
+  function arrange(body) {
     var meaning = body.querySelector(".fv-points");
     if (meaning) body.prepend(meaning);
     var notice = body.querySelector(".fv-notice"), footer = body.querySelector(".fv-footer");
-    if (stage) body.querySelector(".fv-header").after(stage);
     if (notice && footer) footer.before(notice);
   }
 
