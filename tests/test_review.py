@@ -184,6 +184,23 @@ def test_the_command_sums_up_files_and_folders_and_writes_both_words(tmp_path: P
     assert "Dr Keller" in (tmp_path / "out" / "sub" / "b.html").read_text()
 
 
+def test_reviews_among_downloads_go_to_their_reports(tmp_path: Path) -> None:
+    path = written(tmp_path / "results" / "sub")
+    downloads = tmp_path / "downloads"
+    downloads.mkdir()
+    first, second = reviewed().verdicts
+    later = replace(first, note="No.", when="2026-11-30T08:00:00.000Z")
+    third = REPORT.moments[2]
+    more = Verdict(third.start_s, third.end_s, None, said_of(third), None, note="Unclear.")
+    write_review(downloads / "talk.review.json", replace(reviewed(), verdicts=(more,)))
+    write_review(downloads / "talk.review (1).json", replace(reviewed(), verdicts=(later,)))
+    write_review(downloads / "other.review.json", reviewed())
+    told = run("review", tmp_path / "results", "--from", downloads)
+    assert "2 reviews taken from" in told
+    assert "3 of 4 moments reviewed" in told
+    assert read_review(review_path(path), REPORT).verdicts == (later, second, more)
+
+
 def test_a_page_shows_the_review_beside_its_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
