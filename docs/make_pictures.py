@@ -239,7 +239,7 @@ def shoot_curves(studio: Studio) -> Shots:
         page.wait_for_timeout(500)
         timeline = page.locator(".fv-timeline")
         timeline.scroll_into_view_if_needed()
-        page.locator(".fv-area").hover(position={"x": 420, "y": 60})
+        page.locator(".fv-area").hover(position={"x": 300, "y": 60})
         page.wait_for_timeout(500)
         yield "", timeline.screenshot()
 

@@ -26,7 +26,9 @@ function createCard(model, level, addTo = null) {
     const { moment, place } = selection;
     const count = model.point.moments.length;
     const number = count > 1 ? `moment ${place + 1} of ${count}` : "the only moment";
-    heading.replaceChildren(span(moment.from, moment.to), el("small", {}, number));
+    const held = model.windows.filter(({ from }) => from >= moment.from && from < moment.to).length;
+    const about = `${number} · ${held} window${held === 1 ? "" : "s"}`;
+    heading.replaceChildren(span(moment.from, moment.to), el("small", {}, about));
     verdictLine.replaceChildren(outcomeBadge(moment.outcomeOf), el("span", {}, inFull(model, moment.words ?? [])));
     Object.assign(review.dataset, { moment: place, from: moment.from, to: moment.to });
     if (count > 0) addTo?.(review, selection);

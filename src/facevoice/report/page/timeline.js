@@ -205,7 +205,6 @@ function createSteps(model, playhead) {
       element.hidden = model.point.moments.length < 2;
       for (const { button, find } of buttons) button.disabled = find() === undefined;
       const isNext = model.point.strongest.includes(here().place) && model.point.strongest.length > 1;
-      strongest.textContent = isNext ? "Next strongest" : "Strongest";
       strongest.title = isNext ? "Next strongest conflict" : "Strongest conflict";
       strongest.setAttribute("aria-label", strongest.title);
     },
