@@ -215,3 +215,35 @@ def test_a_page_shows_the_review_beside_its_report(
     assert "is no review" in run("report", path, "--review", review_path(path), code=1)
     assert "is no review" in run("review", path, code=1)
     assert "is no report" in run("review", "talk.mp4", code=2)
+
+
+def test_two_reports_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    other = decide_again(
+        replace(REPORT, windows=(*REPORT.windows[:2], *in_a_row([MATCH] * 6)[2:]), models={}),
+        DecisionConfig(sensitivity="cautious"),
+    )
+    Path("a.json").write_text(to_json(REPORT))
+    Path("b.json").write_text(to_json(other))
+    told = " ".join(run("compare-reports", "a.json", "b.json").split())
+    assert "The outcomes are the same for 64% of 14 s" in told
+    assert "0:09–0:11 undecided against match; 0:11–0:14 flat against match." in told
+    assert "The setting decision.sensitivity is balanced against cautious." in told
+    assert "Another model is used for face: f against none." in told
+    assert Path("comparison.html").read_text().startswith("<!DOCTYPE html>")
+    values = json.loads(run("compare-reports", "a.json", "b.json", "--json"))
+    same = {one["channel"]: (one["same"], one["kappa"]) for one in values["agreement"]}
+    # Seconds: 5 conflict, 4 match, 2 undecided and 3 flat against 5 conflict and 9 match.
+    by_chance = (5 * 5 + 4 * 9) / 14**2
+    assert same["outcome"] == (
+        pytest.approx(9 / 14, abs=1e-6),
+        pytest.approx((9 / 14 - by_chance) / (1 - by_chance), abs=1e-6),
+    )
+    assert [d["outcomes"] for d in values["differences"]] == [
+        *(["undecided", "match"], ["flat", "match"]),
+    ]
+    Path("mine.html").write_text("mine")
+    assert "no page of facevoice" in run(
+        *("compare-reports", "a.json", "b.json", "--out", "mine.html"), code=2
+    )
+    assert "can't be read" in run("compare-reports", "a.json", "none.json", code=1)
