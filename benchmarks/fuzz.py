@@ -45,6 +45,8 @@ _START_S = 120.0
 _STEP_S = 0.05
 # Windows are compared with what decodes within this around them.
 _SLACK_S = 0.6
+# Where nothing is decoded before this, the stated start is none.
+_LATE_S = 60.0
 # What is reported may be longer than what decodes by so much, and by this factor.
 _EMPTY_S = 60.0
 _FACTOR = 10.0
@@ -91,6 +93,10 @@ def decode_plainly(path: Path) -> Plain:
                         plain.sounds_s.append((start_s, start_s + lasts_s))
                     heard_s[index] = known_s + lasts_s
     plain.content_s = max(heard_s.values(), default=0.0)
+    first_s = min([*plain.pictures_s, *(start_s for start_s, _ in plain.sounds_s)], default=0.0)
+    if first_s > _LATE_S:
+        plain.pictures_s = [shown_s - first_s for shown_s in plain.pictures_s]
+        plain.sounds_s = [(start_s - first_s, end_s - first_s) for start_s, end_s in plain.sounds_s]
     return plain
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -147,6 +148,38 @@ def _restamped(change: Callable[[int, int], int]) -> Any:
         return path
 
     return make
+
+
+def _late_cluster(studio: Studio, folder: Path) -> Path:
+    """Matroska, a cluster of which says that it begins a minute later, with all that is in it."""
+    path = studio.write(
+        folder / "clip.mkv",
+        studio.pictures(),
+        studio.sound(),
+        options={"cluster_time_limit": "800"},
+    )
+    content = bytearray(path.read_bytes())
+    clusters = [found.start() for found in re.finditer(b"\x1f\x43\xb6\x75", content)]
+    at = content.index(b"\xe7", clusters[1]) + 1
+    size = content[at] & 0x7F
+    time_ms = int.from_bytes(content[at + 1 : at + 1 + size])
+    content[at + 1 : at + 1 + size] = min(time_ms + 65_000, 256**size - 1).to_bytes(size)
+    path.write_bytes(content)
+    return path
+
+
+def _late_sound(studio: Studio, folder: Path) -> Path:
+    """An MPEG programme one of whose packets of sound says that it comes six minutes later."""
+    path = studio.write(
+        folder / "clip.mpg", studio.pictures(codec="mpeg2video"), studio.sound(codec="mp2")
+    )
+    content = bytearray(path.read_bytes())
+    header = re.compile(b"\x00\x00\x01\xc0..\xff*[\x20-\x3f]", re.DOTALL)
+    stamps = [found.end() for found in header.finditer(content)]
+    # Bit 25 of a 90-kHz clock.
+    content[stamps[len(stamps) // 2]] ^= 0b0000_1000
+    path.write_bytes(content)
+    return path
 
 
 def _blocks(content: bytearray, at: int, end: int) -> Iterator[tuple[int, int]]:
@@ -321,6 +354,18 @@ CASES = (
         "every tenth picture half a minute late",
         _restamped(lambda k, ms: 32_000 if k % 10 == 9 else ms),
         replace(BOTH_DAMAGED, length_s=None),
+    ),
+    Case(
+        "cluster-late",
+        "all of one cluster of Matroska is stamped a minute late",
+        _late_cluster,
+        BOTH_DAMAGED,
+    ),
+    Case(
+        "sound-late",
+        "one packet of an MPEG programme's sound is stamped six minutes late",
+        _late_sound,
+        BOTH_DAMAGED,
     ),
     Case(
         "one-picture-film",

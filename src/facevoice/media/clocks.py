@@ -13,9 +13,17 @@ from av.video.stream import VideoStream
 MAX_PAUSE_S: Final = 3600.0
 """A leap over more than this within a stream is a damaged timestamp, no pause."""
 
+MAX_HELD: Final = 512
+"""More packets of a stream than a cluster of Matroska holds; its time is part of all of theirs."""
+
+MAX_HELD_PER_STAMP: Final = 32
+"""The same for MPEG, where one time may be that of several packets."""
+
 _FALLBACK_RATE_HZ: Final = 25.0
 # A leap over more than this is believed only if the stream goes on from there.
 _LONG_PAUSE_S: Final = 60.0
+# For so many bytes at most, held back until a later packet tells.
+_MAX_HELD_BYTES: Final = 16_000_000
 
 
 def ticks_to_s(ticks: int | None, time_base: Fraction | None) -> float | None:
@@ -99,17 +107,22 @@ class JoinedClock:
 
 
 def steadied(
-    packets: Iterator[Packet[Any]], stated_spans_s: Mapping[int, tuple[float | None, float | None]]
+    packets: Iterator[Packet[Any]],
+    stated_spans_s: Mapping[int, tuple[float | None, float | None]],
+    *,
+    max_held: int = MAX_HELD,
 ) -> Iterator[Packet[Any]]:
     """Packets of one or more streams, those that lie about their time told to follow the last one.
 
-    A packet lies if it leaps by more than a minute and the next one of its stream leaps back, or if
-    none follows and no header states that the stream goes on until there.
+    Packets lie if they leap by more than a minute and the stream leaps back before it has gone on
+    for `max_held` of them, or if one leaps, none follows, and no header states that the stream goes
+    on until there.
 
     Args:
         packets: in the file's order; each stream's may end with an empty one.
         stated_spans_s: by each stream's number, the stream times at which it starts and ends by the
             header; None where that doesn't say.
+        max_held: how many packets of a stream are held back at most until one tells.
     """
     clocks: dict[int, _SteadyClock] = {}
     broken: av.FFmpegError | None = None
@@ -117,7 +130,8 @@ def steadied(
         for packet in packets:
             index = packet.stream_index
             if index not in clocks:
-                clocks[index] = _SteadyClock(*stated_spans_s.get(index, (None, None)))
+                start_s, end_s = stated_spans_s.get(index, (None, None))
+                clocks[index] = _SteadyClock(start_s, end_s, max_held)
             yield from clocks[index].pass_on(packet)
     except av.FFmpegError as error:
         broken = error
@@ -128,12 +142,16 @@ def steadied(
 
 
 class _SteadyClock:
-    """Holds a packet that leaps until the next one of its stream tells whether to believe it."""
+    """Holds packets that leap until a later one of their stream tells whether to believe them."""
 
-    def __init__(self, stated_start_s: float | None, stated_end_s: float | None) -> None:
+    def __init__(
+        self, stated_start_s: float | None, stated_end_s: float | None, max_held: int
+    ) -> None:
         self._stated_end_s = stated_end_s
         self._end_s = stated_start_s  # of the last packet that was passed on
-        self._held: Packet[Any] | None = None
+        self._max_held = max_held
+        self._held: list[Packet[Any]] = []
+        self._has_passed = False
         self._has_leapt = False  # a slide show does so with every picture
 
     def pass_on(self, packet: Packet[Any]) -> Iterator[Packet[Any]]:
@@ -144,52 +162,71 @@ class _SteadyClock:
             return
         _keep_together(packet)
         stamp_s = _stamp_s(packet)
-        if self._held is not None and stamp_s is not None:
-            yield self._settled(self._held, stamp_s)
-            self._held = None
-        if self._leaps(stamp_s):
-            self._held = packet
+        if self._held and stamp_s is not None:
+            if self._returns(stamp_s):
+                yield from self._told_to_follow()
+            elif self._is_full():
+                self._has_leapt = True
+                yield from self._given()
+        if self._held or self._leaps(stamp_s):
+            self._held.append(packet)
         else:
             yield self._passed(packet)
 
     def finish(self) -> Iterator[Packet[Any]]:
         """What is still held, for no other packet follows."""
-        if self._held is not None:
-            stamp_s = _stamp_s(self._held)
-            stated_s = self._stated_end_s
+        if len(self._held) == 1:
+            stamp_s, stated_s = _stamp_s(self._held[0]), self._stated_end_s
             is_stated = stamp_s is not None and stated_s is not None and stated_s >= stamp_s
             if not (is_stated or self._has_leapt):
-                self._correct(self._held)
-            yield self._passed(self._held)
-            self._held = None
+                yield from self._told_to_follow()
+        yield from self._given()
 
     def _leaps(self, stamp_s: float | None) -> bool:
         if stamp_s is None or self._end_s is None:
             return False
         return abs(stamp_s - self._end_s) > _LONG_PAUSE_S
 
-    def _settled(self, held: Packet[Any], next_s: float) -> Packet[Any]:
-        stamp_s, end_s = _stamp_s(held), self._end_s
-        if stamp_s is not None and end_s is not None:
-            is_ahead = stamp_s > end_s
-            returns = next_s < stamp_s - 1.0 if is_ahead else next_s > end_s - _LONG_PAUSE_S
-            if returns:
-                self._correct(held)
-            else:
-                self._has_leapt = True
-        return self._passed(held)
+    def _returns(self, next_s: float) -> bool:
+        """Whether the stream goes on where it was before those that are held."""
+        stamp_s = _stamp_s(self._held[-1])
+        if len(self._held) > 1 or stamp_s is None or self._end_s is None:
+            return not self._leaps(next_s)
+        is_ahead = stamp_s > self._end_s
+        return next_s < stamp_s - 1.0 if is_ahead else next_s > self._end_s - _LONG_PAUSE_S
 
-    def _correct(self, packet: Packet[Any]) -> None:
-        base = packet.time_base
-        if self._end_s is not None and base:
-            packet.pts = packet.dts = round(self._end_s / base)
+    def _is_full(self) -> bool:
+        # Reading may begin anywhere: the first packets leap from the stated start.
+        max_held = self._max_held if self._has_passed and not self._has_leapt else 1
+        num_bytes = sum(packet.size for packet in self._held)
+        return len(self._held) >= max_held or num_bytes > _MAX_HELD_BYTES
+
+    def _told_to_follow(self) -> Iterator[Packet[Any]]:
+        first_s = next((s for s in map(_stamp_s, self._held) if s is not None), None)
+        if first_s is not None and self._end_s is not None:
+            for packet in self._held:
+                _shift(packet, self._end_s - first_s)
+        yield from self._given()
+
+    def _given(self) -> Iterator[Packet[Any]]:
+        held, self._held = self._held, []
+        for packet in held:
+            yield self._passed(packet)
 
     def _passed(self, packet: Packet[Any]) -> Packet[Any]:
+        self._has_passed = True
         stamp_s = _stamp_s(packet)
         if stamp_s is not None:
             lasts_s = ticks_to_s(packet.duration, packet.time_base) or 0.0
             self._end_s = stamp_s + min(lasts_s, _LONG_PAUSE_S)
         return packet
+
+
+def _shift(packet: Packet[Any], shift_s: float) -> None:
+    if packet.time_base:
+        shift = round(shift_s / packet.time_base)
+        packet.pts = None if packet.pts is None else packet.pts + shift
+        packet.dts = None if packet.dts is None else packet.dts + shift
 
 
 def _stamp_s(packet: Packet[Any]) -> float | None:

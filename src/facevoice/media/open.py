@@ -30,6 +30,8 @@ from facevoice.errors import (
     UnreadableMediaError,
 )
 from facevoice.media.clocks import (
+    MAX_HELD,
+    MAX_HELD_PER_STAMP,
     MAX_PAUSE_S,
     JoinedClock,
     frame_rate_hz,
@@ -173,8 +175,8 @@ class Source:
             stream.discard = Discard.default if stream.index in numbers else Discard.all
         wanted = {stream.index for stream in streams}
         packets: Iterator[Any] = self.container.demux(read)
-        if clock is None:
-            packets = steadied(packets, self._stated_spans_s())
+        max_held = MAX_HELD_PER_STAMP if clock else MAX_HELD
+        packets = steadied(packets, self._stated_spans_s(), max_held=max_held)
         try:
             for packet in packets:
                 if clock:
