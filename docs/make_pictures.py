@@ -26,6 +26,8 @@ import av
 import numpy as np
 from invented_report import (
     SHORT,
+    TITLE,
+    invent_annotation,
     invent_interview,
     invent_long,
     invent_report,
@@ -34,6 +36,8 @@ from invented_report import (
 from PIL import Image, ImageColor, ImageEnhance, ImageOps
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from facevoice.agreement import Case, compare, to_agreement_page
+from facevoice.agreement import Mapping as Meanings
 from facevoice.analyzer import Analyzer
 from facevoice.media import read_audio
 from facevoice.records import SAMPLE_RATE_HZ, PeopleEdits, Report, Trace
@@ -364,6 +368,18 @@ def shoot_plot(studio: Studio) -> Shots:
     yield "", file.read_bytes()
 
 
+def shoot_agreement(studio: Studio) -> Shots:
+    """How far invented annotators agree with the invented report, down to the first confusion."""
+    report, _ = invent_report()
+    people = ["anna.eaf", "ben.TextGrid"]
+    documents = tuple(invent_annotation(report, seed) for seed in range(len(people)))
+    found = compare([Case(TITLE, report, documents)], people, Meanings())
+    file = studio.folder / "agreement.html"
+    file.write_text(to_agreement_page(found, TITLE), encoding="utf-8")
+    with studio.page("desktop", file.as_uri()) as page:
+        yield "", shoot_still(page, until="h3:nth-of-type(2)")
+
+
 PICTURES: Final[dict[str, Callable[[Studio], Shots]]] = {
     "page-start": shoot_start,
     "page-result": shoot_result,
@@ -378,6 +394,7 @@ PICTURES: Final[dict[str, Callable[[Studio], Shots]]] = {
     "render": shoot_render,
     "render-people": shoot_render_people,
     "plot": shoot_plot,
+    "agreement": shoot_agreement,
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from io import StringIO
@@ -25,6 +26,7 @@ from lxml import etree
 from typer.testing import CliRunner
 
 from facevoice.cli.app import app
+from facevoice.errors import MissingExtraError
 from facevoice.exchange import Document, read_annotation, read_eaf, read_textgrid
 from facevoice.records import EMOTIONS, Emotion, Outcome, Prediction, Reason, Report
 from facevoice.report import (
@@ -50,6 +52,13 @@ def interview() -> Report:
     people = [
         replace(p, name=name) for p, name in zip(report.people, ("Ann", 'B "b" <&>'), strict=True)
     ]
+    # Of her, also what her face shows while he speaks.
+    hers = tuple(
+        replace(w, person=1, voice=None, fused=None, conflict=None,
+                outcome=Outcome.INSUFFICIENT, reasons=(Reason.OTHER_SPEAKS,))
+        for w in report.windows if w.person == 2 and w.face is not None
+    )  # fmt: skip
+    people[0] = replace(people[0], windows=hers)
     lines = (
         Line(0.5, 4.0, "Well -->\nso it is", "Ann"),
         Line(3.0, 6.0, "=1+1 & <b>more</b>", "Ann"),
@@ -91,6 +100,10 @@ def test_elan_holds_every_tier_and_keeps_to_the_schema(folder: Path) -> None:
             found = sorted(opened.get_annotation_data_for_tier(name))
             same([(a / 1000, b / 1000, label) for a, b, label, *_ in found], wanted[name])
             assert opened.tiers[name][2]["PARTICIPANT"] == person
+    # While he speaks, she is looked at too, and no time is told twice.
+    faces = wanted["face@Ann"]
+    assert sum(b - a for a, b, _ in faces) > sum(b - a for a, b, _ in wanted["voice@Ann"]) + 20
+    assert [name for name in opened.tiers if name.endswith(" 2")] == ["words@Ann 2"]
     told = opened.get_ref_annotation_data_for_tier("in words@Ann")
     assert sorted(one[2] for one in told) == sorted(s[2] for s in wanted["in words@Ann"])
     entries = opened.get_cv_entries("emotions").values()
@@ -190,10 +203,28 @@ def test_audformat_database_keeps_every_probability(folder: Path) -> None:
         )
         probs = table[[emotion.value for emotion in EMOTIONS]].to_numpy()
         assert probs == pytest.approx(np.stack([getattr(w, channel).probs for w in own]), abs=1e-6)
+    others = database["face_2"].get()
+    assert set(others.person) == {"Ann"}
+    assert len(others) == len(report.people[0].windows)
     outcomes = database["outcome"].get()
     assert outcomes.outcome.tolist() == [w.outcome.value for w in report.windows]
     assert set(outcomes.person.dropna()) == {"Ann", 'B "b" <&>'}
     assert [*database.schemes["emotion"].labels] == [emotion.value for emotion in EMOTIONS]
+
+
+def test_without_audformat_the_extra_is_named_before_any_work(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "audformat", None)
+    arguments = [str(folder / "talk.json"), "--to", "json,audformat", "--out", str(tmp_path)]
+    result = CliRunner().invoke(app, ["convert", *arguments])
+    assert result.exit_code == 2
+    assert "an audformat database needs an optional part: pip install '.[exchange]'" in " ".join(
+        result.output.split()
+    )
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(MissingExtraError):
+        ReportFolder(tmp_path, ["audformat"])
 
 
 def test_rttm_says_who_speaks_when(folder: Path) -> None:

@@ -301,17 +301,7 @@ def compare(cases: Sequence[Case], annotators: Sequence[str], mapping: Mapping) 
     }
     for case, own, windows in zip(cases, marked, units["window"], strict=True):
         _check_overlap(case, own, windows)
-    comparisons = []
-    for channel in CHANNELS:
-        for place, annotator in enumerate(annotators):
-            if not any(m.channel == channel for own in marked for m in own[place]):
-                continue
-            for unit in UNITS:
-                if unit == "interval":
-                    pairs = _by_interval(units["window"], [own[place] for own in marked], channel)
-                else:
-                    pairs = _by_unit(units[unit], [[own[place]] for own in marked], channel)
-                comparisons.append(_compare(annotator, channel, unit, pairs))
+    comparisons = _comparisons(annotators, marked, units)
     among = [
         told
         for channel in CHANNELS
@@ -333,6 +323,25 @@ def compare(cases: Sequence[Case], annotators: Sequence[str], mapping: Mapping) 
         tuple(_timeline(c, own, annotators) for c, own in zip(cases, marked, strict=True)),
         tuple(remarks),
     )
+
+
+def _comparisons(
+    annotators: Sequence[str],
+    marked: Sequence[Sequence[list[_Marked]]],
+    units: dict[str, list[list[_Unit]]],
+) -> Iterator[Comparison]:
+    """Of each channel, with each annotator who marks it, by each unit."""
+    for channel in CHANNELS:
+        for place, annotator in enumerate(annotators):
+            own = [by[place] for by in marked]
+            if not any(one.channel == channel for by in own for one in by):
+                continue
+            for unit in UNITS:
+                if unit == "interval":
+                    pairs = _by_interval(units["window"], own, channel)
+                else:
+                    pairs = _by_unit(units[unit], [[by] for by in own], channel)
+                yield _compare(annotator, channel, unit, pairs)
 
 
 def _own_words(case: Case, document: Document) -> Iterator[str]:
@@ -701,5 +710,5 @@ def describe(one: Comparison) -> str:
     if one.kappa is None:
         words += " All labels are one and the same, so kappa isn't defined."
     elif one.low is None:
-        words += f" No interval: fewer than {LEAST_CLUSTERS} stretches are marked."
+        words += f" No range: fewer than {LEAST_CLUSTERS} stretches are marked."
     return words

@@ -10,6 +10,7 @@ from __future__ import annotations
 import mimetypes
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import Any, Final
 from urllib.parse import quote
@@ -196,15 +197,15 @@ def _media(media: str, target: Path | None) -> dict[str, str]:
     about = {"MIME_TYPE": kind or "unknown"}
     if "://" in media:
         return {"MEDIA_URL": quote(shown(media), safe=":/?&=%#"), **about}
-    path = PurePath(os.path.abspath(media))  # noqa: PTH100 - resolves no links
+    path = Path(os.path.abspath(media))  # noqa: PTH100 - resolves no links
     near = f"./{path.name}"
     if target is not None and os.path.exists(media):  # noqa: PTH110 - a name may be long
-        near = os.path.relpath(path, target.absolute().parent).replace(os.sep, "/")
+        with suppress(ValueError):  # On Windows, another drive.
+            near = os.path.relpath(path, target.absolute().parent).replace(os.sep, "/")
         near = near if near.startswith(".") else f"./{near}"
     # A relative path says nothing of where this machine keeps its files, and goes on holding when
-    # the folder moves; ELAN looks beside the .eaf file if it finds nothing at the first address.
-    absolute = PurePath(media).is_absolute()
-    url = f"file://{_url(path.as_posix())}" if absolute else f"file:///{_url(path.name)}"
+    # the folder moves; ELAN looks there if it finds nothing at the first address.
+    url = path.as_uri() if PurePath(media).is_absolute() else f"file:///{_url(path.name)}"
     return {"MEDIA_URL": url, "RELATIVE_MEDIA_URL": _url(near), **about}
 
 

@@ -6,6 +6,7 @@ opens the folder.
 
 from __future__ import annotations
 
+from collections import Counter
 from importlib import import_module
 from pathlib import Path, PurePath
 from typing import Any, Final
@@ -26,7 +27,9 @@ def write_database(report: Report, target: Path) -> Path:
 
     Tables face, voice, fused: of each window that reads the channel, the likeliest emotion, the
     probability of each, and whose they are. Table outcome: of each window, the outcome, the
-    probability of conflict, and how much of face and speech there was. Windows overlap.
+    probability of conflict, and how much of face and speech there was. Windows overlap. What
+    further people say in a window stands in face_2, outcome_2 and so on: in one table, each
+    stretch is once.
 
     Raises:
         MissingExtraError: audformat is not installed.
@@ -69,18 +72,37 @@ def _build(report: Report) -> Any:
     labels = [*dict.fromkeys(names.values())]
     if labels:
         made.schemes["speaker"] = audformat.Scheme(labels=labels)
-    rows = list(window_rows(report))
+    for number, rows in enumerate(_one_each(list(window_rows(report))), start=1):
+        _add_tables(audformat, pandas, made, rows, "" if number == 1 else f"_{number}")
+    return made
+
+
+def _one_each(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Rows such that no list has two of one stretch: first whoever is judged, then the others."""
+    lists: list[list[dict[str, Any]]] = []
+    seen: Counter[tuple[float, float]] = Counter()
+    for row in rows:
+        stretch = row["start_s"], row["end_s"]
+        if seen[stretch] == len(lists):
+            lists.append([])
+        lists[seen[stretch]].append(row)
+        seen[stretch] += 1
+    return lists
+
+
+def _add_tables(
+    audformat: Any, pandas: Any, made: Any, rows: list[dict[str, Any]], ending: str
+) -> None:
     for channel in CHANNEL_WORDS:
         own = [row for row in rows if row[channel] is not None]
         columns = {channel: "emotion"}
         columns |= {f"{channel}_{emotion}": "probability" for emotion in _EMOTIONS}
-        _add_table(audformat, pandas, made, channel, own, columns)
+        _add_table(audformat, pandas, made, channel, own, columns, ending)
     columns = {
         **{"outcome": "outcome", "conflict": "probability"},
         **dict.fromkeys(("face_coverage", "speech_coverage"), "coverage"),
     }
-    _add_table(audformat, pandas, made, "outcome", rows, columns)
-    return made
+    _add_table(audformat, pandas, made, "outcome", rows, columns, ending)
 
 
 def _add_table(
@@ -90,6 +112,7 @@ def _add_table(
     name: str,
     rows: list[dict[str, Any]],
     columns: dict[str, str],
+    ending: str,
 ) -> None:
     if not rows:
         return
@@ -98,7 +121,7 @@ def _add_table(
         [pandas.Timedelta(round(row["start_s"] * 1000), unit="ms") for row in rows],
         [pandas.Timedelta(round(row["end_s"] * 1000), unit="ms") for row in rows],
     )
-    table = made[name] = audformat.Table(index)
+    table = made[f"{name}{ending}"] = audformat.Table(index)
     if "speaker" in made.schemes:
         columns = {**columns, "person": "speaker"}
     for column, scheme in columns.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -137,24 +137,14 @@ def to_document(report: Report) -> Document:
             spans = tuple(runs(own, channel))
             if spans:
                 tiers.append(Tier(_named(channel, name), spans, who, _EMOTIONS))
+        moments = [m for m in report.moments if called(report).get(m.person or 0) == name]
         outcome = _named(OUTCOME_TIER, name)
-        moments = _moments(report, name)
-        told = {(span.start_s, span.end_s) for span in moments}
-        judged = {id(window) for window in report.windows}
-        others = [one for one in own if id(one.window) not in judged]
-        spans = tuple(
-            sorted(
-                [
-                    *_moments(report, name, as_label=True),
-                    *(s for s in runs(others, OUTCOME_TIER) if (s.start_s, s.end_s) not in told),
-                ],
-                key=lambda span: span.start_s,
-            )
-        )
+        spans = tuple(_outcomes(report, moments, own))
         if spans:
             tiers.append(Tier(outcome, spans, who, _OUTCOMES))
         if moments:
-            tiers.append(Tier(_named(SAID_TIER, name), moments, who, about=outcome))
+            said = tuple(Span(m.start_s, m.end_s, _in_words(m, {})) for m in moments)
+            tiers.append(Tier(_named(SAID_TIER, name), said, who, about=outcome))
     tiers += _words(report)
     return Document(tuple(tiers), report.path, end_of(report), report.path)
 
@@ -178,17 +168,18 @@ def runs(stretches: Iterable[Stretch], channel: str) -> Iterator[Span]:
         yield held
 
 
-def _moments(report: Report, name: str | None, *, as_label: bool = False) -> tuple[Span, ...]:
-    names = called(report)
-    return tuple(
-        Span(
-            moment.start_s,
-            moment.end_s,
-            moment.outcome.value if as_label else _in_words(moment, {}),
-        )
-        for moment in report.moments
-        if names.get(moment.person or 0) == name
-    )
+def _outcomes(report: Report, moments: Sequence[Moment], own: Iterable[Stretch]) -> list[Span]:
+    """A person's moments, and what is said of them while somebody else is judged."""
+    spans = [Span(one.start_s, one.end_s, one.outcome.value) for one in moments]
+    judged = {id(window) for window in report.windows}
+    others = [one for one in own if id(one.window) not in judged]
+    rest = [
+        one
+        for one in others
+        # Where nothing is compared, a moment may hold windows of several people.
+        if not any(s.start_s <= (one.start_s + one.end_s) / 2 < s.end_s for s in spans)
+    ]
+    return sorted([*spans, *runs(rest, OUTCOME_TIER)], key=lambda span: span.start_s)
 
 
 def _in_words(moment: Moment, names: dict[int, str]) -> str:

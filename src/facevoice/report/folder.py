@@ -200,7 +200,6 @@ class ReportFolder:
             OSError: a file can't be written, or would take the place of somebody else's.
         """
         base = self.root / name
-        base.parent.mkdir(parents=True, exist_ok=True)
         wanted = [form for form in FILE_FORMATS if form in self._formats]
         for path in file_names(base, wanted):
             self._check_own(path)
@@ -275,6 +274,7 @@ def write_format(
         MissingExtraError: audformat is wanted and not installed.
     """
     paths = file_names(base, [form])
+    base.parent.mkdir(parents=True, exist_ok=True)
     if form == DATABASE_ENDING:
         return [write_database(report, path) for path in paths]
     for path, make in zip(paths, (_BLANKS if blank else _TEXTS)[form], strict=True):
@@ -321,7 +321,6 @@ def convert_report(
     """
     report = read_report(path)
     report = report.with_review(find_review(path, report) or report.review)
-    base.parent.mkdir(parents=True, exist_ok=True)
     for form in formats if not overwrite else ():
         makers = (_BLANKS if blank else _TEXTS).get(form, ())
         for target, make in zip(file_names(base, [form]), makers, strict=False):
