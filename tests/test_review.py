@@ -184,6 +184,23 @@ def test_the_command_sums_up_files_and_folders_and_writes_both_words(tmp_path: P
     assert "Dr Keller" in (tmp_path / "out" / "sub" / "b.html").read_text()
 
 
+def test_reviews_among_downloads_go_to_their_reports(tmp_path: Path) -> None:
+    path = written(tmp_path / "results" / "sub")
+    downloads = tmp_path / "downloads"
+    downloads.mkdir()
+    first, second = reviewed().verdicts
+    later = replace(first, note="No.", when="2026-11-30T08:00:00.000Z")
+    third = REPORT.moments[2]
+    more = Verdict(third.start_s, third.end_s, None, said_of(third), None, note="Unclear.")
+    write_review(downloads / "talk.review.json", replace(reviewed(), verdicts=(more,)))
+    write_review(downloads / "talk.review (1).json", replace(reviewed(), verdicts=(later,)))
+    write_review(downloads / "other.review.json", reviewed())
+    told = run("review", tmp_path / "results", "--from", downloads)
+    assert "2 reviews taken from" in told
+    assert "3 of 4 moments reviewed" in told
+    assert read_review(review_path(path), REPORT).verdicts == (later, second, more)
+
+
 def test_a_page_shows_the_review_beside_its_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,3 +215,35 @@ def test_a_page_shows_the_review_beside_its_report(
     assert "is no review" in run("report", path, "--review", review_path(path), code=1)
     assert "is no review" in run("review", path, code=1)
     assert "is no report" in run("review", "talk.mp4", code=2)
+
+
+def test_two_reports_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    other = decide_again(
+        replace(REPORT, windows=(*REPORT.windows[:2], *in_a_row([MATCH] * 6)[2:]), models={}),
+        DecisionConfig(sensitivity="cautious"),
+    )
+    Path("a.json").write_text(to_json(REPORT))
+    Path("b.json").write_text(to_json(other))
+    told = " ".join(run("compare-reports", "a.json", "b.json").split())
+    assert "The outcomes are the same for 64% of 14 s" in told
+    assert "0:09–0:11 undecided against match; 0:11–0:14 flat against match." in told
+    assert "The setting decision.sensitivity is balanced against cautious." in told
+    assert "Another model is used for face: f against none." in told
+    assert Path("comparison.html").read_text().startswith("<!DOCTYPE html>")
+    values = json.loads(run("compare-reports", "a.json", "b.json", "--json"))
+    same = {one["channel"]: (one["same"], one["kappa"]) for one in values["agreement"]}
+    # Seconds: 5 conflict, 4 match, 2 undecided and 3 flat against 5 conflict and 9 match.
+    by_chance = (5 * 5 + 4 * 9) / 14**2
+    assert same["outcome"] == (
+        pytest.approx(9 / 14, abs=1e-6),
+        pytest.approx((9 / 14 - by_chance) / (1 - by_chance), abs=1e-6),
+    )
+    assert [d["outcomes"] for d in values["differences"]] == [
+        *(["undecided", "match"], ["flat", "match"]),
+    ]
+    Path("mine.html").write_text("mine")
+    assert "no page of facevoice" in run(
+        *("compare-reports", "a.json", "b.json", "--out", "mine.html"), code=2
+    )
+    assert "can't be read" in run("compare-reports", "a.json", "none.json", code=1)

@@ -237,6 +237,21 @@ def write_review(path: Path, review: Review) -> None:
         raise ReviewError(path, f"can't be written ({error.strerror}).") from error
 
 
+def unite(reviews: Sequence[Review]) -> Review:
+    """Reviews of one report as one: on each moment the latest verdict.
+
+    Args:
+        reviews: at least one.
+    """
+    latest: dict[tuple[float, float, int | None], Verdict] = {}
+    every = (verdict for review in reviews for verdict in review.verdicts)
+    for verdict in sorted(every, key=lambda one: one.when):
+        start_s, end_s = round(verdict.start_s, 2), round(verdict.end_s, 2)
+        latest[start_s, end_s, verdict.person] = verdict
+    verdicts = sorted(latest.values(), key=lambda v: (v.start_s, v.end_s, v.person or 0))
+    return replace(reviews[-1], verdicts=tuple(verdicts))
+
+
 def to_json(review: Review) -> str:
     """The review as JSON text without a closing line break."""
     return safe_json(json.dumps(to_values(review), ensure_ascii=False, indent=2))

@@ -154,8 +154,12 @@ def test_the_index_sorts_filters_and_leads_to_each_page(browser: Any, tmp_path: 
         page.get_by_label("State").select_option("failed")
         expect(rows).to_have_count(1)
         page.get_by_label("State").select_option("any state")
+        page.get_by_label("with the text").fill("onerror")
         page.get_by_role("link", name="a <b>").click()
         expect(page.locator("h1")).to_contain_text("<img src=x")
+        page.go_back()
+        expect(rows).to_have_count(1)
+        expect(page.get_by_label("with the text")).to_have_value("onerror")
 
 
 def test_an_index_of_ten_thousand_files_shows_some_and_finds_any(

@@ -27,13 +27,17 @@ from facevoice.records import Report
 from facevoice.report import ReportFolder, count_noun, find_reports, read_report
 from facevoice.review import (
     SUFFIX,
+    Review,
     ReviewSummary,
     describe,
     find_review,
     join,
     read_review,
     remarks,
+    review_path,
     summarize,
+    unite,
+    write_review,
 )
 from facevoice.texts import safe_json, shown
 
@@ -59,6 +63,15 @@ def review(
         ),
     ],
     *,
+    taken: Annotated[
+        Path | None,
+        option(
+            "DIR",
+            "First put the reviews that lie there, such as your downloads, beside their reports; "
+            "of several on one moment, the latest verdict counts.",
+            "--from",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         option(
@@ -89,6 +102,8 @@ def review(
         _check_names(found)
     summaries: dict[str, ReviewSummary] = {}
     num_failed = 0
+    if taken is not None:
+        _take_reviews(taken, found, screen)
     with ExitStack() as stack:
         folder = None if out is None else stack.enter_context(ReportFolder(out, wanted))
         for one in found:
@@ -147,6 +162,41 @@ def _say_remarks(screen: Screen, report: Report) -> None:
     if report.review is not None:
         for remark in remarks(report.review, report):
             screen.say(f"{shown(report.path)}: {remark}")
+
+
+def _take_reviews(folder: Path, found: Sequence[_Found], screen: Screen) -> None:
+    """Put reviews from elsewhere beside their reports, together with those that are there."""
+    if not folder.is_dir():
+        raise ConfigError(f"--from {shown(str(folder))}: there is no such folder")
+    # Browsers add numbers: talk.review.json, talk.review (1).json.
+    loose: dict[str, list[Path]] = {}
+    for path in sorted(folder.glob("*.review*.json")):
+        loose.setdefault(path.name.rpartition(".review")[0], []).append(path)
+    num_taken = 0
+    for one in found:
+        own = [path for path in loose.get(one.path.stem, []) if path != review_path(one.path)]
+        if not own:
+            continue
+        try:
+            report = read_report(one.path)
+        except ReportError:
+            continue  # It is told where the reports are summed up.
+        # Of another analysis, or of another folder's file of that name.
+        reviews = [r for path in own if (r := _read_own(path, report, screen)) is not None]
+        if reviews:
+            before = find_review(one.path, report)
+            write_review(review_path(one.path), unite([*([before] if before else []), *reviews]))
+            num_taken += len(reviews)
+    screen.say(f"{count_noun(num_taken, 'review')} taken from {shown(str(folder))}")
+
+
+def _read_own(path: Path, report: Report, screen: Screen) -> Review | None:
+    try:
+        review = read_review(path, report)
+    except ReviewError as error:
+        screen.complain(f"{error} It is left there.")
+        return None
+    return review if review.is_of(report) else None
 
 
 def _find_all(paths: Sequence[Path]) -> list[_Found]:

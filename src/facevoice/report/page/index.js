@@ -67,9 +67,34 @@ function rowOrder({ order }, isDown) {
   };
 }
 
+// What was chosen stands behind the page's address, so that whoever comes back from a file's page finds
+// it again.
+function readChoice(model, columns) {
+  const told = new URLSearchParams(window.location.hash.slice(1));
+  const place = (name, list) => list.findIndex((one) => one.name === told.get(name));
+  const outcome = place("outcome", model.outcomes);
+  return {
+    column: Math.max(0, place("sort", columns)),
+    isDown: told.has("down"),
+    outcome: outcome < 0 ? null : outcome,
+    text: told.get("text") ?? "",
+    state: STATES.some(([key]) => key === told.get("state")) ? told.get("state") : "any",
+  };
+}
+
+function keepChoice(model, columns, choice) {
+  const told = new URLSearchParams();
+  if (choice.column) told.set("sort", columns[choice.column].name);
+  if (choice.isDown) told.set("down", "");
+  if (choice.outcome !== null) told.set("outcome", model.outcomes[choice.outcome].name);
+  if (choice.text) told.set("text", choice.text);
+  if (choice.state !== "any") told.set("state", choice.state);
+  window.history.replaceState(null, "", `#${told}`);
+}
+
 function createIndexTable(model, level) {
   const columns = indexColumns(model);
-  const choice = { column: 0, isDown: false, outcome: null, text: "", state: "any" };
+  const choice = readChoice(model, columns);
   const body = el("tbody");
   const status = el("p", { class: "fv-note", role: "status" });
   const more = el("button", { type: "button", class: "fv-button", onclick: () => show(FEW_FILES) });
@@ -89,12 +114,16 @@ function createIndexTable(model, level) {
     wanted = model.rows.filter(fits).sort(rowOrder(columns[choice.column], choice.isDown));
     body.replaceChildren();
     show(FEW_FILES);
+    keepChoice(model, columns, choice);
     const all = model.rows.length.toLocaleString("en");
     status.textContent = `${wanted.length.toLocaleString("en")} of ${all} files${wanted.length ? "" : ": nothing fits"}`;
   };
   const head = sortHead(columns, choice, apply);
   const filters = createFilters(model, choice, apply);
   const states = el("select", { autocomplete: "off", onchange: ({ target }) => { choice.state = target.value; apply(); } }, STATES.map(([key, words]) => el("option", { value: key }, words)));
+  filters.querySelector("select").value = choice.outcome ?? "";
+  filters.querySelector("input").value = choice.text;
+  states.value = choice.state;
   filters.append(el("label", {}, "State ", states));
   apply();
   return el(
