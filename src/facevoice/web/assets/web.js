@@ -15,10 +15,10 @@
     if (text !== spoken) voice.textContent = spoken = text;
   }
 
-  function createStage(address) {
+  function createStage(address, isSound) {
     var stage = document.createElement("div");
-    stage.className = "fvw-stage";
-    var video = document.createElement("video");
+    stage.className = isSound ? "fvw-stage fvw-stage-sound" : "fvw-stage";
+    var video = document.createElement(isSound ? "audio" : "video");
     video.controls = true;
     video.playsInline = true;
     video.preload = "metadata";
@@ -53,7 +53,8 @@
   function showAgain(place) {
     var result = mounted.get(place);
     if (!result) return;
-    var time = result.stage && result.stage.video.currentTime;
+    var isSame = result.address === place.dataset.media;
+    var time = isSame && result.stage && result.stage.video.currentTime;
     result.handle.destroy();
     place.replaceChildren();
     show(place, result);
@@ -61,9 +62,11 @@
   }
 
   function show(place, result) {
-    var view = JSON.parse(place.dataset.view), address = place.dataset.video;
+    var view = JSON.parse(place.dataset.view), address = place.dataset.media;
     if (!view.windows.length) result.stage = null;
-    else if (!result.stage) result.stage = createStage(address);
+    else if (!result.stage || result.address !== address)
+      result.stage = createStage(address, view.status === "audio_only");
+    result.address = address;
     var body = document.createElement("div"), stage = result.stage;
     if (stage) place.appendChild(stage.element);
     place.appendChild(body);
@@ -109,6 +112,8 @@
     each(node, "#fvw-settings fieldset", nameSetting);
     each(node, ".fvw-progress", showProgress);
     each(node, ".fvw-problem", function () { spoken = ""; }); // is an alert by itself
+    each(node, ".fvw-clips", window.facevoicePick.draw);
+    each(node, ".fvw-fetched", function (link) { link.click(); });
     each(node, ".fvw-live", function (place) { window.facevoiceLive.mount(place); });
   }
 
@@ -131,7 +136,8 @@
     look(document.body);
     new MutationObserver(function (changes) {
       changes.forEach(function (change) {
-        if (change.type === "attributes") return showAgain(change.target);
+        if (change.type === "attributes") return change.target.matches(".fvw-clips")
+          ? window.facevoicePick.draw(change.target) : showAgain(change.target);
         change.removedNodes.forEach(forget);
         change.addedNodes.forEach(look);
         // Gradio may change the words within a node and leave the node.
@@ -139,7 +145,7 @@
         if (place || change.target.className === "fvw-progress") showProgress(place || change.target);
       });
     }).observe(document.body,
-      { childList: true, characterData: true, subtree: true, attributeFilter: ["data-view"] });
+      { childList: true, characterData: true, subtree: true, attributeFilter: ["data-view", "data-media", "data-clips"] });
   }
 
   if (document.body) begin();
