@@ -161,7 +161,7 @@ def test_it_says_what_the_report_says(open_report: Opener) -> None:
     assert "never for decisions about a person" in page.locator(".fv-notice").inner_text()
     assert "Nothing is uploaded" in page.locator(".fv-watch").inner_text()
     levels = page.eval_on_selector_all("h1,h2,h3,h4", "all => all.map(h => Number(h.tagName[1]))")
-    assert levels == [1, 2, 2, 2, 2, 3]
+    assert levels == [1, 2, 2, 2, 3, 2, 3]
     assert ink(page, ".fv-area canvas") > 10_000
     assert "ab" * 32 in page.locator(".fv-footer").inner_text()
     rows = page.locator(".fv-windows tbody tr")

@@ -121,100 +121,6 @@ function createFooter(model) {
   );
 }
 
-// All that is said of the selected window.
-function createDetail(model, level) {
-  const heading = el(`h${level}`, { class: "fv-detail-title" });
-  const body = el("div", { class: "fv-detail-body" });
-  const count = model.windows.length;
-  let shown = -1;
-  return {
-    element: el("section", { class: "fv-detail", "aria-label": "The selected window" }, heading, body),
-    refresh() { shown = -1; },
-    show({ time }) {
-      const place = windowAt(model, time);
-      if (place === shown) return;
-      shown = place;
-      const window = model.windows[place];
-      const words = spoken(wordsOf(model, model.transcript?.windows[place] ?? []));
-      const number = count > 1 ? `window ${place + 1} of ${count}` : "the only window";
-      const name = nameOf(model, window.person);
-      const about = name === null ? number : `${number} · ${name}`;
-      heading.replaceChildren(span(window.start, window.end), el("small", {}, about));
-      body.replaceChildren(
-        el("p", { class: "fv-verdict" }, outcomeBadge(window.outcomeOf), el("span", {}, verdict(model, window))),
-        ...(words === null ? [] : [words]),
-        facts(window),
-        distributions(model, window),
-      );
-    },
-  };
-}
-
-// What is shown, what it means, and why.
-function verdict(model, window) {
-  const shown = ["face", "voice"].filter((key) => window[key] !== null);
-  const clauses = [
-    shown.map((key) => told(model, window, key)).join(", "),
-    window.isStrange || window.apart !== null ? "" : window.outcomeOf.words,
-    ...remarks(window),
-  ];
-  return clauses.filter((clause) => clause !== "").map((clause) => `${capital(clause)}.`).join(" ");
-}
-
-function facts(window) {
-  const rows = [
-    ["Probability of conflict", window.counted === null ? "not compared" : percent(window.counted)],
-    ["Face seen", `${share(window.face_coverage)} of the pictures`],
-    ["Speech heard", `${share(window.speech_coverage)} of the sound`],
-    ["This person's face known", knownWords(window.face_known)],
-    ["This person's voice known", knownWords(window.voice_known)],
-  ].filter(([, value]) => value !== null);
-  const entries = rows.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)));
-  return el("dl", { class: "fv-facts" }, entries);
-}
-
-function headRow(names, numbers = []) {
-  const cells = names.map((name) =>
-    el("th", { scope: "col", class: numbers.includes(name) ? "fv-number" : null }, name));
-  return el("thead", {}, el("tr", {}, cells));
-}
-
-function distributions(model, window) {
-  const rows = model.emotions.map((emotion, k) => el(
-    "tr",
-    {},
-    el("th", { scope: "row" }, chip(emotion), emotion.name),
-    model.channels.map(({ key }) => probCell(model, window, key, k)),
-  ));
-  return el(
-    "table",
-    { class: "fv-probs" },
-    el("caption", { class: "fv-hidden" }, "Probability of each emotion"),
-    headRow(["Emotion", ...model.channels.map(({ label }) => label)]),
-    el("tbody", {}, rows),
-  );
-}
-
-function probCell(model, window, key, place) {
-  const probs = window[key];
-  if (probs === null) {
-    if (place > 0) return null;
-    const attributes = { rowspan: model.emotions.length, class: "fv-missing" };
-    return el("td", attributes, capital(whyMissing(window, key)));
-  }
-  const style = { width: `${probs[place] / 10}%`, background: model.emotions[place].color };
-  return el(
-    "td",
-    { class: window[`${key}Top`].emotion === place ? "fv-top" : null },
-    el(
-      "div",
-      { class: "fv-prob" },
-      el("div", { class: "fv-track", "aria-hidden": "true" }, el("div", { class: "fv-bar", style })),
-      el("span", {}, percent(probs[place])),
-    ),
-  );
-}
-
 // What is said in the whole file: lines to jump to, or a text that has no times.
 function createTranscript(model, level, jump) {
   const { source, remarks, lines, text } = model.transcript;
@@ -234,6 +140,12 @@ function createTranscript(model, level, jump) {
   const notes = remarks.map((remark) => el("p", { class: "fv-note" }, `${capital(remark)}.`));
   const title = el(`h${level}`, {}, "Words", el("small", {}, `from ${source}`));
   return { element: el("section", { class: "fv-transcript" }, title, notes, body) };
+}
+
+function headRow(names, numbers = []) {
+  const cells = names.map((name) =>
+    el("th", { scope: "col", class: numbers.includes(name) ? "fv-number" : null }, name));
+  return el("thead", {}, el("tr", {}, cells));
 }
 
 function createSummary(model, level) {
@@ -410,7 +322,7 @@ function createResults(model, playhead, level, canPick, rename) {
     ...(model.people.length > 1 ? [createPeople(model, playhead, level, rename)] : []),
     ...(canPick ? [createPicker(model, playhead)] : []),
     timeline,
-    createDetail(model, level),
+    createCard(model, level),
     ...(model.transcript === null ? [] : [createTranscript(model, level, jump)]),
     createSummary(model, level),
     createTable(model, (window) => playhead.choose(middleOf(window))),
