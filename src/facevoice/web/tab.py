@@ -249,12 +249,13 @@ class ClipTab:
         self.stop.click(self.end, None, [self.stop], **at_once)
         self.again.click(self.start_anew, None, shown, **at_once)
         self.all.click(self.fetch_all, None, [self.fetched, self.status], **at_once)
-        self.clips.choose(self.choose, None, [self.list, self.status], **at_once)
-        self.clips.act(self.take_sample, None, [self.list, self.status], **at_once)
-        # Each click counts, however quickly they come.
-        self.list.act(self.act_on_clip, None, shown, trigger_mode="multiple", **at_once)
-        self.recordings.choose(self.choose_recordings, None, [self.chosen], **at_once)
-        self.chosen.act(self.drop_recording, None, [self.chosen], **at_once)
+        # Each of these counts, however quickly they come.
+        each: dict[str, Any] = {**at_once, "trigger_mode": "multiple"}
+        self.clips.choose(self.choose, None, [self.list, self.status], **each)
+        self.clips.act(self.take_sample, None, [self.list, self.status], **each)
+        self.list.act(self.act_on_clip, None, shown, **each)
+        self.recordings.choose(self.choose_recordings, None, [self.chosen], **each)
+        self.chosen.act(self.drop_recording, None, [self.chosen], **each)
         self._add_call()
 
     def _add_call(self) -> None:

@@ -2,7 +2,7 @@
 var FRAME_MS = 200, MAX_SIDE_PX = 640, JPEG_QUALITY = 0.85, BLOCK_S = 0.1;
 var MAX_BUFFERED_BYTES = 400000, HELD_MS = 6000;
 var sessions = new WeakMap();
-var api = { mount: mount, unmount: unmount, latencies_ms: [] };
+var api = { mount: mount, unmount: unmount, repaint: repaint, latencies_ms: [] };
 
 function mount(place) {
   if (sessions.has(place)) return;
@@ -13,6 +13,13 @@ function unmount(place) {
   var session = sessions.get(place);
   if (session) session.stop();
   sessions.delete(place);
+}
+
+function repaint() {
+  document.querySelectorAll(".fvw-live").forEach(function (place) {
+    var session = sessions.get(place);
+    if (session) session.drawStrip();
+  });
 }
 
 function Session(place, settings) {

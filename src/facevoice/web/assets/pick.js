@@ -5,6 +5,7 @@ var LABELS = { chosen: "ready", waiting: "waiting", reading: "being read", done:
 // Hear of files, and of buttons that say what to do, within an element of gradio's.
 function connect(element, trigger, names) {
   var told = names[0], act = names[1];
+  element = element.closest(".block") || element;
   element.addEventListener("click", function (event) {
     var button = event.target.closest("button[data-do]");
     if (!button) return;
@@ -105,17 +106,17 @@ async function recordSelf(element, trigger, button) {
 }
 
 // Draws the clips of a page, changing no more than what changed: who is about to press a button of a
-// row finds it there.
+// row finds it there. Beside the place, in which gradio lets nothing stay that it didn't put there.
 function drawClips(place) {
-  var view = JSON.parse(place.dataset.clips), rows = view.rows;
+  var view = JSON.parse(place.dataset.clips), rows = view.rows, around = place.closest("#fvw-list");
   var isLone = rows.length === 1 && rows[0].state === "done";
-  if (!place.table) place.table = makeClipTable(place, view);
-  place.hidden = isLone;
+  var table = around.clips || (around.clips = makeClipTable(around, view));
+  table.box.hidden = isLone;
   var hasCounts = rows.some(function (row) { return row.counts.length; });
-  place.table.element.classList.toggle("fvw-without-counts", !hasCounts);
+  table.element.classList.toggle("fvw-without-counts", !hasCounts);
   rows.forEach(function (row, k) {
     var key = JSON.stringify([row, k === view.shown]);
-    var drawn = place.table.rows[k];
+    var drawn = table.rows[k];
     if (drawn && drawn.key === key) return;
     if (drawn && drawn.bar && row.state === "reading") {
       drawn.bar.value = row.share;
@@ -126,16 +127,16 @@ function drawClips(place) {
     var made = clipRow(row, k, view);
     made.key = key;
     if (drawn) drawn.element.replaceWith(made.element);
-    else place.table.body.append(made.element);
-    place.table.rows[k] = made;
+    else table.body.append(made.element);
+    table.rows[k] = made;
   });
-  place.table.rows.splice(rows.length).forEach(function (old) { old.element.remove(); });
-  drawSums(place.table.foot, rows, view.outcomes);
+  table.rows.splice(rows.length).forEach(function (old) { old.element.remove(); });
+  drawSums(table.foot, rows, view.outcomes);
 }
 
-function makeClipTable(place, view) {
+function makeClipTable(around, view) {
   var element = make("table", "fvw-table"), head = make("tr"), body = make("tbody");
-  var foot = make("tfoot"), top = make("thead"), box = make("div", "fvw-scroll");
+  var foot = make("tfoot"), top = make("thead"), box = make("div", "fvw-scroll fvw-list-box");
   element.append(make("caption", "fvw-hidden", "Clips, and what each says"));
   ["Clip", "State"].concat(view.outcomes.map(function (o) { return o.name; }), [""]).forEach(
     function (name, k, all) {
@@ -150,8 +151,8 @@ function makeClipTable(place, view) {
   top.append(head);
   element.append(top, body, foot);
   box.append(element);
-  place.replaceChildren(box);
-  return { element: element, body: body, foot: foot, rows: [] };
+  around.append(box);
+  return { box: box, element: element, body: body, foot: foot, rows: [] };
 }
 
 function percentRead(row) { return Math.round(100 * row.share) + "%"; }

@@ -68,24 +68,22 @@
       result.stage = createStage(address, view.status === "audio_only");
     result.address = address;
     var body = document.createElement("div"), stage = result.stage;
-    if (stage) place.appendChild(stage.element);
     place.appendChild(body);
     // The page's own controls tell the sensitivity: downloads follow them too.
     result.handle = window.facevoice.mount(body, view, {
-      video: stage && stage.video, pickVideo: false, switch: false,
+      video: stage && stage.video, stage: stage && stage.element, switch: false,
+      theme: isDark() ? "dark" : "light",
     });
-    arrange(body, stage && stage.element);
+    if (stage && !stage.element.isConnected) body.querySelector(".fv-header").after(stage.element);
+    arrange(body);
     say("The result is there. " + body.querySelector(".fv-sentence > span:last-child").textContent);
   }
 
-  // What is chosen first stands first; what the setting means stands below its control; the notice
-  // already stands above: here it follows the result.
-  function arrange(body, stage) {
-    var meaning = body.querySelector(".fv-points");
+  // What the setting means stands below its control; the notice stands above already.
+  function arrange(body) {
+    var meaning = body.querySelector(".fv-points"), notice = body.querySelector(".fv-notice");
     if (meaning) body.prepend(meaning);
-    var notice = body.querySelector(".fv-notice"), footer = body.querySelector(".fv-footer");
-    if (stage) body.querySelector(".fv-header").after(stage);
-    if (notice && footer) footer.before(notice);
+    if (notice) notice.remove();
   }
 
   // Gradio shows the question, but readers would hear the answers alone.
@@ -127,12 +125,23 @@
     each(node, ".fvw-live", function (place) { window.facevoiceLive.unmount(place); });
   }
 
-  // Gradio follows the system into the dark; the reports' colours are made for white.
-  function stayLight() { document.body.classList.remove("dark"); }
+  // Gradio's class follows the system, or what the address asks for; the reports follow the class.
+  function isDark() { return document.body.classList.contains("dark"); }
+
+  function themeAll() {
+    document.querySelectorAll(".fvw-result").forEach(function (place) {
+      var result = mounted.get(place);
+      if (result && result.handle.useTheme) result.handle.useTheme(isDark() ? "dark" : "light");
+    });
+    window.facevoiceLive.repaint();
+  }
+
+  function followSystem(media) { document.body.classList.toggle("dark", media.matches); }
 
   function begin() {
-    stayLight();
-    new MutationObserver(stayLight).observe(document.body, { attributeFilter: ["class"] });
+    var dark = window.matchMedia("(prefers-color-scheme: dark)");
+    dark.addEventListener("change", followSystem);
+    new MutationObserver(themeAll).observe(document.body, { attributeFilter: ["class"] });
     look(document.body);
     new MutationObserver(function (changes) {
       changes.forEach(function (change) {
