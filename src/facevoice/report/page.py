@@ -64,7 +64,10 @@ WINDOW_FIELDS: Final = (
 """What stands in a window's row, in this order; see `window_view`."""
 
 # Joined in this order inside one function; later files use what earlier ones define.
-_SCRIPTS: Final = ("words.js", "timeline.js", "people.js", "video.js", "card.js", "page.js")
+_SCRIPTS: Final = (
+    *("words.js", "theme.js", "axis.js", "rows.js", "readout.js", "timeline.js", "people.js"),
+    *("video.js", "card.js", "table.js", "page.js"),
+)
 _HEAD_BYTES: Final = 4096
 _THOUSAND: Final = 1000
 _HUNDRED: Final = 100

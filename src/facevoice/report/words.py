@@ -73,6 +73,16 @@ EMOTION_COLORS: Final[dict[Emotion, str]] = {
     Emotion.SURPRISED: "#88CCEE",
 }
 
+# What would be lost on a dark ground, or would be the brightest there though it is the quietest.
+_ON_DARK: Final = {
+    "#0072B2": "#2C94D2",
+    "#D5D9DD": "#47515A",
+    "#C4C9CE": "#8A949C",
+    "#332288": "#857CE0",
+    "#882255": "#CC6677",
+    "#AA4499": "#BC5CAC",
+}
+
 EMOTION_WORDS: Final[dict[Emotion, str]] = {
     emotion: "disgusted" if emotion is Emotion.DISGUST else emotion.value for emotion in Emotion
 }
@@ -210,21 +220,26 @@ _FIRST_TOLD: Final = (Outcome.CONFLICT, *(o for o in Outcome if o is not Outcome
 def vocabulary() -> dict[str, Any]:
     """All colours, shapes and words for scripts, so that none of them stands there again.
 
-    emotions: [{name, color, ink}]; outcomes: [{name, color, ink, shape, words, counts}], whether
+    emotions: [{name, color, ink, dark, dark_ink, valence, arousal}], dark: on a dark ground;
+    outcomes: [{name, color, ink, dark, dark_ink, shape, words, counts}], whether
     the probability of conflict counts beside it; reasons: [{name, words, about, apart}], about the
     channel ("face", "voice") that is missing, or None; apart: in few words, why both are read but
     not compared, or None; channels: [{key, label}]; statuses: {name: words}.
     """
     return {
         "emotions": [
-            {"name": EMOTION_WORDS[emotion], "color": color, "ink": ink_on(color)}
+            {
+                "name": EMOTION_WORDS[emotion],
+                **_colors(color),
+                "valence": emotion.valence,
+                "arousal": emotion.arousal,
+            }
             for emotion, color in EMOTION_COLORS.items()
         ],
         "outcomes": [
             {
                 "name": outcome.value,
-                "color": look.color,
-                "ink": ink_on(look.color),
+                **_colors(look.color),
                 "shape": look.shape,
                 "words": look.words,
                 "counts": outcome not in NOT_COMPARED,
@@ -243,6 +258,11 @@ def vocabulary() -> dict[str, Any]:
         "channels": [{"key": key, "label": label} for key, label in CHANNEL_WORDS.items()],
         "statuses": {status.value: words for status, words in STATUS_WORDS.items()},
     }
+
+
+def _colors(color: str) -> dict[str, str]:
+    dark = _ON_DARK.get(color, color)
+    return {"color": color, "ink": ink_on(color), "dark": dark, "dark_ink": ink_on(dark)}
 
 
 def conflict_zones(point: OperatingPoint) -> list[tuple[float, float, str, str]]:

@@ -104,7 +104,7 @@ function probCell(model, window, key, place) {
     const attributes = { rowspan: model.emotions.length, class: "fv-missing" };
     return el("td", attributes, capital(whyMissing(window, key)));
   }
-  const style = { width: `${probs[place] / 10}%`, background: model.emotions[place].color };
+  const style = { width: `${probs[place] / 10}%`, background: `var(--fv-emotion-${place})` };
   return el(
     "td",
     { class: window[`${key}Top`].emotion === place ? "fv-top" : null },

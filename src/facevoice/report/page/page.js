@@ -5,9 +5,10 @@
 // another sensitivity or name was chosen; only the first must be there.
 
 const FEW_MOMENTS = 12;
+const MOST_PRINTED_MOMENTS = 60;
 
 // The file and its answer; the answer alone changes with the sensitivity, and is then read out.
-function createHeader(model, level) {
+function createHeader(model, level, themeButton) {
   const count = model.windows.length;
   const facts = [
     model.duration_s > 0 ? clock(model.duration_s) : null,
@@ -18,8 +19,13 @@ function createHeader(model, level) {
   const element = el(
     "header",
     { class: "fv-header" },
-    el(`h${level}`, { class: "fv-title" }, model.title),
-    facts.length ? el("p", { class: "fv-meta" }, facts.join(" · ")) : null,
+    el(
+      "div",
+      { class: "fv-top-line" },
+      el(`h${level}`, { class: "fv-title" }, model.title),
+      facts.length ? el("p", { class: "fv-meta" }, facts.join(" · ")) : null,
+      themeButton,
+    ),
     answer,
     model.heard ? el("p", { class: "fv-note" }, model.heard) : null,
     el("p", { class: "fv-notice", role: "note" }, model.notice),
@@ -65,40 +71,51 @@ function createPoints(model, choose) {
   return { element: el("div", { class: "fv-points" }, options, meaning), refresh };
 }
 
-// The moments to jump to: conflicts from the strongest on, then the others as they come.
+// The moments to jump to: conflicts from the strongest on, then the others as they come. On paper
+// all, unless they would fill pages.
 function createMoments(model, playhead, level, jump) {
   const list = el("ul", { class: "fv-moments" });
   const more = el("button", { type: "button", class: "fv-button", onclick: () => showAll() });
   const title = el(`h${level}`, {}, "Moments", el("small", {}, "strongest conflicts first"));
-  const element = el("section", {}, title, list, more);
+  const onPaper = el("p", { class: "fv-note fv-paper" });
+  const element = el("section", { class: "fv-moments-section" }, title, list, more, onPaper);
   let rows = [];
   let isWhole = false;
   const show = () => {
-    const { moments } = model.point;
-    const here = moments[lastBefore(moments, playhead.time, ({ from }) => from)];
+    const here = selectionAt(model, playhead.time).moment;
     for (const { moment, button } of rows) {
       const isHere = String(moment === here);
       if (button.getAttribute("aria-current") !== isHere) button.setAttribute("aria-current", isHere);
     }
   };
-  const refresh = () => {
+  const fillList = (isAll) => {
     const { moments, strongest } = model.point;
     const first = strongest.map((k) => moments[k]);
     const all = [...first, ...moments.filter((moment) => !model.point.conflicts.includes(moment))];
-    rows = all.slice(0, isWhole ? all.length : FEW_MOMENTS).map((moment) => momentRow(model, moment, jump));
+    rows = all.slice(0, isAll ? all.length : FEW_MOMENTS).map((moment) => momentRow(model, moment, jump));
     list.replaceChildren(...rows.map((row) => row.element));
     more.textContent = `Show all ${all.length}`;
     more.hidden = rows.length === all.length;
+    onPaper.textContent = more.hidden ? "" : `The first ${rows.length} of ${all.length}.`;
     element.hidden = all.length === 1 && model.point.summary !== null;  // The answer has said it.
     show();
   };
+  const refresh = () => fillList(isWhole);
   const showAll = () => {
     isWhole = true;
     refresh();
     rows[FEW_MOMENTS].button.focus();
   };
+  const beforePrint = () => fillList(isWhole || model.point.moments.length <= MOST_PRINTED_MOMENTS);
+  const events = { beforeprint: beforePrint, afterprint: refresh };
+  for (const [name, react] of Object.entries(events)) window.addEventListener(name, react);
   refresh();
-  return { element, show, refresh };
+  return {
+    element,
+    show,
+    refresh,
+    destroy() { for (const [name, react] of Object.entries(events)) window.removeEventListener(name, react); },
+  };
 }
 
 function momentRow(model, moment, jump) {
@@ -107,7 +124,8 @@ function momentRow(model, moment, jump) {
   const button = el("button", attributes, time);
   const outcome = el("span", { class: "fv-nowrap" }, outcomeShape(moment.outcomeOf), moment.outcomeOf.name);
   const words = spoken(wordsOf(model, moment.lines), "span");
-  return { moment, button, element: el("li", {}, button, outcome, el("span", {}, inFull(model, moment.words)), words) };
+  const place = model.point.moments.indexOf(moment);
+  return { moment, button, element: el("li", { "data-moment": place }, button, outcome, el("span", {}, inFull(model, moment.words)), words) };
 }
 
 function createFooter(model) {
@@ -182,57 +200,6 @@ function outcomeTable(model) {
   return el("table", { class: "fv-table fv-outcomes" }, head, el("tbody", {}, rows));
 }
 
-// All windows as a table, also the timeline's text; built when it is opened.
-function createTable(model, onPick) {
-  const body = el("tbody");
-  const channels = model.channels.map(({ label }) => label);
-  const who = model.isCrowd ? ["Who"] : [];
-  const names = [`Time (${clockUnit(model)})`, ...who, "Outcome", "Conflict (%)", ...channels, "Remarks"];
-  const head = headRow(names, ["Conflict (%)"]);
-  const table = el("table", { class: "fv-table fv-windows" }, head, body);
-  const build = () => {
-    if (!body.childElementCount) body.append(...model.windows.map((w, k) => windowRow(model, w, k)));
-  };
-  body.addEventListener("click", (event) => {
-    const button = event.target.closest("button");
-    if (button) onPick(model.windows[Number(button.dataset.window)]);
-  });
-  const count = model.windows.length;
-  const element = el(
-    "details",
-    { class: "fv-details", ontoggle: build },
-    el("summary", {}, count > 1 ? `All ${count} windows as a table` : "The window as a table"),
-    el("div", { class: "fv-scroll", tabindex: "0", role: "region", "aria-label": "Table of windows" }, table),
-  );
-  const print = () => {
-    build();
-    element.open = true;
-  };
-  window.addEventListener("beforeprint", print);
-  return {
-    element,
-    refresh() {
-      body.replaceChildren();
-      if (element.open) build();
-    },
-    destroy() { window.removeEventListener("beforeprint", print); },
-  };
-}
-
-function windowRow(model, window, place) {
-  const said = (key) => reading(model, window[`${key}Top`]) ?? "–";
-  return el(
-    "tr",
-    {},
-    el("td", {}, el("button", { type: "button", class: "fv-link", "data-window": place }, span(window.start, window.end))),
-    model.isCrowd ? el("td", {}, nameOf(model, window.person) ?? "–") : null,
-    el("td", { class: "fv-nowrap" }, outcomeShape(window.outcomeOf), window.outcomeOf.name),
-    el("td", { class: "fv-number" }, window.counted === null ? "–" : String(hundredths(window.counted))),
-    model.channels.map(({ key }) => el("td", { class: "fv-nowrap" }, said(key))),
-    el("td", {}, capital(remarks(window).join("; "))),
-  );
-}
-
 // The time that is looked at: chosen by people, or followed from a video.
 class Playhead {
   constructor(duration) {
@@ -264,14 +231,20 @@ class Playhead {
   }
 }
 
-// Shows a view of `to_view` in an empty element; {video, pickVideo, switch}: a video to follow,
-// whether to offer to choose one, another sensitivity, and other names (with `switch` too). Gives
-// {seek(t_s), destroy()}.
-function mount(element, view, { video = null, pickVideo = false, switch: canSwitch = true } = {}) {
+// Shows a view of `to_view` in an empty element; {video, stage, pickVideo, switch, theme}: a video to
+// follow, and the element that holds it, to stand beside the timeline; whether to offer to choose
+// one, another sensitivity, and other names (with `switch` too); "light", "dark", or "auto" for a
+// switch of its own. Gives {seek(t_s), useTheme("light" or "dark"), destroy()}.
+function mount(element, view, options = {}) {
+  const { video = null, stage = null, pickVideo = false, switch: canSwitch = true, theme: wanted = "light" } = options;
   const model = openView(view);
   const level = document.querySelector("h1") === null ? 1 : 2;
   const playhead = new Playhead(model.duration_s);
-  const parts = [createHeader(model, level)];
+  const theme = createTheme(element, model, wanted, () => {
+    for (const part of parts) part.repaint?.();
+    playhead.overlay?.draw();
+  });
+  const parts = [createHeader(model, level, theme.button)];
   const update = () => {
     for (const part of parts) part.show?.(playhead);
   };
@@ -288,22 +261,28 @@ function mount(element, view, { video = null, pickVideo = false, switch: canSwit
     person.name = name.trim() || person.givenName;
     refresh();
   };
+  const elements = [parts[0].element];
   let link = null;
   if (model.windows.length) {
-    const canPick = video === null && pickVideo;
     const points = createPoints(model, canSwitch && model.points.length > 1 ? choosePoint : null);
-    parts.push(points, ...createResults(model, playhead, level + 1, canPick, canSwitch ? rename : null));
-    if (video !== null) link = followVideo(video, model, playhead);
+    const can = { pick: video === null && pickVideo, rename: canSwitch ? rename : null };
+    const results = createResults(model, playhead, level + 1, stage, can);
+    parts.push(points, ...results.parts);
+    elements.push(points.element, ...results.elements);
     playhead.changed = update;
   }
   element.classList.add("fv-root");
-  element.replaceChildren(...parts.map((part) => part.element), createFooter(model));
+  element.replaceChildren(...elements, createFooter(model));
+  theme.apply();
+  if (model.windows.length && video !== null) link = followVideo(video, model, playhead);
   update();
   return {
     seek: (seconds) => playhead.choose(seconds),
+    useTheme: theme.use,
     destroy() {
       for (const part of parts) part.destroy?.();
       link?.destroy();
+      theme.destroy();
       playhead.changed = () => {};
       element.classList.remove("fv-root");
       element.replaceChildren();
@@ -311,22 +290,32 @@ function mount(element, view, { video = null, pickVideo = false, switch: canSwit
   };
 }
 
-function createResults(model, playhead, level, canPick, rename) {
+// All parts around a playhead, and the elements in their order: the desk holds the timeline, beside
+// it the video, and what leads from moment to moment.
+function createResults(model, playhead, level, stage, can) {
   const timeline = createTimeline(model, playhead, level);
+  const card = createCard(model, level);
   const jump = (time) => {
     playhead.choose(time);
-    (playhead.video ?? timeline.element).scrollIntoView({ block: "nearest" });
+    (playhead.video ?? card.element).scrollIntoView({ block: "nearest" });
   };
-  return [
-    createMoments(model, playhead, level, jump),
-    ...(model.people.length > 1 ? [createPeople(model, playhead, level, rename)] : []),
-    ...(canPick ? [createPicker(model, playhead)] : []),
-    timeline,
-    createCard(model, level),
+  const moments = createMoments(model, playhead, level, jump);
+  const picker = can.pick ? createPicker(model, playhead) : null;
+  const below = [
+    ...(model.people.length > 1 ? [createPeople(model, playhead, level, can.rename)] : []),
     ...(model.transcript === null ? [] : [createTranscript(model, level, jump)]),
     createSummary(model, level),
     createTable(model, (window) => playhead.choose(middleOf(window))),
   ];
+  const deck = el("div", { class: "fv-deck" }, picker?.stage ?? stage, timeline.steps, timeline.strip);
+  return {
+    parts: [timeline, card, moments, ...(picker === null ? [] : [picker]), ...below],
+    elements: [
+      el("div", { class: "fv-desk" }, picker?.element ?? null, deck, timeline.element),
+      el("div", { class: "fv-pair" }, card.element, moments.element),
+      ...below.map((part) => part.element),
+    ],
+  };
 }
 
 window.facevoice = { ...(window.facevoice ?? {}), mount };
