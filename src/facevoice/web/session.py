@@ -56,7 +56,7 @@ class Clip:
             "name": self.path.name,
             "state": self.state.value,
             "share": round(self.share, 2),
-            "problem": self.problem,
+            "problem": self.problem.removeprefix(f"{self.path.name}: "),
             "outcome": None if summary is None else [*Outcome].index(summary.outcome),
             "counts": counts,
         }

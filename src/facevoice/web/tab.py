@@ -471,7 +471,7 @@ class ClipTab:
             yield self._listed(session)
             return
         if session.shown is None:
-            yield {**self._show(clip, request), **self._working(parts.progress("…"))}
+            yield self._show(clip, request)
         else:
             yield self._listed(session)
 
@@ -564,8 +564,9 @@ class ClipTab:
         out = folder / "facevoice.zip"
         with ZipFile(out, "w", ZIP_DEFLATED) as packed:
             for path in sorted(reports.root.rglob("*")):
-                if path.is_file() and not any(part.startswith(".") for part in path.parts[-2:]):
-                    packed.write(path, path.relative_to(reports.root))
+                name = path.relative_to(reports.root)
+                if path.is_file() and not name.parts[0].startswith("."):
+                    packed.write(path, name)
         return {self.fetched: parts.fetched(out), self.status: ""}
 
     def answer(self, clip: str | None) -> str:

@@ -74,7 +74,6 @@
       video: stage && stage.video, stage: stage && stage.element, switch: false,
       theme: isDark() ? "dark" : "light",
     });
-    if (stage && !stage.element.isConnected) body.querySelector(".fv-header").after(stage.element);
     arrange(body);
     say("The result is there. " + body.querySelector(".fv-sentence > span:last-child").textContent);
   }
@@ -131,7 +130,7 @@
   function themeAll() {
     document.querySelectorAll(".fvw-result").forEach(function (place) {
       var result = mounted.get(place);
-      if (result && result.handle.useTheme) result.handle.useTheme(isDark() ? "dark" : "light");
+      if (result) result.handle.useTheme(isDark() ? "dark" : "light");
     });
     window.facevoiceLive.repaint();
   }
