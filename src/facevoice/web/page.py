@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import logging
 import re
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, redirect_stdout
 from functools import partial
 from html import escape
 from importlib import resources
@@ -26,6 +27,7 @@ from facevoice.hub.space import find_samples
 from facevoice.records import NOTICE
 from facevoice.report import WINDOW_FIELDS, page_script, page_style, vocabulary
 from facevoice.report.words import conflict_zones
+from facevoice.texts import shown
 from facevoice.web.live import LIVE_PATH, LiveDesk
 from facevoice.web.tab import ClipTab
 from facevoice.web.work import OwnFolder, Turns, WebOptions
@@ -98,7 +100,13 @@ async def _keep_upload(keep: Callable[[Any], Awaitable[Any]], place: Any) -> Any
 
 
 def launch_app(
-    analyzer: Analyzer, options: WebOptions, folder: OwnFolder, *, wait: bool, **more: Any
+    analyzer: Analyzer,
+    options: WebOptions,
+    folder: OwnFolder,
+    *,
+    wait: bool,
+    told: Callable[[list[str]], None] | None = None,
+    **more: Any,
 ) -> Any:
     """See `facevoice.web.launch_app`; the folder goes when the server has ended."""
     desk = LiveDesk(analyzer, options) if options.max_live > 0 else None
@@ -115,6 +123,24 @@ def launch_app(
             sweeping.cancel()
             folder.remove()
 
+    with redirect_stdout(io.StringIO()) as said:  # gradio's hints
+        _launch(app, options, desk, lifespan, more)
+    _log_errors_only()
+    if told is not None:
+        local = app.local_url.rstrip("/")
+        told([local, *([app.share_url] if app.share_url else [])])
+    if more.get("share") and not app.share_url:
+        _LOG.error("There is no public address: %s", shown(" ".join(said.getvalue().split())))
+    if wait:
+        try:
+            while app.is_running:  # gradio's own way would swallow Ctrl-C
+                time.sleep(_TICK_S)
+        finally:
+            app.close(verbose=False)
+    return app
+
+
+def _launch(app: Any, options: WebOptions, desk: LiveDesk | None, lifespan: Any, more: Any) -> None:
     app.launch(
         prevent_thread_lock=True,
         app_kwargs={
@@ -129,15 +155,14 @@ def launch_app(
         ssr_mode=False,
         enable_monitoring=False,
         state_session_capacity=_MAX_PAGES,
-        **more,
+        **{"quiet": True, **more},
     )
-    if wait:
-        try:
-            while app.is_running:  # gradio's own way would swallow Ctrl-C
-                time.sleep(_TICK_S)
-        finally:
-            app.close()
-    return app
+
+
+def _log_errors_only() -> None:
+    """Of requests that make no sense, which anybody may send, nothing is logged."""
+    for name in ("uvicorn.error", "uvicorn.access", "httpx"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 async def _say_nothing(_: Any, __: Exception) -> Response:
