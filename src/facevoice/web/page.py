@@ -77,7 +77,8 @@ def _build(
                     live = gr.HTML()
             # Not queued: leaving the page would break off a stream of events, and gradio complain.
             settings = (lambda: _live(desk.new_ticket(), analyzer, options), None, live)
-            app.load(*settings, api_visibility="private", queue=False)
+            hidden = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
+            app.load(*settings, **hidden)
         app.unload(tab.leave)
     _fetch_nothing(app)
     # `Turns` says who comes next, for live sessions too: gradio's own queue holds nobody back.
