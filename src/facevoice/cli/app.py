@@ -10,7 +10,9 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
+from facevoice.cli.agree import agree
 from facevoice.cli.analyze import analyze
+from facevoice.cli.convert import convert
 from facevoice.cli.data import describe, download, extract, pairs, prepare, split
 from facevoice.cli.evaluate import compare, evaluate
 from facevoice.cli.export import export
@@ -20,6 +22,7 @@ from facevoice.cli.options import TYPED, check_named
 from facevoice.cli.person import profile
 from facevoice.cli.render import render
 from facevoice.cli.report import report
+from facevoice.cli.review import review
 from facevoice.cli.train import predict, train
 from facevoice.cli.web import web
 from facevoice.finding import MEDIA_EXTENSIONS
@@ -30,7 +33,7 @@ from facevoice.texts import shown
 _CORPORA: Final = "Corpora and evaluation"
 _COMMANDS: Final = {
     "Use": (analyze, profile, web, models),
-    "Look": (report, render),
+    "Look": (report, render, review, convert, agree),
     _CORPORA: (evaluate, compare),
     "Train and publish": (train, predict, export, push, pull, space),
 }

@@ -21,6 +21,7 @@ from facevoice.cli.options import (
     takes_analyzer,
     tells_errors,
 )
+from facevoice.cli.review import add_review
 from facevoice.cli.screen import Screen, passes
 from facevoice.cli.stdin import refuse_stdin
 from facevoice.cli.transcript import NoTranscript, TranscriptFile, Words, choose_words
@@ -30,7 +31,7 @@ from facevoice.interpret import decide_again, edit_people
 from facevoice.media import probe
 from facevoice.media.open import is_remote
 from facevoice.media.remote import public_address
-from facevoice.records import NO_EDITS, PeopleEdits, Report, Status
+from facevoice.records import NO_EDITS, PeopleEdits, Report, Status, Trace
 from facevoice.report import check_page_target, read_report, summarize_in_words, write_report_page
 from facevoice.settings import AnalyzerConfig, DecisionConfig
 from facevoice.texts import shown
@@ -59,6 +60,14 @@ def report(
     names: Names = None,
     merges: Merges = None,
     left_out: LeftOut = None,
+    review: Annotated[
+        Path | None,
+        option(
+            "FILE",
+            "What was said of the report: a review saved by its page. Default: NAME.review.json "
+            "beside FILE, if there is one.",
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, flag("Replace --out even if it is no page that facevoice made.", "--overwrite")
     ] = False,
@@ -94,9 +103,11 @@ def report(
             made = edit_people(made, edits)
         if transcript is not None:
             made = words.add_to(made)
-        write_report_page(made, target, overwrite=overwrite)
+        trace = None
     else:
-        made = _analyze(setup, path, target, screen, edits, words, overwrite=overwrite)
+        made, trace = _analyze(setup, path, screen, edits, words)
+    made = add_review(screen, made, path, named=review)
+    write_report_page(made, target, trace, name=path.stem, overwrite=overwrite)
     tell = screen.complain if made.status is Status.FAILED else screen.say
     tell(summarize_in_words(made))
     screen.say(f"Written to {shown(str(target))}")
@@ -105,13 +116,10 @@ def report(
 def _analyze(
     setup: AnalyzerSetup,
     path: Path,
-    target: Path,
     screen: Screen,
     edits: PeopleEdits,
     words: Words,
-    *,
-    overwrite: bool,
-) -> Report:
+) -> tuple[Report, Trace]:
     # At once, since loading networks takes a while; in isolation, a child does it.
     info = None if setup.isolated else probe(path)
     analyzer = setup.build()
@@ -119,6 +127,4 @@ def _analyze(
     with screen.bar() as show:
         (reading,) = passes(show, (path.name,), info.duration_s)
         perception = analyzer.perceive(path, on_view=lambda view: reading(view.end_s))
-    made = words.add_to(analyzer.interpret(perception, edits=edits))
-    write_report_page(made, target, perception.trace, overwrite=overwrite)
-    return made
+    return words.add_to(analyzer.interpret(perception, edits=edits)), perception.trace

@@ -10,7 +10,8 @@ function selectionAt(model, time) {
   const windowPlace = windowAt(model, time);
   const window = model.windows[windowPlace];
   const place = Math.max(0, lastBefore(moments, window.from, ({ from }) => from));
-  return { moment: moments[place], place, window, windowPlace };
+  // Reports by others may come without moments.
+  return { moment: moments[place] ?? window, place, window, windowPlace };
 }
 
 // `addTo(review, selection)`: told whenever another moment is selected, or its words have changed;
@@ -26,7 +27,7 @@ function createCard(model, level, addTo = null) {
     const count = model.point.moments.length;
     const number = count > 1 ? `moment ${place + 1} of ${count}` : "the only moment";
     heading.replaceChildren(span(moment.from, moment.to), el("small", {}, number));
-    verdictLine.replaceChildren(outcomeBadge(moment.outcomeOf), el("span", {}, inFull(model, moment.words)));
+    verdictLine.replaceChildren(outcomeBadge(moment.outcomeOf), el("span", {}, inFull(model, moment.words ?? [])));
     Object.assign(review.dataset, { moment: place, from: moment.from, to: moment.to });
     addTo?.(review, selection);
   };
@@ -48,7 +49,7 @@ function windowParts(model, { window, windowPlace }, level) {
   const name = nameOf(model, window.person);
   const about = name === null ? number : `${number} · ${name}`;
   return [
-    el(`h${level}`, {}, span(window.from, window.to), el("small", {}, about)),
+    el(`h${level}`, { class: "fv-window-title" }, span(window.from, window.to), el("small", {}, about)),
     el("p", { class: "fv-said" }, verdict(model, window)),
     spoken(wordsOf(model, model.transcript?.windows[windowPlace] ?? [])),
     facts(window),

@@ -125,7 +125,9 @@ function momentRow(model, moment, jump) {
   const outcome = el("span", { class: "fv-nowrap" }, outcomeShape(moment.outcomeOf), moment.outcomeOf.name);
   const words = spoken(wordsOf(model, moment.lines), "span");
   const place = model.point.moments.indexOf(moment);
-  return { moment, button, element: el("li", { "data-moment": place }, button, outcome, el("span", {}, inFull(model, moment.words)), words) };
+  const mark = el("small", { class: "fv-mark" }, model.markOf(moment));
+  const said = el("span", {}, inFull(model, moment.words), mark);
+  return { moment, button, element: el("li", { "data-moment": place }, button, outcome, said, words) };
 }
 
 function createFooter(model) {
@@ -158,12 +160,6 @@ function createTranscript(model, level, jump) {
   const notes = remarks.map((remark) => el("p", { class: "fv-note" }, `${capital(remark)}.`));
   const title = el(`h${level}`, {}, "Words", el("small", {}, `from ${source}`));
   return { element: el("section", { class: "fv-transcript" }, title, notes, body) };
-}
-
-function headRow(names, numbers = []) {
-  const cells = names.map((name) =>
-    el("th", { scope: "col", class: numbers.includes(name) ? "fv-number" : null }, name));
-  return el("thead", {}, el("tr", {}, cells));
 }
 
 function createSummary(model, level) {
@@ -231,12 +227,14 @@ class Playhead {
   }
 }
 
-// Shows a view of `to_view` in an empty element; {video, stage, pickVideo, switch, theme}: a video to
+// Shows a view of `to_view` in an empty element; {video, stage, pickVideo, switch, theme,
+// keepReview}: a video to
 // follow, and the element that holds it, to stand beside the timeline; whether to offer to choose
 // one, another sensitivity, and other names (with `switch` too); "light", "dark", or "auto" for a
-// switch of its own. Gives {seek(t_s), useTheme("light" or "dark"), destroy()}.
+// switch of its own; keepReview(text): keeps what people say, told of every change. Gives {seek(t_s), useTheme("light" or "dark"), destroy()}.
 function mount(element, view, options = {}) {
-  const { video = null, stage = null, pickVideo = false, switch: canSwitch = true, theme: wanted = "light" } = options;
+  const { video = null, stage = null, pickVideo = false, switch: canSwitch = true } = options;
+  const { theme: wanted = "light", keepReview = null } = options;
   const model = openView(view);
   const level = document.querySelector("h1") === null ? 1 : 2;
   const playhead = new Playhead(model.duration_s);
@@ -265,7 +263,7 @@ function mount(element, view, options = {}) {
   let link = null;
   if (model.windows.length) {
     const points = createPoints(model, canSwitch && model.points.length > 1 ? choosePoint : null);
-    const can = { pick: video === null && pickVideo, rename: canSwitch ? rename : null };
+    const can = { pick: video === null && pickVideo, rename: canSwitch ? rename : null, keep: keepReview };
     const results = createResults(model, playhead, level + 1, stage, can);
     parts.push(points, ...results.parts);
     elements.push(points.element, ...results.elements);
@@ -294,14 +292,16 @@ function mount(element, view, options = {}) {
 // it the video, and what leads from moment to moment.
 function createResults(model, playhead, level, stage, can) {
   const timeline = createTimeline(model, playhead, level);
-  const card = createCard(model, level);
   const jump = (time) => {
     playhead.choose(time);
     (playhead.video ?? card.element).scrollIntoView({ block: "nearest" });
   };
+  const review = createReview(model, level, { keep: can.keep, jump, changed: () => moments.refresh() });
+  const card = createCard(model, level, review.addTo);
   const moments = createMoments(model, playhead, level, jump);
   const picker = can.pick ? createPicker(model, playhead) : null;
   const below = [
+    review,
     ...(model.people.length > 1 ? [createPeople(model, playhead, level, can.rename)] : []),
     ...(model.transcript === null ? [] : [createTranscript(model, level, jump)]),
     createSummary(model, level),

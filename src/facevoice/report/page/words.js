@@ -4,10 +4,21 @@
 
 const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif";
 
-function openView(view) {
-  // Which of its colours holds depends on the ground, see theme.js.
+// Which of its colours holds depends on the ground, see theme.js.
+function withColours(view) {
   const coloured = (item, place) => ({ ...item, place, light: item.color, light_ink: item.ink });
-  view = { ...view, emotions: view.emotions.map(coloured), outcomes: view.outcomes.map(coloured) };
+  return { ...view, emotions: view.emotions.map(coloured), outcomes: view.outcomes.map(coloured) };
+}
+
+// Heads of columns; those of numbers stand to the right.
+function headRow(names, numbers = []) {
+  const cells = names.map((name) =>
+    el("th", { scope: "col", class: numbers.includes(name) ? "fv-number" : null }, name));
+  return el("thead", {}, el("tr", {}, cells));
+}
+
+function openView(view) {
+  view = withColours(view);
   const open = (row) => {
     const window = {};
     view.window_fields.forEach((name, k) => { window[name] = row[k]; });
