@@ -11,6 +11,7 @@ from typing import Any
 
 from facevoice.people.baseline import NOTHING, Known
 from facevoice.records import NO_EDITS, Outcome, PeopleEdits, Perception, Person, Report
+from facevoice.review import Review
 from facevoice.settings import DecisionConfig
 
 
@@ -32,7 +33,8 @@ class Clip:
     interpreted again at once, with other settings; report: what it says at the page's settings;
     people: who can be named, as they were found; edits: what was said of them, said: as it
     stands in the page's fields; known: what it is
-    compared with; warnings: what told nothing of its person.
+    compared with; warnings: what told nothing of its person; review: what a person
+    says of its moments.
     """
 
     path: Path
@@ -46,6 +48,7 @@ class Clip:
     said: tuple[str | int | None, ...] = ()
     known: Known = NOTHING
     warnings: tuple[str, ...] = ()
+    review: Review | None = None
 
     def row(self) -> dict[str, Any]:
         """What the page's list shows of it; the outcome and the counts by their places."""

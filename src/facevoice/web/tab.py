@@ -17,6 +17,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 
 import gradio as gr
 
+from facevoice import review
 from facevoice.analyzer import Analyzer
 from facevoice.errors import ConfigError, FacevoiceError, MediaError
 from facevoice.files import file_sha256
@@ -51,11 +52,12 @@ _LOG = logging.getLogger(__name__)
 _MAX_LEFT: Final = 10_000
 _MAX_CLIPS: Final = 50
 _MAX_DIGITS: Final = 6
+_MAX_REVIEW: Final = 10_000_000
 _PROFILE_SUFFIX: Final = ".json"
 _DOWNLOADS: Final = {"json": "JSON", "csv": "CSV", "html": "Report (HTML)"}
 _ZIP_FORMATS: Final = (*_DOWNLOADS,)
 # Gradio lets only such events be listened to that stand between quotes in the script.
-_CONNECT: Final = "window.facevoicePick.connect(element, trigger, ['choose', 'act']);"
+_CONNECT: Final = "window.facevoicePick.connect(element, trigger, ['choose', 'act', 'keep']);"
 # How many windows are meant by a share of conflicts that a page offers: one in so many.
 _ONE_IN: Final = (2, 3, 5, 10, 20, 100)
 _JUDGED_PEOPLE: Final = (
@@ -149,6 +151,9 @@ class ClipTab:
                 name: gr.DownloadButton(label, elem_id=f"fvw-{name}", **small)
                 for name, label in _DOWNLOADS.items()
             }
+            self.review = gr.DownloadButton(
+                "Review (JSON)", visible=False, elem_id="fvw-review", **small
+            )
             self.draw = gr.Button("Make annotated video", elem_id="fvw-draw", **small)
             self.film = gr.DownloadButton(
                 "Annotated video (MP4)", visible=False, elem_id="fvw-mp4", **small
@@ -156,7 +161,7 @@ class ClipTab:
             self.all = gr.Button("All clips (ZIP)", visible=False, elem_id="fvw-all", **small)
             self.fetched = gr.HTML(elem_id="fvw-fetched")
         self._add_settings()
-        self.result = gr.HTML(elem_id="fvw-result")
+        self.result = gr.HTML(js_on_load=_CONNECT, elem_id="fvw-result")
 
     def _add_settings(self) -> None:
         """What clips that are read already are judged by; a change shows at once."""
@@ -222,7 +227,7 @@ class ClipTab:
         busy = [self.status, self.start, self.stop, self.draw, self.again, self.list, *asked, *who]
         shown = [*busy, self.chooser, self.clips, self.result, self.downloads, self.film]
         shown += [self.settings, self.people, *self.rows, *self.portraits, self.all, self.fetched]
-        shown += [*self.buttons.values()]
+        shown += [self.review, *self.buttons.values()]
 
         def tell_failure(event: Any) -> None:
             failed = lambda: self._idle(parts.problem(SERVER_FAILED))  # noqa: E731 - gradio's form
@@ -256,6 +261,8 @@ class ClipTab:
         self.list.act(self.act_on_clip, None, shown, **each)
         self.recordings.choose(self.choose_recordings, None, [self.chosen], **each)
         self.chosen.act(self.drop_recording, None, [self.chosen], **each)
+        kept = [self.status, self.review, *self.buttons.values()]
+        self.result.keep(self.keep_review, None, kept, **each)
         self._add_call()
 
     def _add_call(self) -> None:
@@ -514,6 +521,18 @@ class ClipTab:
             people=people,
         )
 
+    def keep_review(self, event: gr.EventData, request: gr.Request) -> _Changes:
+        """Keep what somebody says of the clip that is shown, and write it into its downloads."""
+        clip, text = self.session(request).shown, _asked(event, "text")
+        if clip is None or clip.report is None or not isinstance(text, str):
+            return {}
+        try:
+            clip.review = review.from_json(text[:_MAX_REVIEW], clip.report)
+        except ValueError as error:
+            return {self.status: parts.problem(f"The review was not kept: it {error}.")}
+        clip.report = clip.report.with_review(clip.review)
+        return {self.status: "", **self._write(clip, self._files.folder(_name(request)))}
+
     # What is made of it.
 
     def make_film(self, request: gr.Request) -> Iterator[_Changes]:
@@ -704,7 +723,7 @@ class ClipTab:
                 clip.perceived, decision=session.decision, known=clip.known, edits=clip.edits
             )
             # Where the server keeps the clip is of no interest to anybody.
-            clip.report = replace(report, path=clip.path.name)
+            clip.report = replace(report, path=clip.path.name, review=clip.review)
 
     # What is shown.
 
@@ -719,17 +738,7 @@ class ClipTab:
             return self._listed(session)
         trace, path = perceived.trace, clip.path
         session.shown = clip
-        folder = self._files.new_folder(_name(request))
-        texts = {
-            "json": to_json(report) + "\n",
-            "csv": to_csv([report]),
-            "html": to_html(report, trace),
-        }
-        files = {}
-        for name, text in texts.items():
-            written = folder / f"{path.stem}.{name}"
-            written.write_text(text, encoding="utf-8", newline="")
-            files[self.buttons[name]] = _file(written)
+        files = self._write(clip, self._files.new_folder(_name(request)))
         is_working = session.stopping in self._at_work
         return {
             **({} if is_working else self._idle(parts.warnings(clip.warnings))),
@@ -746,6 +755,26 @@ class ClipTab:
             self.draw: gr.update(visible=perceived.media.has_video, interactive=not is_working),
             self.film: gr.update(visible=False, value=None),
         }
+
+    def _write(self, clip: Clip, folder: Path) -> _Changes:
+        """Write the downloads of a clip."""
+        if clip.report is None or clip.perceived is None:
+            return {}
+        texts = {
+            "json": to_json(clip.report) + "\n",
+            "csv": to_csv([clip.report]),
+            "html": to_html(clip.report, clip.perceived.trace),
+        }
+        changes: _Changes = {self.review: _is_shown(False)}
+        for name, text in texts.items():
+            written = folder / f"{clip.path.stem}.{name}"
+            written.write_text(text, encoding="utf-8", newline="")
+            changes[self.buttons[name]] = _file(written)
+        if clip.review is not None and clip.review.verdicts:
+            written = folder / f"{clip.path.stem}{review.SUFFIX}"
+            review.write_review(written, clip.review)
+            changes[self.review] = _file(written)
+        return changes
 
     def _listed(self, session: Session) -> _Changes:
         return {self.list: parts.clip_list(session)}

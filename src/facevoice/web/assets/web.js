@@ -72,7 +72,7 @@
     // The page's own controls tell the sensitivity: downloads follow them too.
     result.handle = window.facevoice.mount(body, view, {
       video: stage && stage.video, stage: stage && stage.element, switch: false,
-      theme: isDark() ? "dark" : "light",
+      theme: isDark() ? "dark" : "light", keepReview: place.closest(".block").keepReview,
     });
     arrange(body);
     say("The result is there. " + body.querySelector(".fv-sentence > span:last-child").textContent);
