@@ -108,7 +108,8 @@ def test_one_bound_holds_for_pages_programs_drawing_and_live_windows(
             hello = {"ticket": desk.new_ticket(), "sample_rate_hz": 16_000, "has_video": True}
             socket.send_text(json.dumps(hello))
             while "end" not in (message := json.loads(socket.receive_text())):
-                assert set(message) == {"window", "sentence", "known", "lag_ms", "dropped"}
+                wanted = {"window", "sentence", "known", "judged", "lag_ms", "dropped"}
+                assert set(message) == wanted
             return message
 
     asked = [read, read, film, live, live, lambda _: tab.answer(str(SAMPLE)), film]

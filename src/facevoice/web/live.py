@@ -4,11 +4,12 @@ From the page: first a text, {"ticket", "sample_rate_hz" or null, "has_video"}; 
 letter, V or A, then float64 (little endian) seconds of the session's clock, then a JPEG, or float32
 mono samples. A text {"talk": seconds} says that from then on somebody talks normally, so that the
 session gets to know them, {"talk": null} that they don't after all; "stop" ends the session.
-To the page, texts in JSON: {"faces"} for each frame, {"window", "sentence", "known"} for each
-window, {"late"} for each one that is left out because the server can't follow, {"talk"} when a talk
+To the page, texts in JSON: {"faces"} for each frame, {"window", "sentence", "known", "judged"} for
+each window, {"late"} for each one that is left out because the server can't follow, {"talk"} when a talk
 is over: whether it told anything; {"end"} or {"error"} at last. Known is a sentence on what the
-window is compared with. The end has a sentence, and a summary (a window's row) of a session of few
-windows, else null.
+window is compared with, judged are the tracks of whose face it tells. The end has a sentence, and a
+summary (a window's row) of a session of few windows, else null; of one with windows also its
+report: the view that pages mount, and files to download, {name: text}.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -56,11 +57,22 @@ from facevoice.records import (
     Window,
     WindowView,
 )
-from facevoice.report import describe_in_words, describe_known, summarize_in_words, window_view
+from facevoice.report import (
+    describe_in_words,
+    describe_known,
+    summarize_in_words,
+    to_csv,
+    to_html,
+    to_json,
+    to_view,
+    window_view,
+)
 from facevoice.web.work import Turns, WebOptions
 
 LIVE_PATH: Final = "/facevoice/live"
 
+# Of a session's report, and of its files.
+_NAME: Final = "live session"
 _LOG = logging.getLogger(__name__)
 _MAX_MESSAGE_BYTES: Final = 2_000_000
 _MAX_TICKETS: Final = 10_000
@@ -93,6 +105,11 @@ class LiveStream:
         self._frames: SimpleQueue[tuple[float, bytes] | None] = SimpleQueue()
         self._sound: SimpleQueue[tuple[float, FloatArray] | None] = SimpleQueue()
         self._clock: float | None = None
+
+    @property
+    def has_sound(self) -> bool:
+        """Whether there is a microphone."""
+        return self._rate_hz is not None
 
     def stop(self) -> None:
         """Let the iterators end after what has come; harmless when repeated."""
@@ -225,6 +242,10 @@ class LiveJudge:
             return known
         return f"{known} The {self._talk_s:g} s of normal talk are among them."
 
+    def judged(self, prediction: Prediction) -> list[int]:
+        """The tracks of whoever's face the newest window tells."""
+        return list(self._judge.tracks_of(prediction))
+
     def _know(self, views: Sequence[WindowView]) -> Known:
         media = MediaInfo(Path("live"), self._talk_s, None, None)
         settings, models = self._analyzer.config, self._analyzer.models
@@ -323,6 +344,7 @@ class LiveDesk:
     def _analyze(self, stream: LiveStream, judge: LiveJudge, send: _Send) -> dict[str, Any]:
         """Analyse a session until it stops; gives its last message."""
         predictions: list[Prediction] = []
+        views: list[WindowView] = []
         turn = ExitStack()  # from before a window is read until it is sent
 
         def is_late(window: Window) -> bool:
@@ -356,30 +378,50 @@ class LiveDesk:
                 if stream.stopped:
                     break  # what comes now is cut short
                 predictions.append(prediction)
+                views.append(_without_embeddings(view))
                 send(
                     {
                         "window": _row(prediction),
                         "sentence": describe_in_words(prediction),
                         "known": judge.rests_on(prediction),
+                        "judged": judge.judged(prediction),
                         "lag_ms": round(1000 * stream.lag_s(prediction.end_s)),
                         "dropped": stream.num_dropped,
                     }
                 )
         if not predictions:
             return {"end": {"sentence": "Stopped before a window was whole.", "summary": None}}
-        report = self._report(predictions)
-        summary = None if report.summary is None else _row(report.summary)
-        return {"end": {"sentence": summarize_in_words(report), "summary": summary}}
+        return {"end": self._end(predictions, views, stream)}
 
-    def _report(self, windows: Sequence[Prediction]) -> Report:
+    def _end(
+        self, predictions: Sequence[Prediction], views: Sequence[WindowView], stream: LiveStream
+    ) -> dict[str, Any]:
+        """What is said of all windows of a session."""
+        missing = Status.OK if stream.has_sound else Status.VIDEO_ONLY
+        report = self._report(predictions, missing if stream.has_video else Status.AUDIO_ONLY)
+        media = MediaInfo(Path(_NAME), predictions[-1].end_s, None, None)
+        settings, models = self._analyzer.config, self._analyzer.models
+        trace = Perception(media, None, settings, models, tuple(views)).trace
+        return {
+            "sentence": summarize_in_words(report),
+            "summary": None if report.summary is None else _row(report.summary),
+            "view": to_view(report, trace),
+            "files": {
+                f"{_NAME}.json": to_json(report) + "\n",
+                f"{_NAME}.csv": to_csv([report]),
+                f"{_NAME}.html": to_html(report, trace),
+            },
+        }
+
+    def _report(self, windows: Sequence[Prediction], status: Status) -> Report:
         """A session as a report: what is said of files is said of it."""
         point = self._analyzer.point
         is_short = len(windows) <= MAX_SHORT_WINDOWS
         return Report(
-            path="live",
+            path=_NAME,
             sha256=None,
             media=None,
-            status=Status.OK,
+            status=status,
             error=None,
             windows=tuple(windows),
             summary=summarize(windows, point) if is_short else None,
@@ -390,6 +432,12 @@ class LiveDesk:
             moments=find_moments(windows),
             point=point,
         )
+
+
+def _without_embeddings(view: WindowView) -> WindowView:
+    """What pages draw of a window, which is little beside what the networks made of it."""
+    faces = tuple(replace(face, embedding=None, portrait=None) for face in view.faces)
+    return replace(view, faces=faces, voice=None)
 
 
 async def _receive(socket: Any, stream: LiveStream, judge: LiveJudge) -> None:

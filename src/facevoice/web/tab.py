@@ -151,9 +151,6 @@ class ClipTab:
                 name: gr.DownloadButton(label, elem_id=f"fvw-{name}", **small)
                 for name, label in _DOWNLOADS.items()
             }
-            self.review = gr.DownloadButton(
-                "Review (JSON)", visible=False, elem_id="fvw-review", **small
-            )
             self.draw = gr.Button("Make annotated video", elem_id="fvw-draw", **small)
             self.film = gr.DownloadButton(
                 "Annotated video (MP4)", visible=False, elem_id="fvw-mp4", **small
@@ -227,7 +224,7 @@ class ClipTab:
         busy = [self.status, self.start, self.stop, self.draw, self.again, self.list, *asked, *who]
         shown = [*busy, self.chooser, self.clips, self.result, self.downloads, self.film]
         shown += [self.settings, self.people, *self.rows, *self.portraits, self.all, self.fetched]
-        shown += [self.review, *self.buttons.values()]
+        shown += [*self.buttons.values()]
 
         def tell_failure(event: Any) -> None:
             failed = lambda: self._idle(parts.problem(SERVER_FAILED))  # noqa: E731 - gradio's form
@@ -261,7 +258,7 @@ class ClipTab:
         self.list.act(self.act_on_clip, None, shown, **each)
         self.recordings.choose(self.choose_recordings, None, [self.chosen], **each)
         self.chosen.act(self.drop_recording, None, [self.chosen], **each)
-        kept = [self.status, self.review, *self.buttons.values()]
+        kept = [self.status, *self.buttons.values()]
         self.result.keep(self.keep_review, None, kept, **each)
         self._add_call()
 
@@ -580,6 +577,9 @@ class ClipTab:
             for clip in session.done:
                 if clip.report is not None:
                     reports.write(clip.report, names[clip.path])
+                if clip.review is not None and clip.review.verdicts:
+                    beside = reports.root / f"{names[clip.path]}{review.SUFFIX}"
+                    review.write_review(beside, clip.review)
         out = folder / "facevoice.zip"
         with ZipFile(out, "w", ZIP_DEFLATED) as packed:
             for path in sorted(reports.root.rglob("*")):
@@ -765,15 +765,11 @@ class ClipTab:
             "csv": to_csv([clip.report]),
             "html": to_html(clip.report, clip.perceived.trace),
         }
-        changes: _Changes = {self.review: _is_shown(False)}
+        changes: _Changes = {}
         for name, text in texts.items():
             written = folder / f"{clip.path.stem}.{name}"
             written.write_text(text, encoding="utf-8", newline="")
             changes[self.buttons[name]] = _file(written)
-        if clip.review is not None and clip.review.verdicts:
-            written = folder / f"{clip.path.stem}{review.SUFFIX}"
-            review.write_review(written, clip.review)
-            changes[self.review] = _file(written)
         return changes
 
     def _listed(self, session: Session) -> _Changes:

@@ -83,6 +83,9 @@
     var meaning = body.querySelector(".fv-points"), notice = body.querySelector(".fv-notice");
     if (meaning) body.prepend(meaning);
     if (notice) notice.remove();
+    var hint = body.querySelector(".fv-review-panel > .fv-note:last-child");
+    if (hint) hint.textContent =
+      "What you say is kept on this server until you leave, and stands in all downloads above.";
   }
 
   // Gradio shows the question, but readers would hear the answers alone.
