@@ -5,8 +5,8 @@ letter, V or A, then float64 (little endian) seconds of the session's clock, the
 mono samples. A text {"talk": seconds} says that from then on somebody talks normally, so that the
 session gets to know them, {"talk": null} that they don't after all; "stop" ends the session.
 To the page, texts in JSON: {"faces"} for each frame, {"window", "sentence", "known", "judged"} for
-each window, {"late"} for each one that is left out because the server can't follow, {"talk"} when a talk
-is over: whether it told anything; {"end"} or {"error"} at last. Known is a sentence on what the
+each window, {"late"} for each one that is left out because the server can't follow, {"talk"} when a
+talk is over: whether it told anything; {"end"} or {"error"} at last. Known is a sentence on what the
 window is compared with, judged are the tracks of whose face it tells. The end has a sentence, and a
 summary (a window's row) of a session of few windows, else null; of one with windows also its
 report: the view that pages mount, and files to download, {name: text}.
@@ -430,6 +430,7 @@ class LiveDesk:
             config=self._analyzer.config,
             facevoice_version=VERSION,
             moments=find_moments(windows),
+            curve=self._analyzer.assembly.model.curve,
             point=point,
         )
 

@@ -233,7 +233,8 @@ function drawAxis(pen, begin, end, place) {
   pen.strokeStyle = tone("line");
   pen.lineWidth = 1;
   pen.font = "12px system-ui, sans-serif";
-  for (var t = Math.ceil(begin / TICK_S) * TICK_S; t <= end; t += TICK_S) {
+  var step = place(begin + TICK_S) - place(begin) < 48 ? 2 * TICK_S : TICK_S;
+  for (var t = Math.ceil(begin / step) * step; t <= end; t += step) {
     var x = place(t), words = Math.floor(t / 60) + ":" + String(t % 60).padStart(2, "0");
     pen.beginPath();
     pen.moveTo(x, 128);
