@@ -72,9 +72,11 @@ class Studio:
         self.folder = folder
 
     @contextmanager
-    def page(self, size: str, url: str) -> Iterator[Page]:
-        """A page of the size, loaded."""
-        context = self.browser.new_context(**SIZES[size], permissions=["camera", "microphone"])
+    def page(self, size: str, url: str, **options: Any) -> Iterator[Page]:
+        """A page of the size, loaded; `options`: of the browser's context."""
+        context = self.browser.new_context(
+            **SIZES[size], permissions=["camera", "microphone"], **options
+        )
         page = context.new_page()
         page.set_default_timeout(PATIENCE_MS)
         page.goto(url)
@@ -84,11 +86,11 @@ class Studio:
             context.close()
 
     @contextmanager
-    def report(self, size: str, report: Report, trace: Trace) -> Iterator[Page]:
+    def report(self, size: str, report: Report, trace: Trace, **options: Any) -> Iterator[Page]:
         """The page of a report, opened from disk."""
         file = self.folder / "report.html"
         file.write_text(to_html(report, trace), encoding="utf-8")
-        with self.page(size, file.as_uri()) as page:
+        with self.page(size, file.as_uri(), **options) as page:
             yield page
 
     @contextmanager
@@ -220,12 +222,44 @@ def shoot_report(studio: Studio) -> Shots:
             yield f"-{size}", shoot_still(page)
 
 
+def shoot_dark(studio: Studio) -> Shots:
+    """The same in the dark, down to the review."""
+    for size in SIZES:
+        with studio.report(size, *invent_report(), color_scheme="dark") as page:
+            page.get_by_role("button", name="Next conflict").click()
+            yield f"-{size}", shoot_still(page, until=".fv-review-panel")
+
+
+def shoot_curves(studio: Studio) -> Shots:
+    """The timeline with all that can be switched on, and the values under the pointer."""
+    with studio.report("desktop", *invent_report()) as page:
+        page.get_by_label("All emotions").check()
+        page.get_by_label("Valence and arousal").check()
+        page.get_by_role("button", name="Strongest conflict").click()
+        page.wait_for_timeout(500)
+        timeline = page.locator(".fv-timeline")
+        timeline.scroll_into_view_if_needed()
+        page.locator(".fv-area").hover(position={"x": 420, "y": 60})
+        page.wait_for_timeout(500)
+        yield "", timeline.screenshot()
+
+
+def shoot_print(studio: Studio) -> Shots:
+    """What is printed, as wide as a sheet: the answer, the timeline, the moments, a card."""
+    with studio.report("desktop", *invent_report()) as page:
+        page.get_by_role("button", name="Next conflict").click()
+        page.set_viewport_size({"width": 718, "height": 800})
+        page.emulate_media(media="print")
+        page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+        yield "", shoot_still(page, until="section:has(.fv-outcomes)")
+
+
 def shoot_people(studio: Studio) -> Shots:
     """The page of an invented interview of two, down to the summary."""
     for size in SIZES:
         with studio.report(size, *invent_interview()) as page:
             page.get_by_role("button", name="Next conflict").click()
-            yield f"-{size}", shoot_still(page, until=".fv-detail")
+            yield f"-{size}", shoot_still(page, until="section:has(.fv-outcomes)")
 
 
 def shoot_short(outcome: str) -> Callable[[Studio], Shots]:
@@ -240,11 +274,11 @@ def shoot_short(outcome: str) -> Callable[[Studio], Shots]:
 
 
 def shoot_moments(studio: Studio) -> Shots:
-    """The moments of ten invented minutes, after a jump to the second, down to the timeline."""
+    """The moments of ten invented minutes, after a jump to the second, down to the review."""
     for size in SIZES:
         with studio.report(size, *invent_long()) as page:
             page.locator(".fv-moments button").nth(1).click()
-            yield f"-{size}", shoot_still(page, until=".fv-detail")
+            yield f"-{size}", shoot_still(page, until=".fv-review-panel")
 
 
 def shoot_still(page: Page, until: str | None = None) -> bytes:
@@ -335,6 +369,9 @@ PICTURES: Final[dict[str, Callable[[Studio], Shots]]] = {
     "page-result": shoot_result,
     "page-live": shoot_live,
     "report": shoot_report,
+    "report-dark": shoot_dark,
+    "report-curves": shoot_curves,
+    "report-print": shoot_print,
     "report-people": shoot_people,
     **{f"report-{outcome}": shoot_short(outcome) for outcome in SHORT},
     "report-moments": shoot_moments,

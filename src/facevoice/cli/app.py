@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from facevoice.cli.agree import agree
 from facevoice.cli.analyze import analyze
+from facevoice.cli.compare_reports import compare_reports
 from facevoice.cli.convert import convert
 from facevoice.cli.data import describe, download, extract, pairs, prepare, split
 from facevoice.cli.evaluate import compare, evaluate
@@ -33,7 +34,7 @@ from facevoice.texts import shown
 _CORPORA: Final = "Corpora and evaluation"
 _COMMANDS: Final = {
     "Use": (analyze, profile, web, models),
-    "Look": (report, render, review, convert, agree),
+    "Look": (report, render, review, convert, agree, compare_reports),
     _CORPORA: (evaluate, compare),
     "Train and publish": (train, predict, export, push, pull, space),
 }

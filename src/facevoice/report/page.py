@@ -66,9 +66,9 @@ WINDOW_FIELDS: Final = (
 """What stands in a window's row, in this order; see `window_view`."""
 
 # Joined in this order inside one function; later files use what earlier ones define.
-_SCRIPTS: Final = (
+PAGE_SCRIPTS: Final = (
     *("words.js", "theme.js", "axis.js", "rows.js", "readout.js", "timeline.js", "people.js"),
-    *("video.js", "card.js", "review.js", "table.js", "page.js"),
+    *("video.js", "card.js", "table.js", "review.js", "page.js"),
 )
 _STYLES: Final = ("page.css", "review.css")
 _HEAD_BYTES: Final = 4096
@@ -122,7 +122,8 @@ def to_notebook(report: Report) -> str:
     """The page in a frame of its own, which can reach nothing of the notebook around it."""
     height_px = _FRAME_PX if report.windows else _SHORT_FRAME_PX
     return (
-        f'<iframe srcdoc="{html.escape(to_html(report), quote=True)}" sandbox="allow-scripts allow-downloads" '
+        f'<iframe srcdoc="{html.escape(to_html(report), quote=True)}" '
+        'sandbox="allow-scripts allow-downloads" '
         f'title="Report" style="width:100%;height:{height_px}px;border:0"></iframe>'
     )
 
@@ -183,13 +184,14 @@ def is_report_page(path: Path) -> bool:
 @cache
 def page_script() -> str:
     """The script; it defines `window.facevoice.mount(element, view, options)`."""
-    return script_of(_SCRIPTS)
+    return script_of(PAGE_SCRIPTS)
 
 
 @cache
 def script_of(names: tuple[str, ...]) -> str:
     """Scripts joined in their order inside one function."""
-    body = "\n".join(map(_read, names))
+    # Comments and indents are for who reads the files, not for every page.
+    body = "\n".join(re.sub(r"(?m)^ *//.*\n|^ +", "", _read(name)) for name in names)
     return f"(function () {{\n'use strict';\n{body}\n}})();\n"
 
 

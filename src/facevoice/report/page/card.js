@@ -29,7 +29,7 @@ function createCard(model, level, addTo = null) {
     heading.replaceChildren(span(moment.from, moment.to), el("small", {}, number));
     verdictLine.replaceChildren(outcomeBadge(moment.outcomeOf), el("span", {}, inFull(model, moment.words ?? [])));
     Object.assign(review.dataset, { moment: place, from: moment.from, to: moment.to });
-    addTo?.(review, selection);
+    if (count > 0) addTo?.(review, selection);
   };
   return {
     element: el("section", { class: "fv-detail", "aria-label": "What is selected" }, heading, verdictLine, review, body),

@@ -124,10 +124,10 @@ function momentRow(model, moment, jump) {
   const button = el("button", attributes, time);
   const outcome = el("span", { class: "fv-nowrap" }, outcomeShape(moment.outcomeOf), moment.outcomeOf.name);
   const words = spoken(wordsOf(model, moment.lines), "span");
-  const place = model.point.moments.indexOf(moment);
   const mark = el("small", { class: "fv-mark" }, model.markOf(moment));
-  const said = el("span", {}, inFull(model, moment.words), mark);
-  return { moment, button, element: el("li", { "data-moment": place }, button, outcome, said, words) };
+  const place = model.point.moments.indexOf(moment);
+  const told = el("span", {}, inFull(model, moment.words), mark);
+  return { moment, button, element: el("li", { "data-moment": place }, button, outcome, told, words) };
 }
 
 function createFooter(model) {
@@ -227,14 +227,14 @@ class Playhead {
   }
 }
 
-// Shows a view of `to_view` in an empty element; {video, stage, pickVideo, switch, theme,
-// keepReview}: a video to
+// Shows a view of `to_view` in an empty element; {video, stage, pickVideo, switch, theme}: a video to
 // follow, and the element that holds it, to stand beside the timeline; whether to offer to choose
 // one, another sensitivity, and other names (with `switch` too); "light", "dark", or "auto" for a
-// switch of its own; keepReview(text): keeps what people say, told of every change. Gives {seek(t_s), useTheme("light" or "dark"), destroy()}.
+// switch of its own; keepReview(text): keeps the review, told of every change. Gives {seek(t_s),
+// useTheme("light" or "dark"), destroy()}.
 function mount(element, view, options = {}) {
-  const { video = null, stage = null, pickVideo = false, switch: canSwitch = true } = options;
-  const { theme: wanted = "light", keepReview = null } = options;
+  const { video = null, stage = null, pickVideo = false, theme: wanted = "light" } = options;
+  const { switch: canSwitch = true, keepReview = null } = options;
   const model = openView(view);
   const level = document.querySelector("h1") === null ? 1 : 2;
   const playhead = new Playhead(model.duration_s);

@@ -7,7 +7,7 @@ const NAME_PX = 15;
 const CURVES_PX = 96;
 const ZONE_ALPHA = "38";
 const ZONE_NAMES_PX = 64;
-// How a channel's line is drawn where several share a row; also the key of `lineKey`.
+// How a channel's line is drawn where several share a row.
 const CHANNEL_LINES = {
   face: { dash: [], ink: "ink" },
   voice: { dash: [6, 3], ink: "accent" },

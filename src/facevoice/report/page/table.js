@@ -4,22 +4,22 @@
 // A longer one is printed only if it was opened.
 const LONGEST_PRINTED = 300;
 
-// {name, isNumber, cell(window), order(window)}: what stands there, and a number or text to sort by;
-// null comes last whichever way.
+// {name, kind, cell(window), order(window)}: its class, what stands there, and a number or text to sort
+// by; null comes last whichever way.
 function tableColumns(model, onPick) {
   const link = (window) => el("button", { type: "button", class: "fv-link", onclick: () => onPick(window) }, span(window.from, window.to));
   const byEmotion = (top) => (top === null ? null : `${model.emotions[top.emotion].name} ${String(1000 - top.prob).padStart(4, "0")}`);
   return [
     { name: `Time (${clockUnit(model)})`, cell: link, order: ({ from }) => from },
-    ...(model.isCrowd ? [{ name: "Who", cell: ({ person }) => nameOf(model, person) ?? "–", order: ({ person }) => nameOf(model, person) }] : []),
+    ...(model.isCrowd ? [{ name: "Who", kind: "fv-person", cell: ({ person }) => nameOf(model, person) ?? "–", order: ({ person }) => nameOf(model, person) }] : []),
     { name: "Outcome", cell: ({ outcomeOf }) => [outcomeShape(outcomeOf), outcomeOf.name], order: ({ outcome }) => outcome },
-    { name: "Conflict (%)", isNumber: true, cell: ({ counted }) => (counted === null ? "–" : String(hundredths(counted))), order: ({ counted }) => counted },
+    { name: "Conflict (%)", kind: "fv-number", cell: ({ counted }) => (counted === null ? "–" : String(hundredths(counted))), order: ({ counted }) => counted },
     ...model.channels.map(({ key, label }) => ({
       name: label,
       cell: (window) => reading(model, window[`${key}Top`]) ?? "–",
       order: (window) => byEmotion(window[`${key}Top`]),
     })),
-    { name: "Remarks", isWide: true, cell: (window) => capital(remarks(window).join("; ")), order: (window) => remarks(window).join("; ") || null },
+    { name: "Remarks", kind: "fv-wide", cell: (window) => capital(remarks(window).join("; ")), order: (window) => remarks(window).join("; ") || null },
   ];
 }
 
@@ -70,8 +70,7 @@ function createTable(model, onPick) {
 }
 
 function windowRow(columns, window) {
-  const element = el("tr", {}, columns.map(({ isNumber, isWide, cell }) =>
-    el("td", { class: isNumber ? "fv-number" : isWide ? "fv-wide" : null }, cell(window))));
+  const element = el("tr", {}, columns.map(({ kind, cell }) => el("td", { class: kind }, cell(window))));
   const text = [...element.cells].map(({ textContent }) => textContent).join(" ").toLowerCase();
   return { window, element, text };
 }
@@ -91,14 +90,15 @@ function orderOf({ order }, isDown) {
 
 // A press on a column sorts by it, another turns it round.
 function sortHead(columns, choice, changed) {
-  const heads = columns.map(({ name, isNumber }, k) => {
+  const heads = columns.map(({ name, kind }, k) => {
+    const isNumber = kind === "fv-number";
     const press = () => {
-      choice.isDown = choice.column === k ? !choice.isDown : Boolean(isNumber);
+      choice.isDown = choice.column === k ? !choice.isDown : isNumber;  // Numbers begin with the largest.
       choice.column = k;
       mark();
       changed();
     };
-    return el("th", { scope: "col", class: isNumber ? "fv-number" : null }, el("button", { type: "button", class: "fv-sort", onclick: press }, name));
+    return el("th", { scope: "col", class: kind ?? null }, el("button", { type: "button", class: "fv-sort", onclick: press }, name));
   });
   const mark = () => heads.forEach((head, k) => {
     if (k === choice.column) head.setAttribute("aria-sort", choice.isDown ? "descending" : "ascending");

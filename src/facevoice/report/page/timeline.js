@@ -197,13 +197,17 @@ function createSteps(model, playhead) {
   );
   const moments = pair("moment", moment(-1), moment(1));
   const conflicts = pair("conflict", before, after);
-  const strongest = make("Strongest conflict", () => nextStrongest(model, here().place));
+  const strongest = make("Strongest", () => nextStrongest(model, here().place), "Strongest conflict");
+  const element = el("div", { class: "fv-steps", role: "group", "aria-label": "Go to" }, moments, conflicts, strongest);
   return {
-    element: el("div", { class: "fv-steps", role: "group", "aria-label": "Go to" }, moments, conflicts, strongest),
+    element,
     update() {
+      element.hidden = model.point.moments.length < 2;
       for (const { button, find } of buttons) button.disabled = find() === undefined;
       const isNext = model.point.strongest.includes(here().place) && model.point.strongest.length > 1;
-      strongest.textContent = isNext ? "Next strongest" : "Strongest conflict";
+      strongest.textContent = isNext ? "Next strongest" : "Strongest";
+      strongest.title = isNext ? "Next strongest conflict" : "Strongest conflict";
+      strongest.setAttribute("aria-label", strongest.title);
     },
   };
 }
