@@ -510,6 +510,8 @@ def lean_words(conflict: float) -> str:
 def describe_point(report: Report) -> str:
     """What the chosen operating point means for the calls of a report, in a sentence or two."""
     point, curve, decision = report.point, report.curve, report.config.decision
+    if report.status in _LONE:
+        return "Of one channel alone, nothing is called at any setting."
     if point is None or curve is None:
         return "This model does not compare face and voice."
     share = decision.expected_conflicts

@@ -750,7 +750,10 @@ class ClipTab:
             self.downloads: _is_shown(True),
             self.all: _is_shown(len(session.clips) > 1),
             self.fetched: "",
-            self.settings: _is_shown(report.point is not None and len(report.windows) > 0),
+            self.settings: _is_shown(
+                report.point is not None
+                and any(window.conflict is not None for window in report.windows)
+            ),
             self.people: _is_shown(len(clip.people) > 1),
             self.draw: gr.update(visible=perceived.media.has_video, interactive=not is_working),
             self.film: gr.update(visible=False, value=None),
