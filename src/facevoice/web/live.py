@@ -4,12 +4,12 @@ From the page: first a text, {"ticket", "sample_rate_hz" or null, "has_video"}; 
 letter, V or A, then float64 (little endian) seconds of the session's clock, then a JPEG, or float32
 mono samples. A text {"talk": seconds} says that from then on somebody talks normally, so that the
 session gets to know them, {"talk": null} that they don't after all; "stop" ends the session.
-To the page, texts in JSON: {"faces"} for each frame, {"window", "sentence", "known", "judged"} for
-each window, {"late"} for each one that is left out because the server can't follow, {"talk"} when a
-talk is over: whether it told anything; {"end"} or {"error"} at last. Known is a sentence on what the
-window is compared with, judged are the tracks of whose face it tells. The end has a sentence, and a
-summary (a window's row) of a session of few windows, else null; of one with windows also its
-report: the view that pages mount, and files to download, {name: text}.
+To the page, texts in JSON: {"faces"} for each frame; {"window", "sentence", "known", "judged"} for
+each window, {"late"} for each one that is left out because the server can't follow; {"talk"} when a
+talk is over: whether it told anything; {"end"} or {"error"} at last. Known is a sentence on what
+the window is compared with, judged are the tracks of whose face it tells. The end has a sentence,
+and a summary (a window's row) of a session of few windows, else null; where there was any window
+also a report: the view that pages mount, and files to download, {name: text}.
 """
 
 from __future__ import annotations
