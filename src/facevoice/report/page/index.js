@@ -22,9 +22,9 @@ function indexColumns(model) {
   return [
     { name: "File", cell: fileCell, order: ({ name }) => name.toLowerCase() },
     { name: "Moments", cell: (row) => momentsCell(model, row), order: (row) => row.moments.reduce((a, b) => a + b, 0) },
-    { name: "Conflict (%)", isNumber: true, cell: (row) => (row.strength === null ? "–" : String(hundredths(row.strength))), order: (row) => row.strength },
-    { name: "In conflict (s)", isNumber: true, cell: (row) => (row.seconds[model.conflict] ? row.seconds[model.conflict].toFixed(0) : "–"), order: (row) => row.seconds[model.conflict] || null },
-    { name: "Length", isNumber: true, cell: (row) => (row.error === null ? clock(Math.round(seconds(row))) : "–"), order: seconds },
+    { name: "Conflict (%)", kind: "fv-number", cell: (row) => (row.strength === null ? "–" : String(hundredths(row.strength))), order: (row) => row.strength },
+    { name: "In conflict (s)", kind: "fv-number", cell: (row) => (row.seconds[model.conflict] ? row.seconds[model.conflict].toFixed(0) : "–"), order: (row) => row.seconds[model.conflict] || null },
+    { name: "Length", kind: "fv-number", cell: (row) => (row.error === null ? clock(Math.round(seconds(row))) : "–"), order: seconds },
     { name: "Review", cell: reviewCell, order: (row) => row.judged },
   ];
 }
@@ -95,7 +95,7 @@ function createIndexTable(model, level) {
   const head = sortHead(columns, choice, apply);
   const filters = createFilters(model, choice, apply);
   const states = el("select", { autocomplete: "off", onchange: ({ target }) => { choice.state = target.value; apply(); } }, STATES.map(([key, words]) => el("option", { value: key }, words)));
-  filters.append(el("label", {}, "in ", states));
+  filters.append(el("label", {}, "State ", states));
   apply();
   return el(
     "section",
@@ -109,7 +109,7 @@ function createIndexTable(model, level) {
 }
 
 function indexRow(columns, row) {
-  return el("tr", {}, columns.map(({ isNumber, cell }) => el("td", { class: isNumber ? "fv-number" : null }, cell(row))));
+  return el("tr", {}, columns.map(({ kind, cell }) => el("td", { class: kind ?? null }, cell(row))));
 }
 
 // In how many files each outcome is found, how often, and for how long.
