@@ -440,7 +440,7 @@ class ClipTab:
 
     @staticmethod
     def _next(session: Session) -> Iterator[Clip]:
-        """Clips that wait, also those that come while others are read."""
+        """Clips that wait, one after the other."""
         while (
             clip := next((c for c in session.clips if c.state is State.WAITING), None)
         ) is not None:
