@@ -45,6 +45,7 @@ from facevoice.records import (
     SAMPLE_RATE_HZ,
     VERSION,
     AudioBlock,
+    AudioInfo,
     ByteArray,
     FloatArray,
     Frame,
@@ -54,6 +55,7 @@ from facevoice.records import (
     Prediction,
     Report,
     Status,
+    VideoInfo,
     Window,
     WindowView,
 )
@@ -82,6 +84,8 @@ _MAX_LAG_S: Final = 1.5
 # More frames than this wait only if the pipeline is too slow; then newer ones are dropped.
 _MAX_WAITING: Final = 6
 _MAX_SIDE_PX: Final = 1920
+# At most so many come, see `live.js`.
+_FRAMES_HZ: Final = 5.0
 # Clocks of camera and sound card drift; less than this is no gap.
 _JITTER_S: Final = 0.15
 _MAX_GAP_S: Final = 30.0
@@ -106,10 +110,15 @@ class LiveStream:
         self._sound: SimpleQueue[tuple[float, FloatArray] | None] = SimpleQueue()
         self._clock: float | None = None
 
-    @property
-    def has_sound(self) -> bool:
-        """Whether there is a microphone."""
-        return self._rate_hz is not None
+    def media(self, duration_s: float) -> MediaInfo:
+        """What came, as of a file."""
+        video = audio = None
+        if self.has_video:
+            width, height = self._size_px
+            video = VideoInfo(width, height, _FRAMES_HZ, 0.0, 0, "mjpeg")
+        if self._rate_hz is not None:
+            audio = AudioInfo(self._rate_hz, 1, 0.0, "pcm_f32le")
+        return MediaInfo(Path(_NAME), duration_s, video, audio)
 
     def stop(self) -> None:
         """Let the iterators end after what has come; harmless when repeated."""
@@ -155,6 +164,7 @@ class LiveStream:
             rgb = _decode_jpeg(jpeg)
             if rgb is not None and timestamp_s > last_s:
                 last_s = timestamp_s
+                self._size_px = rgb.shape[1], rgb.shape[0]
                 yield Frame(timestamp_s, rgb)
 
     def _read_blocks(self, rate_hz: int) -> Iterator[AudioBlock]:
@@ -397,9 +407,8 @@ class LiveDesk:
         self, predictions: Sequence[Prediction], views: Sequence[WindowView], stream: LiveStream
     ) -> dict[str, Any]:
         """What is said of all windows of a session."""
-        missing = Status.OK if stream.has_sound else Status.VIDEO_ONLY
-        report = self._report(predictions, missing if stream.has_video else Status.AUDIO_ONLY)
-        media = MediaInfo(Path(_NAME), predictions[-1].end_s, None, None)
+        media = stream.media(predictions[-1].end_s)
+        report = self._report(predictions, media)
         settings, models = self._analyzer.config, self._analyzer.models
         trace = Perception(media, None, settings, models, tuple(views)).trace
         return {
@@ -413,15 +422,16 @@ class LiveDesk:
             },
         }
 
-    def _report(self, windows: Sequence[Prediction], status: Status) -> Report:
+    def _report(self, windows: Sequence[Prediction], media: MediaInfo) -> Report:
         """A session as a report: what is said of files is said of it."""
         point = self._analyzer.point
+        lone = Status.VIDEO_ONLY if media.has_video else Status.AUDIO_ONLY
         is_short = len(windows) <= MAX_SHORT_WINDOWS
         return Report(
             path=_NAME,
             sha256=None,
-            media=None,
-            status=status,
+            media=media,
+            status=Status.OK if media.has_video and media.has_audio else lone,
             error=None,
             windows=tuple(windows),
             summary=summarize(windows, point) if is_short else None,
