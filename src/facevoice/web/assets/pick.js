@@ -183,7 +183,8 @@ function clipRow(row, k, view) {
     last.append(remove);
   }
   element.append(name, state);
-  view.outcomes.forEach(function (_, j) {
+  if (row.state === "failed") state.colSpan = 1 + view.outcomes.length; // why takes some room
+  else view.outcomes.forEach(function (_, j) {
     element.append(make("td", "fvw-count", row.counts.length ? String(row.counts[j]) : ""));
   });
   element.append(last);
