@@ -23,7 +23,7 @@ import secrets
 import struct
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,7 +38,13 @@ from PIL import Image
 
 from facevoice.analyzer import Analyzer
 from facevoice.errors import FacevoiceError
-from facevoice.interpret import MAX_SHORT_WINDOWS, StreamJudge, find_moments, summarize
+from facevoice.interpret import (
+    MAX_SHORT_WINDOWS,
+    StreamJudge,
+    find_moments,
+    shown_spans,
+    summarize,
+)
 from facevoice.people.baseline import Known
 from facevoice.plain import parse_json
 from facevoice.records import (
@@ -52,6 +58,7 @@ from facevoice.records import (
     FrameFaces,
     MediaInfo,
     Perception,
+    Person,
     Prediction,
     Report,
     Status,
@@ -355,6 +362,7 @@ class LiveDesk:
         """Analyse a session until it stops; gives its last message."""
         predictions: list[Prediction] = []
         views: list[WindowView] = []
+        owners: dict[int, int] = {}  # of tracks, the people by their numbers
         turn = ExitStack()  # from before a window is read until it is sent
 
         def is_late(window: Window) -> bool:
@@ -389,6 +397,8 @@ class LiveDesk:
                     break  # what comes now is cut short
                 predictions.append(prediction)
                 views.append(_without_embeddings(view))
+                for track in judge.judged(prediction):
+                    owners.setdefault(track, prediction.person or 0)
                 send(
                     {
                         "window": _row(prediction),
@@ -401,14 +411,18 @@ class LiveDesk:
                 )
         if not predictions:
             return {"end": {"sentence": "Stopped before a window was whole.", "summary": None}}
-        return {"end": self._end(predictions, views, stream)}
+        media = stream.media(predictions[-1].end_s)
+        return {"end": self._end(predictions, views, _people(predictions, owners), media)}
 
     def _end(
-        self, predictions: Sequence[Prediction], views: Sequence[WindowView], stream: LiveStream
+        self,
+        predictions: Sequence[Prediction],
+        views: Sequence[WindowView],
+        people: Sequence[Person],
+        media: MediaInfo,
     ) -> dict[str, Any]:
         """What is said of all windows of a session."""
-        media = stream.media(predictions[-1].end_s)
-        report = self._report(predictions, media)
+        report = replace(self._report(predictions, media), people=tuple(people))
         settings, models = self._analyzer.config, self._analyzer.models
         trace = Perception(media, None, settings, models, tuple(views)).trace
         return {
@@ -443,6 +457,23 @@ class LiveDesk:
             curve=self._analyzer.assembly.model.curve,
             point=point,
         )
+
+
+def _people(windows: Sequence[Prediction], owners: Mapping[int, int]) -> list[Person]:
+    """Whose faces were judged: for how long, and how long of it speech was heard."""
+    spans = shown_spans(windows, windows[-1].end_s)
+    found = []
+    for number in sorted({window.person for window in windows if window.person is not None}):
+        mine = [
+            (window, end_s - start_s)
+            for window, (start_s, end_s) in zip(windows, spans, strict=True)
+            if window.person == number
+        ]
+        tracks = tuple(sorted(track for track, owner in owners.items() if owner == number))
+        seen_s = sum(length_s for _, length_s in mine)
+        speaking_s = sum(length_s for window, length_s in mine if window.voice is not None)
+        found.append(Person(number, f"Person {number}", tracks, seen_s, speaking_s))
+    return found
 
 
 def _without_embeddings(view: WindowView) -> WindowView:
