@@ -213,7 +213,7 @@ def portrait_clip(make_clip: ClipMaker, name: str, duration_s: float) -> Path:
 
 def tab_through(page: Page, until: str) -> list[str]:
     names: list[str] = []
-    while len(names) < 40 and names[-1:] != [until]:
+    while len(names) < 80 and names[-1:] != [until]:
         page.keyboard.press("Tab")
         name, is_seen = page.evaluate(
             """() => {
