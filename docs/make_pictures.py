@@ -194,8 +194,8 @@ def shoot_result(studio: Studio) -> Shots:
     """The page after an analysis, in the middle of the clip."""
     for size in SIZES:
         with studio.app(size) as page:
-            page.get_by_text("smile frightened voice").click()
-            page.wait_for_selector("#fvw-clip video")
+            page.get_by_role("button", name="smile frightened voice").click()
+            page.wait_for_selector(".fvw-list-box tbody tr")
             page.click("#fvw-start")
             page.wait_for_selector(".fvw-result .fv-root")
             page.wait_for_function("document.querySelector('.fvw-stage video').readyState >= 2")
@@ -203,6 +203,25 @@ def shoot_result(studio: Studio) -> Shots:
             page.wait_for_timeout(1000)
             # Down to the details, which the pictures of the report show.
             yield f"-{size}", shoot_still(page, until=".fv-detail")
+
+
+def shoot_several(studio: Studio) -> Shots:
+    """Several clips that were read, one of which can't be; the phone is dark."""
+    notes = studio.folder / "notes.mp4"
+    notes.write_text("dear diary")
+    for size in SIZES:
+        with studio.app(size) as page:
+            page.emulate_media(color_scheme="dark" if size == "phone" else "light")
+            page.set_input_files(
+                "#fvw-clip input[type=file]", [*sorted(SAMPLES.glob("*.mp4")), notes]
+            )
+            page.wait_for_function(
+                "document.querySelectorAll('.fvw-list-box tbody tr').length === 4"
+            )
+            page.click("#fvw-start")
+            page.wait_for_selector(".fvw-problem")
+            page.wait_for_function("document.querySelector('.fvw-stage video').readyState >= 2")
+            yield f"-{size}", shoot_still(page, until=".fv-pair")
 
 
 def shoot_live(studio: Studio) -> Shots:
@@ -383,6 +402,7 @@ def shoot_agreement(studio: Studio) -> Shots:
 PICTURES: Final[dict[str, Callable[[Studio], Shots]]] = {
     "page-start": shoot_start,
     "page-result": shoot_result,
+    "page-several": shoot_several,
     "page-live": shoot_live,
     "report": shoot_report,
     "report-dark": shoot_dark,

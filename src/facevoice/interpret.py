@@ -362,6 +362,10 @@ class StreamJudge:
         counts = _count(known) if self._adapts else None
         return _decide(view, evidence, said, counts, self._point, self._decision)
 
+    def tracks_of(self, said: Prediction) -> tuple[int, ...]:
+        """The tracks of whoever's face was judged in a window."""
+        return self._cast.tracks_of(said.person)
+
 
 def _told(window: Embeddings, alone: Posteriors) -> Told:
     said = {Modality.VIDEO: alone.face, Modality.AUDIO: alone.voice}

@@ -45,7 +45,7 @@ function answerParts(model) {
     (counts[k] ? el("li", {}, outcomeShape(outcome), `${counts[k]} ${outcome.name}`) : null));
   return [
     el("p", { class: "fv-sentence" }, hasCounts ? null : badge, el("span", {}, inFull(model, sentence))),
-    ...(hasCounts ? [el("ul", { class: "fv-counts", "aria-label": "Windows of each outcome" }, items)] : []),
+    ...(hasCounts && model.lone === null ? [el("ul", { class: "fv-counts", "aria-label": "Windows of each outcome" }, items)] : []),
   ];
 }
 
@@ -97,7 +97,8 @@ function createMoments(model, playhead, level, jump) {
     more.textContent = `Show all ${all.length}`;
     more.hidden = rows.length === all.length;
     onPaper.textContent = more.hidden ? "" : `The first ${rows.length} of ${all.length}.`;
-    element.hidden = all.length === 1 && model.point.summary !== null;  // The answer has said it.
+    // The answer has said it.
+    element.hidden = all.length === 1 && (model.point.summary !== null || model.lone !== null);
     show();
   };
   const refresh = () => fillList(isWhole);
@@ -173,7 +174,9 @@ function createSummary(model, level) {
         distributions(model, summary),
       ]
       : [];
-    element.replaceChildren(el(`h${level}`, {}, "Summary"), outcomeTable(model), ...overall);
+    const outcomes = model.lone === null ? [outcomeTable(model)] : [];
+    element.hidden = outcomes.length + overall.length === 0;
+    element.replaceChildren(el(`h${level}`, {}, "Summary"), ...outcomes, ...overall);
   };
   refresh();
   return { element, refresh };

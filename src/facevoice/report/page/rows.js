@@ -374,6 +374,8 @@ function drawSpeechShares(context, model, axis, top, height) {
   fill(context, context.look.line, 0, base, axis.width, 1);
 }
 
+const CONFLICT_ROW = { label: "Conflict", note: "probability", height: 92, draw: drawConflict, ends: ["100%", "0%"] };
+
 // Those that are always there, and those that are switched on: {curves, affect}.
 function timelineRows(model, { curves, affect }) {
   const band = curves ? drawCurves : drawBand;
@@ -391,11 +393,11 @@ function timelineRows(model, { curves, affect }) {
     draw: (context, m, axis, top, height) => drawAffect(context, m, axis, part, top, height),
   });
   const rows = [
-    { label: "Outcome", height: 22, draw: drawOutcomes },
+    ...(model.lone === null ? [{ label: "Outcome", height: 22, draw: drawOutcomes }] : []),
     ...(model.isCrowd ? [{ label: "Who", height: 20, draw: drawNames }] : []),
     ...model.channels.map(channelRow),
     ...(affect ? [affectRow("valence", "Valence"), affectRow("arousal", "Arousal")] : []),
-    { label: "Conflict", note: "probability", height: 92, draw: drawConflict, ends: ["100%", "0%"] },
+    ...(model.lone === null ? [{ ...CONFLICT_ROW }] : []),
     model.trace === null
       ? { label: "Speech", note: "share", height: 30, draw: drawSound }
       : { label: "Sound", note: "▁ speech", height: 38, draw: drawSound },

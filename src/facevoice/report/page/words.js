@@ -45,6 +45,9 @@ function openView(view) {
   model.owners = new Map(model.people.flatMap((person) => person.tracks.map((track) => [track, person])));
   // A lone person needs no name.
   model.isCrowd = model.people.filter((person) => !person.is_left_out).length > 1;
+  // Of a file with one channel only, nothing is compared: the page tells of that channel.
+  model.lone = { audio_only: "voice", video_only: "face" }[view.status] ?? null;
+  if (model.lone !== null) model.channels = view.channels.filter(({ key }) => key === model.lone);
   usePoint(model, view.chosen);
   return model;
 }
