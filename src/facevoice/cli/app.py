@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from facevoice.cli.analyze import analyze
 from facevoice.cli.data import describe, download, extract, pairs, prepare, split
 from facevoice.cli.evaluate import compare, evaluate
+from facevoice.cli.explain import explain
 from facevoice.cli.export import export
 from facevoice.cli.hub import pull, push, space
 from facevoice.cli.models import models
@@ -30,7 +31,7 @@ from facevoice.texts import shown
 _CORPORA: Final = "Corpora and evaluation"
 _COMMANDS: Final = {
     "Use": (analyze, profile, web, models),
-    "Look": (report, render),
+    "Look": (report, render, explain),
     _CORPORA: (evaluate, compare),
     "Train and publish": (train, predict, export, push, pull, space),
 }
