@@ -63,8 +63,8 @@ def read_view(values: object) -> WindowView:
 def window_values(window: Window) -> dict[str, Any]:
     """The crops and the sound of a window as plain values; what its view tells is left out."""
     bare = replace(window, portrait=None, detected=None, others=())
-    others = tuple(replace(one, portrait=None, detected=None, samples=None) for one in window.others)
-    return _values(replace(bare, others=others))
+    others = (replace(one, portrait=None, detected=None, samples=None) for one in window.others)
+    return _values(replace(bare, others=tuple(others)))
 
 
 def read_window(values: object) -> Window:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -90,7 +91,7 @@ def explain(
     if out is not None:
         _write(explanation, out)
     if json:
-        print(to_json(explanation), end="")
+        sys.stdout.write(to_json(explanation))
         return
     _show(explanation, screen)
     if out is not None:
@@ -105,7 +106,9 @@ def read_time(text: str) -> float:
     """
     found = _TIME.fullmatch(text.strip())
     if found is None:
-        raise ConfigError(f"--at {shown(text)}: write minutes and seconds, such as 0:34, or seconds")
+        raise ConfigError(
+            f"--at {shown(text)}: write minutes and seconds, such as 0:34, or seconds"
+        )
     hours, minutes, seconds = found.groups()
     return 3600 * int(hours or 0) + 60 * int(minutes or 0) + float(seconds)
 

@@ -14,7 +14,15 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageFilter
 
-from facevoice.explain.hiding import NUM_RANDOM, Answers, Asker, Part, bare_part, effects, judge_parts
+from facevoice.explain.hiding import (
+    NUM_RANDOM,
+    Answers,
+    Asker,
+    Part,
+    bare_part,
+    effects,
+    judge_parts,
+)
 from facevoice.records import ByteArray, DoubleArray, Emotion, FloatArray, Window
 
 # Boxes x0 y0 x1 y1 as fractions of the crop, in which eyes lie at (0.36, 0.41) and (0.64, 0.41),
@@ -119,7 +127,7 @@ class Cover:
         """The crops with what lies under a mask (S, S) in [0, 1] hidden."""
         picture = Image.fromarray((mask * 255).astype(np.uint8)).filter(self._edge)
         soft = np.asarray(picture, np.float32)[None, :, :, None] / 255
-        return np.clip(self._crops + soft * self._change + 0.5, 0, 255).astype(np.uint8)
+        return np.asarray(np.clip(self._crops + soft * self._change + 0.5, 0, 255), np.uint8)
 
 
 def region_masks(side_px: int) -> dict[str, FloatArray]:
@@ -169,4 +177,4 @@ def _spread(masks: list[FloatArray], effect: DoubleArray) -> DoubleArray:
     """The mean effect of the masks over each pixel; 0 where there is none."""
     covers = np.stack(masks).astype(np.float64)
     total: DoubleArray = np.tensordot(effect, covers, axes=1)
-    return total / np.maximum(covers.sum(axis=0), 1)
+    return np.asarray(total / np.maximum(covers.sum(axis=0), 1), np.float64)

@@ -43,7 +43,9 @@ def draw_face(face: FaceExplanation) -> bytes:
     limit = _limit(face.heat)
     grey = np.asarray(picture.convert("L").convert("RGB"))
     top = _PAD_PX + _LINE_PX
-    canvas.paste(Image.fromarray(_heated(grey, np.asarray(heat, np.float64), limit)), (_PAD_PX, top))
+    canvas.paste(
+        Image.fromarray(_heated(grey, np.asarray(heat, np.float64), limit)), (_PAD_PX, top)
+    )
     _draw_legend(canvas, draw, (_PAD_PX, top + side + 10), side, limit)
     return _png(canvas)
 

@@ -15,7 +15,15 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from facevoice.explain.hiding import NUM_RANDOM, Answers, Asker, Part, bare_part, effects, judge_parts
+from facevoice.explain.hiding import (
+    NUM_RANDOM,
+    Answers,
+    Asker,
+    Part,
+    bare_part,
+    effects,
+    judge_parts,
+)
 from facevoice.records import SAMPLE_RATE_HZ, BoolArray, DoubleArray, Emotion, FloatArray, Window
 
 BANDS_HZ: Final = (0, 300, 700, 1400, 2500, 4200, 8000)
@@ -99,16 +107,14 @@ class Mute:
         middles = np.arange(len(self._spectrum)) * _HOP + _FFT / 2 - _FFT
         return np.asarray(middles / SAMPLE_RATE_HZ, np.float64)
 
-    def cells(
-        self, boxes: Sequence[tuple[tuple[float, float], tuple[float, float]]]
-    ) -> BoolArray:
+    def cells(self, boxes: Sequence[tuple[tuple[float, float], tuple[float, float]]]) -> BoolArray:
         """Which cells (frames, bins) lie in boxes ((start_s, end_s), (low_hz, high_hz))."""
         mask = np.zeros(self._size.shape, np.bool_)
         times = self.times_s
         for (start_s, end_s), (low_hz, high_hz) in boxes:
-            high_hz = np.inf if high_hz >= BANDS_HZ[-1] else high_hz
+            is_top = high_hz >= BANDS_HZ[-1]
             rows = (times >= start_s) & (times < end_s)
-            mask |= rows[:, None] & ((_BINS_HZ >= low_hz) & (_BINS_HZ < high_hz))[None]
+            mask |= rows[:, None] & ((low_hz <= _BINS_HZ) & (is_top | (high_hz > _BINS_HZ)))[None]
         return mask
 
     def __call__(self, mask: BoolArray) -> FloatArray:
@@ -116,7 +122,7 @@ class Mute:
         spectrum = np.where(mask, self._spectrum * self._left, self._spectrum)
         frames = np.fft.irfft(spectrum, n=_FFT, axis=1) * _HANN
         samples = self._overlap(frames) / np.maximum(self._weight, 1e-9)
-        return samples[_FFT : _FFT + self._num].astype(np.float32)
+        return np.asarray(samples[_FFT : _FFT + self._num], np.float32)
 
     def decibels(self) -> FloatArray:
         """The spectrogram (bins, frames) below its loudest cell, within the window."""
@@ -124,7 +130,7 @@ class Mute:
         size = self._size[inside].T
         loudest = max(float(size.max()), 1e-12)
         told = 20 * np.log10(np.maximum(size / loudest, 1e-12))
-        return np.maximum(told, _FLOOR_DB).astype(np.float32)
+        return np.asarray(np.maximum(told, _FLOOR_DB), np.float32)
 
     @staticmethod
     def _overlap(frames: npt.NDArray[np.float64]) -> DoubleArray:
@@ -146,10 +152,10 @@ def _bare(
     start_s: float, stretches: Sequence[tuple[float, float]], answers: Sequence[Answers]
 ) -> list[Part]:
     found = []
-    for (begin, end), answer in zip(stretches, answers[: len(stretches)], strict=True):
-        begin, end = start_s + begin, start_s + end
-        name = f"{begin:.1f} to {end:.1f} s"
-        found.append(bare_part(name, "stretch", answer, start_s=begin, end_s=end))
+    for edges, answer in zip(stretches, answers[: len(stretches)], strict=True):
+        begin_s, end_s = start_s + edges[0], start_s + edges[1]
+        name = f"{begin_s:.1f} to {end_s:.1f} s"
+        found.append(bare_part(name, "stretch", answer, start_s=begin_s, end_s=end_s))
     for (low, high), answer in zip(pairwise(BANDS_HZ), answers[len(stretches) :], strict=True):
         name = f"{low} to {high} Hz" if low else f"below {high} Hz"
         found.append(bare_part(name, "band", answer, low_hz=float(low), high_hz=float(high)))

@@ -68,8 +68,7 @@ def to_document(explanation: Explanation) -> dict[str, Any]:
         "face": None if face is None else _channel(face) | {"num_crops": face.num_crops},
         "voice": None
         if voice is None
-        else _channel(voice)
-        | {"edges_s": list(voice.edges_s), "edges_hz": list(voice.edges_hz)},
+        else _channel(voice) | {"edges_s": list(voice.edges_s), "edges_hz": list(voice.edges_hz)},
         "caveat": CAVEAT,
     }
 
@@ -128,8 +127,8 @@ def _face_words(face: FaceExplanation) -> str:
     emotion, part = EMOTION_WORDS[face.emotion], _first(face.parts, "region", _stands_out)
     if part is None:
         return (
-            f"No part of the face stands out: hiding any of them changes {emotion} "
-            f"({percent(face.before.emotion)}) no more than hiding as much at random places."
+            f"No part of the face stands out: hiding any of them changes {emotion} no more than "
+            f"hiding as much at random places. The most does {_largest(face)}."
         )
     told = f"The {part.name} moved the face's answer the most: {_change(part, face)}."
     if part.name == SURROUNDINGS:
@@ -152,9 +151,14 @@ def _voice_words(voice: VoiceExplanation) -> str:
     if not told:
         told.append(
             f"No stretch and no band of the voice stands out: hiding any of them changes {emotion} "
-            f"({percent(voice.before.emotion)}) no more than hiding as much at random places."
+            f"no more than hiding as much at random places. The most does {_largest(voice)}."
         )
     return " ".join(told)
+
+
+def _largest(one: FaceExplanation | VoiceExplanation) -> str:
+    part = one.parts[0]
+    return f"{place_words(part)}: {_change(part, one)}"
 
 
 def _change(part: Part, one: FaceExplanation | VoiceExplanation) -> str:
