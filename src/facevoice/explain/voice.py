@@ -63,25 +63,37 @@ def explain_voice(asker: Asker, window: Window, *, seed: int = 0) -> VoiceExplan
     mute = Mute(window.samples)
     edges = stretch_edges(window.duration_s)
     stretches, bands = list(pairwise(edges)), list(pairwise(BANDS_HZ))
-    cells = [mute.cells([(s, b)]) for b in bands for s in stretches]
     whole = [mute.cells([(s, (0, 8000))]) for s in stretches]
     whole += [mute.cells([((0.0, window.duration_s), b)]) for b in bands]
     random = _random_cells(mute, edges, seed)
-    changed = (replace(window, samples=mute(mask)) for mask in (*whole, *random, *cells))
+    changed = (replace(window, samples=mute(mask)) for mask in (*whole, *random))
     before, *after = asker.ask([window, *changed])
     parts, rest = after[: len(whole)], after[len(whole) :]
-    heat, conflict = effects(before, rest[len(random) :])
-    shape = len(bands), len(stretches)
+    heat, conflict_heat = cell_heat(asker, window)
     return VoiceExplanation(
         asker.emotion,
         before,
-        judge_parts(before, _bare(window.start_s, stretches, parts), rest[: len(random)]),
+        judge_parts(before, _bare(window.start_s, stretches, parts), rest),
         tuple(window.start_s + edge for edge in edges),
         tuple(map(float, BANDS_HZ)),
-        heat.reshape(shape),
-        None if conflict is None else conflict.reshape(shape),
+        heat,
+        conflict_heat,
         mute.decibels(),
     )
+
+
+def cell_heat(asker: Asker, window: Window) -> tuple[DoubleArray, DoubleArray | None]:
+    """Effects of hiding each band in each stretch (m, n), on the emotion and on conflict."""
+    if window.samples is None:
+        raise ValueError(f"window at {window.start_s:g} s has no sound")
+    mute = Mute(window.samples)
+    edges = stretch_edges(window.duration_s)
+    cells = [[mute.cells([(s, b)]) for s in pairwise(edges)] for b in pairwise(BANDS_HZ)]
+    changed = (replace(window, samples=mute(cell)) for row in cells for cell in row)
+    before, *after = asker.ask([window, *changed])
+    heat, conflict = effects(before, after)
+    shape = len(cells), len(cells[0])
+    return heat.reshape(shape), None if conflict is None else conflict.reshape(shape)
 
 
 class Mute:
