@@ -37,7 +37,9 @@ class Told:
     """A model that says what the embedding's last numbers are: log-odds of happy."""
 
     name, heads, curve, adapts = "told", ModelId("told", ""), None, False
-    backbones = {Modality.VIDEO: "toy", Modality.AUDIO: "toy"}
+
+    def __init__(self) -> None:
+        self.backbones = {Modality.VIDEO: "toy", Modality.AUDIO: "toy"}
 
     def predict(
         self, windows: Sequence[Embeddings], known: object = None, unclear: object = None

@@ -25,6 +25,7 @@ from facevoice.cli.screen import Screen, passes
 from facevoice.cli.stdin import refuse_stdin
 from facevoice.cli.transcript import NoTranscript, TranscriptFile, Words, choose_words
 from facevoice.errors import ConfigError
+from facevoice.explain import explain_strongest, to_section
 from facevoice.finding import output_name
 from facevoice.interpret import decide_again, edit_people
 from facevoice.media import probe
@@ -62,6 +63,14 @@ def report(
     overwrite: Annotated[
         bool, flag("Replace --out even if it is no page that facevoice made.", "--overwrite")
     ] = False,
+    explain: Annotated[
+        bool,
+        flag(
+            "Below, show what in face and voice moved the answer at the strongest moments; takes "
+            "some seconds more. See `facevoice explain`.",
+            "--explain",
+        ),
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Show what a video says as one page: timeline, details, and the video to watch along.
@@ -84,6 +93,8 @@ def report(
                 "of a report, only --sensitivity and --expected-conflicts can be changed; other "
                 "options of the analysis are for videos"
             )
+        if explain:
+            raise ConfigError("--explain asks the networks again: name the video, not its report")
         if edits.left_out:
             raise ConfigError("--leave-out judges anew: name the video, not its report")
         made = read_report(path)
@@ -96,7 +107,9 @@ def report(
             made = words.add_to(made)
         write_report_page(made, target, overwrite=overwrite)
     else:
-        made = _analyze(setup, path, target, screen, edits, words, overwrite=overwrite)
+        made = _analyze(
+            setup, path, target, screen, edits, words, overwrite=overwrite, explain=explain
+        )
     tell = screen.complain if made.status is Status.FAILED else screen.say
     tell(summarize_in_words(made))
     screen.say(f"Written to {shown(str(target))}")
@@ -111,6 +124,7 @@ def _analyze(
     words: Words,
     *,
     overwrite: bool,
+    explain: bool,
 ) -> Report:
     # At once, since loading networks takes a while; in isolation, a child does it.
     info = None if setup.isolated else probe(path)
@@ -120,5 +134,9 @@ def _analyze(
         (reading,) = passes(show, (path.name,), info.duration_s)
         perception = analyzer.perceive(path, on_view=lambda view: reading(view.end_s))
     made = words.add_to(analyzer.interpret(perception, edits=edits))
-    write_report_page(made, target, perception.trace, overwrite=overwrite)
+    more = ""
+    if explain:
+        told = explain_strongest(analyzer, path, perception, made, edits)
+        more = "".join(map(to_section, told))
+    write_report_page(made, target, perception.trace, overwrite=overwrite, more=more)
     return made

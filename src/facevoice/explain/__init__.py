@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from facevoice.explain.face import FaceExplanation
 from facevoice.explain.hiding import Answers, Part
-from facevoice.explain.moment import Explanation, explain_moment, place_at
+from facevoice.explain.moment import Explanation, explain_moment, explain_strongest, place_at
 from facevoice.explain.page import to_page, to_section
 from facevoice.explain.pictures import draw_face, draw_voice
 from facevoice.explain.voice import VoiceExplanation
@@ -21,6 +21,7 @@ __all__ = [
     "effect_words",
     "explain_in_words",
     "explain_moment",
+    "explain_strongest",
     "place_at",
     "to_document",
     "to_json",

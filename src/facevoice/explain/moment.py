@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from facevoice.errors import ConfigError
 from facevoice.explain.face import FaceExplanation, explain_face
@@ -18,6 +18,7 @@ from facevoice.records import (
     ChannelPosterior,
     MediaInfo,
     Modality,
+    Outcome,
     PeopleEdits,
     Perception,
     Prediction,
@@ -30,6 +31,8 @@ from facevoice.workers import num_cpus
 
 if TYPE_CHECKING:
     from facevoice.analyzer import Analyzer
+
+MOST_MOMENTS: Final = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,6 +113,31 @@ def explain_moment(
     if said.voice is not None and Modality.AUDIO in windows:
         voice = explain_voice(asker(Modality.AUDIO, said.voice), windows[Modality.AUDIO])
     return Explanation(str(path), at_s, said, face, voice)
+
+
+def explain_strongest(
+    analyzer: Analyzer,
+    path: str | Path,
+    perception: Perception,
+    report: Report,
+    edits: PeopleEdits = NO_EDITS,
+    *,
+    num: int = MOST_MOMENTS,
+) -> list[Explanation]:
+    """Explain the strongest moments of a report, in order of time: conflicts before all others.
+
+    Args:
+        analyzer, path, edits: as of `explain_moment`.
+        perception, report: of the file, with these edits.
+        num: at most so many.
+    """
+    told = [m for m in report.moments if m.strength is not None]
+    told.sort(key=lambda m: (m.outcome is not Outcome.CONFLICT, -(m.strength or 0.0)))
+    found = []
+    for moment in sorted(told[:num], key=lambda m: m.start_s):
+        middle_s = (moment.start_s + moment.end_s) / 2
+        found.append(explain_moment(analyzer, path, middle_s, perception=perception, edits=edits))
+    return found
 
 
 def place_at(report: Report, at_s: float) -> int:

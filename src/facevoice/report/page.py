@@ -80,17 +80,19 @@ _FRAME_PX: Final = 820
 _SHORT_FRAME_PX: Final = 280
 
 
-def to_html(report: Report, trace: Trace | None = None) -> str:
+def to_html(report: Report, trace: Trace | None = None, *, more: str = "") -> str:
     """The report as a page that opens from disk; the same report and trace give the same text.
 
     `trace`: what was seen and heard, for face boxes over the video and the waveform. Everything
-    that a file says of itself is shown as text, never read as markup.
+    that a file says of itself is shown as text, never read as markup. more: HTML that stands below,
+    such as `facevoice.explain.to_section` gives.
     """
     view = to_view(report, trace)
     parts = {
         "version": html.escape(view["version"]),
         "title": html.escape(view["title"]),
         "style": page_style(),
+        "more": more,
         "view": _to_script_json(view),
         "script": page_script(),
     }
@@ -113,18 +115,23 @@ def to_notebook(report: Report) -> str:
 
 
 def write_report_page(
-    report: Report, out: Path, trace: Trace | None = None, *, overwrite: bool = False
+    report: Report,
+    out: Path,
+    trace: Trace | None = None,
+    *,
+    overwrite: bool = False,
+    more: str = "",
 ) -> None:
     """Write the page of a report to `out`, all of it or nothing.
 
-    A page that was made here is replaced; `overwrite`: any other file too.
+    A page that was made here is replaced; `overwrite`: any other file too. more: as in `to_html`.
 
     Raises:
         ConfigError: `out` is another file, a folder, or can't be written.
     """
     check_page_target(out, overwrite=overwrite)
     try:
-        write_atomically(out, to_html(report, trace))
+        write_atomically(out, to_html(report, trace, more=more))
     except OSError as error:
         raise ConfigError(f"{out}: can't be written ({error.strerror})") from error
 
