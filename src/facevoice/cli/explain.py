@@ -36,6 +36,7 @@ from facevoice.explain import (
     to_json,
     to_page,
 )
+from facevoice.explain.gradients import check_gradients
 from facevoice.explain.hiding import Part
 from facevoice.explain.words import CAVEAT
 from facevoice.files import whole_folder
@@ -61,6 +62,14 @@ def explain(
     setup: AnalyzerSetup,
     merges: Merges = None,
     left_out: LeftOut = None,
+    gradients: Annotated[
+        bool,
+        flag(
+            "Draw the maps by integrated gradients in place of hiding; for a checkpoint that torch "
+            "runs (needs the extra explain).",
+            "--gradients",
+        ),
+    ] = False,
     json: Annotated[
         bool, flag("Print the explanation as JSON in place of sentences and tables.", "--json")
     ] = False,
@@ -81,12 +90,20 @@ def explain(
     screen = Screen(quiet=quiet, data_on_stdout=json)
     path = Path(file)
     analyzer = setup.build()
+    if gradients:
+        check_gradients(analyzer.assembly.model)
     info = analyzer.perceiver.probe(path)
     with screen.bar() as show:
         (reading,) = passes(show, (path.name,), info.duration_s)
         perception = analyzer.perceive(path, on_view=lambda view: reading(view.end_s))
     explanation = explain_moment(
-        analyzer, path, at_s, perception=perception, edits=edits, num_threads=setup.num_threads
+        analyzer,
+        path,
+        at_s,
+        perception=perception,
+        edits=edits,
+        num_threads=setup.num_threads,
+        gradients=gradients,
     )
     if out is not None:
         _write(explanation, out)

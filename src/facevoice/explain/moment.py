@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from facevoice.errors import ConfigError
 from facevoice.explain.face import FaceExplanation, explain_face
+from facevoice.explain.gradients import check_gradients, face_gradients, voice_gradients
 from facevoice.explain.hiding import Asker, Part
 from facevoice.explain.voice import VoiceExplanation, explain_voice
 from facevoice.interpret import Question, shown_spans
@@ -77,6 +78,7 @@ def explain_moment(
     known: Known = NOTHING,
     edits: PeopleEdits = NO_EDITS,
     num_threads: int | None = None,
+    gradients: bool = False,
 ) -> Explanation:
     """Explain what the report of a file says of one moment, by hiding parts of it.
 
@@ -87,11 +89,16 @@ def explain_moment(
         perception: of the file by this analyzer, if it is there already.
         known, edits: as of `Analyzer.interpret`.
         num_threads: networks run at once; None for as many as there are processors.
+        gradients: draw maps of integrated gradients, see `explain.gradients`; parts are hidden as
+            ever.
 
     Raises:
-        ConfigError: the time is not in the file.
+        ConfigError: the time is not in the file, or the model has no gradients.
+        MissingExtraError: gradients need the extra explain.
         MediaError: the file can't be read; see `Analyzer.analyze`.
     """
+    if gradients:
+        check_gradients(analyzer.assembly.model)
     perceived = analyzer.perceive(path) if perception is None else perception
     report = analyzer.interpret(perceived, known=known, edits=edits)
     place = place_at(report, at_s)
@@ -112,6 +119,13 @@ def explain_moment(
         face = explain_face(asker(Modality.VIDEO, said.face), windows[Modality.VIDEO])
     if said.voice is not None and Modality.AUDIO in windows:
         voice = explain_voice(asker(Modality.AUDIO, said.voice), windows[Modality.AUDIO])
+    if face is not None and said.face is not None and gradients:
+        found = face_gradients(asker(Modality.VIDEO, said.face), windows[Modality.VIDEO])
+        face = replace(face, heat=found.heat, conflict_heat=None)
+    if voice is not None and said.voice is not None and gradients:
+        found = voice_gradients(asker(Modality.AUDIO, said.voice), windows[Modality.AUDIO])
+        ends = voice.edges_hz[0], voice.edges_hz[-1]
+        voice = replace(voice, heat=found.heat, conflict_heat=None, edges_hz=ends)
     return Explanation(str(path), at_s, said, face, voice)
 
 
