@@ -23,9 +23,10 @@ from facevoice.explain.hiding import Asker
 from facevoice.explain.voice import stretch_edges
 from facevoice.models.model import CheckpointModel
 from facevoice.records import SAMPLE_RATE_HZ, DoubleArray, FloatArray, Modality, Window
-from facevoice.sessions import import_torch
+from facevoice.sessions import frozen_run, import_torch
 
 NUM_STEPS: Final = 32
+_BATCH: Final = 4
 _HEADS: Final = {Modality.VIDEO: "face", Modality.AUDIO: "voice"}
 
 
@@ -107,13 +108,11 @@ def _integrate(asker: Asker, window: Window, empty: Window) -> tuple[FloatArray,
         torch.from_numpy(backbone.input.prepare(one)[np.newaxis]).to(backbone.network.device)
         for one in (window, empty)
     )
-    found = (
-        _attribution()
-        .IntegratedGradients(told)
-        .attribute(inputs, baseline, n_steps=NUM_STEPS, internal_batch_size=1)
-    )
-    with torch.no_grad():
-        last, first = float(told(inputs)), float(told(baseline))
+    way = _attribution().IntegratedGradients(told)
+    with frozen_run(asker.num_threads, gradients=True):
+        found = way.attribute(inputs, baseline, n_steps=NUM_STEPS, internal_batch_size=_BATCH)
+        with torch.no_grad():
+            last, first = float(told(inputs)), float(told(baseline))
     values: FloatArray = found[0].detach().cpu().numpy().astype(np.float32)
     return values, last - first, 1 / (1 + math.exp(-last))
 
