@@ -14,7 +14,7 @@ from facevoice import Analyzer
 from facevoice.cli import app as cli
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "smile_frightened_voice.mp4"
-SHORT = ("--window", "1", "--hop", "1")  # hides less, so that the test is quick
+SHORT = ("--window", "0.6", "--hop", "0.6")  # hides less, so that the test is quick
 
 
 @pytest.fixture(autouse=True)
@@ -36,9 +36,7 @@ def test_the_smile_is_what_makes_the_face_happy(tmp_path: Path) -> None:
     first = said["face"]["parts"][0]
     assert first["name"] == "mouth" and first["stands_out"]
     assert first["prob_without"] < said["face"]["prob"] - 0.2
-    assert said["words"][0].startswith(
-        "The mouth moved the face's answer the most: without it, happy"
-    )
+    assert said["words"][0].startswith("The mouth moved the face's answer most: without it, happy")
     names = sorted(path.name for path in out.iterdir())
     assert names == ["explain.html", "explanation.json", "face.png", "voice.png"]
     assert json.loads((out / "explanation.json").read_text()) == said
@@ -74,3 +72,14 @@ def test_times_that_make_no_sense_are_refused(make_clip: ClipMaker) -> None:
     clip = make_clip("short.wav", samples="noise", duration_s=1.0)
     assert "there is no moment at 3600 s" in run(clip, "--at", "1:00:00", code=2)[1]
     assert "write minutes and seconds" in run(clip, "--at", "soon", code=2)[1]
+
+
+def test_the_report_page_shows_the_strongest_moments(tmp_path: Path) -> None:
+    page = tmp_path / "talk.html"
+    asked = ["report", str(EXAMPLE), "--explain", "--out", str(page), "--window", "2"]
+    result = CliRunner().invoke(cli.app, [*asked, "--quiet"])
+    assert result.exit_code == 0, result.output
+    written = page.read_text(encoding="utf-8")
+    body = written.partition("</main>")[2]
+    assert 1 <= body.count('<section class="fv-why">') <= 3
+    assert body.index("fv-why") < body.index("<script")

@@ -12,7 +12,7 @@ from facevoice.explain.moment import Explanation
 from facevoice.explain.voice import VoiceExplanation
 from facevoice.records import VERSION, Modality
 from facevoice.report.words import EMOTION_WORDS, gap_words, percent
-from facevoice.texts import safe_json, shown
+from facevoice.texts import safe_json
 
 EXPLANATION_VERSION: Final = 1
 CAVEAT: Final = (
@@ -37,8 +37,13 @@ def explain_in_words(explanation: Explanation) -> tuple[str, ...]:
 
 
 def place_words(part: Part) -> str:
-    """Where a part is, in words that go into a sentence: "the mouth", "4.0 to 4.4 s"."""
-    return f"the {part.name}" if part.kind == "region" else part.name
+    """Where a part is, as it stands in a sentence: "the mouth", "the stretch from 4.0 to 4.4 s"."""
+    if part.kind == "region":
+        return f"the {part.name}"
+    if part.kind == "stretch":
+        return f"the stretch from {part.name}"
+    start = "" if part.name.startswith("below") else "from "
+    return f"the frequencies {start}{part.name}"
 
 
 def effect_words(part: Part) -> str:
@@ -128,9 +133,9 @@ def _face_words(face: FaceExplanation) -> str:
     if part is None:
         return (
             f"No part of the face stands out: hiding any of them changes {emotion} no more than "
-            f"hiding as much at random places. The most does {_largest(face)}."
+            f"hiding as much at random places. The largest effect is that of {_largest(face)}."
         )
-    told = f"The {part.name} moved the face's answer the most: {_change(part, face)}."
+    told = f"{_capital(place_words(part))} moved the face's answer most: {_change(part, face)}."
     if part.name == SURROUNDINGS:
         told += " They are no part of the face, so mind this answer."
     return told
@@ -140,18 +145,15 @@ def _voice_words(voice: VoiceExplanation) -> str:
     emotion = EMOTION_WORDS[voice.emotion]
     stretch = _first(voice.parts, "stretch", _stands_out)
     band = _first(voice.parts, "band", _stands_out)
-    told = []
-    if stretch is not None:
-        told.append(
-            f"The stretch from {shown(stretch.name)} moved the voice's answer the most: "
-            f"{_change(stretch, voice)}."
-        )
-    if band is not None:
-        told.append(f"Of its frequencies, {band.name} did: {_change(band, voice)}.")
+    told: list[str] = []
+    for part in (stretch, band):
+        if part is not None:
+            of = "it" if told else "the voice's answer"
+            told.append(f"{_capital(place_words(part))} moved {of} most: {_change(part, voice)}.")
     if not told:
         told.append(
             f"No stretch and no band of the voice stands out: hiding any of them changes {emotion} "
-            f"no more than hiding as much at random places. The most does {_largest(voice)}."
+            f"no more than hiding as much at random places. The largest effect is that of {_largest(voice)}."
         )
     return " ".join(told)
 
@@ -162,7 +164,7 @@ def _largest(one: FaceExplanation | VoiceExplanation) -> str:
 
 
 def _change(part: Part, one: FaceExplanation | VoiceExplanation) -> str:
-    it = "them" if part.name in _PLURAL else "it"
+    it = "them" if part.name in _PLURAL or part.kind == "band" else "it"
     verb = "falls" if part.effect > 0 else "rises"
     before, after = percent(one.before.emotion), percent(part.without.emotion)
     return f"without {it}, {EMOTION_WORDS[one.emotion]} {verb} from {before} to {after}"
@@ -187,6 +189,10 @@ def _conflict_words(explanation: Explanation, conflict: float) -> str:
         f"The {CHANNELS[channel]} moved the probability of conflict{more}: without "
         f"{place_words(part)}, it {verb} from {percent(conflict)} to {after}."
     )
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _stands_out(part: Part) -> bool:
