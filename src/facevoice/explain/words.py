@@ -153,7 +153,8 @@ def _voice_words(voice: VoiceExplanation) -> str:
     if not told:
         told.append(
             f"No stretch and no band of the voice stands out: hiding any of them changes {emotion} "
-            f"no more than hiding as much at random places. The largest effect is that of {_largest(voice)}."
+            f"no more than hiding as much at random places. "
+            f"The largest effect is that of {_largest(voice)}."
         )
     return " ".join(told)
 
