@@ -16,6 +16,7 @@ from facevoice.cli.compare_reports import compare_reports
 from facevoice.cli.convert import convert
 from facevoice.cli.data import describe, download, extract, pairs, prepare, split
 from facevoice.cli.evaluate import compare, evaluate
+from facevoice.cli.explain import explain
 from facevoice.cli.export import export
 from facevoice.cli.hub import pull, push, space
 from facevoice.cli.models import models
@@ -34,7 +35,7 @@ from facevoice.texts import shown
 _CORPORA: Final = "Corpora and evaluation"
 _COMMANDS: Final = {
     "Use": (analyze, profile, web, models),
-    "Look": (report, render, review, convert, agree, compare_reports),
+    "Look": (report, render, explain, review, convert, agree, compare_reports),
     _CORPORA: (evaluate, compare),
     "Train and publish": (train, predict, export, push, pull, space),
 }

@@ -26,6 +26,7 @@ from facevoice.cli.screen import Screen, passes
 from facevoice.cli.stdin import refuse_stdin
 from facevoice.cli.transcript import NoTranscript, TranscriptFile, Words, choose_words
 from facevoice.errors import ConfigError
+from facevoice.explain import explain_strongest, to_section
 from facevoice.finding import output_name
 from facevoice.interpret import decide_again, edit_people
 from facevoice.media import probe
@@ -72,6 +73,14 @@ def report(
     overwrite: Annotated[
         bool, flag("Replace --out even if it is no page that facevoice made.", "--overwrite")
     ] = False,
+    explain: Annotated[
+        bool,
+        flag(
+            "Below, show what in face and voice moved the answer at the strongest moments; takes "
+            "some seconds more. See `facevoice explain`.",
+            "--explain",
+        ),
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Show what a video says as one page: timeline, details, and the video to watch along.
@@ -87,6 +96,8 @@ def report(
     check_page_target(target, overwrite=overwrite)
     edits = edits_of(names, merges, left_out)
     words = choose_words(screen, named=transcript, without=no_transcript)
+    trace: Trace | None = None
+    more = ""
     if path.suffix.lower() == ".json":
         asked = decide_by(DecisionConfig(), sensitivity, expected_conflicts)
         if setup != AnalyzerSetup(AnalyzerConfig(decision=asked)):
@@ -94,6 +105,8 @@ def report(
                 "of a report, only --sensitivity and --expected-conflicts can be changed; other "
                 "options of the analysis are for videos"
             )
+        if explain:
+            raise ConfigError("--explain asks the networks again: name the video, not its report")
         if edits.left_out:
             raise ConfigError("--leave-out judges anew: name the video, not its report")
         made = read_report(path)
@@ -104,11 +117,10 @@ def report(
             made = edit_people(made, edits)
         if transcript is not None:
             made = words.add_to(made)
-        trace = None
     else:
-        made, trace = _analyze(setup, path, screen, edits, words)
+        made, trace, more = _analyze(setup, path, screen, edits, words, explain=explain)
     made = add_review(screen, made, path, named=review)
-    write_report_page(made, target, trace, name=path.stem, overwrite=overwrite)
+    write_report_page(made, target, trace, name=path.stem, overwrite=overwrite, more=more)
     tell = screen.complain if made.status is Status.FAILED else screen.say
     tell(summarize_in_words(made))
     if made.review is not None:
@@ -122,7 +134,10 @@ def _analyze(
     screen: Screen,
     edits: PeopleEdits,
     words: Words,
-) -> tuple[Report, Trace]:
+    *,
+    explain: bool,
+) -> tuple[Report, Trace, str]:
+    """The report, what was seen and heard, and what stands below the report on its page."""
     # At once, since loading networks takes a while; in isolation, a child does it.
     info = None if setup.isolated else probe(path)
     analyzer = setup.build()
@@ -130,4 +145,6 @@ def _analyze(
     with screen.bar() as show:
         (reading,) = passes(show, (path.name,), info.duration_s)
         perception = analyzer.perceive(path, on_view=lambda view: reading(view.end_s))
-    return words.add_to(analyzer.interpret(perception, edits=edits)), perception.trace
+    made = words.add_to(analyzer.interpret(perception, edits=edits))
+    told = explain_strongest(analyzer, path, perception, made, edits) if explain else ()
+    return made, perception.trace, "".join(map(to_section, told))

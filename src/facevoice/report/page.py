@@ -86,26 +86,32 @@ _FRAME_PX: Final = 820
 _SHORT_FRAME_PX: Final = 280
 
 
-def to_html(report: Report, trace: Trace | None = None, name: str | None = None) -> str:
+def to_html(
+    report: Report, trace: Trace | None = None, name: str | None = None, *, more: str = ""
+) -> str:
     """The report as a page that opens from disk; the same report and trace give the same text.
 
     `trace`: what was seen and heard, for face boxes over the video and the waveform. Everything
     that a file says of itself is shown as text, never read as markup. name: of the report's files
-    without ending, where that isn't the file's own, for a review that is saved.
+    without ending, where that isn't the file's own, for a review that is saved. more: HTML that
+    stands below, such as `facevoice.explain.to_section` gives.
     """
-    return fill_page(to_view(report, trace, name), "mount", page_script())
+    return fill_page(to_view(report, trace, name), "mount", page_script(), more=more)
 
 
-def fill_page(view: dict[str, Any], start: str, script: str, style: tuple[str, ...] = ()) -> str:
+def fill_page(
+    view: dict[str, Any], start: str, script: str, style: tuple[str, ...] = (), *, more: str = ""
+) -> str:
     """A page of its own for a view, which the function `start` of the script shows.
 
-    style: further files of it.
+    style: further files of it; more: HTML that stands below.
     """
     parts = {
         "start": start,
         "version": html.escape(view["version"]),
         "title": html.escape(view["title"]),
         "style": page_style() + "".join(map(_read, style)),
+        "more": more,
         "view": _to_script_json(view),
         "script": script,
     }
@@ -135,17 +141,19 @@ def write_report_page(
     *,
     name: str | None = None,
     overwrite: bool = False,
+    more: str = "",
 ) -> None:
     """Write the page of a report to `out`, all of it or nothing.
 
-    A page that was made here is replaced; `overwrite`: any other file too; name: see `to_html`.
+    A page that was made here is replaced; `overwrite`: any other file too; name, more: see
+    `to_html`.
 
     Raises:
         ConfigError: `out` is another file, a folder, or can't be written.
     """
     check_page_target(out, overwrite=overwrite)
     try:
-        write_atomically(out, to_html(report, trace, name))
+        write_atomically(out, to_html(report, trace, name, more=more))
     except OSError as error:
         raise ConfigError(f"{out}: can't be written ({error.strerror})") from error
 
