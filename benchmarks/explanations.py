@@ -1,20 +1,24 @@
-"""Whether explanations show what the networks go by: sanity checks, curves, and time.
+"""Whether explanations show what the networks go by: sanity checks, curves, chance, and time.
 
-    python -m benchmarks.explanations --javanese FOLDER [--clips 12] [--out FILE.jsonl]
+    python -m benchmarks.explanations --corpora CORPORA --work WORK [--clips 12] [--out FILE.jsonl]
     python -m benchmarks.explanations --time FILE --at SECONDS [--repeats 5]
 
-FOLDER is the unpacked javanese corpus. Clips are spread over its six speakers and six emotions.
-Of each, the heat map of the face and that of the voice are held against
+CORPORA and WORK are those of `recipes.heads`. Clips are films of the javanese corpus, spread over
+its six speakers and six emotions. Of each, the heat map of the face and that of the voice are held
+against
 
 * the map of the same networks with other heads: random weights (each row of the shipped head's
-  weights shuffled), labels shuffled, and as a yardstick true labels, the latter two fitted to the
-  other speakers' clips (Adebayo et al. 2018, Sanity checks for saliency maps);
+  weights shuffled), labels shuffled, and as a yardstick true labels, the latter two fitted to all
+  that the shipped heads learnt from but three of the javanese speakers, the film's own among them
+  (Adebayo et al. 2018, Sanity checks for saliency maps);
+* for the face, the same two without the start from the network's own classes (`evidence=0`);
 * the map of the shipped heads on a network whose weights are shuffled within each layer;
 
 by rank correlation (of Spearman; of effects, and of their sizes alone) and structural similarity
-(SSIM). Then what is hidden grows cell
-by cell, or is shown again, in the map's order and in random ones: mean probability of the answer
-(deletion and insertion curves, Petsiuk et al. 2018, RISE). Intervals: 95 %, bootstrap over
+(SSIM). Then what is hidden grows cell by cell, or is shown again, in the map's order and in random
+ones: mean probability of the answer (deletion and insertion curves, Petsiuk et al. 2018, RISE).
+Last, as many random covers as there are parts are judged as if they were parts, by other random
+covers, over and over: how often does any of them stand out? Intervals: 95 %, bootstrap over
 speakers. The shipped heads learnt from all these speakers: the curves measure whether maps are
 true to the model, not whether the model is right.
 """
@@ -37,16 +41,18 @@ from typing import Any, Final
 import numpy as np
 import onnx
 from onnx import numpy_helper
+from recipes.compact_data import read_data
 from recipes.fitting import FACE, VOICE, HeadRecipe, Samples, fit_head
 
 from facevoice import Analyzer
 from facevoice.backbones.compact import CompactFace, CompactVoice
 from facevoice.backbones.spec import Backbone
 from facevoice.corpora.gather import create_corpus
-from facevoice.explain.face import Cover, heat_maps
-from facevoice.explain.hiding import Asker
+from facevoice.explain import hiding
+from facevoice.explain.face import Cover, heat_maps, random_masks, region_masks
+from facevoice.explain.hiding import Answers, Asker, bare_part, judge_parts
 from facevoice.explain.moment import explain_moment
-from facevoice.explain.voice import BANDS_HZ, Mute, cell_heat, stretch_edges
+from facevoice.explain.voice import BANDS_HZ, Mute, cell_heat, random_cells, stretch_edges
 from facevoice.models.heads import ChannelHead
 from facevoice.records import DoubleArray, FloatArray, Modality, Perception, Window, top_emotion
 
@@ -55,21 +61,29 @@ NUM_RANDOM: Final = 3
 GRID: Final = 8
 MIDDLE: Final = (0.10, 0.90)
 CHANNELS: Final = {Modality.VIDEO: "face", Modality.AUDIO: "voice"}
-RECIPES: Final[Mapping[Modality, HeadRecipe]] = {
-    Modality.VIDEO: replace(FACE, main_directions=20),
-    Modality.AUDIO: replace(VOICE, whitened=40, main_directions=20),
+SPLITS: Final = 200
+FITTED: Final[Mapping[Modality, Mapping[str, tuple[HeadRecipe, bool]]]] = {
+    Modality.VIDEO: {
+        "shuffled labels": (FACE, True),
+        "true labels": (FACE, False),
+        "shuffled labels, from nothing": (replace(FACE, evidence=0.0), True),
+        "true labels, from nothing": (replace(FACE, evidence=0.0), False),
+    },
+    Modality.AUDIO: {"shuffled labels": (VOICE, True), "true labels": (VOICE, False)},
 }
+"""Recipes of heads, and whether their labels are shuffled."""
 WEIGHTS: Final = Path(__file__).parents[1] / "src" / "facevoice" / "weights"
+CORPUS: Final = "javanese"
 Heat = Callable[[Asker, Window], DoubleArray]
+Fitted = Callable[[str, Modality, str], ChannelHead]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Film:
-    """A clip of one speaker, perceived; label: the intended emotion's place."""
+    """A clip of one speaker, perceived."""
 
     path: Path
     speaker: str
-    label: int
     perception: Perception
 
 
@@ -95,20 +109,24 @@ class Remembering:
 def read_films(root: Path, analyzer: Analyzer, num_each: int) -> list[Film]:
     """So many films of every speaker, emotions in turn."""
     films: dict[str, list[Film]] = {}
-    clips = [c for c in create_corpus("javanese").clips(root) if c.video_path is not None]
+    counts: dict[tuple[str, int], int] = {}
+    clips = [c for c in create_corpus(CORPUS).clips(root) if c.video_path is not None]
     random = np.random.default_rng(0)
     for clip in (clips[k] for k in random.permutation(len(clips))):
-        own = films.setdefault(clip.speaker, [])
+        speaker = str(clip.speaker_key)
+        own = films.setdefault(speaker, [])
         label = clip.labels.intended
         if label is None or len(own) >= num_each or clip.video_path is None:
             continue
-        if sum(f.label == label.position for f in own) > len(own) // 6:
+        if counts.get((speaker, label.position), 0) > len(own) // 6:
             continue
         seen = analyzer.perceive(clip.video_path)
         said = analyzer.interpret(seen).windows[0]
         if said.face is not None and said.voice is not None:
-            own.append(Film(clip.video_path, clip.speaker, label.position, seen))
-    return [film for own in films.values() for film in own]
+            own.append(Film(clip.video_path, speaker, seen))
+            counts[speaker, label.position] = counts.get((speaker, label.position), 0) + 1
+    # Speaker by speaker in turn, so that a run that is cut short has all of them.
+    return [own[k] for k in range(num_each) for own in films.values() if k < len(own)]
 
 
 def shuffled_network(name: str, folder: Path) -> Path:
@@ -132,25 +150,27 @@ def random_head(head: ChannelHead) -> ChannelHead:
     return replace(head, linear=replace(head.linear, weight=weight))
 
 
-def fitted_head(films: Sequence[Film], modality: Modality, shuffled: bool) -> ChannelHead:
-    """A head fitted to films, with their labels, or with these in random order."""
-    rows = [film.perception.windows[0].channel(modality) for film in films]
-    kept = [(film, row) for film, row in zip(films, rows, strict=True) if row is not None]
-    labels = np.array([film.label for film, _ in kept])
-    if shuffled:
-        labels = np.random.default_rng(0).permutation(labels)
-    size = len(kept)
-    emotions = np.tile(np.isin(np.arange(8), np.unique(labels)), (size, 1))
-    samples = Samples(
-        np.stack([row for _, row in kept]),
-        labels,
-        emotions,
-        np.array([film.speaker for film, _ in kept]),
-        np.array(["javanese"] * size),
-        np.array([str(film.path) for film, _ in kept]),
-        np.zeros(size, np.bool_),
-    )
-    return fit_head(samples, RECIPES[modality])
+def shuffled(samples: Samples) -> Samples:
+    """Labels in random order within each corpus, whose classes they are."""
+    random, labels = np.random.default_rng(0), samples.labels.copy()
+    for corpus in np.unique(samples.corpora):
+        rows = samples.corpora == corpus
+        labels[rows] = random.permutation(labels[rows])
+    return replace(samples, labels=labels)
+
+
+def fitting(channels: Mapping[Modality, Samples]) -> Fitted:
+    """Heads by film's speaker, modality and name in `FITTED`, without him or her, each made once."""
+    rows = next(iter(channels.values()))
+    speakers = np.unique(rows.speakers[rows.corpora == CORPUS]).tolist()
+
+    @cache
+    def fit(fold: int, modality: Modality, name: str) -> ChannelHead:
+        recipe, is_shuffled = FITTED[modality][name]
+        kept = channels[modality].without(frozenset(speakers[fold::2]))
+        return fit_head(shuffled(kept) if is_shuffled else kept, recipe)
+
+    return lambda speaker, modality, name: fit(speakers.index(speaker) % 2, modality, name)
 
 
 def face_heat(asker: Asker, window: Window) -> DoubleArray:
@@ -225,6 +245,39 @@ def curves(asker: Asker, heat: DoubleArray, hide: Callable[[np.ndarray], Window]
     }
 
 
+def face_covers(window: Window, num: int) -> Iterator[Window]:
+    """Windows with random places of the face hidden, about as much as a region is."""
+    if window.faces is None:
+        raise ValueError("no faces")
+    cover = Cover(window.faces)
+    for mask in random_masks(window.faces.shape[1], num, 1):
+        yield replace(window, faces=cover(mask))
+
+
+def voice_covers(window: Window, num: int) -> Iterator[Window]:
+    """Windows with random cells of the voice hidden, about as much as a part is."""
+    if window.samples is None:
+        raise ValueError("no sound")
+    mute, edges = Mute(window.samples), stretch_edges(window.duration_s)
+    for mask in random_cells(mute, edges, num, 1):
+        yield replace(window, samples=mute(mask))
+
+
+def chance(before: Answers, covers: Sequence[Answers], num_parts: int) -> dict[str, float]:
+    """How often any of `num_parts` random covers stands out among others, over random splits."""
+    random, found = np.random.default_rng(0), []
+    for _ in range(SPLITS):
+        drawn = [covers[k] for k in random.permutation(len(covers))]
+        parts = [bare_part("random", "random", one) for one in drawn[:num_parts]]
+        others = drawn[num_parts : num_parts + hiding.NUM_RANDOM]
+        told = judge_parts(before, parts, others)
+        found.append(
+            [any(p.stands_out for p in told), any(p.conflict_stands_out for p in told)]
+        )
+    emotion, conflict = np.mean(found, axis=0)
+    return {"emotion": float(emotion), "conflict": float(conflict)}
+
+
 def rank_correlation(a: DoubleArray, b: DoubleArray) -> float:
     """Spearman's."""
     ranks = [np.argsort(np.argsort(x.ravel())) for x in (a, b)]
@@ -244,47 +297,60 @@ def ssim(a: DoubleArray, b: DoubleArray) -> float:
 
 def measure(
     film: Film,
-    fitted: Callable[[str, Modality, bool], ChannelHead],
+    modality: Modality,
+    fitted: Fitted,
     analyzer: Analyzer,
     mixed: Mapping[Modality, Backbone],
-) -> Iterator[dict[str, Any]]:
-    """All figures of one film, channel by channel."""
+) -> dict[str, Any]:
+    """All figures of one channel of one film."""
     question = analyzer.question_at(film.perception, 0)
     media = film.perception.media
     window = analyzer.perceiver.window(media, film.perception.windows[:1])
     said = analyzer.interpret(film.perception).windows[0]
-    told = {
-        Modality.VIDEO: (said.face, face_heat, face_hider),
-        Modality.AUDIO: (said.voice, voice_heat, voice_hider),
+    is_face = modality is Modality.VIDEO
+    heat_of, hider = (face_heat, face_hider) if is_face else (voice_heat, voice_hider)
+    emotion, prob = top_emotion(said.face if is_face else said.voice)  # type: ignore[arg-type]
+    asker = Asker(question, Remembering(analyzer.assembly.backbones[modality]), modality, emotion)
+    heat = heat_of(asker, window)
+    model: Any = question.model
+    heads = {
+        "random head": random_head(model.channels[modality]),
+        **{name: fitted(film.speaker, modality, name) for name in FITTED[modality]},
     }
-    for modality, (posterior, heat_of, hider) in told.items():
-        emotion, prob = top_emotion(posterior)  # type: ignore[arg-type]
-        backbone = Remembering(analyzer.assembly.backbones[modality])
-        asker = Asker(question, backbone, modality, emotion, 1)
-        heat = heat_of(asker, window)
-        model = question.model
-        heads = {
-            "random head": random_head(model.channels[modality]),  # type: ignore[attr-defined]
-            "shuffled labels": fitted(film.speaker, modality, True),
-            "true labels": fitted(film.speaker, modality, False),
-        }
-        maps = {}
-        for name, head in heads.items():
-            channels = {**model.channels, modality: head}  # type: ignore[attr-defined]
-            changed = replace(question, model=replace(model, channels=channels))  # type: ignore[type-var]
-            maps[name] = heat_of(replace(asker, question=changed), window)
-        maps["random network"] = heat_of(replace(asker, backbone=mixed[modality]), window)
-        yield {
-            "film": film.path.name,
-            "speaker": film.speaker,
-            "channel": CHANNELS[modality],
-            "emotion": emotion.value,
-            "prob": prob,
-            "rank": {name: rank_correlation(heat, one) for name, one in maps.items()},
-            "size": {name: rank_correlation(abs(heat), abs(one)) for name, one in maps.items()},
-            "ssim": {name: ssim(heat, one) for name, one in maps.items()},
-            **curves(asker, heat, hider(window)),
-        }
+    maps = {}
+    for name, head in heads.items():
+        channels = {**model.channels, modality: head}
+        changed = replace(question, model=replace(model, channels=channels))
+        maps[name] = heat_of(replace(asker, question=changed), window)
+    maps["random network"] = heat_of(replace(asker, backbone=mixed[modality]), window)
+    pairs = {name: (heat, one) for name, one in maps.items()}
+    if is_face:
+        both = (maps[f"{kind} labels, from nothing"] for kind in ("true", "shuffled"))
+        pairs["these two, from nothing"] = tuple(both)  # type: ignore[assignment]
+    return {
+        "film": film.path.name,
+        "speaker": film.speaker,
+        "channel": CHANNELS[modality],
+        "emotion": emotion.value,
+        "prob": prob,
+        "rank": {name: rank_correlation(*two) for name, two in pairs.items()},
+        "size": {name: rank_correlation(*map(abs, two)) for name, two in pairs.items()},
+        "ssim": {name: ssim(*two) for name, two in pairs.items()},
+        **curves(asker, heat, hider(window)),
+        "chance": measure_chance(asker, window),
+    }
+
+
+def measure_chance(asker: Asker, window: Window) -> dict[str, float]:
+    """`chance` of a window, with as many parts as it is explained by."""
+    is_face = asker.modality is Modality.VIDEO
+    if is_face:
+        num_parts = len(region_masks(1))
+    else:
+        num_parts = len(stretch_edges(window.duration_s)) + len(BANDS_HZ) - 2
+    num = 3 * (num_parts + hiding.NUM_RANDOM)
+    before, *covers = asker.ask([window, *(face_covers if is_face else voice_covers)(window, num)])
+    return chance(before, covers, num_parts)
 
 
 def interval(values: Sequence[float], speakers: Sequence[str]) -> str:
@@ -315,6 +381,9 @@ def tell(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
             at_random = interval([row[f"{name}_random"] for row in own], speakers)
             gap = interval([row[name] - row[f"{name}_random"] for row in own], speakers)
             yield f"| {name} | {by_map} | {at_random} | {gap} |"
+        for name in ("emotion", "conflict"):
+            rate = interval([row["chance"][name] for row in own], speakers)
+            yield f"something stands out by chance, {name}: {rate}"
 
 
 def tell_time(path: Path, at_s: float, repeats: int) -> str:
@@ -338,9 +407,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--javanese", type=Path)
+    parser.add_argument("--corpora", type=Path)
+    parser.add_argument("--work", type=Path)
     parser.add_argument("--clips", type=int, default=12, help="of which maps are made")
-    parser.add_argument("--fitted", type=int, default=48, help="to which heads are fitted")
+    parser.add_argument("--channels", nargs="+", default=list(CHANNELS.values()))
     parser.add_argument("--out", type=Path)
     parser.add_argument("--time", type=Path)
     parser.add_argument("--at", type=float, default=4.0)
@@ -348,37 +418,30 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.time is not None:
         print(tell_time(asked.time, asked.at, asked.repeats))
-    if asked.javanese is None:
-        return
+    if asked.corpora is not None and asked.work is not None:
+        for line in tell(list(run(asked))):
+            print(line)
+
+
+def run(asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The figures of each film and channel, also written down as they come."""
+    data = read_data(asked.corpora, asked.work, 1)
+    fitted = fitting({Modality.VIDEO: data.faces, Modality.AUDIO: data.voices})
     analyzer = Analyzer(num_threads=1)
-    films = read_films(asked.javanese, analyzer, asked.fitted // 6)
+    films = read_films(asked.work / CORPUS, analyzer, asked.clips // 6)
     print(f"{len(films)} films perceived", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         mixed: dict[Modality, Backbone] = {
             Modality.VIDEO: CompactFace(network=shuffled_network("face", Path(folder))),
             Modality.AUDIO: CompactVoice(network=shuffled_network("voice", Path(folder))),
         }
-
-        @cache
-        def fitted(left_out: str, modality: Modality, shuffled: bool) -> ChannelHead:
-            others = [film for film in films if film.speaker != left_out]
-            return fitted_head(others, modality, shuffled)
-
-        by_speaker: dict[str, list[Film]] = {}
         for film in films:
-            by_speaker.setdefault(film.speaker, []).append(film)
-        each = asked.clips // len(by_speaker)
-        # Speaker by speaker in turn, so that a run that is cut short has all of them.
-        chosen = [own[k] for k in range(each) for own in by_speaker.values()]
-        rows = []
-        for film in chosen:
-            for row in measure(film, fitted, analyzer, mixed):
-                rows.append(row)
+            for modality in (m for m, name in CHANNELS.items() if name in asked.channels):
+                row = measure(film, modality, fitted, analyzer, mixed)
                 if asked.out is not None:
                     with asked.out.open("a", encoding="utf-8") as file:
                         file.write(json.dumps(row) + "\n")
-    for line in tell(rows):
-        print(line)
+                yield row
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ _FACE_RADII: Final = (0.34, 0.45)
 # Patches: side and step as fractions of the crop; all within its middle.
 _SCALES: Final = ((0.28, 0.14), (0.16, 0.10))
 _MIDDLE: Final = (0.10, 0.90)
-_MAP_CROPS: Final = 8
+_MAP_CROPS: Final = 4
 _BLUR_SHARE: Final = 1 / 6
 _EDGE_SHARE: Final = 1 / 60
 _RANDOM_SIDE: Final = 0.08
@@ -77,7 +77,7 @@ def explain_face(asker: Asker, window: Window, *, seed: int = 0) -> FaceExplanat
     side_px = crops.shape[1]
     cover = Cover(crops)
     regions = region_masks(side_px)
-    random = random_masks(side_px, _mean_share(regions), seed)
+    random = random_masks(side_px, NUM_RANDOM, seed)
     masks = [*regions.values(), *random]
     changed = (replace(window, faces=cover(mask)) for mask in masks)
     before, *after = asker.ask([window, *changed])
@@ -98,7 +98,7 @@ def explain_face(asker: Asker, window: Window, *, seed: int = 0) -> FaceExplanat
 def heat_maps(asker: Asker, window: Window) -> tuple[DoubleArray, DoubleArray | None]:
     """The mean effect of the patches over each pixel (S, S), on the emotion and on conflict.
 
-    By up to eight crops spread over the window: those between look alike.
+    By up to four crops spread over the window: those between look alike.
     """
     crops = window.faces
     if crops is None:
@@ -148,22 +148,19 @@ def patch_masks(side_px: int) -> Iterator[FloatArray]:
                 yield _box(side_px, x, y, x + side, y + side)
 
 
-def random_masks(side_px: int, share: float, seed: int) -> list[FloatArray]:
-    """Small squares here and there on the face, together as large as `share` of the crop."""
+def random_masks(side_px: int, num: int, seed: int) -> list[FloatArray]:
+    """Small squares here and there on the face, together as large as regions are on average."""
     random = np.random.default_rng(seed)
     low, high = _MIDDLE
+    sizes = [_box(side_px, *box).mean() for box in REGIONS.values()]
     masks = []
-    for _ in range(NUM_RANDOM):
+    for _ in range(num):
         mask = np.zeros((side_px, side_px), np.float32)
-        while mask.mean() < share:
+        while mask.mean() < np.mean(sizes):
             x, y = random.uniform(low, high - _RANDOM_SIDE, 2)
             mask = np.maximum(mask, _box(side_px, x, y, x + _RANDOM_SIDE, y + _RANDOM_SIDE))
         masks.append(mask)
     return masks
-
-
-def _mean_share(regions: Mapping[str, FloatArray]) -> float:
-    return float(np.mean([mask.mean() for name, mask in regions.items() if name != SURROUNDINGS]))
 
 
 def _box(side_px: int, x0: float, y0: float, x1: float, y1: float) -> FloatArray:

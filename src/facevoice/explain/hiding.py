@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -20,7 +21,10 @@ from facevoice.models.heads import Posteriors
 from facevoice.records import DoubleArray, Emotion, FloatArray, Modality, Window
 
 NUM_RANDOM: Final = 12
-"""Random covers that a part must beat: by chance one part in thirteen does."""
+"""Random covers, by which it is told how large an effect chance has."""
+# How often anything of a channel may stand out by chance: one window in twenty has two channels.
+_CHANCE: Final = 0.025
+_DRAWS: Final = 20_000
 _TINY: Final = 1e-6
 # Networks of eight bits change a little with any input; below this no effect is told.
 _LEAST: Final = 0.05
@@ -41,7 +45,7 @@ class Part:
     name: in everyday words; kind: "region" of a face, "stretch" or "band" of a voice;
     without: the answers with the part hidden; effect, conflict_effect: in log-odds, above 0 where
     the part speaks for what is told (None where no conflict is); stands_out,
-    conflict_stands_out: more than the same area hidden at random places, every time;
+    conflict_stands_out: more than the largest of all parts would be by chance;
     start_s, end_s, low_hz, high_hz: where in the voice, None in a face.
     """
 
@@ -105,7 +109,7 @@ def judge_parts(
 
     bare: with their answers, effects still unknown; random: with as much hidden here and there.
     """
-    limits = [_limit(found) for found in effects(before, random)]
+    limits = [_limit(found, len(bare)) for found in effects(before, random)]
     emotion, conflict = effects(before, [part.without for part in bare])
     told = [
         replace(
@@ -125,8 +129,28 @@ def bare_part(name: str, kind: str, without: Answers, **where: float) -> Part:
     return Part(name, kind, without, 0.0, None, False, False, **where)
 
 
-def _limit(found: DoubleArray | None) -> float:
-    return _LEAST if found is None else max(_LEAST, float(np.abs(found).max()))
+def _limit(found: DoubleArray | None, num_parts: int) -> float:
+    """What the largest of so many parts' effects exceeds by chance in `_CHANCE` of all windows.
+
+    found: effects of random covers, taken for draws from a normal distribution.
+    """
+    if found is None:
+        return _LEAST
+    spread = float(found.std(ddof=1)) * _largest_by_chance(len(found), num_parts)
+    return max(_LEAST, abs(float(found.mean())) + spread)
+
+
+@lru_cache(maxsize=8)
+def _largest_by_chance(num_random: int, num_parts: int) -> float:
+    """How far the largest of parts lies from the mean of random covers, in their deviations.
+
+    Drawn rather than looked up: mean and deviation of few covers are themselves unsure.
+    """
+    random = np.random.default_rng(0)
+    covers = random.standard_normal((_DRAWS, num_random))
+    parts = random.standard_normal((_DRAWS, num_parts))
+    far = np.abs(parts - covers.mean(axis=1, keepdims=True)).max(axis=1)
+    return float(np.quantile(far / covers.std(axis=1, ddof=1), 1 - _CHANCE))
 
 
 def _log_odds(probs: float | Sequence[float]) -> DoubleArray:

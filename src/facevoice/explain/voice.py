@@ -65,7 +65,7 @@ def explain_voice(asker: Asker, window: Window, *, seed: int = 0) -> VoiceExplan
     stretches, bands = list(pairwise(edges)), list(pairwise(BANDS_HZ))
     whole = [mute.cells([(s, (0, 8000))]) for s in stretches]
     whole += [mute.cells([((0.0, window.duration_s), b)]) for b in bands]
-    random = _random_cells(mute, edges, seed)
+    random = random_cells(mute, edges, NUM_RANDOM, seed)
     changed = (replace(window, samples=mute(mask)) for mask in (*whole, *random))
     before, *after = asker.ask([window, *changed])
     parts, rest = after[: len(whole)], after[len(whole) :]
@@ -160,6 +160,16 @@ def stretch_edges(duration_s: float) -> tuple[float, ...]:
     return tuple(float(edge) for edge in np.linspace(0, duration_s, num + 1))
 
 
+def random_cells(mute: Mute, edges: Sequence[float], num: int, seed: int) -> list[BoolArray]:
+    """As much as one part, on average, but by bands of stretches here and there."""
+    random = np.random.default_rng(seed)
+    boxes = [(s, b) for s in pairwise(edges) for b in pairwise(BANDS_HZ)]
+    num_parts = len(edges) + len(BANDS_HZ) - 2
+    num_boxes = max(1, round(2 * len(boxes) / num_parts))
+    chosen = (random.choice(len(boxes), num_boxes, replace=False) for _ in range(num))
+    return [mute.cells([boxes[k] for k in places]) for places in chosen]
+
+
 def _bare(
     start_s: float, stretches: Sequence[tuple[float, float]], answers: Sequence[Answers]
 ) -> list[Part]:
@@ -172,13 +182,3 @@ def _bare(
         name = f"{low} to {high} Hz" if low else f"below {high} Hz"
         found.append(bare_part(name, "band", answer, low_hz=float(low), high_hz=float(high)))
     return found
-
-
-def _random_cells(mute: Mute, edges: Sequence[float], seed: int) -> list[BoolArray]:
-    """As much as one part, on average, but by bands of stretches here and there."""
-    random = np.random.default_rng(seed)
-    boxes = [(s, b) for s in pairwise(edges) for b in pairwise(BANDS_HZ)]
-    num_parts = len(edges) + len(BANDS_HZ) - 2
-    num_boxes = max(1, round(2 * len(boxes) / num_parts))
-    chosen = (random.choice(len(boxes), num_boxes, replace=False) for _ in range(NUM_RANDOM))
-    return [mute.cells([boxes[k] for k in places]) for places in chosen]
