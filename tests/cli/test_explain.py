@@ -81,5 +81,13 @@ def test_the_report_page_shows_the_strongest_moments(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     written = page.read_text(encoding="utf-8")
     body = written.partition("</main>")[2]
-    assert 1 <= body.count('<section class="fv-why">') <= 3
+    assert 1 <= body.count('<section class="fv-why"') <= 3
     assert body.index("fv-why") < body.index("<script")
+
+
+def test_a_report_without_strong_moments_says_so(make_clip: ClipMaker, tmp_path: Path) -> None:
+    clip, page = make_clip("blocks.mp4", duration_s=1.0), tmp_path / "blocks.html"
+    result = CliRunner().invoke(cli.app, ["report", str(clip), "--explain", "--out", str(page)])
+    assert result.exit_code == 0, result.output
+    assert "Nothing is explained: no moment of this file stands out." in result.output
+    assert "fv-why" not in page.read_text(encoding="utf-8")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from facevoice.batch import AnalyzerSetup
 from facevoice.cli.options import (
@@ -37,6 +37,11 @@ from facevoice.report import check_page_target, read_report, summarize_in_words,
 from facevoice.review import describe, summarize
 from facevoice.settings import AnalyzerConfig, DecisionConfig
 from facevoice.texts import shown
+
+_NOTHING_STRONG: Final = (
+    "Nothing is explained: no moment of this file stands out. Ask for a time with "
+    "`facevoice explain FILE --at TIME`."
+)
 
 
 @tells_errors("report", interrupted="Nothing is written.")
@@ -146,5 +151,7 @@ def _analyze(
         (reading,) = passes(show, (path.name,), info.duration_s)
         perception = analyzer.perceive(path, on_view=lambda view: reading(view.end_s))
     made = words.add_to(analyzer.interpret(perception, edits=edits))
-    told = explain_strongest(analyzer, path, perception, made, edits) if explain else ()
+    told = explain_strongest(analyzer, path, perception, made, edits) if explain else []
+    if explain and not told:
+        screen.say(_NOTHING_STRONG)
     return made, perception.trace, "".join(map(to_section, told))

@@ -18,17 +18,33 @@ from facevoice.records import NOTICE, VERSION
 from facevoice.report.words import EMOTION_WORDS, clock, percent
 from facevoice.texts import shown
 
-_STYLE: Final = """
-.fv-why { font: 16px/1.5 system-ui, sans-serif; color: #1F2933; background: #FFFFFF;
-  max-width: 60rem; margin: 0 auto; padding: 1rem; }
-.fv-why img { max-width: 100%; height: auto; }
-.fv-why figure { margin: 1rem 0; }
-.fv-why figcaption, .fv-why .fv-why-small { color: #55616B; font-size: 0.875rem; }
-.fv-why table { border-collapse: collapse; }
-.fv-why caption { text-align: left; font-weight: 600; padding: 0.25rem 0; }
-.fv-why th, .fv-why td { text-align: left; padding: 0.2rem 1rem 0.2rem 0;
-  border-bottom: 1px solid #D5D9DD; font-weight: 400; }
-.fv-why thead th { color: #55616B; }
+# Colours are those of the report page, whose switch is an attribute of what stands beside.
+_DARK: Final = "color-scheme: dark; --why-ink: #E4E8EB; --why-soft: #A7B1BA; --why-line: #3B454E;"
+_STYLE: Final = f"""
+.fv-why {{ --why-ink: #1F2933; --why-soft: #55616B; --why-line: #D5D9DD; color: var(--why-ink);
+  font: 15px/1.5 system-ui, sans-serif; box-sizing: border-box; max-width: 1280px;
+  margin: 0 auto; padding: 0 24px 32px; overflow-wrap: anywhere; }}
+@media screen {{ [data-theme="dark"] .fv-why, [data-theme="dark"] ~ .fv-why {{ {_DARK} }} }}
+.fv-why h2 {{ font-size: 17px; line-height: 1.3; margin: 0 0 8px; }}
+.fv-why p {{ max-width: 75ch; margin: 0 0 8px; }}
+.fv-why-channels {{ display: flex; flex-wrap: wrap; gap: 16px 40px; margin: 16px 0; }}
+.fv-why-channels > div {{ flex: 1 1 360px; min-width: 0; max-width: 720px; }}
+.fv-why img {{ display: block; max-width: 100%; height: auto; border-radius: 5px; }}
+.fv-why figure {{ margin: 0 0 16px; }}
+.fv-why figcaption, .fv-why .fv-why-small {{ color: var(--why-soft); font-size: 13px; }}
+.fv-why figcaption {{ margin-top: 6px; }}
+.fv-why table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; }}
+.fv-why caption {{ text-align: left; font-weight: 600; padding: 4px 0; }}
+.fv-why th, .fv-why td {{ text-align: left; vertical-align: top; padding: 3px 14px 3px 0;
+  border-bottom: 1px solid var(--why-line); font-weight: 400; overflow-wrap: normal; }}
+.fv-why thead th {{ color: var(--why-soft); }}
+"""
+_PAGE_STYLE: Final = f"""
+body {{ margin: 0; background: #FFFFFF; }}
+h1 {{ font-size: 24px; line-height: 1.25; margin: 0; padding-top: 20px; }}
+@media screen and (prefers-color-scheme: dark) {{
+  body {{ background: #14181C; }} body .fv-why {{ {_DARK} }}
+}}
 """
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
@@ -36,22 +52,24 @@ _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 def to_section(explanation: Explanation) -> str:
     """HTML of one explanation: words, pictures and tables in a `section`, all it needs within.
 
-    Its style holds only below the class `fv-why`. What a file says of itself is shown as text.
+    Its style holds only below the class `fv-why`; it is dark within or after anything that has
+    `data-theme="dark"`. What a file says of itself is shown as text.
     """
     said = explanation.prediction
     span = f"{said.start_s:.1f} to {said.end_s:.1f} s"
     pieces = [
-        '<section class="fv-why">',
+        f'<section class="fv-why" aria-label="Why, from {span}">',
         f"<style>{_STYLE}</style>",
         f"<h2>Why, at {clock(explanation.at_s)}</h2>",
         f'<p class="fv-why-small">The window from {span}: {said.outcome.value}.</p>',
         *(f"<p>{html.escape(sentence)}</p>" for sentence in explain_in_words(explanation)),
+        '<div class="fv-why-channels">',
     ]
     if explanation.face is not None:
-        pieces += _face(explanation.face)
+        pieces += ["<div>", *_face(explanation.face), "</div>"]
     if explanation.voice is not None:
-        pieces += _voice(explanation.voice)
-    pieces += [f'<p class="fv-why-small">{html.escape(CAVEAT)}</p>', "</section>"]
+        pieces += ["<div>", *_voice(explanation.voice), "</div>"]
+    pieces += ["</div>", f'<p class="fv-why-small">{html.escape(CAVEAT)}</p>', "</section>"]
     return "\n".join(pieces) + "\n"
 
 
@@ -67,14 +85,15 @@ def to_page(explanations: Iterable[Explanation]) -> str:
 <meta name="generator" content="facevoice {VERSION}">
 <meta http-equiv="Content-Security-Policy" content="{_POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light">
+<meta name="color-scheme" content="light dark">
 <title>Why: {name} · facevoice</title>
+<style>{_PAGE_STYLE}</style>
 </head>
 <body>
-<main class="fv-why">
-<h1>{name}</h1>
+<main>
+<header class="fv-why"><h1>{name}</h1></header>
 {sections}
-<p class="fv-why-small">{html.escape(NOTICE)}</p>
+<footer class="fv-why"><p class="fv-why-small">{html.escape(NOTICE)}</p></footer>
 </main>
 </body>
 </html>

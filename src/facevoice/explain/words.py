@@ -132,8 +132,8 @@ def _face_words(face: FaceExplanation) -> str:
     emotion, part = EMOTION_WORDS[face.emotion], _first(face.parts, "region", _stands_out)
     if part is None:
         return (
-            f"No part of the face stands out: hiding any of them changes {emotion} no more than "
-            f"hiding as much at random places. The largest effect is that of {_largest(face)}."
+            f"No part of the face stands out: hiding as much at random places may by chance change "
+            f"{emotion} as far. The largest effect is that of {_largest(face)}."
         )
     told = f"{_capital(place_words(part))} moved the face's answer most: {_change(part, face)}."
     if part.name == SURROUNDINGS:
@@ -152,9 +152,8 @@ def _voice_words(voice: VoiceExplanation) -> str:
             told.append(f"{_capital(place_words(part))} moved {of} most: {_change(part, voice)}.")
     if not told:
         told.append(
-            f"No stretch and no band of the voice stands out: hiding any of them changes {emotion} "
-            f"no more than hiding as much at random places. "
-            f"The largest effect is that of {_largest(voice)}."
+            f"No stretch and no band of the voice stands out: hiding as much at random places may "
+            f"by chance change {emotion} as far. The largest effect is that of {_largest(voice)}."
         )
     return " ".join(told)
 
@@ -166,9 +165,12 @@ def _largest(one: FaceExplanation | VoiceExplanation) -> str:
 
 def _change(part: Part, one: FaceExplanation | VoiceExplanation) -> str:
     it = "them" if part.name in _PLURAL or part.kind == "band" else "it"
-    verb = "falls" if part.effect > 0 else "rises"
+    emotion = EMOTION_WORDS[one.emotion]
     before, after = percent(one.before.emotion), percent(part.without.emotion)
-    return f"without {it}, {EMOTION_WORDS[one.emotion]} {verb} from {before} to {after}"
+    if before == after:
+        return f"without {it}, {emotion} stays at {after}"
+    verb = "falls" if part.effect > 0 else "rises"
+    return f"without {it}, {emotion} {verb} from {before} to {after}"
 
 
 def _conflict_words(explanation: Explanation, conflict: float) -> str:
@@ -176,7 +178,7 @@ def _conflict_words(explanation: Explanation, conflict: float) -> str:
     if channel is None:
         return (
             f"Conflict ({percent(conflict)}): neither a part of the face nor one of the voice "
-            "changes it more than hiding as much at random places."
+            "changes it further than hiding as much at random places may by chance."
         )
     part = max(
         (p for p in explanation.parts[channel] if p.conflict_stands_out),
