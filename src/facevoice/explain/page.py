@@ -35,8 +35,9 @@ _STYLE: Final = f"""
 .fv-why figcaption {{ margin-top: 6px; }}
 .fv-why table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; }}
 .fv-why caption {{ text-align: left; font-weight: 600; padding: 4px 0; }}
-.fv-why th, .fv-why td {{ text-align: left; vertical-align: top; padding: 3px 14px 3px 0;
+.fv-why th, .fv-why td {{ text-align: left; vertical-align: top; padding: 3px 12px 3px 0;
   border-bottom: 1px solid var(--why-line); font-weight: 400; overflow-wrap: normal; }}
+@media (max-width: 600px) {{ .fv-why {{ padding: 0 16px 24px; }} .fv-why table {{ font-size: 13px; }} }}
 .fv-why thead th {{ color: var(--why-soft); }}
 """
 _PAGE_STYLE: Final = f"""
@@ -135,7 +136,7 @@ def _table(title: str, parts: Iterable[Part]) -> str:
     )
     heads = "".join(
         f'<th scope="col">{head}</th>'
-        for head in ("hidden", "then", "effect (log-odds)", "so it", "conflict then")
+        for head in ("hidden", "then", "log-odds", "so it", "conflict")
     )
     return (
         f"<table><caption>{html.escape(title)}</caption><thead><tr>{heads}</tr></thead>"

@@ -49,7 +49,7 @@ def place_words(part: Part) -> str:
 def effect_words(part: Part) -> str:
     """What a part does, in two or three words, for tables."""
     if not part.stands_out:
-        return "no more than chance"
+        return "may be chance"
     return "speaks for it" if part.effect > 0 else "speaks against it"
 
 
