@@ -11,7 +11,8 @@ against
   weights shuffled), labels shuffled, and as a yardstick true labels, the latter two fitted to all
   that the shipped heads learnt from but three of the javanese speakers, the film's own among them
   (Adebayo et al. 2018, Sanity checks for saliency maps);
-* for the face, the same two without the start from the network's own classes (`evidence=0`);
+* for the face, the same two without the start from the network's own classes (`evidence=0`); labels
+  are shuffled ten times over, for one draw may happen to resemble the truth;
 * the map of the shipped heads on a network whose weights are shuffled within each layer;
 
 by rank correlation (of Spearman; of effects, and of their sizes alone) and structural similarity
@@ -62,6 +63,7 @@ GRID: Final = 8
 MIDDLE: Final = (0.10, 0.90)
 CHANNELS: Final = {Modality.VIDEO: "face", Modality.AUDIO: "voice"}
 SPLITS: Final = 200
+SHUFFLES: Final = {Modality.VIDEO: 10, Modality.AUDIO: 1}
 FITTED: Final[Mapping[Modality, Mapping[str, tuple[HeadRecipe, bool]]]] = {
     Modality.VIDEO: {
         "shuffled labels": (FACE, True),
@@ -75,7 +77,7 @@ FITTED: Final[Mapping[Modality, Mapping[str, tuple[HeadRecipe, bool]]]] = {
 WEIGHTS: Final = Path(__file__).parents[1] / "src" / "facevoice" / "weights"
 CORPUS: Final = "javanese"
 Heat = Callable[[Asker, Window], DoubleArray]
-Fitted = Callable[[str, Modality, str], ChannelHead]
+Fitted = Callable[[str, Modality, str], list[ChannelHead]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -150,9 +152,9 @@ def random_head(head: ChannelHead) -> ChannelHead:
     return replace(head, linear=replace(head.linear, weight=weight))
 
 
-def shuffled(samples: Samples) -> Samples:
+def shuffled(samples: Samples, seed: int) -> Samples:
     """Labels in random order within each corpus, whose classes they are."""
-    random, labels = np.random.default_rng(0), samples.labels.copy()
+    random, labels = np.random.default_rng(seed), samples.labels.copy()
     for corpus in np.unique(samples.corpora):
         rows = samples.corpora == corpus
         labels[rows] = random.permutation(labels[rows])
@@ -160,15 +162,20 @@ def shuffled(samples: Samples) -> Samples:
 
 
 def fitting(channels: Mapping[Modality, Samples]) -> Fitted:
-    """Heads by film's speaker, modality and name in `FITTED`, without him or her, each made once."""
+    """Heads by film's speaker, modality and name in `FITTED`, without him or her, made once.
+
+    As many as labels are shuffled, else one.
+    """
     rows = next(iter(channels.values()))
     speakers = np.unique(rows.speakers[rows.corpora == CORPUS]).tolist()
 
     @cache
-    def fit(fold: int, modality: Modality, name: str) -> ChannelHead:
+    def fit(fold: int, modality: Modality, name: str) -> list[ChannelHead]:
         recipe, is_shuffled = FITTED[modality][name]
         kept = channels[modality].without(frozenset(speakers[fold::2]))
-        return fit_head(shuffled(kept) if is_shuffled else kept, recipe)
+        if not is_shuffled:
+            return [fit_head(kept, recipe)]
+        return [fit_head(shuffled(kept, seed), recipe) for seed in range(SHUFFLES[modality])]
 
     return lambda speaker, modality, name: fit(speakers.index(speaker) % 2, modality, name)
 
@@ -271,9 +278,7 @@ def chance(before: Answers, covers: Sequence[Answers], num_parts: int) -> dict[s
         parts = [bare_part("random", "random", one) for one in drawn[:num_parts]]
         others = drawn[num_parts : num_parts + hiding.NUM_RANDOM]
         told = judge_parts(before, parts, others)
-        found.append(
-            [any(p.stands_out for p in told), any(p.conflict_stands_out for p in told)]
-        )
+        found.append([any(p.stands_out for p in told), any(p.conflict_stands_out for p in told)])
     emotion, conflict = np.mean(found, axis=0)
     return {"emotion": float(emotion), "conflict": float(conflict)}
 
@@ -314,31 +319,44 @@ def measure(
     heat = heat_of(asker, window)
     model: Any = question.model
     heads = {
-        "random head": random_head(model.channels[modality]),
+        "random head": [random_head(model.channels[modality])],
         **{name: fitted(film.speaker, modality, name) for name in FITTED[modality]},
     }
-    maps = {}
-    for name, head in heads.items():
-        channels = {**model.channels, modality: head}
-        changed = replace(question, model=replace(model, channels=channels))
-        maps[name] = heat_of(replace(asker, question=changed), window)
-    maps["random network"] = heat_of(replace(asker, backbone=mixed[modality]), window)
-    pairs = {name: (heat, one) for name, one in maps.items()}
-    if is_face:
-        both = (maps[f"{kind} labels, from nothing"] for kind in ("true", "shuffled"))
-        pairs["these two, from nothing"] = tuple(both)  # type: ignore[assignment]
+    pairs = {}
+    for name, several in heads.items():
+        models = (with_head(model, modality, head) for head in several)
+        askers = (replace(asker, question=replace(question, model=one)) for one in models)
+        pairs[name] = [(heat, heat_of(one, window)) for one in askers]
+    other = heat_of(replace(asker, backbone=mixed[modality]), window)
+    pairs["random network"] = [(heat, other)]
     return {
         "film": film.path.name,
         "speaker": film.speaker,
         "channel": CHANNELS[modality],
         "emotion": emotion.value,
         "prob": prob,
-        "rank": {name: rank_correlation(*two) for name, two in pairs.items()},
-        "size": {name: rank_correlation(*map(abs, two)) for name, two in pairs.items()},
-        "ssim": {name: ssim(*two) for name, two in pairs.items()},
+        "rank": {name: mean_of(rank_correlation, two) for name, two in pairs.items()},
+        "size": {
+            name: mean_of(lambda a, b: rank_correlation(abs(a), abs(b)), two)
+            for name, two in pairs.items()
+        },
+        "ssim": {name: mean_of(ssim, two) for name, two in pairs.items()},
         **curves(asker, heat, hider(window)),
         "chance": measure_chance(asker, window),
     }
+
+
+def with_head(model: Any, modality: Modality, head: ChannelHead) -> Any:
+    """The model with another head of one channel."""
+    return replace(model, channels={**model.channels, modality: head})
+
+
+def mean_of(
+    alike: Callable[[DoubleArray, DoubleArray], float],
+    pairs: Sequence[tuple[DoubleArray, DoubleArray]],
+) -> float:
+    """How alike the maps of each pair are, on average."""
+    return float(np.mean([alike(*two) for two in pairs]))
 
 
 def measure_chance(asker: Asker, window: Window) -> dict[str, float]:
@@ -348,7 +366,7 @@ def measure_chance(asker: Asker, window: Window) -> dict[str, float]:
         num_parts = len(region_masks(1))
     else:
         num_parts = len(stretch_edges(window.duration_s)) + len(BANDS_HZ) - 2
-    num = 3 * (num_parts + hiding.NUM_RANDOM)
+    num = 2 * (num_parts + hiding.NUM_RANDOM)
     before, *covers = asker.ask([window, *(face_covers if is_face else voice_covers)(window, num)])
     return chance(before, covers, num_parts)
 

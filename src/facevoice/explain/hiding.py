@@ -22,8 +22,10 @@ from facevoice.records import DoubleArray, Emotion, FloatArray, Modality, Window
 
 NUM_RANDOM: Final = 12
 """Random covers, by which it is told how large an effect chance has."""
-# How often anything of a channel may stand out by chance: one window in twenty has two channels.
-_CHANCE: Final = 0.025
+# How often anything of a channel would stand out by chance, were effects of random covers normal.
+# They aren't, since a random cover may hide what matters: measured are ten times as many in faces,
+# which makes about one window in twenty.
+_CHANCE: Final = 0.0025
 _DRAWS: Final = 20_000
 _TINY: Final = 1e-6
 # Networks of eight bits change a little with any input; below this no effect is told.
@@ -45,7 +47,8 @@ class Part:
     name: in everyday words; kind: "region" of a face, "stretch" or "band" of a voice;
     without: the answers with the part hidden; effect, conflict_effect: in log-odds, above 0 where
     the part speaks for what is told (None where no conflict is); stands_out,
-    conflict_stands_out: more than the largest of all parts would be by chance;
+    conflict_stands_out: more than the largest of all parts would be by chance, the latter only
+    where the former is so too;
     start_s, end_s, low_hz, high_hz: where in the voice, None in a face.
     """
 
@@ -111,13 +114,17 @@ def judge_parts(
     """
     limits = [_limit(found, len(bare)) for found in effects(before, random)]
     emotion, conflict = effects(before, [part.without for part in bare])
+    far = np.abs(emotion) > limits[0]
+    # Conflict may turn all at once, with next to no change of the channel's answer: a few random
+    # covers don't tell how far it goes by chance.
+    both = far & (False if conflict is None else np.abs(conflict) > limits[1])
     told = [
         replace(
             part,
             effect=float(emotion[k]),
             conflict_effect=None if conflict is None else float(conflict[k]),
-            stands_out=bool(abs(emotion[k]) > limits[0]),
-            conflict_stands_out=conflict is not None and bool(abs(conflict[k]) > limits[1]),
+            stands_out=bool(far[k]),
+            conflict_stands_out=bool(both[k]),
         )
         for k, part in enumerate(bare)
     ]

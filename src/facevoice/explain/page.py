@@ -37,7 +37,10 @@ _STYLE: Final = f"""
 .fv-why caption {{ text-align: left; font-weight: 600; padding: 4px 0; }}
 .fv-why th, .fv-why td {{ text-align: left; vertical-align: top; padding: 3px 12px 3px 0;
   border-bottom: 1px solid var(--why-line); font-weight: 400; overflow-wrap: normal; }}
-@media (max-width: 600px) {{ .fv-why {{ padding: 0 16px 24px; }} .fv-why table {{ font-size: 13px; }} }}
+@media (max-width: 600px) {{
+  .fv-why {{ padding: 0 16px 24px; }}
+  .fv-why table {{ font-size: 13px; }}
+}}
 .fv-why thead th {{ color: var(--why-soft); }}
 """
 _PAGE_STYLE: Final = f"""
