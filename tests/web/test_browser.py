@@ -191,6 +191,11 @@ def analyze(page: Page) -> None:
     page.wait_for_selector(RESULT)
 
 
+def open_settings(page: Page) -> None:
+    page.locator("#fvw-settings > button").click()
+    expect(page.get_by_label("cautious")).to_be_visible()
+
+
 def download(page: Page, selector: str, folder: Path) -> Path:
     with page.expect_download() as info:
         page.click(selector)
@@ -347,6 +352,9 @@ def test_another_setting_shows_at_once_everywhere(browser: Browser, tmp_path: Pa
         choose_sample(page)
         analyze(page)
         gate.opened.clear()  # from here on, nothing can be read
+        box = page.locator("#fvw-settings > button")
+        expect(box).to_contain_text("Settings: 75% right; expected conflicts: 7%")
+        open_settings(page)
         expect(page.get_by_label("75% right")).to_be_checked()  # as the server was started
         expect(page.get_by_label("7%")).to_be_checked()
         page.wait_for_function("document.querySelector('.fvw-stage video').readyState >= 1")
@@ -358,6 +366,7 @@ def test_another_setting_shows_at_once_everywhere(browser: Browser, tmp_path: Pa
         report = analyzer.interpret(analyzer.perception, decision=decision)
         expect(page.locator(".fvw-result")).to_contain_text(summarize_in_words(report))
         expect(page.locator(".fvw-result")).to_contain_text(describe_point(report))
+        expect(box).to_contain_text("Settings: cautious; expected conflicts: 1 in 100")
         expect(page.get_by_label("cautious")).to_be_focused()
         assert page.evaluate("document.querySelector('.fvw-stage video').currentTime") == 2
         assert page.locator(RESULT).count() == 1
@@ -449,6 +458,7 @@ def test_other_recordings_tell_what_is_usual_for_the_person(
     expect(warning).to_have_text(
         "empty.mp4: shows too little of a face, and of speech, to tell anything of the person."
     )
+    open_settings(page)
     page.get_by_label("cautious").check()  # as before, but for the setting
     decision = replace(analyzer.config.decision, sensitivity="cautious")
     expect(page.locator(".fvw-result")).to_contain_text(
@@ -647,6 +657,11 @@ def test_looks_keys_and_readers(browser: Browser, server: Server) -> None:
             })"""
         )
         assert set(borders) == {"0px0px0px"}  # as in the report, not as gradio draws tables
+        page.set_viewport_size({"width": 1280, "height": 800})
+        page.evaluate("scrollTo(0, 0)")
+        for part in (".fv-sentence", ".fvw-stage video", ".fv-steps", ".fv-timeline .fv-plot"):
+            expect(page.locator(part)).to_be_in_viewport(ratio=1)  # the answer, at one look
+        open_settings(page)
         page.get_by_role("tab", name="Clip").focus()
         names = tab_through(page, until=page.inner_text("details.fv-details summary"))
         wanted = {"Other clips", "JSON", "CSV", "Report (HTML)", "Make annotated video", "Zoom in"}
