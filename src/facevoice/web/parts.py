@@ -120,7 +120,7 @@ def settings(decision: DecisionConfig) -> str:
         for name, value in shares(decision.expected_conflicts)
         if value == decision.expected_conflicts
     )
-    return f"Settings: {level}; expected conflicts: {share}"
+    return f"Settings: {level}; conflicts {share}"
 
 
 def why_people() -> str:
