@@ -650,7 +650,7 @@ def test_looks_keys_and_readers(browser: Browser, server: Server) -> None:
         assert set(borders) == {"0px0px0px"}  # as in the report, not as gradio draws tables
         page.set_viewport_size({"width": 1280, "height": 800})
         page.evaluate("scrollTo(0, 0)")
-        for part in (".fv-sentence", ".fvw-stage video", ".fv-steps", ".fv-timeline .fv-plot"):
+        for part in (".fv-sentence", ".fvw-stage video", ".fv-timeline .fv-plot"):
             expect(page.locator(part)).to_be_in_viewport(ratio=1)  # the answer, at one look
         open_settings(page)
         page.get_by_role("tab", name="Clip").focus()
