@@ -348,6 +348,7 @@ class User:
 
     async def _try_broken(self, page: Page) -> dict[str, Any]:
         clip = self._dice.choice(self._broken)
+        await page.start_anew()  # or it would be one of several
         outcome = await self._read(page, clip)
         if outcome.problem != clip.problem:
             raise UnexpectedError(f"{clip.path.name}: {outcome.problem}, and not {clip.problem}")

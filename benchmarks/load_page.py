@@ -178,34 +178,36 @@ class Page:
                     yield json.loads(line[5:])
 
     async def _queue(self, event: str, *given: Any) -> Outcome:
-        outcome = Outcome(time.monotonic())
+        outcome, files = Outcome(time.monotonic()), {}
         async for message in self._messages(event, *given):
             told = json.dumps(message.get("output"), ensure_ascii=False)
             if outcome.joined_at is None and _IN_LINE in told:
                 outcome.joined_at = time.monotonic()
             if outcome.started_at is None and any(words in told for words in _IS_READ):
                 outcome.started_at = time.monotonic()
+            files.update(_files(message.get("output")))  # of a clip they come before the end
             if message["msg"] == "process_completed":
                 outcome.done_at = time.monotonic()
                 if not message["success"]:
                     raise UnexpectedError(f"{event}: {told[:300]}")
-                _take_result(outcome, message["output"]["data"])
+                outcome.problem = _problem(message["output"]["data"])
+                outcome.files = files if outcome.problem is None else None
                 return outcome
         raise UnexpectedError(f"{event}: ended without a result")
 
 
-def _take_result(outcome: Outcome, shown: list[Any]) -> None:
-    """What the page shows at last: a problem, or files to download."""
-    problem = _PROBLEM.search(" ".join(each for each in shown if isinstance(each, str)))
-    if problem:
-        outcome.problem = html.unescape(problem[1])
-        return
-    files = {}
-    for each in shown:
-        value = each.get("value") if isinstance(each, dict) else None
-        if isinstance(value, dict) and "path" in value:
-            files[Path(value["path"]).suffix] = str(value["path"])
-    outcome.files = files
+def _problem(shown: list[Any]) -> str | None:
+    """What the page says at last to be wrong."""
+    found = _PROBLEM.search(" ".join(each for each in shown if isinstance(each, str)))
+    return html.unescape(found[1]) if found else None
+
+
+def _files(told: Any) -> dict[str, str]:
+    """Paths of the files that a message gives to download, by suffix; it may tell what changed."""
+    if isinstance(told, dict) and isinstance(told.get("path"), str):
+        return {Path(told["path"]).suffix: told["path"]}
+    inner = told.values() if isinstance(told, dict) else told if isinstance(told, list) else ()
+    return {suffix: path for each in inner for suffix, path in _files(each).items()}
 
 
 @dataclass(frozen=True)

@@ -191,6 +191,11 @@ def analyze(page: Page) -> None:
     page.wait_for_selector(RESULT)
 
 
+def open_settings(page: Page) -> None:
+    page.locator("#fvw-settings > button").click()
+    expect(page.get_by_label("cautious")).to_be_visible()
+
+
 def download(page: Page, selector: str, folder: Path) -> Path:
     with page.expect_download() as info:
         page.click(selector)
@@ -200,7 +205,7 @@ def download(page: Page, selector: str, folder: Path) -> Path:
 
 
 def expect_problem(page: Page, part: str) -> None:
-    expect(page.locator(".fvw-problem")).to_contain_text(part)
+    expect(page.locator("#fvw-status .fvw-problem")).to_contain_text(part)
     expect(page.locator("#fvw-start")).to_be_enabled()
 
 
@@ -314,9 +319,11 @@ def test_several_clips_are_listed_read_and_switched_between(
         expect(page.locator(".fv-sentence")).to_contain_text(told)
         assert page.inner_text(".fvw-result").count("insufficient") == 1
         expect(page.locator(".fvw-stage audio")).to_be_visible()
+        assert server.files("voice.json")
         assert barriers(page) == []
         page.get_by_role("button", name="smile_glad_voice.mp4", exact=True).click()
         expect(title).to_have_text("smile_glad_voice.mp4")
+        assert page.locator("video:visible").count() == 1
         page.get_by_role("group", name="Is this right?").get_by_text("Wrong").click()
         with ZipFile(download(page, "#fvw-all", tmp_path)) as packed:
             names = set(packed.namelist())
@@ -347,6 +354,9 @@ def test_another_setting_shows_at_once_everywhere(browser: Browser, tmp_path: Pa
         choose_sample(page)
         analyze(page)
         gate.opened.clear()  # from here on, nothing can be read
+        box = page.locator("#fvw-settings > button")
+        expect(box).to_contain_text("Settings: 75% right; conflicts 7%")
+        open_settings(page)
         expect(page.get_by_label("75% right")).to_be_checked()  # as the server was started
         expect(page.get_by_label("7%")).to_be_checked()
         page.wait_for_function("document.querySelector('.fvw-stage video').readyState >= 1")
@@ -358,6 +368,7 @@ def test_another_setting_shows_at_once_everywhere(browser: Browser, tmp_path: Pa
         report = analyzer.interpret(analyzer.perception, decision=decision)
         expect(page.locator(".fvw-result")).to_contain_text(summarize_in_words(report))
         expect(page.locator(".fvw-result")).to_contain_text(describe_point(report))
+        expect(box).to_contain_text("Settings: cautious; conflicts 1 in 100")
         expect(page.get_by_label("cautious")).to_be_focused()
         assert page.evaluate("document.querySelector('.fvw-stage video').currentTime") == 2
         assert page.locator(RESULT).count() == 1
@@ -449,6 +460,7 @@ def test_other_recordings_tell_what_is_usual_for_the_person(
     expect(warning).to_have_text(
         "empty.mp4: shows too little of a face, and of speech, to tell anything of the person."
     )
+    open_settings(page)
     page.get_by_label("cautious").check()  # as before, but for the setting
     decision = replace(analyzer.config.decision, sensitivity="cautious")
     expect(page.locator(".fvw-result")).to_contain_text(
@@ -502,11 +514,18 @@ def test_problems_are_told(
         choose(page, notes)
         page.click("#fvw-start")
         expect_problem(page, "notes.mp4: is not a video or audio file")
-        assert str(server.uploads) not in page.inner_text(".fvw-problem")
-
-        open_page(page, server)
-        choose_sample(page)
+        assert str(server.uploads) not in page.inner_text("#fvw-status")
         long = make_clip("long.mp4", width=64, height=48, fps=2, duration_s=90)
+        choose(page, long)  # in place of the one that failed
+        expect(page.locator(".fvw-list-box tbody tr")).to_have_count(1)
+        page.click("#fvw-start")
+        expect_problem(page, "long.mp4: lasts 1.5 minutes; at most 1 are taken.")
+        page.set_input_files("#fvw-clip input[type=file]", str(large))
+        told = "large.mp4: is too large: 3.0 MB; at most 2 MB are taken."
+        expect(page.locator("#fvw-clip .fvw-problem")).to_have_text(told)
+        assert server.files("large.mp4") == []
+
+        choose_sample(page)
         wrong = tmp_path / "anna.json"
         wrong.write_text("{}")
         for path, told in (
@@ -517,18 +536,7 @@ def test_problems_are_told(
             add_recordings(page, path)
             page.click("#fvw-start")
             expect_problem(page, told)
-        assert str(server.uploads) not in page.inner_text(".fvw-problem")
-
-        open_page(page, server)
-        choose(page, long)
-        page.click("#fvw-start")
-        expect_problem(page, "long.mp4: lasts 1.5 minutes; at most 1 are taken.")
-
-        open_page(page, server)
-        page.set_input_files("#fvw-clip input[type=file]", str(large))
-        told = "large.mp4: is too large: 3.0 MB; at most 2 MB are taken."
-        expect(page.locator("#fvw-clip .fvw-problem")).to_have_text(told)
-        assert server.files("large.mp4") == []
+        assert str(server.uploads) not in page.inner_text("#fvw-status")
 
 
 def test_who_waits_sees_the_line_and_too_many_are_told(browser: Browser, tmp_path: Path) -> None:
@@ -553,31 +561,13 @@ def test_who_waits_sees_the_line_and_too_many_are_told(browser: Browser, tmp_pat
     assert gate.most == 1
 
 
-def test_on_phones_one_user_after_the_other(
-    browser: Browser, server: Server, make_clip: ClipMaker
+def test_a_login_keeps_strangers_out_and_without_places_there_is_no_live_mode(
+    browser: Browser, analyzer: Analyzer, tmp_path: Path
 ) -> None:
-    clip = portrait_clip(make_clip, "private.mp4", 5)
-    for _ in range(2):
-        with watched_page(browser, **PHONE) as page:
-            open_page(page, server)
-            choose(page, clip)
-            analyze(page)
-            assert "private.mp4" in page.inner_text(".fvw-result")
-            assert server.files("private.json")
-            assert page.evaluate("document.documentElement.scrollWidth") <= 390
-            assert page.locator("video:visible").count() == 1
-            page.click("#fvw-again")
-            choose_sample(page)
-            analyze(page)  # of the server's own clip, which stays for the next user
-            assert "smile_glad_voice.mp4" in page.inner_text(".fvw-result")
-        assert wait_until(lambda: not server.files("private.*"))
-        assert wait_until(lambda: not server.files("smile_glad_voice.json"))
-
-
-def test_a_login_keeps_strangers_out(browser: Browser, analyzer: Analyzer, tmp_path: Path) -> None:
+    options = WebOptions(max_live=0)
     with (
-        serve(analyzer, tmp_path, WebOptions(), auth=[("anna", "secret")]) as server,
-        watched_page(browser, ("401",), **DESKTOP) as page,
+        serve(analyzer, tmp_path, options, auth=[("anna", "secret")]) as server,
+        watched_page(browser, ("401", "404", "403", "WebSocket"), **DESKTOP) as page,
     ):
         page.goto(server.url)
         page.get_by_label("username").fill("anna")
@@ -585,6 +575,17 @@ def test_a_login_keeps_strangers_out(browser: Browser, analyzer: Analyzer, tmp_p
         page.get_by_label("password").fill("secret")
         page.get_by_role("button", name="Login").click()
         page.get_by_text("Intended use.").wait_for()
+        page.locator("#fvw-start").wait_for()
+        assert page.get_by_role("tab", name="Live").count() == 0
+        assert page.locator(".fvw-live").count() == 0
+        closed = page.evaluate(
+            """() => new Promise(answer => {
+              const socket = new WebSocket(location.href.replace('http', 'ws') + 'facevoice/live');
+              socket.onopen = () => answer('open');
+              socket.onclose = () => answer('closed');
+            })"""
+        )
+        assert closed == "closed"
 
 
 def test_a_recording_is_read_like_an_upload(
@@ -647,6 +648,11 @@ def test_looks_keys_and_readers(browser: Browser, server: Server) -> None:
             })"""
         )
         assert set(borders) == {"0px0px0px"}  # as in the report, not as gradio draws tables
+        page.set_viewport_size({"width": 1280, "height": 800})
+        page.evaluate("scrollTo(0, 0)")
+        for part in (".fv-sentence", ".fvw-stage video", ".fv-timeline .fv-plot"):
+            expect(page.locator(part)).to_be_in_viewport(ratio=1)  # the answer, at one look
+        open_settings(page)
         page.get_by_role("tab", name="Clip").focus()
         names = tab_through(page, until=page.inner_text("details.fv-details summary"))
         wanted = {"Other clips", "JSON", "CSV", "Report (HTML)", "Make annotated video", "Zoom in"}
@@ -854,24 +860,3 @@ def test_a_server_that_stops(browser: Browser, analyzer: Analyzer, tmp_path: Pat
         with serve(analyzer, tmp_path, options) as server:
             start(open_live(page, server))
         expect_stopped(page, "The server closed the session.")
-
-
-def test_without_places_there_is_no_live_mode(
-    browser: Browser, analyzer: Analyzer, tmp_path: Path
-) -> None:
-    with (
-        serve(analyzer, tmp_path, WebOptions(max_live=0)) as server,
-        watched_page(browser, ("404", "403", "WebSocket"), **DESKTOP) as page,
-    ):
-        open_page(page, server)
-        page.locator("#fvw-start").wait_for()
-        assert page.get_by_role("tab", name="Live").count() == 0
-        assert page.locator(".fvw-live").count() == 0
-        closed = page.evaluate(
-            """() => new Promise(answer => {
-              const socket = new WebSocket(location.href.replace('http', 'ws') + 'facevoice/live');
-              socket.onopen = () => answer('open');
-              socket.onclose = () => answer('closed');
-            })"""
-        )
-        assert closed == "closed"

@@ -12,15 +12,22 @@ from urllib.parse import quote
 
 from facevoice.records import MediaInfo, Outcome, Person, Prediction, Report, Trace
 from facevoice.report import describe_in_words, to_view, vocabulary
+from facevoice.report.words import percent
+from facevoice.settings import SENSITIVITIES, DecisionConfig
 from facevoice.web.session import Session
 from facevoice.web.work import WebOptions
 
 MAX_PEOPLE: Final = 8
 """Of more people in a clip, those who are seen for longest can be named and told to be one."""
 
+# How many windows are meant by a share of conflicts that a page offers: one in so many.
+_ONE_IN: Final = (2, 3, 5, 10, 20, 100)
 # Relative, so that it holds behind a proxy's path too.
 _FILE_ADDRESS: Final = "gradio_api/file="
 _BYTES_PER_MB: Final = 1_000_000
+
+_Choices = list[tuple[str, float | str]]
+"""Of a control: what is shown, and what it means."""
 
 
 def picker(
@@ -84,6 +91,36 @@ def limits(options: WebOptions, *, compares: bool) -> str:
         f"leave, at the latest after {length(options.keep_s)}. Nothing is kept of the people in "
         "them.</p>"
     )
+
+
+def levels(chosen: float | str) -> _Choices:
+    """Sensitivities to choose from, with that of the server's settings."""
+    known: list[float | str] = list(SENSITIVITIES)
+    if chosen not in known:
+        known.append(chosen)
+    return [
+        (level if isinstance(level, str) else f"{percent(level)} right", level) for level in known
+    ]
+
+
+def shares(chosen: float) -> _Choices:
+    """Expected shares of conflicts to choose from, with that of the server's settings."""
+    known = {1 / number: f"1 in {number}" for number in _ONE_IN}
+    return [
+        (known.get(share, f"{100 * share:g}%"), share)
+        for share in sorted({*known, chosen}, reverse=True)
+    ]
+
+
+def settings(decision: DecisionConfig) -> str:
+    """What clips are judged by at present, in one line."""
+    level = next(n for n, value in levels(decision.sensitivity) if value == decision.sensitivity)
+    share = next(
+        name
+        for name, value in shares(decision.expected_conflicts)
+        if value == decision.expected_conflicts
+    )
+    return f"Settings: {level}; conflicts {share}"
 
 
 def why_people() -> str:

@@ -27,8 +27,7 @@ from facevoice.people.profile import load_profile
 from facevoice.records import MediaInfo, Perception, Person, Prediction, WindowView
 from facevoice.report import render_video, to_csv, to_html, to_json
 from facevoice.report.folder import ReportFolder
-from facevoice.report.words import percent
-from facevoice.settings import SENSITIVITIES, DecisionConfig
+from facevoice.settings import DecisionConfig
 from facevoice.texts import shown
 from facevoice.web import parts
 from facevoice.web.session import Clip, Session, State
@@ -58,8 +57,6 @@ _DOWNLOADS: Final = {"json": "JSON", "csv": "CSV", "html": "Report (HTML)"}
 _ZIP_FORMATS: Final = (*_DOWNLOADS,)
 # Gradio lets only such events be listened to that stand between quotes in the script.
 _CONNECT: Final = "window.facevoicePick.connect(element, trigger, ['choose', 'act', 'keep']);"
-# How many windows are meant by a share of conflicts that a page offers: one in so many.
-_ONE_IN: Final = (2, 3, 5, 10, 20, 100)
 _JUDGED_PEOPLE: Final = (
     ("Who speaks", "speaking"),
     ("The most prominent face", "leading"),
@@ -72,8 +69,6 @@ _Changes = dict[Any, Any]
 """What an event changes, by component."""
 _Tell = Callable[[str], None]
 """Takes what to show while something goes on, as HTML."""
-_Choices = list[tuple[str, float | str]]
-"""Of a control: what is shown, and what it means."""
 
 
 class ClipTab:
@@ -146,6 +141,7 @@ class ClipTab:
             self.stop = gr.Button("Stop", elem_id="fvw-stop", visible=False, **small)
         with gr.Row(visible=False, elem_id="fvw-downloads") as self.downloads:
             self.again = gr.Button("Other clips", elem_id="fvw-again", **small)
+            self._add_settings()
             gr.HTML('<p class="fvw-small">Download</p>')
             self.buttons = {
                 name: gr.DownloadButton(label, elem_id=f"fvw-{name}", **small)
@@ -157,28 +153,29 @@ class ClipTab:
             )
             self.all = gr.Button("All clips (ZIP)", visible=False, elem_id="fvw-all", **small)
             self.fetched = gr.HTML(elem_id="fvw-fetched")
-        self._add_settings()
+        self._add_people()
         self.result = gr.HTML(js_on_load=_CONNECT, elem_id="fvw-result")
 
     def _add_settings(self) -> None:
         """What clips that are read already are judged by; a change shows at once."""
         decision = self._analyzer.config.decision
-        with gr.Row(visible=False, elem_id="fvw-settings") as self.settings:
+        with gr.Accordion(
+            parts.settings(decision), open=False, visible=False, elem_id="fvw-settings"
+        ) as self.settings:
             self.sensitivity = gr.Radio(
-                _levels(decision.sensitivity),
+                parts.levels(decision.sensitivity),
                 value=decision.sensitivity,
                 label="How readily is a match or conflict called?",
                 info="Cautious calls fewer, and more of them are right.",
                 elem_id="fvw-sensitivity",
             )
             self.expected = gr.Radio(
-                _shares(decision.expected_conflicts),
+                parts.shares(decision.expected_conflicts),
                 value=decision.expected_conflicts,
                 label="How often do face and voice conflict where this comes from?",
                 info="The rarer, the fewer conflicts are called. Leave 1 in 2 if you don't know.",
                 elem_id="fvw-expected",
             )
-        self._add_people()
 
     def _add_people(self) -> None:
         """Who is who in a clip of several people; a change shows at once."""
@@ -750,9 +747,10 @@ class ClipTab:
             self.downloads: _is_shown(True),
             self.all: _is_shown(len(session.clips) > 1),
             self.fetched: "",
-            self.settings: _is_shown(
-                report.point is not None
-                and any(window.conflict is not None for window in report.windows)
+            self.settings: gr.update(
+                label=parts.settings(report.config.decision),
+                visible=report.point is not None
+                and any(window.conflict is not None for window in report.windows),
             ),
             self.people: _is_shown(len(clip.people) > 1),
             self.draw: gr.update(visible=perceived.media.has_video, interactive=not is_working),
@@ -854,23 +852,6 @@ def _asked(event: gr.EventData, name: str) -> Any:
     """What a page says with an event; anybody may say anything."""
     said = event._data
     return said.get(name) if isinstance(said, dict) else None
-
-
-def _levels(chosen: float | str) -> _Choices:
-    """Sensitivities to choose from, with that of the server's settings."""
-    levels: list[float | str] = list(SENSITIVITIES)
-    if chosen not in levels:
-        levels.append(chosen)
-    return [
-        (level if isinstance(level, str) else f"{percent(level)} right", level) for level in levels
-    ]
-
-
-def _shares(chosen: float) -> _Choices:
-    """Expected shares of conflicts to choose from, with that of the server's settings."""
-    known = {1 / number: f"1 in {number}" for number in _ONE_IN}
-    shares = sorted({*known, chosen}, reverse=True)
-    return [(known.get(share, f"{100 * share:g}%"), share) for share in shares]
 
 
 def _longest_seen(people: tuple[Person, ...]) -> tuple[Person, ...]:

@@ -145,11 +145,11 @@ function indexRow(columns, row) {
 function indexCounts(model) {
   const good = model.rows.filter((row) => row.error === null);
   const total = (list) => list.reduce((a, b) => a + b, 0);
-  const numbers = ["Files", "Moments", "Minutes"];
+  const numbers = ["Files", "Moments", "Time"];
   const rows = model.outcomes.map((outcome, k) => {
-    const minutes = total(good.map((row) => row.seconds[k])) / 60;
-    const cells = [total(good.map((row) => Number(row.has[k]))), total(good.map((row) => row.moments[k])), minutes];
-    const words = cells.map((value, j) => (j === 2 ? value.toFixed(1) : value.toLocaleString("en")));
+    const counts = [(row) => Number(row.has[k]), (row) => row.moments[k]].map((count) => total(good.map(count)));
+    const time = clock(Math.round(total(good.map((row) => row.seconds[k]))));
+    const words = [...counts.map((count) => count.toLocaleString("en")), time];
     return el("tr", {}, el("th", { scope: "row" }, outcomeShape(outcome), outcome.name), words.map((value) => el("td", { class: "fv-number" }, value)));
   });
   return el("table", { class: "fv-table fv-index-counts" }, headRow(["Outcome", ...numbers], numbers), el("tbody", {}, rows));

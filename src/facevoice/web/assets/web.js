@@ -78,10 +78,11 @@
     say("The result is there. " + body.querySelector(".fv-sentence > span:last-child").textContent);
   }
 
-  // What the setting means stands below its control; the notice stands above already.
+  // First what the clip says, whole: what the setting means comes after the timeline. The notice
+  // stands above already.
   function arrange(body) {
     var meaning = body.querySelector(".fv-points"), notice = body.querySelector(".fv-notice");
-    if (meaning) body.prepend(meaning);
+    if (meaning) body.querySelector(".fv-desk").after(meaning);
     if (notice) notice.remove();
     var hint = body.querySelector(".fv-review-panel > .fv-note:last-child");
     if (hint) hint.textContent =
