@@ -54,6 +54,7 @@ _REVIEW_TIERS: Final = {
     "reviewed_voice": ("reviewed voice", _EMOTIONS),
     "review_note": ("review note", ()),
 }
+_REVIEWED: Final = (OUTCOME_TIER, "face", "voice")
 # Whoever is judged in such a window, it isn't clear that they speak.
 _SPEAKERS: Final = {Reason.VOICE_OFF_SCREEN: "off screen", Reason.SPEAKER_UNCLEAR: "unclear"}
 
@@ -241,13 +242,13 @@ def to_report_textgrid(report: Report, *, blank: bool = False) -> str:
 
 
 def _captions(report: Report) -> Transcript:
-    """The moments in plain words, as lines that are shown while they last; below, the review."""
+    """The moments in plain words, as lines that are shown while they last, and the review."""
     names = called(report)
     lines = (
         Line(
             moment.start_s,
             moment.end_s,
-            "\n".join([_in_words(moment, names), *_review_words(cells)]),
+            _in_words(moment, names) + _review_words(cells),
         )
         for moment, cells in zip(report.moments, review_cells(report), strict=True)
         if round(moment.end_s * 1000) > round(moment.start_s * 1000)
@@ -255,23 +256,22 @@ def _captions(report: Report) -> Transcript:
     return Transcript(tuple(lines), report.path)
 
 
-def _review_words(cells: Cells) -> Iterator[str]:
-    """What a person says of a moment, in one line.
+def _review_words(cells: Cells) -> str:
+    """What a person says of a moment, behind what facevoice does; nothing where they don't.
 
-    "Review by Dr Keller: wrong; outcome match, voice happy. Note: she laughs"
+    " [Review by Dr Keller: wrong; outcome match, voice happy. Note: she laughs]"
     """
-    if cells["reviewed"] is None:
-        return
+    verdict = cells["reviewed"]
+    if verdict is None:
+        return ""
     by = f" by {cells['reviewer']}" if cells["reviewer"] else ""
-    found = [
-        f"{channel} {cells[f'reviewed_{channel}']}"
-        for channel in (OUTCOME_TIER, "face", "voice")
-        if cells[f"reviewed_{channel}"] and cells["reviewed"] != "right"
-    ]
-    said = {"note": "", OUTDATED: "of an earlier answer"}.get(cells["reviewed"], cells["reviewed"])
-    told = "; ".join(part for part in (said, ", ".join(found)) if part)
-    note = f"Note: {' '.join(cells['review_note'].split())}" if cells["review_note"] else ""
-    yield f"Review{by}: {'. '.join(part for part in (told, note) if part)}"
+    known = [f"{name} {word}" for name in _REVIEWED if (word := cells[f"reviewed_{name}"])]
+    said = "of an earlier answer" if verdict == OUTDATED else verdict
+    told = "; ".join([said, *([", ".join(known)] if known and verdict != "right" else [])])
+    note = f"Note: {cells['review_note']}" if cells["review_note"] else ""
+    if verdict == "note":
+        return f" [Note{by}: {cells['review_note']}]"
+    return f" [Review{by}: {'. '.join(part for part in (told, note) if part)}]"
 
 
 def to_report_srt(report: Report) -> str:
