@@ -62,7 +62,9 @@ def test_reports_become_pages_without_waveform(
 ) -> None:
     assert "Face and voice match" in run("report", report_file)[0]
     page = (here / "talk.1.html").read_text(encoding="utf-8")
-    assert page == to_html(make_report(make_prediction()))
+    # A review that is saved there is called as this report, so that it is found beside it.
+    assert page == to_html(make_report(make_prediction()), name="talk.1")
+    assert '"name":"talk.1.review.json"' in page
     failed = tmp_path / "broken.json"
     failed.write_text(to_json(make_failed_report()), encoding="utf-8")
     assert "the file is empty" in run("report", failed, "--out", "page.html")[1]

@@ -25,8 +25,9 @@ from builders import make_failed_report
 from facevoice.agreement import cohen_kappa, krippendorff_alpha
 from facevoice.agreement.figures import confusion, kappa_interval
 from facevoice.cli.app import app
-from facevoice.records import EMOTIONS, Report
+from facevoice.records import EMOTIONS, Outcome, Report
 from facevoice.report import label_of, stretches_by_person, to_json, write_format
+from facevoice.review import Answer, Verdict, empty_review, review_path, said_of, write_review
 
 ROOT = Path(__file__).parents[2]
 # Krippendorff (2011), Computing Krippendorff's alpha-reliability, section C: nominal 0.743.
@@ -255,6 +256,34 @@ def test_annotators_are_compared_with_each_other(talk: Path, tmp_path: Path) -> 
     assert face["alpha_with_report"] == pytest.approx(wanted, abs=1e-6)
     assert [pair[:2] for pair in face["kappas"]] == [
         ["0.csv", "1.csv"], ["0.csv", "2.csv"], ["1.csv", "2.csv"]]  # fmt: skip
+
+
+def test_a_review_is_an_annotation_of_the_moments_that_were_judged(talk: Path) -> None:
+    report, _ = invent_report()
+    compared = [m for m in report.moments if m.outcome is not Outcome.INSUFFICIENT]
+    right, wrong, untold, noted = (
+        Verdict(m.start_s, m.end_s, m.person, said_of(m), judged)
+        for m, judged in zip(compared, (True, False, False, None), strict=False)
+    )
+    other = next(o for o in Outcome if o not in (wrong.said.outcome, Outcome.INSUFFICIENT))
+    wrong = replace(wrong, corrected=Answer(other))
+    review = replace(empty_review(report), verdicts=(right, wrong, untold, noted))
+    path = review_path(talk)
+    write_review(path, review)
+    found = figures(talk, path)
+    moments = found[path.name, "outcome", "moment"]
+    assert (moments["num_units"], moments["agreed"]) == (2, 0.5)
+    assert found[path.name, "face", "moment"]["num_units"] == 1
+    told = agree(talk, path)
+    assert f"judges 3 of {len(report.moments)} moments" in told
+    assert "agreement is flattered" in told
+    assert "1 moment that is called wrong has no corrected outcome" in told
+    # A folder of reports and their reviews is its own pair.
+    assert figures(talk.parent, talk.parent).keys() == {
+        (talk.parent.name, *rest) for _, *rest in found
+    }
+    write_review(path, replace(review, verdicts=(noted,)))
+    assert "calls no moment of this report right or wrong" in agree(talk, path, code=1)
 
 
 def test_folders_are_paired_by_name(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ from facevoice.report import (
     write_format,
 )
 from facevoice.report.words import describe_moment
+from facevoice.review import Answer, Verdict, empty_review, said_of
 from facevoice.transcript import Line, Transcript, read_transcript
 from made_reports import decided, make_window
 
@@ -112,6 +113,44 @@ def test_elan_holds_every_tier_and_keeps_to_the_schema(folder: Path) -> None:
     # Two lines of hers overlap, which a tier of ELAN can't hold.
     (second,) = opened.get_annotation_data_for_tier("words@Ann 2")
     assert second[2] == "=1+1 & <b>more</b>"
+
+
+def test_a_review_stands_beside_what_facevoice_says(tmp_path: Path) -> None:
+    report = interview()
+    # Of her, the second of him: each person's word belongs to that person.
+    places = [next(m for m in report.moments if m.person == number) for number in (1, 2)]
+    hers, his = (Verdict(m.start_s, m.end_s, m.person, said_of(m), True) for m in places)
+    corrected = Answer(Outcome.MATCH, None, Emotion.HAPPY)
+    hers = replace(hers, is_right=False, corrected=corrected, note="a <b>", reviewer='K "k"')
+    review = replace(empty_review(report), verdicts=(hers, his))
+    seen = report.with_review(review)
+    for form in ("eaf", "textgrid", "vtt", "events", "audformat"):
+        write_format(seen, tmp_path / "talk", form)
+    SCHEMA.assertValid(etree.parse(tmp_path / "talk.eaf"))
+    before = rows(to_document(report))
+    for path in (tmp_path / "talk.eaf", tmp_path / "talk.TextGrid"):
+        told = rows(read_annotation(path))
+        same(told["outcome@Ann"], before["outcome@Ann"])
+        start_s, end_s = places[0].start_s, places[0].end_s
+        same(told["reviewed@Ann"], [(start_s, end_s, "wrong")])
+        same(told["reviewed outcome@Ann"], [(start_s, end_s, "match")])
+        same(told["reviewed voice@Ann"], [(start_s, end_s, "happy")])
+        same(told["review note@Ann"], [(start_s, end_s, "a <b>")])
+        assert "reviewed face@Ann" not in told
+        assert [label for *_, label in told['reviewed@B "b" <&>']] == ["right"]
+    opened = pympi.Eaf(str(tmp_path / "talk.eaf"))
+    assert opened.tiers["reviewed voice@Ann"][2]["ANNOTATOR"] == 'K "k"'
+    captions = (tmp_path / "talk.facevoice.vtt").read_text()
+    said = 'Review by K "k": wrong; outcome match, voice happy. Note: a &lt;b&gt;]'
+    assert said in captions and "[Review: right]" in captions
+    events = pd.read_csv(tmp_path / "talk_events.tsv", sep="\t", na_values="n/a")
+    (row,) = events[events.reviewed == "wrong"].to_dict("records")
+    assert row["trial_type"] == places[0].outcome.value
+    assert (row["reviewed_outcome"], row["reviewed_voice"]) == ("match", "happy")
+    assert events.reviewed.notna().sum() == 2
+    table = audformat.Database.load(str(tmp_path / "talk.audformat"))["review"].get()
+    assert sorted(table["reviewed"]) == ["right", "wrong"]
+    assert set(table["reviewer"].dropna()) == {'K "k"'}
 
 
 def test_elan_finds_the_film_from_where_its_file_lies(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from facevoice.agreement.page import (
     to_agreement_page,
 )
 from facevoice.agreement.plain import to_agreement_json
+from facevoice.agreement.reviews import read_by_hand
 
 __all__ = [
     "CHANNELS",
@@ -37,6 +38,7 @@ __all__ = [
     "kappa_interval",
     "krippendorff_alpha",
     "pair_up",
+    "read_by_hand",
     "to_agreement_json",
     "to_agreement_page",
 ]

@@ -34,6 +34,7 @@ from facevoice.report import (
     stretches_by_person,
     to_document,
 )
+from facevoice.review import SUFFIX
 from facevoice.texts import shown
 
 CHANNELS: Final = ("face", "voice", "fused", "outcome")
@@ -70,6 +71,8 @@ _LEAST_COVERED: Final = 0.5
 # Annotation tools keep whole milliseconds.
 _ROUNDING_S: Final = 0.002
 _MAX_TOLD: Final = 12
+# Where several are of one name, the first counts.
+_ENDINGS: Final = (*ANNOTATION_ENDINGS, SUFFIX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +247,7 @@ def pair_up(report: Path, annotations: Sequence[Path]) -> list[tuple[Path, list[
                 f"{shown(str(path))}: is a file, but {shown(str(report))} is a folder of reports; "
                 "name a folder with an annotation for each of them"
             )
-    by_name = [_annotations_below(path) for path in annotations]
+    by_name = [_by_hand_below(path) for path in annotations]
     found = []
     for path in find_reports(report):
         name = os.fspath(path.relative_to(report).with_suffix("")).casefold()
@@ -255,25 +258,24 @@ def pair_up(report: Path, annotations: Sequence[Path]) -> list[tuple[Path, list[
         raise ConfigError(
             f"no report in {shown(str(report))} is called as an annotation in "
             f"{', '.join(shown(str(path)) for path in annotations)}; "
-            "talk.json goes with talk.eaf, talk.TextGrid, talk.csv or talk.tsv"
+            "talk.json goes with talk.eaf, talk.TextGrid, talk.csv, talk.tsv or talk.review.json"
         )
     return found
 
 
-def _annotations_below(root: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+def _by_hand_below(root: Path) -> dict[str, Path]:
+    found: dict[str, tuple[str, Path]] = {}
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(folder, name)
-            rank = {ending: place for place, ending in enumerate(ANNOTATION_ENDINGS)}
-            ending = path.suffix.lower()
-            if ending not in rank or name.startswith("."):
+            ending = next((one for one in _ENDINGS if name.lower().endswith(one)), None)
+            if ending is None or name.startswith("."):
                 continue
-            key = os.fspath(path.relative_to(root).with_suffix("")).casefold()
-            if key not in found or rank[ending] < rank[found[key].suffix.lower()]:
-                found[key] = path
-    return found
+            key = os.fspath(path.relative_to(root)).casefold().removesuffix(ending)
+            if key not in found or _ENDINGS.index(ending) < _ENDINGS.index(found[key][0]):
+                found[key] = ending, path
+    return {key: path for key, (_, path) in found.items()}
 
 
 def compare(cases: Sequence[Case], annotators: Sequence[str], mapping: Mapping) -> Agreement:

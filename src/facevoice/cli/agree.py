@@ -21,13 +21,13 @@ from facevoice.agreement import (
     describe,
     figure_words,
     pair_up,
+    read_by_hand,
     to_agreement_json,
     to_agreement_page,
 )
 from facevoice.cli.options import Quiet, argument, flag, option, tells_errors
 from facevoice.cli.screen import Screen
 from facevoice.errors import ConfigError
-from facevoice.exchange import read_annotation
 from facevoice.files import write_atomically
 from facevoice.report import read_report
 from facevoice.texts import shown
@@ -44,8 +44,8 @@ def agree(
         argument(
             "ANNOTATION",
             "What people say of it: an ELAN file, a TextGrid, or a table (.csv, .tsv) with the "
-            "columns start and end, and face, voice, fused or outcome; or a folder of them, called "
-            "as the reports. Several: one for each annotator.",
+            "columns start and end, and face, voice, fused or outcome, or a review; or a folder of "
+            "them, called as the reports. Several: one for each annotator.",
         ),
     ],
     *,
@@ -85,14 +85,7 @@ def agree(
     mapping = Mapping(_split("--tier", tiers), _split("--label", labels, may_be_empty=True))
     if html is not None:
         check_agreement_target(html)
-    cases = [
-        Case(
-            path.stem,
-            read_report(path),
-            tuple(None if one is None else read_annotation(one) for one in own),
-        )
-        for path, own in pair_up(report, annotations)
-    ]
+    cases = [_read(path, own) for path, own in pair_up(report, annotations)]
     found = compare(cases, _names(annotations), mapping)
     if as_json:
         sys.stdout.write(to_agreement_json(found))
@@ -102,6 +95,12 @@ def agree(
     if html is not None:
         write_atomically(html, to_agreement_page(found, report.stem or report.resolve().name))
         screen.say(f"Written to {shown(str(html))}")
+
+
+def _read(path: Path, annotations: Sequence[Path | None]) -> Case:
+    report = read_report(path)
+    read = (None if one is None else read_by_hand(one, report) for one in annotations)
+    return Case(path.stem, report, tuple(read))
 
 
 def _split(name: str, pairs: Sequence[str] | None, *, may_be_empty: bool = False) -> dict[str, str]:

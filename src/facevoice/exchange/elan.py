@@ -1,6 +1,6 @@
 """ELAN's .eaf: XML with tiers, vocabularies and linked media (EAF 3.0).
 
-Written from ELAN's own description of the format. pympi reads such files too, but resolves the
+Written after the schema of the format in ELAN's sources. pympi reads such files too, but resolves the
 entities of strangers' XML, knows nothing of unaligned time slots and writes the time of the day
 into every file; what is needed of the format is this one page.
 """
@@ -53,6 +53,8 @@ _CONSTRAINTS: Final = {
     ),
 }
 _FREE, _ABOUT = "free text", "said of it"
+# What the words of a tier are called; of all others, emotions.
+_VOCABULARIES: Final = {"outcome": "outcomes", "reviewed": "verdicts"}
 _NO_CHARACTERS: Final = dict.fromkeys((0xFFFE, 0xFFFF), "\ufffd")
 _MAX_DEPTH: Final = 32
 _MAX_ANNOTATIONS: Final = 2_000_000
@@ -112,6 +114,8 @@ class _Body:
         about = {"TIER_ID": _sound(tier.name), "LINGUISTIC_TYPE_REF": kind}
         if tier.person is not None:
             about["PARTICIPANT"] = _sound(tier.person)
+        if tier.annotator is not None:
+            about["ANNOTATOR"] = _sound(tier.annotator)
         if tier.about is not None:
             about["PARENT_REF"] = _sound(tier.about)
         made = ElementTree.Element("TIER", about)
@@ -151,7 +155,7 @@ def _vocabularies(tiers: list[Tier]) -> dict[tuple[str, ...], str]:
     for tier in tiers:
         if tier.labels:
             kind = tier.name.partition("@")[0]
-            named.setdefault(tier.labels, "emotions" if kind != "outcome" else "outcomes")
+            named.setdefault(tier.labels, _VOCABULARIES.get(kind, "emotions"))
     return named
 
 

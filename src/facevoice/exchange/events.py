@@ -21,6 +21,8 @@ from facevoice.texts import safe_cell, shown
 EVENT_COLUMNS: Final = (
     *("onset", "duration", "trial_type", "face", "voice", "conflict", "strength", "person"),
     *("reasons", "text"),
+    *("reviewed", "reviewed_outcome", "reviewed_face", "reviewed_voice"),
+    *("review_note", "reviewer"),
 )
 _MISSING: Final = "n/a"
 _EMPTY: Final = frozenset({"", _MISSING, "na", "nan", "none", "null", "-", "–"})
@@ -38,6 +40,7 @@ _NO_LABELS: Final = frozenset(
         *("status", "moment", "conflict", "strength", "num_windows", "reasons", "text"),
         *("face_coverage", "speech_coverage", "face_known", "voice_known"),
         *("face_unfamiliarity", "voice_unfamiliarity"),
+        *("reviewed", "review_note", "reviewer"),
     }
 )
 _PROBS: Final = re.compile(r"(face|voice|fused)_[a-z]+")
@@ -49,7 +52,10 @@ _MAX_COLUMNS: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A row of the table; None where something isn't known. conflict, strength: in [0, 1]."""
+    """A row of the table; None where something isn't known.
+
+    conflict, strength: in [0, 1]; the last six: what a person says of it.
+    """
 
     start_s: float
     end_s: float
@@ -61,6 +67,12 @@ class Event:
     person: str | None = None
     reasons: tuple[str, ...] = ()
     text: str | None = None
+    reviewed: str | None = None
+    reviewed_outcome: str | None = None
+    reviewed_face: str | None = None
+    reviewed_voice: str | None = None
+    review_note: str | None = None
+    reviewer: str | None = None
 
 
 def to_events(events: Iterable[Event]) -> str:
@@ -73,7 +85,11 @@ def to_events(events: Iterable[Event]) -> str:
             _MISSING if share is None else f"{share:.6f}" for share in (one.conflict, one.strength)
         )
         texts = (one.person, "|".join(one.reasons) or None, one.text)
-        cells = (one.outcome, one.face, one.voice, *shares, *texts)
+        words = (one.reviewed, one.reviewed_outcome, one.reviewed_face, one.reviewed_voice)
+        cells = (
+            *(one.outcome, one.face, one.voice, *shares, *texts),
+            *(*words, one.review_note, one.reviewer),
+        )
         lines.append("\t".join((*times, *(_cell(cell) for cell in cells))))
     return "\n".join(lines) + "\n"
 
@@ -97,6 +113,12 @@ def describe_events(
         "person": {"Description": "Whose face and voice they are"},
         "reasons": {"Description": "Why it isn't clear, or what to bear in mind, joined by |"},
         "text": {"Description": "What is said meanwhile"},
+        "reviewed": {"Description": "What a person who saw this row says of it"},
+        "reviewed_outcome": {"Description": "What the outcome is, as far as that person tells"},
+        "reviewed_face": {"Description": "The same of the face"},
+        "reviewed_voice": {"Description": "The same of the voice"},
+        "review_note": {"Description": "What that person adds"},
+        "reviewer": {"Description": "Who that is"},
     }
     for column, words in levels.items():
         told[column]["Levels"] = dict(words)

@@ -37,7 +37,8 @@ class Tier:
 
     person: whom they are about, None where that is not said;
     labels: the words that are allowed (a controlled vocabulary), () where any are;
-    about: name of the tier whose spans these tell more of, one to one, or None.
+    about: name of the tier whose spans these tell more of, one to one, or None;
+    annotator: who says so, None where that is not said.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Tier:
     person: str | None = None
     labels: tuple[str, ...] = ()
     about: str | None = None
+    annotator: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,16 @@ from typing import Any, Final
 from facevoice.errors import MissingExtraError
 from facevoice.files import whole_folder
 from facevoice.records import EMOTIONS, NOTICE, Outcome, Report
-from facevoice.report.table import window_rows
+from facevoice.report.table import VERDICTS, moment_rows, window_rows
 from facevoice.report.words import CHANNEL_WORDS
 from facevoice.texts import shown
 
 DATABASE_ENDING: Final = "audformat"
+_REVIEW_SCHEMES: Final = {
+    **{"reviewed": "verdict", "reviewed_outcome": "outcome"},
+    **dict.fromkeys(("reviewed_face", "reviewed_voice"), "emotion"),
+    **dict.fromkeys(("review_note", "reviewer"), "words"),
+}
 _EMOTIONS: Final = [emotion.value for emotion in EMOTIONS]
 
 
@@ -29,7 +34,7 @@ def write_database(report: Report, target: Path) -> Path:
     probability of each, and whose they are. Table outcome: of each window, the outcome, the
     probability of conflict, and how much of face and speech there was. Windows overlap. What
     further people say in a window stands in face_2, outcome_2 and so on: in one table, each
-    stretch is once.
+    stretch is once. Table review: of each moment that a person reviewed, what they say.
 
     Raises:
         MissingExtraError: audformat is not installed.
@@ -74,6 +79,13 @@ def _build(report: Report) -> Any:
         made.schemes["speaker"] = audformat.Scheme(labels=labels)
     for number, rows in enumerate(_one_each(list(window_rows(report))), start=1):
         _add_tables(audformat, pandas, made, rows, "" if number == 1 else f"_{number}")
+    reviewed = [row for row in moment_rows(report) if row["reviewed"]]
+    if reviewed:
+        made.schemes["verdict"] = audformat.Scheme(labels=[*VERDICTS])
+        made.schemes["words"] = audformat.Scheme("str")
+    for number, rows in enumerate(_one_each(reviewed), start=1):
+        ending = "" if number == 1 else f"_{number}"
+        _add_table(audformat, pandas, made, "review", rows, _REVIEW_SCHEMES, ending)
     return made
 
 

@@ -31,6 +31,7 @@ from facevoice.records import (
     Report,
     top_emotion,
 )
+from facevoice.report.table import OUTDATED, VERDICTS, Cells, review_cells
 from facevoice.report.words import (
     CHANNEL_WORDS,
     EMOTION_WORDS,
@@ -45,6 +46,15 @@ OUTCOME_TIER, WORDS_TIER, SAID_TIER = "outcome", "words", "in words"
 _EMOTIONS: Final = tuple(emotion.value for emotion in EMOTIONS)
 _OUTCOMES: Final = tuple(outcome.value for outcome in Outcome)
 _OUTCOME: Final = (OUTCOME_TIER, _OUTCOMES)
+# What a person says of a moment: columns of tables, the tiers that they are, and the words there.
+_REVIEW_TIERS: Final = {
+    "reviewed": ("reviewed", VERDICTS),
+    "reviewed_outcome": ("reviewed outcome", _OUTCOMES),
+    "reviewed_face": ("reviewed face", _EMOTIONS),
+    "reviewed_voice": ("reviewed voice", _EMOTIONS),
+    "review_note": ("review note", ()),
+}
+_REVIEWED: Final = (OUTCOME_TIER, "face", "voice")
 # Whoever is judged in such a window, it isn't clear that they speak.
 _SPEAKERS: Final = {Reason.VOICE_OFF_SCREEN: "off screen", Reason.SPEAKER_UNCLEAR: "unclear"}
 
@@ -127,9 +137,11 @@ def to_document(report: Report) -> Document:
     """The tiers of a report: face, voice, fused and outcome of each person, and the words.
 
     Neighbouring windows of one label are one span, of the stretch that they stand for. Tiers of
-    one of several people are called "face@Anna". "in words" tells more of each outcome.
+    one of several people are called "face@Anna". "in words" tells more of each outcome. What a
+    review says stands in tiers of its own.
     """
     tiers: list[Tier] = []
+    cells = review_cells(report)
     only = shown(report.people[0].name) if len(report.people) == 1 else None
     for name, own in stretches_by_person(report).items():
         who = name or only
@@ -137,7 +149,13 @@ def to_document(report: Report) -> Document:
             spans = tuple(runs(own, channel))
             if spans:
                 tiers.append(Tier(_named(channel, name), spans, who, _EMOTIONS))
-        moments = [m for m in report.moments if called(report).get(m.person or 0) == name]
+        names = called(report)
+        own_cells = [
+            (m, c)
+            for m, c in zip(report.moments, cells, strict=True)
+            if names.get(m.person or 0) == name
+        ]
+        moments = [moment for moment, _ in own_cells]
         outcome = _named(OUTCOME_TIER, name)
         spans = tuple(_outcomes(report, moments, own))
         if spans:
@@ -145,8 +163,22 @@ def to_document(report: Report) -> Document:
         if moments:
             said = tuple(Span(m.start_s, m.end_s, _in_words(m, {})) for m in moments)
             tiers.append(Tier(_named(SAID_TIER, name), said, who, about=outcome))
+        tiers += _reviewed(own_cells, name, who)
     tiers += _words(report)
     return Document(tuple(tiers), report.path, end_of(report), report.path)
+
+
+def _reviewed(
+    moments: Sequence[tuple[Moment, Cells]], name: str | None, who: str | None
+) -> Iterator[Tier]:
+    """What people say of a person's moments, beside what facevoice does."""
+    for column, (tier, labels) in _REVIEW_TIERS.items():
+        told = [(moment, cells) for moment, cells in moments if cells[column]]
+        reviewers = sorted({cells["reviewer"] for _, cells in told if cells["reviewer"]})
+        spans = tuple(Span(m.start_s, m.end_s, cells[column] or "") for m, cells in told)
+        if spans:
+            by = ", ".join(reviewers) or None
+            yield Tier(_named(tier, name), spans, who, labels, annotator=by)
 
 
 def _named(channel: str, name: str | None) -> str:
@@ -210,14 +242,36 @@ def to_report_textgrid(report: Report, *, blank: bool = False) -> str:
 
 
 def _captions(report: Report) -> Transcript:
-    """The moments in plain words, as lines that are shown while they last."""
+    """The moments in plain words, as lines that are shown while they last, and the review."""
     names = called(report)
     lines = (
-        Line(moment.start_s, moment.end_s, _in_words(moment, names))
-        for moment in report.moments
+        Line(
+            moment.start_s,
+            moment.end_s,
+            _in_words(moment, names) + _review_words(cells),
+        )
+        for moment, cells in zip(report.moments, review_cells(report), strict=True)
         if round(moment.end_s * 1000) > round(moment.start_s * 1000)
     )
     return Transcript(tuple(lines), report.path)
+
+
+def _review_words(cells: Cells) -> str:
+    """What a person says of a moment, behind what facevoice does; nothing where they don't.
+
+    " [Review by Dr Keller: wrong; outcome match, voice happy. Note: she laughs]"
+    """
+    verdict = cells["reviewed"]
+    if verdict is None:
+        return ""
+    by = f" by {cells['reviewer']}" if cells["reviewer"] else ""
+    known = [f"{name} {word}" for name in _REVIEWED if (word := cells[f"reviewed_{name}"])]
+    said = "of an earlier answer" if verdict == OUTDATED else verdict
+    told = "; ".join([said, *([", ".join(known)] if known and verdict != "right" else [])])
+    note = f"Note: {cells['review_note']}" if cells["review_note"] else ""
+    if verdict == "note":
+        return f" [Note{by}: {cells['review_note']}]"
+    return f" [Review{by}: {'. '.join(part for part in (told, note) if part)}]"
 
 
 def to_report_srt(report: Report) -> str:
@@ -245,8 +299,9 @@ def to_report_events(report: Report) -> str:
             person=names.get(moment.person or 0),
             reasons=tuple(reason.value for reason in moment.reasons),
             text=report.words_between(moment.start_s, moment.end_s),
+            **cells,
         )
-        for moment in report.moments
+        for moment, cells in zip(report.moments, review_cells(report), strict=True)
     )
 
 
@@ -259,6 +314,12 @@ def to_report_sidecar(report: Report) -> str:
         "face": emotions,
         "voice": emotions,
         "reasons": {one["name"]: one["words"] for one in told["reasons"]},
+        "reviewed": {
+            "right": "the row is right",
+            "wrong": "the row is wrong",
+            "note": "neither; there is only a note",
+            OUTDATED: "said of an answer that is another now",
+        },
     }
     return describe_events(levels, {"Name": "facevoice", "Version": VERSION}, NOTICE)
 

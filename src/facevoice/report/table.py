@@ -49,6 +49,12 @@ REVIEW_COLUMNS: Final = (
 """What a person says of a moment, empty without a review. reviewed: right, wrong, note (a note
 only) or outdated (of another answer than there is now); reviewed_outcome, …: the person's word,
 which is the machine's where that is right, empty where they don't tell; see `Verdict`."""
+OUTDATED: Final = "outdated"
+_VERDICT_WORDS: Final = {True: "right", False: "wrong", None: "note"}
+VERDICTS: Final = (*_VERDICT_WORDS.values(), OUTDATED)
+"""What `reviewed` may hold."""
+Cells = dict[str, str | None]
+"""What `REVIEW_COLUMNS` hold for a moment; None where nothing is told."""
 
 CSV_COLUMNS: Final[tuple[str, ...]] = (
     "file",
@@ -106,7 +112,7 @@ def window_rows(report: Report) -> Iterator[dict[str, Any]]:
         for place in range(moment.first, moment.last + 1)
     }
     called = {person.number: person.name for person in report.people}
-    reviewed = _review_cells(report)
+    reviewed = review_cells(report)
     for place, window in _all_windows(report):
         row: dict[str, Any] = dict.fromkeys(CSV_COLUMNS)
         row |= {
@@ -155,7 +161,7 @@ def _all_windows(report: Report) -> Iterator[tuple[int, Prediction]]:
 def moment_rows(report: Report) -> Iterator[dict[str, Any]]:
     """Moments by `MOMENT_COLUMNS`, in the form of `window_rows`."""
     called = {person.number: person.name for person in report.people}
-    reviewed = _review_cells(report)
+    reviewed = review_cells(report)
     for number, moment in enumerate(report.moments, start=1):
         yield {
             "file": shown(report.path),
@@ -176,21 +182,21 @@ def moment_rows(report: Report) -> Iterator[dict[str, Any]]:
         }
 
 
-def _review_cells(report: Report) -> list[dict[str, str | None]]:
-    """What `REVIEW_COLUMNS` hold for each moment."""
+def review_cells(report: Report) -> list[Cells]:
+    """What `REVIEW_COLUMNS` hold for each moment, None where nothing is told."""
     if report.review is None:
         return [dict.fromkeys(REVIEW_COLUMNS) for _ in report.moments]
     verdicts = report.review.placed(report)
     return [_verdict_cells(v, m) for v, m in zip(verdicts, report.moments, strict=True)]
 
 
-def _verdict_cells(verdict: Verdict | None, moment: Moment) -> dict[str, str | None]:
+def _verdict_cells(verdict: Verdict | None, moment: Moment) -> Cells:
     if verdict is None:
         return dict.fromkeys(REVIEW_COLUMNS)
-    word = {True: "right", False: "wrong", None: "note"}[verdict.is_right]
+    word = _VERDICT_WORDS[verdict.is_right]
     known = verdict.reviewed
     return {
-        "reviewed": "outdated" if verdict.is_outdated(moment) else word,
+        "reviewed": OUTDATED if verdict.is_outdated(moment) else word,
         "reviewed_outcome": None if known.outcome is None else known.outcome.value,
         "reviewed_face": None if known.face is None else known.face.value,
         "reviewed_voice": None if known.voice is None else known.voice.value,
