@@ -43,7 +43,7 @@ WITH_TORCH = {
 }
 
 # The page's own modules; `facevoice.web` imports them when a page is built.
-WITH_GRADIO = {"facevoice.web.page"}
+WITH_GRADIO = {"facevoice.web.page", "facevoice.web.tab"}
 
 IMPORT_ALL = f"""
 import importlib, pkgutil, facevoice

@@ -143,10 +143,10 @@ def test_a_stored_report_is_decided_again(tmp_path: Path, here: Path) -> None:
     stored = read_report(path)
     assert "Face and voice conflict" in run("report", path)
     page = here / "talk.html"
-    assert page.read_text(encoding="utf-8") == to_html(stored)
+    assert page.read_text(encoding="utf-8") == to_html(stored, name="talk")
     assert "Undecided" in run("report", path, "--sensitivity", "cautious")
     cautious = decide_again(stored, DecisionConfig(sensitivity="cautious"))
-    assert page.read_text(encoding="utf-8") == to_html(cautious)
+    assert page.read_text(encoding="utf-8") == to_html(cautious, name="talk")
     assert "Undecided" in run("report", path, "--expected-conflicts", 0.2)
     assert "Face and voice conflict" in run(
         "report", path, "--sensitivity", "sensitive", "--expected-conflicts", 0.4
@@ -160,15 +160,15 @@ def test_what_is_not_asked_stays_as_the_report_has_it(tmp_path: Path, here: Path
     stored = read_report(path)
     page = here / "talk.html"
     run("report", path)
-    assert page.read_text(encoding="utf-8") == to_html(stored)
+    assert page.read_text(encoding="utf-8") == to_html(stored, name="talk")
     # Also where the defaults are asked for.
     run("report", path, "--sensitivity", "balanced")
     changed = decide_again(stored, DecisionConfig(expected_conflicts=0.6))
     assert changed.config.decision.min_speech_s == 0.3
-    assert page.read_text(encoding="utf-8") == to_html(changed)
+    assert page.read_text(encoding="utf-8") == to_html(changed, name="talk")
     run("report", path, "--expected-conflicts", 0.5)
     changed = decide_again(stored, DecisionConfig(sensitivity="cautious"))
-    assert page.read_text(encoding="utf-8") == to_html(changed)
+    assert page.read_text(encoding="utf-8") == to_html(changed, name="talk")
 
 
 @pytest.mark.parametrize("words", [["--window", "3"], ["--threads", "1"], ["--checkpoint", "x"]])

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from facevoice.analyzer import Analyzer
 from facevoice.batch import AnalyzerSetup
 from facevoice.cli.app import app
+from facevoice.report import find_reports
 from facevoice.settings import AnalyzerConfig
 from faults.studio import LENGTH_S, Studio
 
@@ -150,7 +151,7 @@ def _out_of(words: Sequence[str]) -> Path | None:
 
 def _read_reports(folder: Path | None, stdout: str) -> tuple[dict[str, Any], ...]:
     if folder is not None:
-        texts = [path.read_text("utf-8") for path in sorted(folder.rglob("*.json"))]
+        texts = [path.read_text("utf-8") for path in find_reports(folder)]
     else:
         texts = [line for line in stdout.splitlines() if line.startswith('{"schema"')]
     return tuple(json.loads(text) for text in texts)

@@ -1,7 +1,7 @@
 """ELAN's .eaf: XML with tiers, vocabularies and linked media (EAF 3.0).
 
-Written after the schema of the format in ELAN's sources. pympi reads such files too, but resolves the
-entities of strangers' XML, knows nothing of unaligned time slots and writes the time of the day
+Written after the schema of the format in ELAN's sources. pympi reads such files too, but resolves
+the entities of strangers' XML, knows nothing of unaligned time slots and writes the time of the day
 into every file; what is needed of the format is this one page.
 """
 

@@ -116,13 +116,13 @@ class LiveStream:
         self._frames: SimpleQueue[tuple[float, bytes] | None] = SimpleQueue()
         self._sound: SimpleQueue[tuple[float, FloatArray] | None] = SimpleQueue()
         self._clock: float | None = None
+        self._size_px: tuple[int, int] | None = None
 
     def media(self, duration_s: float) -> MediaInfo:
         """What came, as of a file."""
         video = audio = None
-        if self.has_video:
-            width, height = self._size_px
-            video = VideoInfo(width, height, _FRAMES_HZ, 0.0, 0, "mjpeg")
+        if self._size_px is not None:
+            video = VideoInfo(*self._size_px, _FRAMES_HZ, 0.0, 0, "mjpeg")
         if self._rate_hz is not None:
             audio = AudioInfo(self._rate_hz, 1, 0.0, "pcm_f32le")
         return MediaInfo(Path(_NAME), duration_s, video, audio)
