@@ -23,8 +23,8 @@ from facevoice.records import DoubleArray, Emotion, FloatArray, Modality, Window
 NUM_RANDOM: Final = 12
 """Random covers, by which it is told how large an effect chance has."""
 # How often anything of a channel would stand out by chance, were effects of random covers normal.
-# They aren't, since a random cover may hide what matters: measured are ten times as many in faces,
-# which makes about one window in twenty.
+# They aren't, since a random cover may hide what matters: measured are sixteen times as many in
+# faces, which makes about one window in twenty.
 _CHANCE: Final = 0.0025
 _DRAWS: Final = 20_000
 _TINY: Final = 1e-6
