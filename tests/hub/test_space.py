@@ -249,7 +249,7 @@ def test_the_app_answers_over_http(folder: Path, tmp_path: Path) -> None:
     try:
         assert process.stdout is not None
         line = next(line for line in process.stdout if "http://" in line)
-        page = client.Client(line[line.index("http://") :].strip(), verbose=False)
+        page = client.Client(line.partition("Open ")[2].partition(" ")[0], verbose=False)
         sample = client.handle_file(str(EXAMPLES / "smile_glad_voice.mp4"))
         report = from_json(page.predict(sample, api_name="/analyze"))
         with pytest.raises(Exception, match=r"broken\.mp4: is not a video"):

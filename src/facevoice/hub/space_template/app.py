@@ -29,5 +29,10 @@ def choose_options() -> WebOptions:
     return WebOptions(samples=samples, max_size_mb=100, max_length_s=600)
 
 
+def tell(addresses: list[str]) -> None:
+    """Say where the page is, for who runs this at home and for the Space's log."""
+    print(f"Open {' or '.join(addresses)} in a browser.", flush=True)
+
+
 if __name__ == "__main__":
-    launch_app(load_analyzer(), choose_options())
+    launch_app(load_analyzer(), choose_options(), told=tell)
