@@ -683,9 +683,12 @@ def test_one_channel_alone(
     gap = {"outcome": Outcome.INSUFFICIENT, "conflict": None, "reasons": (reason,), missing: None}
     empty = Trace(np.zeros(0), np.zeros((0, 4)), np.zeros(0, int), np.zeros(0), np.zeros((0, 2)))
     page = open_report(make_report(make_prediction(**gap), status=status), empty)
-    detail = page.locator(".fv-detail")
-    assert detail.locator("td.fv-missing").inner_text().startswith("The file has no")
-    assert "not compared" in detail.inner_text()
+    said = page.locator(".fv-sentence").inner_text()
+    assert "Face and voice can't be compared: the file has no " in said
+    heads = page.locator(".fv-detail th[scope=col]").all_inner_texts()
+    assert missing.title() not in heads
+    assert ({"Face", "Voice"} - {missing.title()}) < set(heads)
+    assert "not compared" in page.locator(".fv-detail").inner_text()
 
 
 def test_mount_in_a_page_of_others(open_page: Opener, make_clip: ClipMaker) -> None:
