@@ -272,7 +272,8 @@ async def _use(address: str) -> None:
     page = Page(address)
     try:
         await page.open()
-        outcome = await page.analyze(await page.upload(CLIP))
+        await page.upload(CLIP)
+        outcome = await page.analyze()
         if outcome.files is None:
             raise RuntimeError(f"no result: {outcome.problem}")
         json.loads(await page.download(outcome.files[".json"]))
