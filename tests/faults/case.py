@@ -19,7 +19,6 @@ from typer.testing import CliRunner
 from facevoice.analyzer import Analyzer
 from facevoice.batch import AnalyzerSetup
 from facevoice.cli.app import app
-from facevoice.report import find_reports
 from facevoice.settings import AnalyzerConfig
 from faults.studio import LENGTH_S, Studio
 
@@ -149,9 +148,14 @@ def _out_of(words: Sequence[str]) -> Path | None:
     return Path(words[words.index("--out") + 1]) if "--out" in words else None
 
 
+def reports_below(folder: Path) -> list[Path]:
+    """The reports of a run, also of hidden files; what it keeps for its tables is none."""
+    return sorted(path for path in folder.rglob("*.json") if ".tables" not in path.parts)
+
+
 def _read_reports(folder: Path | None, stdout: str) -> tuple[dict[str, Any], ...]:
     if folder is not None:
-        texts = [path.read_text("utf-8") for path in find_reports(folder)]
+        texts = [path.read_text("utf-8") for path in reports_below(folder)]
     else:
         texts = [line for line in stdout.splitlines() if line.startswith('{"schema"')]
     return tuple(json.loads(text) for text in texts)

@@ -12,8 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from facevoice.report import find_reports
-from faults.case import Act, Bench, Run, environment
+from faults.case import Act, Bench, Run, environment, reports_below
 
 COMMAND = (sys.executable, "-m", "facevoice", "analyze")
 LIMIT_S = 300.0
@@ -64,7 +63,7 @@ def read(exit_code: int, stdout: bytes, stderr: bytes, words: Sequence[str]) -> 
     lines = [line for line in text.splitlines() if line.startswith('{"schema"')]
     if "--out" in words:
         out = Path(words[list(words).index("--out") + 1])
-        lines = [path.read_text("utf-8") for path in find_reports(out)]
+        lines = [path.read_text("utf-8") for path in reports_below(out)]
     reports = tuple(json.loads(line) for line in lines)
     return Run(exit_code, text, stderr.decode("utf-8", "replace"), reports)
 
