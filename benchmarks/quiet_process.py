@@ -237,13 +237,13 @@ def _go(
         if way.serves:
             asyncio.run(_use(_address(process, log)))
             time.sleep(seconds)
-            _interrupt(process)
+            _end(process)
         code = process.wait()
     except httpx.HTTPError as error:
         raise RuntimeError(f"{way.name}: {error}\n{_end_of(log)}") from error
     finally:
         process.kill()
-    if code not in ((0, 130, -signal.SIGINT) if way.serves else (0,)):
+    if code not in ((0, 130, -signal.SIGTERM) if way.serves else (0,)):
         raise RuntimeError(f"{way.name} ended with {code}:\n{_end_of(log)}")
 
 
@@ -251,11 +251,14 @@ def _end_of(log: Path) -> str:
     return log.read_text("utf-8", errors="replace")[-3000:]
 
 
-def _interrupt(process: subprocess.Popen[bytes]) -> None:
-    """Ctrl-C for what is watched, whether strace lies between or not."""
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End what is watched, whether strace lies between or not.
+
+    By SIGTERM, since a shell lets what it starts aside ignore Ctrl-C.
+    """
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text("ascii").split()
     name = Path(f"/proc/{process.pid}/comm").read_text("utf-8").strip()
-    os.kill(int(children[0]) if name == "strace" else process.pid, signal.SIGINT)
+    os.kill(int(children[0]) if name == "strace" else process.pid, signal.SIGTERM)
 
 
 def _address(process: subprocess.Popen[bytes], log: Path) -> str:

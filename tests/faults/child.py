@@ -78,6 +78,8 @@ def run_until_a_window(then: Callable[[subprocess.Popen[bytes], list[str]], None
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            # A shell lets what it starts aside ignore Ctrl-C, and so do its children.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         assert child.stdout is not None
         try:
