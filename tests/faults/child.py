@@ -79,7 +79,7 @@ def run_until_a_window(then: Callable[[subprocess.Popen[bytes], list[str]], None
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             # A shell lets what it starts aside ignore Ctrl-C, and so do its children.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         )
         assert child.stdout is not None
         try:

@@ -399,16 +399,7 @@ class LiveDesk:
                 views.append(_without_embeddings(view))
                 for track in judge.judged(prediction):
                     owners.setdefault(track, prediction.person or 0)
-                send(
-                    {
-                        "window": _row(prediction),
-                        "sentence": describe_in_words(prediction),
-                        "known": judge.rests_on(prediction),
-                        "judged": judge.judged(prediction),
-                        "lag_ms": round(1000 * stream.lag_s(prediction.end_s)),
-                        "dropped": stream.num_dropped,
-                    }
-                )
+                send(_told(prediction, judge, stream))
         if not predictions:
             return {"end": {"sentence": "Stopped before a window was whole.", "summary": None}}
         media = stream.media(predictions[-1].end_s)
@@ -519,6 +510,18 @@ def _take(content: bytes, stream: LiveStream) -> None:
         samples = np.frombuffer(content, "<f4", offset=9)
         if np.isfinite(samples).all():
             stream.put_sound(time_s, samples.astype(np.float32))
+
+
+def _told(prediction: Prediction, judge: LiveJudge, stream: LiveStream) -> dict[str, Any]:
+    """The message of a window."""
+    return {
+        "window": _row(prediction),
+        "sentence": describe_in_words(prediction),
+        "known": judge.rests_on(prediction),
+        "judged": judge.judged(prediction),
+        "lag_ms": round(1000 * stream.lag_s(prediction.end_s)),
+        "dropped": stream.num_dropped,
+    }
 
 
 def _row(window: Prediction) -> list[Any]:
