@@ -201,6 +201,34 @@ def test_reviews_among_downloads_go_to_their_reports(tmp_path: Path) -> None:
     assert read_review(review_path(path), REPORT).verdicts == (later, second, more)
 
 
+def test_a_verdict_that_was_taken_back_stays_so_whatever_older_file_has_it(tmp_path: Path) -> None:
+    path = written(tmp_path / "results")
+    first, second = reviewed().verdicts
+    gone = replace(first, is_right=None, corrected=Answer(), note="", when="2026-11-30T08:00:00Z")
+    downloads = tmp_path / "downloads"
+    downloads.mkdir()
+    write_review(downloads / "talk.review.json", replace(reviewed(), verdicts=(gone, second)))
+    for _ in range(2):
+        told = run("review", tmp_path / "results", "--from", downloads)
+        assert "1 of 4 moments reviewed: 1 right" in told
+        assert read_review(review_path(path), REPORT).placed(REPORT)[0] is None
+        write_review(downloads / "talk.review.json", reviewed())
+
+
+def test_what_is_wrong_with_one_review_costs_only_that_one(tmp_path: Path) -> None:
+    written(tmp_path / "results", name="good")
+    bad = written(tmp_path / "results", name="bad")
+    review_path(bad).write_text("{}")
+    downloads = tmp_path / "downloads"
+    downloads.mkdir()
+    write_review(downloads / "bad.review.json", reviewed())
+    write_review(downloads / "good.review.json", replace(reviewed(), fingerprint="0" * 32))
+    told = run("review", tmp_path / "results", "--from", downloads, code=1)
+    assert "good.review.json: was made of another analysis. It is left there." in told
+    assert "bad.review.json: is no review" in told
+    assert "2 of 4 moments reviewed" in told
+
+
 def test_a_page_shows_the_review_beside_its_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

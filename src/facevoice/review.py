@@ -55,8 +55,9 @@ class Verdict:
     """What a person says of one moment.
 
     start_s, end_s, person: which moment, as in `Moment`; said: what facevoice said of it then;
-    is_right: None where there is only a note; corrected: what it really is, as far as the person
-    tells, of a moment that is wrong; reviewer: their name; when: time in ISO 8601, with its zone.
+    is_right: None where there is only a note, or nothing any more; corrected: what it really is,
+    as far as the person tells, of a moment that is wrong; reviewer: their name; when: time in ISO
+    8601, with its zone.
     """
 
     start_s: float
@@ -73,6 +74,11 @@ class Verdict:
     def reviewed(self) -> Answer:
         """The person's word: what facevoice said if it is right, else the corrections."""
         return self.said if self.is_right else self.corrected
+
+    @property
+    def is_taken_back(self) -> bool:
+        """Whether nothing is said any more; it stays, so that no older file brings it back."""
+        return self.is_right is None and not self.note
 
     def is_of(self, moment: Moment) -> bool:
         """Whether the moment is the one that was judged, by its time and its person."""
@@ -98,10 +104,15 @@ class Review:
     fingerprint: str
     verdicts: tuple[Verdict, ...] = ()
 
+    @property
+    def standing(self) -> tuple[Verdict, ...]:
+        """The verdicts that weren't taken back."""
+        return tuple(verdict for verdict in self.verdicts if not verdict.is_taken_back)
+
     def placed(self, report: Report) -> tuple[Verdict | None, ...]:
         """The verdict on each moment of a report, None where there is none."""
         by_start: dict[int, list[Verdict]] = {}
-        for verdict in self.verdicts:
+        for verdict in self.standing:
             by_start.setdefault(round(verdict.start_s), []).append(verdict)
 
         def of(moment: Moment) -> Verdict | None:
@@ -114,7 +125,7 @@ class Review:
     def strays(self, report: Report) -> tuple[Verdict, ...]:
         """Verdicts on moments that the report doesn't have."""
         placed = set(map(id, self.placed(report)))
-        return tuple(verdict for verdict in self.verdicts if id(verdict) not in placed)
+        return tuple(verdict for verdict in self.standing if id(verdict) not in placed)
 
     def is_of(self, report: Report) -> bool:
         """Whether the very analysis was looked at, if perhaps at another sensitivity."""
@@ -343,8 +354,8 @@ def summarize(report: Report) -> ReviewSummary:
         num_wrong=sum(verdict.is_right is False for verdict in fresh),
         num_notes=sum(verdict.note != "" for verdict, _ in pairs),
         num_outdated=len(pairs) - len(fresh),
-        num_strays=len(review.verdicts) - len(pairs),
-        reviewers=tuple(sorted({v.reviewer for v in review.verdicts} - {""})),
+        num_strays=len(review.standing) - len(pairs),
+        reviewers=tuple(sorted({v.reviewer for v in review.standing} - {""})),
         corrections={name: counts for name in _CHANNELS if (counts := _corrected(fresh, name))},
     )
 

@@ -202,6 +202,16 @@ def test_labels_and_tiers_of_ones_own(talk: Path, tmp_path: Path) -> None:
     assert "calm" not in both["labels"]
 
 
+def test_a_word_for_one_channel_changes_no_other(talk: Path, tmp_path: Path) -> None:
+    anna, ben = tmp_path / "anna.csv", tmp_path / "ben.csv"
+    for path in (anna, ben):
+        path.write_text("start,end,face\n0,20,flat\n20,40,sad\n")
+    labels = ("--label", "flat=neutral", "--label", "conflict=sad")
+    told = figures(talk, anna, ben, *labels)
+    assert {channel for _, channel, _ in told} == {"face"}
+    assert told["anna.csv", "face", "window"]["labels"][0] == "neutral"
+
+
 def test_times_that_have_nothing_in_common_are_refused(talk: Path, tmp_path: Path) -> None:
     path = tmp_path / "anna.csv"
     path.write_text("start,end,face\n10000,20000,happy\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import parselmouth
@@ -154,6 +155,19 @@ def test_what_is_refused_says_why_and_what_helps(
     with pytest.raises(AnnotationError, match=rf"^\S*{name}: ") as caught:
         read(tmp_path / name, content)
     assert told in str(caught.value)
+
+
+def test_a_label_of_megabytes_takes_no_more_than_some_of_it(tmp_path: Path) -> None:
+    label = 'x""' * 1_000_000
+    text = f'"ooTextFile" "TextGrid" 0 5 <exists> 1 "IntervalTier" "face" 0 5 1 0 5 "{label}"'
+    tracemalloc.start()
+    try:
+        document = read(tmp_path / "a.TextGrid", text)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(document.tiers[0].spans[0].label) == 2_000_000
+    assert peak_bytes < 20 * len(text)
 
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:

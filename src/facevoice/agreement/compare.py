@@ -500,14 +500,19 @@ def _mapped(units: Iterable[_Unit], mapping: Mapping) -> list[_Unit]:
             one.start_s,
             one.end_s,
             one.person,
-            {
-                channel: None if label in (None, _NOTHING_READ) else mapping.word(label) or None
-                for channel, label in one.said.items()
-            },
+            {channel: _mapped_word(label, channel, mapping) for channel, label in one.said.items()},
         )
         for one in units
         if one.end_s > one.start_s
     ]
+
+
+def _mapped_word(label: str | None, channel: str, mapping: Mapping) -> str | None:
+    if label in (None, _NOTHING_READ):
+        return None
+    word = mapping.word(label)
+    # A word that is meant for another channel, such as "flat" for a face, changes nothing here.
+    return (word or None) if word in ("", *LABELS[channel]) else label
 
 
 def _check_overlap(case: Case, marked: Sequence[list[_Marked]], units: Sequence[_Unit]) -> None:

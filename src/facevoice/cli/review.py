@@ -179,12 +179,11 @@ def _take_reviews(folder: Path, found: Sequence[_Found], screen: Screen) -> None
             continue
         try:
             report = read_report(one.path)
-        except ReportError:
+            before = find_review(one.path, report)
+        except (ReportError, ReviewError):
             continue  # It is told where the reports are summed up.
-        # Of another analysis, or of another folder's file of that name.
         reviews = [r for path in own if (r := _read_own(path, report, screen)) is not None]
         if reviews:
-            before = find_review(one.path, report)
             write_review(review_path(one.path), unite([*([before] if before else []), *reviews]))
             num_taken += len(reviews)
     screen.say(f"{count_noun(num_taken, 'review')} taken from {shown(str(folder))}")
@@ -196,7 +195,10 @@ def _read_own(path: Path, report: Report, screen: Screen) -> Review | None:
     except ReviewError as error:
         screen.complain(f"{error} It is left there.")
         return None
-    return review if review.is_of(report) else None
+    if not review.is_of(report):
+        screen.complain(f"{shown(str(path))}: was made of another analysis. It is left there.")
+        return None
+    return review
 
 
 def _find_all(paths: Sequence[Path]) -> list[_Found]:

@@ -23,7 +23,7 @@ from facevoice.exchange.tiers import (
 )
 from facevoice.texts import shown
 
-_TOKEN: Final = re.compile(r'"((?:[^"]|"")*)"|(<exists>|<absent>)|([^\s"]+)')
+_TOKEN: Final = re.compile(r'"((?:[^"]++|"")*+)"|(<exists>|<absent>)|([^\s"]+)')
 _NUMBER: Final = re.compile(r"[-+]?[0-9]{1,12}(\.[0-9]*)?([eE][-+]?[0-9]{1,3})?%?")
 _MAX_ITEMS: Final = 4_000_000
 

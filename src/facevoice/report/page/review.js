@@ -61,8 +61,17 @@ function isOf(verdict, moment) {
     && verdict.person === moment.said[2];
 }
 
+// It stays in the file, so that no older one brings back what it said.
+function isTakenBack(verdict) {
+  return verdict.is_right === null && verdict.note === "";
+}
+
+function standing(state) {
+  return state.verdicts.filter((verdict) => !isTakenBack(verdict));
+}
+
 function verdictOn(state, moment) {
-  return state.verdicts.find((verdict) => isOf(verdict, moment)) ?? null;
+  return standing(state).find((verdict) => isOf(verdict, moment)) ?? null;
 }
 
 function isOutdated(model, verdict, moment) {
@@ -80,7 +89,7 @@ function markOf(state, model, moment) {
 
 // Makes or changes the verdict on a moment; one that says nothing any more is taken back.
 function judge(model, state, moment, change) {
-  const before = verdictOn(state, moment);
+  const before = state.verdicts.find((verdict) => isOf(verdict, moment));
   const blank = { is_right: null, corrected: { outcome: null, face: null, voice: null }, note: "" };
   const verdict = {
     start_s: moment.from,
@@ -95,7 +104,7 @@ function judge(model, state, moment, change) {
   };
   if (verdict.is_right !== false) verdict.corrected = blank.corrected;
   state.verdicts = state.verdicts.filter((one) => one !== before);
-  if (verdict.is_right !== null || verdict.note !== "") state.verdicts.push(verdict);
+  if (before !== undefined || !isTakenBack(verdict)) state.verdicts.push(verdict);
   state.verdicts.sort((a, b) => a.start_s - b.start_s || a.end_s - b.end_s);
 }
 
@@ -242,8 +251,8 @@ function reviewPanel(model, state, level, jump) {
   });
   panel.refresh = () => {
     summary.textContent = reviewWords(model, state);
-    list.replaceChildren(...state.verdicts.map((verdict) => verdictRow(model, verdict, jump)));
-    list.hidden = state.verdicts.length === 0;
+    list.replaceChildren(...standing(state).map((verdict) => verdictRow(model, verdict, jump)));
+    list.hidden = list.childElementCount === 0;
     save.textContent = state.isUnsaved ? "Save review (changed)" : "Save review";
   };
   return panel;
@@ -268,9 +277,10 @@ function reviewWords(model, state) {
   const fresh = pairs.filter(([moment, verdict]) => !isOutdated(model, verdict, moment));
   const count = (is) => fresh.filter(([, verdict]) => verdict.is_right === is).length;
   const [right, wrong] = [count(true), count(false)];
-  if (state.verdicts.length === 0) return "Nothing was reviewed yet: mark a moment right or wrong in its card.";
+  const { length } = standing(state);
+  if (length === 0) return "Nothing was reviewed yet: mark a moment right or wrong in its card.";
   const agreement = right + wrong ? ` (${Math.round((100 * right) / (right + wrong))}% agreement)` : "";
-  const gone = state.verdicts.length - pairs.length;
+  const gone = length - pairs.length;
   const parts = [`${pairs.length} of ${moments.length} moments reviewed: ${right} right, ${wrong} wrong${agreement}.`];
   if (gone) parts.push(`${gone} ${gone === 1 ? "verdict is" : "verdicts are"} on moments that this setting doesn’t have.`);
   return parts.join(" ");
