@@ -19,8 +19,9 @@ demo: $(VENV)/.base
 	$(BIN)/facevoice analyze examples/smile_glad_voice.mp4 examples/smile_frightened_voice.mp4 \
 	    examples/smile_plain_voice.mp4
 
+# By two processes, a file of tests in one of them: most of the time one waits for what it started.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 faults: $(VENV)/.dev
 	FACEVOICE_FAULTS=all $(BIN)/python -m pytest tests/faults

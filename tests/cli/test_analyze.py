@@ -50,15 +50,15 @@ def folder(tmp_path: Path, made: list[FakeAnalyzer]) -> Path:
     return root
 
 
-def run(*arguments: str | Path, code: int = 0) -> tuple[str, str]:
-    result = CliRunner(env={"COLUMNS": "80"}).invoke(cli.app, [str(a) for a in arguments])
+def run(*arguments: str | Path, code: int = 0, columns: int = 80) -> tuple[str, str]:
+    result = CliRunner(env={"COLUMNS": str(columns)}).invoke(cli.app, [str(a) for a in arguments])
     assert result.exit_code == code, (result.output, result.exception)
     return result.stdout, result.stderr
 
 
-def analyze(*arguments: str | Path, code: int = 0) -> tuple[str, str]:
+def analyze(*arguments: str | Path, code: int = 0, columns: int = 80) -> tuple[str, str]:
     """The same of `facevoice analyze`, in this process."""
-    return run("analyze", *arguments, "--jobs", "1", code=code)
+    return run("analyze", *arguments, "--jobs", "1", code=code, columns=columns)
 
 
 def in_a_line(text: str) -> str:
@@ -234,7 +234,7 @@ def test_many_files_are_shown_in_a_line_each(folder: Path) -> None:
     for number in range(9):
         (folder / f"good{number}.mp4").write_text(str(number))
     (folder / "good_long.mp4").touch()
-    stdout, _ = analyze(folder, code=1)
+    stdout, _ = analyze(folder, code=1, columns=400)  # room for paths of any length
     assert f"{folder / 'good3.mp4'} conflict {folder / 'good4.mp4'}" in in_a_line(stdout)
     assert "good_long.mp4 match 9×, conflict 9×, flat 9×" in in_a_line(stdout)
     assert "0:00" not in stdout

@@ -29,7 +29,7 @@ GLAD, PLAIN, FRIGHTENED = (
 
 
 def run(*words: str | Path, code: int = 0) -> tuple[str, str]:
-    result = CliRunner(env={"COLUMNS": "80"}).invoke(cli.app, [str(word) for word in words])
+    result = CliRunner(env={"COLUMNS": "300"}).invoke(cli.app, [str(word) for word in words])
     assert result.exit_code == code, (result.output, result.exception)
     return " ".join(result.stdout.split()), " ".join(result.stderr.split())
 
