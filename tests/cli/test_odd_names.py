@@ -35,7 +35,8 @@ def _fake(monkeypatch: pytest.MonkeyPatch) -> None:
 def run(*arguments: str | Path, code: int = 0, stdin: bytes | None = None) -> tuple[str, str]:
     """What the command says on standard output and standard error, in a line each."""
     here = ["--jobs", "1"] if arguments[0] == "analyze" else []  # where the analyzer is faked
-    result = CliRunner(env={"COLUMNS": "300"}).invoke(cli.app, [*map(str, arguments), *here], input=stdin)
+    runner = CliRunner(env={"COLUMNS": "300"})
+    result = runner.invoke(cli.app, [*map(str, arguments), *here], input=stdin)
     assert type(result.exception) in (type(None), SystemExit), result.exception
     assert result.exit_code == code, result.output
     return result.stdout, " ".join(result.stderr.split())

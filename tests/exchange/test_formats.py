@@ -287,7 +287,8 @@ def test_what_an_annotator_corrected_is_not_replaced(tmp_path: Path) -> None:
         with pytest.raises(FileExistsError, match="changed by hand"):
             made.write(report, PurePath("talk"))
     assert ">furious<" in path.read_text()
-    result = CliRunner(env={"COLUMNS": "300"}).invoke(app, ["convert", str(tmp_path), "--to", "eaf,textgrid"])
+    runner = CliRunner(env={"COLUMNS": "300"})
+    result = runner.invoke(app, ["convert", str(tmp_path), "--to", "eaf,textgrid"])
     assert result.exit_code == 1
     assert "talk.eaf: there is a file of that name, which says something else" in " ".join(
         result.output.split()
