@@ -179,12 +179,12 @@ def _take_reviews(folder: Path, found: Sequence[_Found], screen: Screen) -> None
             continue
         try:
             report = read_report(one.path)
-        except ReportError:
+            before = find_review(one.path, report)
+        except (ReportError, ReviewError):
             continue  # It is told where the reports are summed up.
         # Of another analysis, or of another folder's file of that name.
         reviews = [r for path in own if (r := _read_own(path, report, screen)) is not None]
         if reviews:
-            before = find_review(one.path, report)
             write_review(review_path(one.path), unite([*([before] if before else []), *reviews]))
             num_taken += len(reviews)
     screen.say(f"{count_noun(num_taken, 'review')} taken from {shown(str(folder))}")
