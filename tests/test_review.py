@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -243,6 +244,23 @@ def test_a_page_shows_the_review_beside_its_report(
     assert "is no review" in run("report", path, "--review", review_path(path), code=1)
     assert "is no review" in run("review", path, code=1)
     assert "is no report" in run("review", "talk.mp4", code=2)
+
+
+def test_a_file_that_can_not_be_read_costs_only_itself(tmp_path: Path) -> None:
+    written(tmp_path)
+    (tmp_path / "gone.json").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "gone.csv").write_text("start,end,face\n0,9,happy\n")
+    told = run("review", tmp_path, code=1)
+    assert "gone.json: can't be read (No such file or directory)" in told
+    assert "pipe.json: can't be read (it is no regular file)" in told
+    assert "2 of 4 moments reviewed (by Dr Keller): 1 right, 1 wrong" in told
+    told = run("convert", tmp_path, "--to", "srt", code=1)
+    assert "1 report converted, 2 failed" in told
+    told = run("agree", tmp_path, tmp_path, code=1)
+    assert "gone.json: can't be read (No such file or directory)" in told
+    assert "1 recording, 1 failed" in told
+    assert "judges 2 of 4 moments" in " ".join(told.split())
 
 
 def test_two_reports_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,3 +86,16 @@ def file_sha256(path: str | Path) -> str:
     """
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def folder_sha256(folder: Path) -> str:
+    """SHA-256 over the names and contents of all that lies in a folder.
+
+    Raises:
+        OSError: some of it can't be read.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        content = file_sha256(path) if path.is_file() else ""
+        digest.update(os.fsencode(path.relative_to(folder).as_posix()) + f"\0{content}\0".encode())
+    return digest.hexdigest()

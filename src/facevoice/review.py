@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from pathlib import Path, PurePath
 from typing import Any, Final
@@ -24,7 +24,7 @@ from facevoice.errors import ReviewError
 from facevoice.files import write_atomically
 from facevoice.plain import parse_json, read_bounded
 from facevoice.records import VERSION, Emotion, Moment, Outcome, Report, top_emotion
-from facevoice.texts import safe_json, shown
+from facevoice.texts import clock, safe_json, shown
 
 SUFFIX: Final = ".review.json"
 """Ends the name of every review: talk.review.json lies beside talk.json or talk.mp4."""
@@ -48,6 +48,8 @@ class Answer:
 
 
 NO_ANSWER: Final = Answer()
+ANSWERED: Final = tuple(one.name for one in fields(Answer))
+"""What an answer tells of: outcome, face and voice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,7 +358,7 @@ def summarize(report: Report) -> ReviewSummary:
         num_outdated=len(pairs) - len(fresh),
         num_strays=len(review.standing) - len(pairs),
         reviewers=tuple(sorted({v.reviewer for v in review.standing} - {""})),
-        corrections={name: counts for name in _CHANNELS if (counts := _corrected(fresh, name))},
+        corrections={name: counts for name in ANSWERED if (counts := _corrected(fresh, name))},
     )
 
 
@@ -381,7 +383,7 @@ def join(summaries: Iterable[ReviewSummary]) -> ReviewSummary:
         num_outdated=total(lambda s: s.num_outdated),
         num_strays=total(lambda s: s.num_strays),
         reviewers=tuple(sorted({name for s in all_of for name in s.reviewers})),
-        corrections={name: corrections[name] for name in _CHANNELS if name in corrections},
+        corrections={name: corrections[name] for name in ANSWERED if name in corrections},
     )
 
 
@@ -411,9 +413,6 @@ def describe(summary: ReviewSummary) -> str:
     return " ".join(parts)
 
 
-_CHANNELS: Final = ("outcome", "face", "voice")
-
-
 def _corrected(verdicts: Sequence[Verdict], name: str) -> Counter[tuple[str | None, str]]:
     pairs = ((getattr(v.said, name), getattr(v.corrected, name)) for v in verdicts)
     return Counter(
@@ -440,14 +439,8 @@ def _times(number: int) -> str:
 
 def _spans(verdicts: Sequence[Verdict]) -> str:
     most = 5
-    told = [f"{_clock(v.start_s)}–{_clock(v.end_s)}" for v in verdicts[:most]]
+    told = [f"{clock(v.start_s)}–{clock(v.end_s)}" for v in verdicts[:most]]
     return ", ".join(told) + (f" and {len(verdicts) - most:,} more" if len(verdicts) > most else "")
-
-
-def _clock(seconds: float) -> str:
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
 def _name(report: Report) -> str:

@@ -1,7 +1,7 @@
 """Texts by the hand of others (names of files and tracks, words), safe to show and to store.
 
 A name may hold what a terminal obeys, what turns the order of letters round, what a spreadsheet
-takes for a formula, and bytes that are no text at all.
+takes for a formula, and bytes that are no text at all. And times, as people read them.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ _UNSAFE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800
 _UNSAFE_IN_JSON: Final = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _SHORT: Final = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _BYTES: Final = range(0xDC80, 0xDD00)
-# With these, and with their wide forms of East Asia, spreadsheets begin a formula.
-_FORMULA: Final = re.compile("[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+# With these, and with their wide forms of East Asia, spreadsheets begin a formula. Also behind a
+# `'` of the text's own, or that could not be told from ours.
+_FORMULA: Final = re.compile("'*[=+\\-@\uff1d\uff0b\uff0d\uff20]")
 
 
 def shown(text: str) -> str:
@@ -43,7 +44,20 @@ def safe_json(text: str) -> str:
 
 def safe_cell(text: str) -> str:
     """The text for a table that spreadsheets open: shown, with `'` before what begins a formula."""
-    return f"'{shown(text)}" if _FORMULA.match(text) else shown(text)
+    cell = shown(text)
+    return f"'{cell}" if _FORMULA.match(cell) else cell
+
+
+def cell_text(cell: str) -> str:
+    """The text, shown, that `safe_cell` made a cell of."""
+    return cell[1:] if cell[:1] == "'" and _FORMULA.match(cell) else cell
+
+
+def clock(seconds: float) -> str:
+    """`0:12`, `1:02:03`, in whole seconds."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
 def _escape(character: str) -> str:

@@ -107,7 +107,7 @@ def test_words_come_from_beside_the_file_or_from_where_they_are_named(
     text = in_a_line(analyze(folder / "good1.mp4")[0])
     assert "Words from good1.en.srt: I'm fine." in text
     assert "fine" not in analyze(folder / "good1.mp4", "--no-transcript")[0]
-    text = in_a_line(analyze(folder / "good1.mp4", "--transcript", named)[0])
+    text = in_a_line(analyze(folder / "good1.mp4", "--transcript", named, columns=400)[0])
     assert f"{named}: has no times" in text.replace(" /", "/")
     assert "Words without times from x.txt: No times here." in text
     moments = json.loads(analyze(folder / "good1.mp4", "--format", "json")[0])["moments"]

@@ -237,6 +237,19 @@ def test_each_person_is_held_against_what_is_said_of_them(tmp_path: Path) -> Non
     assert guest["num_units"] == sum(one.window.face is not None for one in own)
 
 
+@pytest.mark.parametrize("form", ["csv", "events"])
+def test_names_that_spreadsheets_take_for_formulas_come_back(tmp_path: Path, form: str) -> None:
+    report = invent_interview()[0]
+    people = zip(report.people, ("-Anna", "'=Ben"), strict=True)
+    report = replace(report, people=tuple(replace(one, name=name) for one, name in people))
+    path = save(report, tmp_path / "interview.json")
+    table, *_ = write_format(report, tmp_path / "anna", form)
+    assert "'-Anna" in table.read_text()
+    assert "''=Ben" in table.read_text()
+    # Windows overlap in a table of them.
+    assert min(one["kappa"] for one in figures(path, table).values()) > 0.9
+
+
 def test_of_several_people_one_is_chosen_where_the_report_knows_one(
     talk: Path, tmp_path: Path
 ) -> None:

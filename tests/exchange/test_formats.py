@@ -298,6 +298,42 @@ def test_what_an_annotator_corrected_is_not_replaced(tmp_path: Path) -> None:
     assert ">furious<" not in path.read_text()
 
 
+# audformat's own, of a pandas yet to come.
+@pytest.mark.filterwarnings("ignore:The inplace keyword")
+def test_only_what_is_as_facevoice_wrote_it_is_replaced(tmp_path: Path) -> None:
+    def convert(*options: str, code: int) -> str:
+        words = ["convert", str(tmp_path / "talk.json"), "--to", "eaf,audformat", *options]
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == code, result.output
+        return " ".join(result.output.split())
+
+    def analyse(*formats: str) -> None:
+        with ReportFolder(tmp_path, formats) as made:
+            made.write(interview(), PurePath("talk"))
+
+    analyse("json")
+    convert(code=0)
+    analyse("json", "eaf", "audformat")  # What convert wrote is facevoice's own too.
+    database = tmp_path / "talk.audformat"
+    audformat.Database.load(str(database))["face"].get()
+    analyse("audformat")  # Nor does looking at it make it another's.
+    convert(code=0)
+    notes, faces = database / "notes.txt", database / "db.face.csv"
+    for mine in (notes, faces):
+        mine.write_text("mine")
+        with pytest.raises(FileExistsError, match="changed by hand"):
+            analyse("audformat")
+        told = convert(code=1)
+        assert "talk.audformat: there is a file of that name, which says something else" in told
+        assert mine.read_text() == "mine"
+        convert("--overwrite", code=0)
+        assert not notes.exists()
+        analyse("eaf", "audformat")
+    (database / "db.yaml").write_text("name: a corpus of mine\n")
+    told = convert("--overwrite", code=1)
+    assert "no facevoice wrote. Move it away or choose another --out." in told
+
+
 def test_convert_makes_what_analyze_makes(folder: Path, tmp_path: Path) -> None:
     again = tmp_path / "again"
     told = ",".join(FILE_FORMATS)

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from types import SimpleNamespace
@@ -24,10 +25,10 @@ from starlette.routing import WebSocketRoute
 from starlette.testclient import TestClient
 
 from facevoice.errors import ConfigError
-from facevoice.records import PeopleEdits, Person
+from facevoice.records import MediaInfo, PeopleEdits, Person
 from facevoice.report import from_json
 from facevoice.settings import DecisionConfig
-from facevoice.web import WebOptions
+from facevoice.web import WebOptions, parts
 from facevoice.web.live import LIVE_PATH, LiveDesk
 from facevoice.web.work import (
     JUDGED,
@@ -40,6 +41,7 @@ from facevoice.web.work import (
     to_edits,
     work_aside,
 )
+from made_reports import MATCH
 from web.servers import PATIENCE_S, SAMPLE, Gate, GatedAnalyzer, serve, wait_until
 
 
@@ -482,3 +484,10 @@ def test_an_address_in_place_of_an_upload_is_never_fetched(
         with pytest.raises((gr.Error, gr.exceptions.InvalidPathError)):
             asyncio.run(take(named, place, check_in_upload_folder=True))
     assert fetched == []
+
+
+def test_progress_through_a_long_clip_is_told_in_hours() -> None:
+    window = replace(MATCH, start_s=3723.6, end_s=3725.6)
+    told = parts.reading([window], MediaInfo(Path("talk.mp4"), 7200.0, None, None), 60.0)
+    assert "Read 1:02:06 of 2:00:00: about 56 s left" in told
+    assert "1:02:04–1:02:06: " in told

@@ -15,10 +15,9 @@ from facevoice.report.words import (
     CHANNEL_WORDS,
     EMOTION_COLORS,
     OUTCOME_COLORS,
-    clock,
     ink_on,
 )
-from facevoice.texts import shown
+from facevoice.texts import clock, shown
 
 _MARK: Final = '<meta name="generator" content="facevoice agreement">'
 _COLORS: Final[dict[str, dict[str, str]]] = {

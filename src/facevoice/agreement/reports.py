@@ -19,16 +19,15 @@ from facevoice.files import write_atomically
 from facevoice.records import EMOTIONS, NOTICE, VERSION, Moment, Outcome, Report, Trace
 from facevoice.report.page import PAGE_SCRIPTS, check_page_target, fill_page, script_of, to_view
 from facevoice.report.words import (
-    clock,
     describe_known,
     describe_moment,
     duration_words,
     names_of,
     summarize_in_words,
 )
-from facevoice.texts import shown
+from facevoice.review import ANSWERED
+from facevoice.texts import clock, shown
 
-_CHANNELS: Final = ("outcome", "face", "voice")
 _LABELS: Final[dict[str, tuple[str, ...]]] = {
     "outcome": tuple(Outcome),
     "face": EMOTIONS,
@@ -94,7 +93,7 @@ def lay_side_by_side(first: Side, second: Side) -> SideBySide:
     stretches = list(_stretches(first.report, second.report))
     return SideBySide(
         (first, second),
-        tuple(_agreement(channel, stretches) for channel in _CHANNELS),
+        tuple(_agreement(channel, stretches) for channel in ANSWERED),
         tuple(_differences(first.report, second.report, stretches)),
         tuple(_remarks(first, second)),
     )

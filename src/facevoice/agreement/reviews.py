@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 from facevoice.errors import AnnotationError
 from facevoice.exchange import Document, Span, Tier, read_annotation
 from facevoice.records import Moment, Report
 from facevoice.report import called, count_noun, end_of
-from facevoice.review import SUFFIX, Review, Verdict, read_review, remarks
-
-_CHANNELS: Final = ("face", "voice", "outcome")
+from facevoice.review import ANSWERED, SUFFIX, Review, Verdict, read_review, remarks
 
 
 def read_by_hand(path: Path, report: Report) -> Document:
@@ -52,7 +49,7 @@ def _of_review(review: Review, report: Report, path: Path) -> Document:
 
 
 def _tiers(judged: list[tuple[Moment, Verdict]], name: str | None) -> Iterator[Tier]:
-    for channel in _CHANNELS:
+    for channel in ANSWERED:
         told = ((moment, getattr(verdict.reviewed, channel)) for moment, verdict in judged)
         yield Tier(
             channel,

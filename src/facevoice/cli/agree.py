@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
+import typer
 from rich import box
 from rich.table import Table
 
@@ -25,11 +26,11 @@ from facevoice.agreement import (
     to_agreement_json,
     to_agreement_page,
 )
-from facevoice.cli.options import Quiet, argument, flag, option, tells_errors
+from facevoice.cli.options import EXIT_FAILED, Quiet, argument, flag, option, tells_errors
 from facevoice.cli.screen import Screen
-from facevoice.errors import ConfigError
+from facevoice.errors import AnnotationError, ConfigError, ReportError, ReviewError
 from facevoice.files import write_atomically
-from facevoice.report import read_report
+from facevoice.report import count_noun, read_report
 from facevoice.texts import shown
 
 
@@ -85,16 +86,34 @@ def agree(
     mapping = Mapping(_split("--tier", tiers), _split("--label", labels, may_be_empty=True))
     if html is not None:
         check_agreement_target(html)
-    cases = [_read(path, own) for path, own in pair_up(report, annotations)]
+    cases, num_failed = _read_all(pair_up(report, annotations), screen)
     found = compare(cases, _names(annotations), mapping)
     if as_json:
         sys.stdout.write(to_agreement_json(found))
-    if len(cases) > 1:
-        screen.say(f"{len(cases)} recordings")
+    if len(cases) + num_failed > 1:
+        failed = f", {num_failed} failed" if num_failed else ""
+        screen.say(f"{count_noun(len(cases), 'recording')}{failed}")
     _show(screen, found)
     if html is not None:
         write_atomically(html, to_agreement_page(found, report.stem or report.resolve().name))
         screen.say(f"Written to {shown(str(html))}")
+    if num_failed:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _read_all(
+    pairs: Sequence[tuple[Path, Sequence[Path | None]]], screen: Screen
+) -> tuple[list[Case], int]:
+    """The recordings, and how many can't be read, which are told unless there is no other."""
+    cases: list[Case] = []
+    for place, (path, own) in enumerate(pairs, start=1):
+        try:
+            cases.append(_read(path, own))
+        except (AnnotationError, ReportError, ReviewError) as error:
+            if place == len(pairs) and not cases:
+                raise
+            screen.complain(str(error))
+    return cases, len(pairs) - len(cases)
 
 
 def _read(path: Path, annotations: Sequence[Path | None]) -> Case:

@@ -75,7 +75,7 @@ def convert(
                     path, base, wanted, overwrite=overwrite, blank=blank
                 )
             except (ReportError, ReviewError, OSError) as error:
-                screen.complain(_explain(path, error))
+                screen.complain(_explain(path, error, overwrite=overwrite))
                 num_failed += 1
                 continue
             if report.status is Status.FAILED:
@@ -99,12 +99,12 @@ def _parse(formats: list[str]) -> tuple[str, ...]:
     return wanted
 
 
-def _explain(path: Path, error: ReportError | ReviewError | OSError) -> str:
+def _explain(path: Path, error: ReportError | ReviewError | OSError, *, overwrite: bool) -> str:
     if isinstance(error, FileExistsError):
-        return (
-            f"{shown(str(error.filename))}: {error.strerror}. Move it away, choose another --out, "
-            "or replace it with --overwrite."
-        )
+        remedy = "Move it away, choose another --out, or replace it with --overwrite."
+        if overwrite:
+            remedy = "Move it away or choose another --out."
+        return f"{shown(str(error.filename))}: {error.strerror}. {remedy}"
     if isinstance(error, OSError):
         return f"{shown(str(error.filename or path))}: can't be written ({error.strerror})."
     return shown(str(error))

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from facevoice.errors import AnnotationError
 from facevoice.exchange.tiers import Document, Span, Tier, checked, read_text
-from facevoice.texts import safe_cell, shown
+from facevoice.texts import cell_text, safe_cell, shown
 
 EVENT_COLUMNS: Final = (
     *("onset", "duration", "trial_type", "face", "voice", "conflict", "strength", "person"),
@@ -246,4 +246,4 @@ class _Columns:
 def _said(cell: str) -> str | None:
     # Our own tables have ' before what spreadsheets would take for a formula.
     text = shown(cell.strip())
-    return None if text.lower() in _EMPTY else text
+    return None if text.lower() in _EMPTY else cell_text(text)

@@ -27,7 +27,7 @@ from facevoice.records import (
     Window,
     top_emotion,
 )
-from facevoice.report.words import clock
+from facevoice.texts import clock
 from facevoice.workers import num_cpus
 
 if TYPE_CHECKING:

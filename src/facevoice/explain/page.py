@@ -15,8 +15,8 @@ from facevoice.explain.pictures import draw_face, draw_voice
 from facevoice.explain.voice import VoiceExplanation
 from facevoice.explain.words import CAVEAT, effect_words, explain_in_words
 from facevoice.records import NOTICE, VERSION
-from facevoice.report.words import EMOTION_WORDS, clock, percent
-from facevoice.texts import shown
+from facevoice.report.words import EMOTION_WORDS, percent
+from facevoice.texts import clock, shown
 
 # Colours are those of the report page, whose switch is an attribute of what stands beside.
 _DARK: Final = "color-scheme: dark; --why-ink: #E4E8EB; --why-soft: #A7B1BA; --why-line: #3B454E;"

@@ -7,12 +7,13 @@ opens the folder.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path, PurePath
 from typing import Any, Final
 
 from facevoice.errors import MissingExtraError
-from facevoice.files import whole_folder
+from facevoice.files import folder_sha256, whole_folder
 from facevoice.records import EMOTIONS, NOTICE, Outcome, Report
 from facevoice.report.table import VERDICTS, moment_rows, window_rows
 from facevoice.report.words import CHANNEL_WORDS
@@ -27,8 +28,12 @@ _REVIEW_SCHEMES: Final = {
 _EMOTIONS: Final = [emotion.value for emotion in EMOTIONS]
 
 
-def write_database(report: Report, target: Path) -> Path:
+def write_database(
+    report: Report, target: Path, note: Callable[[Path, str], None] | None = None
+) -> Path:
     """Write the database as the folder `target`; what lay there before is replaced.
+
+    note: is told `target`, and the `folder_sha256` of what takes its place next.
 
     Tables face, voice, fused: of each window that reads the channel, the likeliest emotion, the
     probability of each, and whose they are. Table outcome: of each window, the outcome, the
@@ -44,6 +49,8 @@ def write_database(report: Report, target: Path) -> Path:
     with whole_folder(target) as part:
         # CSV: opens everywhere, and needs no pyarrow.
         database.save(str(part), storage_format="csv", verbose=False)
+        if note is not None:
+            note(target, folder_sha256(part))
     return target
 
 

@@ -39,6 +39,7 @@ from facevoice.report.words import (
     names_of,
     vocabulary,
 )
+from facevoice.review import ANSWERED
 from facevoice.texts import shown
 from facevoice.transcript import Line, Transcript, to_srt, to_vtt
 
@@ -54,7 +55,6 @@ _REVIEW_TIERS: Final = {
     "reviewed_voice": ("reviewed voice", _EMOTIONS),
     "review_note": ("review note", ()),
 }
-_REVIEWED: Final = (OUTCOME_TIER, "face", "voice")
 # Whoever is judged in such a window, it isn't clear that they speak.
 _SPEAKERS: Final = {Reason.VOICE_OFF_SCREEN: "off screen", Reason.SPEAKER_UNCLEAR: "unclear"}
 
@@ -265,7 +265,7 @@ def _review_words(cells: Cells) -> str:
     if verdict is None:
         return ""
     by = f" by {cells['reviewer']}" if cells["reviewer"] else ""
-    known = [f"{name} {word}" for name in _REVIEWED if (word := cells[f"reviewed_{name}"])]
+    known = [f"{name} {word}" for name in ANSWERED if (word := cells[f"reviewed_{name}"])]
     said = "of an earlier answer" if verdict == OUTDATED else verdict
     told = "; ".join([said, *([", ".join(known)] if known and verdict != "right" else [])])
     note = f"Note: {cells['review_note']}" if cells["review_note"] else ""

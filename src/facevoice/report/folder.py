@@ -12,13 +12,15 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path, PurePath
+from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, Final, Self
 
 from filelock import FileLock
 
 from facevoice.errors import MissingExtraError
-from facevoice.files import file_sha256, whole_file, write_atomically
+from facevoice.files import file_sha256, folder_sha256, whole_file, write_atomically
 from facevoice.plain import read_bounded
 from facevoice.records import Outcome, Report, top_emotion
 from facevoice.report.database import DATABASE_ENDING, require_database, write_database
@@ -168,8 +170,8 @@ class ReportFolder:
             _check_own(root / INDEX_NAME)
         if DATABASE_ENDING in self._formats:
             require_database()
-        if self._formats & {*_GATHERED, *_EXCHANGE}:
-            (root / _HIDDEN).mkdir(exist_ok=True)
+        # Always: who converts a report there later tells by it where to note what they write.
+        (root / _HIDDEN).mkdir(exist_ok=True)
 
     def __enter__(self) -> Self:
         return self
@@ -213,32 +215,18 @@ class ReportFolder:
             row = _with_ending(self._index / name, ".json")
             row.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(row, json.dumps(index_row(report, name)))
-        return [path for form in wanted for path in self._write_format(report, base, form)]
-
-    def _write_format(self, report: Report, base: Path, form: str) -> list[Path]:
-        if form == DATABASE_ENDING:
-            return write_format(report, base, form)
-        return write_format(report, base, form, note=self._note if form in _EXCHANGE else None)
-
-    def _note(self, path: Path, content: bytes) -> None:
-        """Keep in mind what is written, so that what is changed by hand later is told from it."""
-        digests = self._digests_of(path)
-        digests.parent.mkdir(parents=True, exist_ok=True)
-        # The one before too: this may be interrupted before the file is there.
-        new = hashlib.sha256(content).hexdigest()
-        write_atomically(digests, "\n".join([*_lines(digests)[-1:], new]) + "\n")
-
-    def _digests_of(self, path: Path) -> Path:
-        return self.root / _HIDDEN / _WRITTEN / path.relative_to(self.root)
+        note = partial(_note, self.root)
+        return [path for form in wanted for path in write_format(report, base, form, note)]
 
     def _check_own(self, path: Path) -> None:
         """Make sure that nothing of anybody else's is replaced, nor what was corrected by hand."""
         if path.suffix in _OWN_MARKS and not path.name.endswith("_events.json"):
             _check_own(path)
-        elif path.suffix == f".{DATABASE_ENDING}":
-            _check_database(path)
-        elif path.exists() and file_sha256(path) not in _lines(self._digests_of(path)):
-            reason = "it was changed by hand after facevoice wrote it, or is another's"
+        elif path.exists() and _sha256(path) not in _lines(_digests_of(self.root, path)):
+            reason = (
+                "it isn't as facevoice wrote it there: it was changed by hand since, or comes from "
+                "elsewhere"
+            )
             raise FileExistsError(errno.EEXIST, reason, str(path))
 
 
@@ -256,7 +244,7 @@ def write_format(
     report: Report,
     base: Path,
     form: str,
-    note: Callable[[Path, bytes], None] | None = None,
+    note: Callable[[Path, str], None] | None = None,
     *,
     blank: bool = False,
 ) -> list[Path]:
@@ -266,7 +254,7 @@ def write_format(
         report: what is written.
         base: where the files lie, and the report's name.
         form: the format.
-        note: is told each file and its content before it is written.
+        note: is told each file or folder for other tools, and its SHA-256, before it is there.
         blank: of `BLANK_FORMATS`, only what people need to annotate it themselves.
 
     Raises:
@@ -276,23 +264,34 @@ def write_format(
     paths = file_names(base, [form])
     base.parent.mkdir(parents=True, exist_ok=True)
     if form == DATABASE_ENDING:
-        return [write_database(report, path) for path in paths]
+        return [write_database(report, path, note) for path in paths]
     for path, make in zip(paths, (_BLANKS if blank else _TEXTS)[form], strict=True):
         content = make(report, path).encode()
-        if note is not None:
-            note(path, content)
+        if note is not None and form in _EXCHANGE:
+            note(path, hashlib.sha256(content).hexdigest())
         write_atomically(path, content)
     return paths
 
 
 def find_reports(root: Path) -> Iterator[Path]:
-    """The reports as JSON below a folder, in order; hidden folders are passed over."""
+    """The reports as JSON below a folder, in order; hidden folders are passed over.
+
+    Also what can't be read, and so may be one: whoever reads it says what is wrong.
+    """
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(folder, name)
-            if path.suffix == ".json" and not name.startswith(".") and _has_mark(path):
+            if path.suffix == ".json" and not name.startswith(".") and _may_be_report(path):
                 yield path
+
+
+def _may_be_report(path: Path) -> bool:
+    try:
+        # Whoever opens a pipe waits for its writer.
+        return not path.is_file() or _has_mark(path)
+    except OSError:
+        return True
 
 
 def convert_report(
@@ -321,18 +320,17 @@ def convert_report(
     """
     report = read_report(path)
     report = report.with_review(find_review(path, report) or report.review)
-    for form in formats if not overwrite else ():
-        makers = (_BLANKS if blank else _TEXTS).get(form, ())
-        for target, make in zip(file_names(base, [form]), makers, strict=False):
-            if target.exists() and read_bounded(target) != make(report, target).encode():
-                reason = "there is a file of that name, which says something else"
-                raise FileExistsError(errno.EEXIST, reason, str(target))
     if DATABASE_ENDING in formats:
         require_database()
-        for target in file_names(base, [DATABASE_ENDING]):
+        for target in file_names(base, [DATABASE_ENDING]) if overwrite else ():
             _check_database(target)
+    root = next((one for one in base.absolute().parents if (one / _HIDDEN).is_dir()), None)
+    for form in formats if not overwrite else ():
+        _check_same(report, base, form, root, blank=blank)
+    # Else a later run would take what is written here for somebody's own.
+    note = None if root is None else partial(_note, root)
     return report, [
-        one for form in formats for one in write_format(report, base, form, blank=blank)
+        one for form in formats for one in write_format(report, base, form, note, blank=blank)
     ]
 
 
@@ -360,6 +358,45 @@ _BLANKS: Final[dict[str, tuple[_Writer, ...]]] = {
 }
 BLANK_FORMATS: Final = tuple(_BLANKS)
 """Those that people annotate in."""
+
+
+def _note(root: Path, path: Path, sha256: str) -> None:
+    """Keep in mind what is written, so that what is changed by hand later is told from it."""
+    digests = _digests_of(root, path)
+    digests.parent.mkdir(parents=True, exist_ok=True)
+    # The one before too: this may be interrupted before the file is there.
+    write_atomically(digests, "\n".join([*_lines(digests)[-1:], sha256]) + "\n")
+
+
+def _digests_of(root: Path, path: Path) -> Path:
+    return root / _HIDDEN / _WRITTEN / path.absolute().relative_to(root.absolute())
+
+
+def _sha256(path: Path) -> str:
+    return folder_sha256(path) if path.is_dir() else file_sha256(path)
+
+
+def _check_same(report: Report, base: Path, form: str, root: Path | None, *, blank: bool) -> None:
+    """Make sure that what lies where a format is to be written says the same.
+
+    Of a database it is enough that nobody changed it, as noted in `root`: it has more digits than a
+    report that was read back.
+    """
+    for k, target in enumerate(file_names(base, [form])):
+        if not target.exists():
+            continue
+        if form == DATABASE_ENDING:
+            found = _sha256(target)
+            is_same = root is not None and found in _lines(_digests_of(root, target))
+            with TemporaryDirectory() as folder:
+                made = Path(folder, target.name)
+                is_same = is_same or found == folder_sha256(write_database(report, made))
+        else:
+            make = (_BLANKS if blank else _TEXTS)[form][k]
+            is_same = read_bounded(target) == make(report, target).encode()
+        if not is_same:
+            reason = "there is a file of that name, which says something else"
+            raise FileExistsError(errno.EEXIST, reason, str(target))
 
 
 def _lines(path: Path) -> list[str]:

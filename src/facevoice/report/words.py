@@ -28,7 +28,7 @@ from facevoice.records import (
     TrackChoice,
     top_emotion,
 )
-from facevoice.texts import shown
+from facevoice.texts import clock, shown
 
 
 class _Look(NamedTuple):
@@ -587,13 +587,6 @@ def percent(prob: float) -> str:
 def count_noun(number: int, noun: str) -> str:
     """`1 file`, `2,000 files`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def clock(seconds: float) -> str:
-    """`0:12`, `1:02:03`, in whole seconds."""
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
 def duration_words(seconds: float) -> str:

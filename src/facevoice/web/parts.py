@@ -14,6 +14,7 @@ from facevoice.records import MediaInfo, Outcome, Person, Prediction, Report, Tr
 from facevoice.report import describe_in_words, to_view, vocabulary
 from facevoice.report.words import percent
 from facevoice.settings import SENSITIVITIES, DecisionConfig
+from facevoice.texts import clock
 from facevoice.web.session import Session
 from facevoice.web.work import WebOptions
 
@@ -24,7 +25,6 @@ MAX_PEOPLE: Final = 8
 _ONE_IN: Final = (2, 3, 5, 10, 20, 100)
 # Relative, so that it holds behind a proxy's path too.
 _FILE_ADDRESS: Final = "gradio_api/file="
-_BYTES_PER_MB: Final = 1_000_000
 
 _Choices = list[tuple[str, float | str]]
 """Of a control: what is shown, and what it means."""
@@ -199,11 +199,6 @@ def result(report: Report, trace: Trace, media: Path) -> str:
 def fetched(path: Path) -> str:
     """A file that was made to be downloaded, which `web.js` does at once."""
     return f'<a class="fvw-fetched" href="{_address(path)}" download>{escape(path.name)}</a>'
-
-
-def clock(seconds: float) -> str:
-    """`1:02`."""
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
 def length(seconds: float) -> str:

@@ -28,7 +28,7 @@ from facevoice.records import MediaInfo, Perception, Person, Prediction, WindowV
 from facevoice.report import render_video, to_csv, to_html, to_json
 from facevoice.report.folder import ReportFolder
 from facevoice.settings import DecisionConfig
-from facevoice.texts import shown
+from facevoice.texts import clock, shown
 from facevoice.web import parts
 from facevoice.web.session import Clip, Session, State
 from facevoice.web.work import (
@@ -542,8 +542,8 @@ class ClipTab:
 
         def work(tell: _Tell) -> None:
             def on_progress(done_s: float) -> None:
-                words = f"Drawing the video: {parts.clock(done_s)} of "
-                words += parts.clock(media.duration_s)
+                words = f"Drawing the video: {clock(done_s)} of "
+                words += clock(media.duration_s)
                 tell(parts.progress(words, done_s / media.duration_s))
                 self._turns.give_way()
 

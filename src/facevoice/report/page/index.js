@@ -57,16 +57,6 @@ function reviewCell({ judged, right, wrong, moments }) {
   return `${judged} of ${all}${words.length ? `: ${words.join(", ")}` : ""}`;
 }
 
-// Nulls last, whichever way; of equals, as they lie in the folder.
-function rowOrder({ order }, isDown) {
-  return (a, b) => {
-    const [x, y] = [order(a), order(b)];
-    if (x === y) return a.place - b.place;
-    if (x === null || y === null) return x === null ? 1 : -1;
-    return (x < y ? -1 : 1) * (isDown ? -1 : 1);
-  };
-}
-
 // What was chosen stands behind the page's address, so that whoever comes back from a file's page finds
 // it again.
 function readChoice(model, columns) {
@@ -111,7 +101,7 @@ function createIndexTable(model, level) {
   const apply = () => {
     const isInState = STATES.find(([key]) => key === choice.state)[2];
     const fits = (row) => (choice.outcome === null || row.has[choice.outcome]) && row.text.includes(choice.text) && isInState(row);
-    wanted = model.rows.filter(fits).sort(rowOrder(columns[choice.column], choice.isDown));
+    wanted = model.rows.filter(fits).sort(orderOf(columns[choice.column], choice.isDown, (row) => row, ({ place }) => place));
     body.replaceChildren();
     show(FEW_FILES);
     keepChoice(model, columns, choice);

@@ -31,7 +31,7 @@ function createTable(model, onPick) {
   const choice = { column: 0, isDown: false, outcome: null, text: "" };
   let rows = null;
   const apply = () => {
-    const shown = rows.filter((row) => isWanted(row, choice)).sort(orderOf(columns[choice.column], choice.isDown));
+    const shown = rows.filter((row) => isWanted(row, choice)).sort(orderOf(columns[choice.column], choice.isDown, (row) => row.window, ({ from }) => from));
     body.replaceChildren(...shown.map(({ element }) => element));
     const isAll = shown.length === count;
     status.textContent = isAll ? "" : `${shown.length} of ${count} windows${shown.length ? "" : ": nothing fits"}`;
@@ -79,10 +79,12 @@ function isWanted({ window, text }, choice) {
   return (choice.outcome === null || window.outcome === choice.outcome) && text.includes(choice.text);
 }
 
-function orderOf({ order }, isDown) {
+// Nulls last, whichever way; of equals, as in the file or the folder. Of each row: what the column orders,
+// and its place.
+function orderOf({ order }, isDown, ordered, placeOf) {
   return (a, b) => {
-    const [x, y] = [order(a.window), order(b.window)];
-    if (x === y) return a.window.from - b.window.from;
+    const [x, y] = [order(ordered(a)), order(ordered(b))];
+    if (x === y) return placeOf(ordered(a)) - placeOf(ordered(b));
     if (x === null || y === null) return x === null ? 1 : -1;
     return (x < y ? -1 : 1) * (isDown ? -1 : 1);
   };
