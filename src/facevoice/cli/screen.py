@@ -130,7 +130,7 @@ class Screen:
 
     def complain(self, message: str) -> None:
         """Say what went wrong, also when quiet."""
-        self._errors.print(Text(message, style="bold red", overflow="fold"))
+        _print_error(self._errors, message)
 
     @contextmanager
     def bar(self) -> Iterator[Show | None]:
@@ -160,7 +160,13 @@ class Screen:
 
 def complain(message: str) -> None:
     """Say on standard error what went wrong, where no `Screen` is open."""
-    _console(stderr=True).print(Text(message, style="bold red", overflow="fold"))
+    _print_error(_console(stderr=True), message)
+
+
+def _print_error(console: Console, message: str) -> None:
+    """In a file or pipe one line, so that paths in it can be searched for."""
+    text = Text(message, style="bold red", overflow="fold")
+    console.print(text, soft_wrap=not console.is_terminal)
 
 
 def steps(show: Show | None, what: str = "") -> Callable[..., None]:
