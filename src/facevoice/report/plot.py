@@ -107,7 +107,7 @@ def _draw(target: Any, report: Report) -> None:
     rows[0].set_yticks([])
     target.align_ylabels(rows)
     rows[-1].set_xlim(0, max(end_s, 1e-3))
-    rows[-1].xaxis.set_major_formatter(lambda seconds, _: clock(seconds))
+    rows[-1].xaxis.set_major_formatter(_time)
     rows[-1].xaxis.get_major_locator().set_params(steps=[1, 1.5, 3, 6, 10], integer=True)
     rows[-1].set_xlabel(_time_label(end_s), size=8, color=SOFT_INK)
     handles = [h for axes in rows for h in axes.get_legend_handles_labels()[0]]
@@ -186,6 +186,10 @@ def _hatch(axes: Any, edges_s: DoubleArray, unknown: list[bool]) -> None:
     values = [1.0 if is_unknown else np.nan for is_unknown in unknown]
     style = {"facecolor": "#F7F8F9", "edgecolor": "#CBD1D6", "hatch": "////", "linewidth": 0}
     _fill(axes, edges_s, values, **style)
+
+
+def _time(seconds: float, _place: int) -> str:
+    return clock(seconds)  # No lambda: figures are pickled.
 
 
 def _one_line(text: str) -> str:
