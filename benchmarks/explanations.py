@@ -66,18 +66,22 @@ SPLITS: Final = 200
 SHUFFLES: Final = {Modality.VIDEO: 10, Modality.AUDIO: 1}
 FITTED: Final[Mapping[Modality, Mapping[str, tuple[HeadRecipe, bool]]]] = {
     Modality.VIDEO: {
-        "shuffled labels": (FACE, True),
-        "true labels": (FACE, False),
-        "shuffled labels, from nothing": (replace(FACE, evidence=0.0), True),
-        "true labels, from nothing": (replace(FACE, evidence=0.0), False),
+        "labels shuffled, ten times": (FACE, True),
+        "true labels, as a yardstick": (FACE, False),
+        "from nothing, labels shuffled, ten times": (replace(FACE, evidence=0.0), True),
+        "from nothing, true labels": (replace(FACE, evidence=0.0), False),
     },
-    Modality.AUDIO: {"shuffled labels": (VOICE, True), "true labels": (VOICE, False)},
+    Modality.AUDIO: {
+        "labels shuffled": (VOICE, True),
+        "true labels, as a yardstick": (VOICE, False),
+    },
 }
 """Recipes of heads, and whether their labels are shuffled."""
 WEIGHTS: Final = Path(__file__).parents[1] / "src" / "facevoice" / "weights"
 CORPUS: Final = "javanese"
 Heat = Callable[[Asker, Window], DoubleArray]
-Fitted = Callable[[str, Modality, str], list[ChannelHead]]
+Fitted = Callable[[str, Modality, str], tuple[int, list[ChannelHead]]]
+Alike = Callable[[DoubleArray, DoubleArray], float]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -164,18 +168,18 @@ def shuffled(samples: Samples, seed: int) -> Samples:
 def fitting(channels: Mapping[Modality, Samples]) -> Fitted:
     """Heads by film's speaker, modality and name in `FITTED`, without him or her, made once.
 
-    As many as labels are shuffled, else one.
+    As many as labels are shuffled, else one; before them, how many windows they learnt from.
     """
     rows = next(iter(channels.values()))
     speakers = np.unique(rows.speakers[rows.corpora == CORPUS]).tolist()
 
     @cache
-    def fit(fold: int, modality: Modality, name: str) -> list[ChannelHead]:
+    def fit(fold: int, modality: Modality, name: str) -> tuple[int, list[ChannelHead]]:
         recipe, is_shuffled = FITTED[modality][name]
         kept = channels[modality].without(frozenset(speakers[fold::2]))
-        if not is_shuffled:
-            return [fit_head(kept, recipe)]
-        return [fit_head(shuffled(kept, seed), recipe) for seed in range(SHUFFLES[modality])]
+        seeds = range(SHUFFLES[modality])
+        used = [shuffled(kept, seed) for seed in seeds] if is_shuffled else [kept]
+        return len(kept.labels), [fit_head(one, recipe) for one in used]
 
     return lambda speaker, modality, name: fit(speakers.index(speaker) % 2, modality, name)
 
@@ -188,7 +192,9 @@ def face_heat(asker: Asker, window: Window) -> DoubleArray:
 
 def voice_heat(asker: Asker, window: Window) -> DoubleArray:
     """The voice's heat (bands, stretches)."""
-    return cell_heat(asker, window)[0]
+    if window.samples is None:
+        raise ValueError("no sound")
+    return cell_heat(asker, window, Mute(window.samples), asker.ask([window])[0])[0]
 
 
 def face_cells(side_px: int) -> list[list[tuple[slice, slice]]]:
@@ -300,6 +306,18 @@ def ssim(a: DoubleArray, b: DoubleArray) -> float:
     return float(np.mean(upper / ((mp**2 + mq**2 + c1) * (p.var(axis=1) + q.var(axis=1) + c2))))
 
 
+def size_correlation(a: DoubleArray, b: DoubleArray) -> float:
+    """Spearman's, of sizes alone."""
+    return rank_correlation(abs(a), abs(b))
+
+
+MEASURES: Final[Mapping[str, Alike]] = {
+    "effects": rank_correlation,
+    "sizes": size_correlation,
+    "SSIM": ssim,
+}
+
+
 def measure(
     film: Film,
     modality: Modality,
@@ -307,7 +325,7 @@ def measure(
     analyzer: Analyzer,
     mixed: Mapping[Modality, Backbone],
 ) -> dict[str, Any]:
-    """All figures of one channel of one film."""
+    """All figures of one channel of one film; of several draws, one each."""
     question = analyzer.question_at(film.perception, 0)
     media = film.perception.media
     window = analyzer.perceiver.window(media, film.perception.windows[:1])
@@ -318,29 +336,26 @@ def measure(
     asker = Asker(question, Remembering(analyzer.assembly.backbones[modality]), modality, emotion)
     heat = heat_of(asker, window)
     model: Any = question.model
-    heads = {
-        "random head": [random_head(model.channels[modality])],
-        **{name: fitted(film.speaker, modality, name) for name in FITTED[modality]},
-    }
-    pairs = {}
+    other = heat_of(replace(asker, backbone=mixed[modality]), window)
+    pairs = {"network's weights in random order": [(heat, other)]}
+    found = {name: fitted(film.speaker, modality, name) for name in FITTED[modality]}
+    heads = {"head's weights in random order": [random_head(model.channels[modality])]}
+    heads |= {name: several for name, (_, several) in found.items()}
     for name, several in heads.items():
         models = (with_head(model, modality, head) for head in several)
         askers = (replace(asker, question=replace(question, model=one)) for one in models)
         pairs[name] = [(heat, heat_of(one, window)) for one in askers]
-    other = heat_of(replace(asker, backbone=mixed[modality]), window)
-    pairs["random network"] = [(heat, other)]
     return {
         "film": film.path.name,
         "speaker": film.speaker,
         "channel": CHANNELS[modality],
         "emotion": emotion.value,
         "prob": prob,
-        "rank": {name: mean_of(rank_correlation, two) for name, two in pairs.items()},
-        "size": {
-            name: mean_of(lambda a, b: rank_correlation(abs(a), abs(b)), two)
-            for name, two in pairs.items()
+        "num_learnt": max(num for num, _ in found.values()),
+        **{
+            measure: {name: [alike(*two) for two in several] for name, several in pairs.items()}
+            for measure, alike in MEASURES.items()
         },
-        "ssim": {name: mean_of(ssim, two) for name, two in pairs.items()},
         **curves(asker, heat, hider(window)),
         "chance": measure_chance(asker, window),
     }
@@ -349,14 +364,6 @@ def measure(
 def with_head(model: Any, modality: Modality, head: ChannelHead) -> Any:
     """The model with another head of one channel."""
     return replace(model, channels={**model.channels, modality: head})
-
-
-def mean_of(
-    alike: Callable[[DoubleArray, DoubleArray], float],
-    pairs: Sequence[tuple[DoubleArray, DoubleArray]],
-) -> float:
-    """How alike the maps of each pair are, on average."""
-    return float(np.mean([alike(*two) for two in pairs]))
 
 
 def measure_chance(asker: Asker, window: Window) -> dict[str, float]:
@@ -371,7 +378,7 @@ def measure_chance(asker: Asker, window: Window) -> dict[str, float]:
     return chance(before, covers, num_parts)
 
 
-def interval(values: Sequence[float], speakers: Sequence[str]) -> str:
+def interval(values: Sequence[float], speakers: Sequence[str], form: str = ".3f") -> str:
     """Mean with 95 %, bootstrap over speakers."""
     by = {s: [v for v, t in zip(values, speakers, strict=True) if t == s] for s in set(speakers)}
     names, random = sorted(by), np.random.default_rng(0)
@@ -380,28 +387,68 @@ def interval(values: Sequence[float], speakers: Sequence[str]) -> str:
         for _ in range(2000)
     ]
     low, high = np.quantile(draws, [0.025, 0.975])
-    return f"{np.mean(values):.3f} [{low:.3f}, {high:.3f}]"
+    return f"{np.mean(values):{form}} [{low:{form}}, {high:{form}}]"
 
 
 def tell(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """The tables of docs/explain.md."""
-    for channel in CHANNELS.values():
-        own = [row for row in rows if row["channel"] == channel]
-        speakers = [row["speaker"] for row in own]
-        yield f"{channel}: {len(own)} clips of {len(set(speakers))} speakers"
-        for name in own[0]["rank"]:
-            rank = interval([row["rank"][name] for row in own], speakers)
-            size = interval([row["size"][name] for row in own], speakers)
-            alike = interval([row["ssim"][name] for row in own], speakers)
-            yield f"| {name} | {rank} | {size} | {alike} |"
-        for name in ("deletion", "insertion"):
-            by_map = interval([row[name] for row in own], speakers)
-            at_random = interval([row[f"{name}_random"] for row in own], speakers)
-            gap = interval([row[name] - row[f"{name}_random"] for row in own], speakers)
-            yield f"| {name} | {by_map} | {at_random} | {gap} |"
-        for name in ("emotion", "conflict"):
-            rate = interval([row["chance"][name] for row in own], speakers)
-            yield f"something stands out by chance, {name}: {rate}"
+    """The tables and figures of docs/explain.md."""
+    by_channel = {c: [r for r in rows if r["channel"] == c] for c in CHANNELS.values()}
+    told = {channel: own for channel, own in by_channel.items() if own}
+    for channel, own in told.items():
+        learnt = " or ".join(sorted({str(row["num_learnt"]) for row in own}))
+        num = len({row["speaker"] for row in own})
+        yield f"\n{channel}: {len(own)} films, {num} speakers; heads fitted to {learnt} windows"
+        yield from tell_maps(channel, own)
+    yield from ("", "| | by the map | at random | difference |", "|---|---|---|---|")
+    for channel, own in told.items():
+        yield from tell_curves(channel, own)
+    yield from tell_chance(told)
+
+
+def tell_maps(channel: str, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """How like the maps of other weights are; then the range of draws of labels."""
+    speakers = [row["speaker"] for row in rows]
+    yield from ("", f"| {channel} | {' | '.join(MEASURES)} |", "|---|---|---|---|")
+    ranges = []
+    for name in rows[0]["effects"]:
+        cells = [
+            interval([float(np.mean(row[m][name])) for row in rows], speakers, ".2f")
+            for m in MEASURES
+        ]
+        yield f"| {name} | {' | '.join(cells)} |"
+        draws = np.mean([row["effects"][name] for row in rows], axis=0)
+        if len(draws) > 1:
+            ranges.append(f"{name}: single draws {draws.min():.2f} to {draws.max():.2f} (effects)")
+    yield from ["", *ranges] if ranges else []
+
+
+def tell_curves(channel: str, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Deletion and insertion."""
+    speakers = [row["speaker"] for row in rows]
+    for name in ("deletion", "insertion"):
+        by_map = interval([row[name] for row in rows], speakers)
+        at_random = interval([row[f"{name}_random"] for row in rows], speakers)
+        gap = interval([row[name] - row[f"{name}_random"] for row in rows], speakers)
+        yield f"| {channel}, {name} | {by_map} | {at_random} | {gap} |"
+
+
+def tell_chance(told: Mapping[str, Sequence[dict[str, Any]]]) -> Iterator[str]:
+    """In how many windows something stands out by chance: of a channel, and of either."""
+    yield from ("", "| | emotion | conflict |", "|---|---|---|")
+    speakers = {row["film"]: row["speaker"] for rows in told.values() for row in rows}
+    calm = {film: np.ones(2) for film in speakers}
+    for channel, rows in told.items():
+        own = {row["film"]: np.array([*row["chance"].values()]) for row in rows}
+        yield chance_row(channel, own, speakers)
+        calm |= {film: calm[film] * (1 - rates) for film, rates in own.items()}
+    yield chance_row("either", {film: 1 - rates for film, rates in calm.items()}, speakers)
+
+
+def chance_row(name: str, rates: Mapping[str, DoubleArray], speakers: Mapping[str, str]) -> str:
+    """A row of `tell_chance`; rates (2,): of each film, by emotion and by conflict."""
+    by = [speakers[film] for film in rates]
+    cells = (interval([float(r[k]) for r in rates.values()], by, ".1%") for k in range(2))
+    return f"| {name} | {' | '.join(cells)} |"
 
 
 def tell_time(path: Path, at_s: float, repeats: int) -> str:

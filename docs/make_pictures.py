@@ -396,7 +396,7 @@ def shoot_agreement(studio: Studio) -> Shots:
     file = studio.folder / "agreement.html"
     file.write_text(to_agreement_page(found, TITLE), encoding="utf-8")
     with studio.page("desktop", file.as_uri()) as page:
-        yield "", shoot_still(page, until="h3:nth-of-type(2)")
+        yield "", shoot_still(page, until=".fv-sub:nth-of-type(2)")
 
 
 PICTURES: Final[dict[str, Callable[[Studio], Shots]]] = {

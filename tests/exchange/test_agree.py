@@ -331,8 +331,7 @@ def test_page_shows_both_on_one_timeline(talk: Path, tmp_path: Path) -> None:
     page = tmp_path / "agreement.html"
     agree(talk, tmp_path / "<b>anna.csv", "--html", page)
     text = page.read_text()
-    assert "<title>0:00–" in text
-    assert "&lt;b&gt;anna.csv" in text
+    assert "Face, \\u003cb\\u003eanna.csv" in text
     assert "<b>" not in text
     agree(talk, tmp_path / "<b>anna.csv", "--html", page)
     page.write_text("mine")
@@ -340,6 +339,8 @@ def test_page_shows_both_on_one_timeline(talk: Path, tmp_path: Path) -> None:
         talk, tmp_path / "<b>anna.csv", "--html", page, code=2
     )
     assert page.read_text() == "mine"
+    agree(talk, tmp_path / "<b>anna.csv", "--html", page, "--overwrite")
+    assert page.read_text() == text
 
 
 @pytest.mark.corpora

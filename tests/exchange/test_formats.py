@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -43,7 +44,9 @@ from facevoice.review import Answer, Verdict, empty_review, said_of
 from facevoice.transcript import Line, Transcript, read_transcript
 from made_reports import decided, make_window
 
-SCHEMA = etree.XMLSchema(file=str(Path(__file__).with_name("eaf_by_facevoice.xsd")))
+OWN_SCHEMA = Path(__file__).with_name("eaf_by_facevoice.xsd")
+# Who has ELAN's own schema may name it.
+SCHEMA = etree.XMLSchema(file=os.environ.get("FACEVOICE_EAF_SCHEMA", str(OWN_SCHEMA)))
 NEAR_S = 1e-3
 
 

@@ -33,3 +33,7 @@ def test_no_barrier_light_on_a_desk_and_dark_on_a_phone(tmp_path: Path) -> None:
                 assert told == [], (scheme, width)
                 wide = page.evaluate("document.documentElement.scrollWidth")
                 assert wide == pytest.approx(width, abs=1)
+                area = page.locator(".fv-area")
+                area.hover(position={"x": 60, "y": 8})
+                told = area.get_attribute("title")
+                assert told is not None and told.endswith("Face, anna.eaf: happy")

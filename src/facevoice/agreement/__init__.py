@@ -10,31 +10,29 @@ from facevoice.agreement.compare import (
     Comparison,
     Mapping,
     compare,
-    describe,
     pair_up,
 )
 from facevoice.agreement.figures import LEVEL, cohen_kappa, kappa_interval, krippendorff_alpha
-from facevoice.agreement.page import (
-    check_agreement_target,
-    figure_words,
-    to_agreement_page,
-)
+from facevoice.agreement.page import to_agreement_page
 from facevoice.agreement.plain import to_agreement_json
 from facevoice.agreement.reviews import read_by_hand
+from facevoice.agreement.words import FIGURES, MEANING, describe, describe_among, figure_cells
 
 __all__ = [
     "CHANNELS",
+    "FIGURES",
     "LEVEL",
+    "MEANING",
     "Agreement",
     "Among",
     "Case",
     "Comparison",
     "Mapping",
-    "check_agreement_target",
     "cohen_kappa",
     "compare",
     "describe",
-    "figure_words",
+    "describe_among",
+    "figure_cells",
     "kappa_interval",
     "krippendorff_alpha",
     "pair_up",

@@ -14,7 +14,6 @@ from typing import Final
 import numpy as np
 
 from facevoice.agreement.figures import (
-    LEAST_CLUSTERS,
     cohen_kappa,
     confusion,
     kappa_interval,
@@ -26,7 +25,6 @@ from facevoice.interpret import summarize
 from facevoice.records import EMOTIONS, IntArray, Moment, Outcome, Report
 from facevoice.report import (
     called,
-    count_noun,
     end_of,
     find_reports,
     label_of,
@@ -696,26 +694,3 @@ def _timeline(case: Case, marked: Sequence[list[_Marked]], annotators: Sequence[
         ]
     ends_s = [span.end_s for row in rows for span in row.spans]
     return Timeline(case.name, max([end_of(case.report), *ends_s]), tuple(rows))
-
-
-def describe(one: Comparison) -> str:
-    """What a comparison says, in a sentence or two."""
-    if not one.num_units:
-        return f"Nothing to compare: no {one.unit} is both marked and read."
-    words = f"The same label on {one.agreed:.0%} of {count_noun(one.num_units, one.unit)}."
-    worst = max(
-        (
-            (one.counts[r][c], one.labels[r], one.labels[c])
-            for r in range(len(one.labels))
-            for c in range(len(one.labels))
-            if r != c
-        ),
-        default=(0, "", ""),
-    )
-    if worst[0]:
-        words += f" Most often apart: people say {worst[1]}, facevoice {worst[2]} ({worst[0]}×)."
-    if one.kappa is None:
-        words += " All labels are one and the same, so kappa isn't defined."
-    elif one.low is None:
-        words += f" No range: fewer than {LEAST_CLUSTERS} stretches are marked."
-    return words

@@ -6,8 +6,9 @@ import dataclasses
 import json
 from typing import Any, Final
 
-from facevoice.agreement.compare import Agreement, describe
+from facevoice.agreement.compare import Agreement
 from facevoice.agreement.figures import LEVEL, NUM_RESAMPLES
+from facevoice.agreement.words import describe
 from facevoice.texts import safe_json
 
 _SCHEMA: Final = "facevoice.agreement"

@@ -15,9 +15,8 @@ import numpy as np
 
 from facevoice.agreement.figures import cohen_kappa
 from facevoice.errors import ReportError
-from facevoice.files import write_atomically
 from facevoice.records import EMOTIONS, NOTICE, VERSION, Moment, Outcome, Report, Trace
-from facevoice.report.page import PAGE_SCRIPTS, check_page_target, fill_page, script_of, to_view
+from facevoice.report.page import PAGE_SCRIPTS, fill_page, script_of, to_view, write_page
 from facevoice.report.words import (
     describe_known,
     describe_moment,
@@ -179,11 +178,9 @@ def write_side_by_side_page(found: SideBySide, out: Path, *, overwrite: bool = F
     """Write the page, all of it or nothing.
 
     Raises:
-        ConfigError: another file, which no facevoice wrote, is there.
-        OSError: it can't be written.
+        ConfigError: another file, which no facevoice wrote, is there, or it can't be written.
     """
-    check_page_target(out, overwrite=overwrite)
-    write_atomically(out, to_side_by_side_page(found))
+    write_page(to_side_by_side_page(found), out, overwrite=overwrite)
 
 
 _Stretch = tuple[float, float, Moment, Moment]

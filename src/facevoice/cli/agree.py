@@ -12,15 +12,16 @@ from rich import box
 from rich.table import Table
 
 from facevoice.agreement import (
-    LEVEL,
+    FIGURES,
+    MEANING,
     Agreement,
     Case,
     Comparison,
     Mapping,
-    check_agreement_target,
     compare,
     describe,
-    figure_words,
+    describe_among,
+    figure_cells,
     pair_up,
     read_by_hand,
     to_agreement_json,
@@ -29,8 +30,7 @@ from facevoice.agreement import (
 from facevoice.cli.options import EXIT_FAILED, Quiet, argument, flag, option, tells_errors
 from facevoice.cli.screen import Screen
 from facevoice.errors import AnnotationError, ConfigError, ReportError, ReviewError
-from facevoice.files import write_atomically
-from facevoice.report import count_noun, read_report
+from facevoice.report import check_page_target, count_noun, read_report, write_page
 from facevoice.texts import shown
 
 
@@ -75,6 +75,9 @@ def agree(
     as_json: Annotated[
         bool, flag("Print all figures as JSON on standard output.", "--json")
     ] = False,
+    overwrite: Annotated[
+        bool, flag("Replace --html even if it is no page that facevoice made.", "--overwrite")
+    ] = False,
     quiet: Quiet = False,
     verbose: Annotated[bool, flag("Show who says what, too.", "--verbose", "-v")] = False,
 ) -> None:
@@ -85,7 +88,7 @@ def agree(
     screen = Screen(quiet=quiet, verbose=verbose, data_on_stdout=as_json)
     mapping = Mapping(_split("--tier", tiers), _split("--label", labels, may_be_empty=True))
     if html is not None:
-        check_agreement_target(html)
+        check_page_target(html, overwrite=overwrite)
     cases, num_failed = _read_all(pair_up(report, annotations), screen)
     found = compare(cases, _names(annotations), mapping)
     if as_json:
@@ -95,7 +98,8 @@ def agree(
         screen.say(f"{count_noun(len(cases), 'recording')}{failed}")
     _show(screen, found)
     if html is not None:
-        write_atomically(html, to_agreement_page(found, report.stem or report.resolve().name))
+        page = to_agreement_page(found, report.stem or report.resolve().name)
+        write_page(page, html, overwrite=overwrite)
         screen.say(f"Written to {shown(str(html))}")
     if num_failed:
         raise typer.Exit(EXIT_FAILED)
@@ -147,51 +151,27 @@ def _show(screen: Screen, found: Agreement) -> None:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for heading in ("channel", *(["by"] if several else []), "per"):
         table.add_column(heading)
-    for heading in ("compared", "same", "kappa", "range", "alpha"):
+    for heading in FIGURES:
         table.add_column(heading, justify="right", no_wrap=True)
     before = found.comparisons[0].channel if found.comparisons else ""
     for one in found.comparisons:
         if one.channel != before:
             table.add_section()
             before = one.channel
-        table.add_row(*_cells(one, several=several))
+        by = [shown(one.annotator)] if several else []
+        table.add_row(one.channel, *by, one.unit, *figure_cells(one))
     screen.say(table, "")
     for one in found.comparisons:
         if one.unit == "window":
-            by = f" ({shown(one.annotator)})" if several else ""
-            screen.say(f"{one.channel}{by}: {describe(one)}{_left_out(one)}")
+            whose = f" ({shown(one.annotator)})" if several else ""
+            screen.say(f"{one.channel}{whose}: {describe(one)}{_left_out(one)}")
             if screen.verbose and one.num_units:
                 screen.say("", _confusion(one), "")
     for group in found.among:
-        pairs = "; ".join(
-            f"{shown(a)} and {shown(b)} kappa {figure_words(kappa)}" for a, b, kappa in group.kappas
-        )
-        screen.say(
-            f"People among themselves, {group.channel}: alpha {figure_words(group.alpha)} over "
-            f"{group.num_units:,} windows, {figure_words(group.alpha_with_report)} with facevoice "
-            f"as one more; {pairs}."
-        )
+        screen.say(f"People among themselves, {group.channel}: {describe_among(group)}")
     for remark in found.remarks:
         screen.say(remark, style="dim")
-    screen.say(
-        "Kappa and alpha: 1 is full agreement, 0 what chance gives. The range holds kappa in the "
-        f"middle {LEVEL:.0%} of draws of the stretches that people marked.",
-        style="dim",
-    )
-
-
-def _cells(one: Comparison, *, several: bool) -> list[str]:
-    limits = "" if one.low is None or one.high is None else f"{one.low:.2f}–{one.high:.2f}"
-    return [
-        one.channel,
-        *([shown(one.annotator)] if several else []),
-        one.unit,
-        f"{one.num_units:,}",
-        "–" if one.agreed is None else f"{one.agreed:.0%}",
-        figure_words(one.kappa),
-        limits,
-        figure_words(one.alpha),
-    ]
+    screen.say(MEANING, style="dim")
 
 
 def _left_out(one: Comparison) -> str:

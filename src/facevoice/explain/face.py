@@ -7,7 +7,7 @@ crop: skin stays skin, while a grey patch would be a thing that no face has.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -49,6 +49,9 @@ _BLUR_SHARE: Final = 1 / 6
 _EDGE_SHARE: Final = 1 / 60
 _RANDOM_SIDE: Final = 0.08
 
+Map = tuple[DoubleArray, DoubleArray | None]
+"""Effects by place on the emotion, and on conflict where that is told."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceExplanation:
@@ -69,33 +72,7 @@ class FaceExplanation:
     num_crops: int
 
 
-def explain_face(asker: Asker, window: Window, *, seed: int = 0) -> FaceExplanation:
-    """Explain the face of a window that has crops; `seed`: of the random covers."""
-    crops = window.faces
-    if crops is None:
-        raise ValueError(f"window at {window.start_s:g} s has no faces")
-    side_px = crops.shape[1]
-    cover = Cover(crops)
-    regions = region_masks(side_px)
-    random = random_masks(side_px, NUM_RANDOM, seed)
-    masks = [*regions.values(), *random]
-    changed = (replace(window, faces=cover(mask)) for mask in masks)
-    before, *after = asker.ask([window, *changed])
-    split = len(regions)
-    bare = [bare_part(name, "region", a) for name, a in zip(regions, after[:split], strict=True)]
-    heat, conflict_heat = heat_maps(asker, window)
-    return FaceExplanation(
-        asker.emotion,
-        before,
-        judge_parts(before, bare, after[split:]),
-        crops[len(crops) // 2],
-        heat,
-        conflict_heat,
-        len(crops),
-    )
-
-
-def heat_maps(asker: Asker, window: Window) -> tuple[DoubleArray, DoubleArray | None]:
+def heat_maps(asker: Asker, window: Window) -> Map:
     """The mean effect of the patches over each pixel (S, S), on the emotion and on conflict.
 
     By up to four crops spread over the window: those between look alike.
@@ -111,6 +88,34 @@ def heat_maps(asker: Asker, window: Window) -> tuple[DoubleArray, DoubleArray | 
     before, *after = asker.ask(shown)
     emotion, conflict = effects(before, after)
     return _spread(masks, emotion), None if conflict is None else _spread(masks, conflict)
+
+
+def explain_face(
+    asker: Asker, window: Window, *, draw: Callable[[Asker, Window], Map] = heat_maps, seed: int = 0
+) -> FaceExplanation:
+    """Explain the face of a window that has crops; `seed`: of the random covers."""
+    crops = window.faces
+    if crops is None:
+        raise ValueError(f"window at {window.start_s:g} s has no faces")
+    side_px = crops.shape[1]
+    cover = Cover(crops)
+    regions = region_masks(side_px)
+    random = random_masks(side_px, NUM_RANDOM, seed)
+    masks = [*regions.values(), *random]
+    changed = (replace(window, faces=cover(mask)) for mask in masks)
+    before, *after = asker.ask([window, *changed])
+    split = len(regions)
+    bare = [bare_part(name, "region", a) for name, a in zip(regions, after[:split], strict=True)]
+    heat, conflict_heat = draw(asker, window)
+    return FaceExplanation(
+        asker.emotion,
+        before,
+        judge_parts(before, bare, after[split:]),
+        crops[len(crops) // 2],
+        heat,
+        conflict_heat,
+        len(crops),
+    )
 
 
 class Cover:

@@ -18,7 +18,7 @@ import numpy as np
 
 from facevoice.backbones.registry import StackedBackbone
 from facevoice.errors import ConfigError, MissingExtraError
-from facevoice.explain.face import Cover
+from facevoice.explain.face import Cover, Map
 from facevoice.explain.hiding import Asker
 from facevoice.explain.voice import stretch_edges
 from facevoice.models.model import CheckpointModel
@@ -74,6 +74,16 @@ def voice_gradients(asker: Asker, window: Window) -> Gradients:
     edges = [round(edge * SAMPLE_RATE_HZ) for edge in stretch_edges(window.duration_s)]
     sums = [found[a:b].sum() for a, b in pairwise(edges)]
     return Gradients(np.array([sums], np.float64), float(found.sum()), *ends)
+
+
+def face_map(asker: Asker, window: Window) -> Map:
+    """`face_gradients` as a map, of the emotion alone."""
+    return face_gradients(asker, window).heat, None
+
+
+def voice_map(asker: Asker, window: Window, *_hiding: object) -> Map:
+    """`voice_gradients` as a map, of the emotion alone."""
+    return voice_gradients(asker, window).heat, None
 
 
 def _shares(num: int, margin: float, side_px: int) -> DoubleArray:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from facevoice.errors import ConfigError
-from facevoice.explain.face import FaceExplanation, explain_face
-from facevoice.explain.gradients import check_gradients, face_gradients, voice_gradients
+from facevoice.explain.face import FaceExplanation, explain_face, heat_maps
+from facevoice.explain.gradients import check_gradients, face_map, voice_map
 from facevoice.explain.hiding import Asker, Part
-from facevoice.explain.voice import VoiceExplanation, explain_voice
+from facevoice.explain.voice import VoiceExplanation, cell_heat, explain_voice
 from facevoice.interpret import Question, shown_spans
 from facevoice.people.baseline import NOTHING, Known
 from facevoice.records import (
@@ -116,16 +116,17 @@ def explain_moment(
 
     face = voice = None
     if said.face is not None and Modality.VIDEO in windows:
-        face = explain_face(asker(Modality.VIDEO, said.face), windows[Modality.VIDEO])
+        face = explain_face(
+            asker(Modality.VIDEO, said.face),
+            windows[Modality.VIDEO],
+            draw=face_map if gradients else heat_maps,
+        )
     if said.voice is not None and Modality.AUDIO in windows:
-        voice = explain_voice(asker(Modality.AUDIO, said.voice), windows[Modality.AUDIO])
-    if face is not None and said.face is not None and gradients:
-        found = face_gradients(asker(Modality.VIDEO, said.face), windows[Modality.VIDEO])
-        face = replace(face, heat=found.heat, conflict_heat=None)
-    if voice is not None and said.voice is not None and gradients:
-        found = voice_gradients(asker(Modality.AUDIO, said.voice), windows[Modality.AUDIO])
-        ends = voice.edges_hz[0], voice.edges_hz[-1]
-        voice = replace(voice, heat=found.heat, conflict_heat=None, edges_hz=ends)
+        voice = explain_voice(
+            asker(Modality.AUDIO, said.voice),
+            windows[Modality.AUDIO],
+            draw=voice_map if gradients else cell_heat,
+        )
     return Explanation(str(path), at_s, said, face, voice)
 
 

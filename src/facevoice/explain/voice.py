@@ -7,7 +7,7 @@ as in its pauses. Digital silence would be a thing that no recording has.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from facevoice.explain.face import Map
 from facevoice.explain.hiding import (
     NUM_RANDOM,
     Answers,
@@ -54,46 +55,6 @@ class VoiceExplanation:
     heat: DoubleArray
     conflict_heat: DoubleArray | None
     spectrogram: FloatArray
-
-
-def explain_voice(asker: Asker, window: Window, *, seed: int = 0) -> VoiceExplanation:
-    """Explain the voice of a window that has sound; `seed`: of the random covers."""
-    if window.samples is None:
-        raise ValueError(f"window at {window.start_s:g} s has no sound")
-    mute = Mute(window.samples)
-    edges = stretch_edges(window.duration_s)
-    stretches, bands = list(pairwise(edges)), list(pairwise(BANDS_HZ))
-    whole = [mute.cells([(s, (0, 8000))]) for s in stretches]
-    whole += [mute.cells([((0.0, window.duration_s), b)]) for b in bands]
-    random = random_cells(mute, edges, NUM_RANDOM, seed)
-    changed = (replace(window, samples=mute(mask)) for mask in (*whole, *random))
-    before, *after = asker.ask([window, *changed])
-    parts, rest = after[: len(whole)], after[len(whole) :]
-    heat, conflict_heat = cell_heat(asker, window)
-    return VoiceExplanation(
-        asker.emotion,
-        before,
-        judge_parts(before, _bare(window.start_s, stretches, parts), rest),
-        tuple(window.start_s + edge for edge in edges),
-        tuple(map(float, BANDS_HZ)),
-        heat,
-        conflict_heat,
-        mute.decibels(),
-    )
-
-
-def cell_heat(asker: Asker, window: Window) -> tuple[DoubleArray, DoubleArray | None]:
-    """Effects of hiding each band in each stretch (m, n), on the emotion and on conflict."""
-    if window.samples is None:
-        raise ValueError(f"window at {window.start_s:g} s has no sound")
-    mute = Mute(window.samples)
-    edges = stretch_edges(window.duration_s)
-    cells = [[mute.cells([(s, b)]) for s in pairwise(edges)] for b in pairwise(BANDS_HZ)]
-    changed = (replace(window, samples=mute(cell)) for row in cells for cell in row)
-    before, *after = asker.ask([window, *changed])
-    heat, conflict = effects(before, after)
-    shape = len(cells), len(cells[0])
-    return heat.reshape(shape), None if conflict is None else conflict.reshape(shape)
 
 
 class Mute:
@@ -152,6 +113,52 @@ class Mute:
             own = frames[k::steps]
             total[k * _HOP : k * _HOP + own.size] += own.ravel()
         return total
+
+
+def cell_heat(asker: Asker, window: Window, mute: Mute, before: Answers) -> Map:
+    """Effects of hiding each band in each stretch (m, n), on the emotion and on conflict.
+
+    mute: of the window's samples; before: the answers to the whole window.
+    """
+    edges = stretch_edges(window.duration_s)
+    cells = [[mute.cells([(s, b)]) for s in pairwise(edges)] for b in pairwise(BANDS_HZ)]
+    changed = (replace(window, samples=mute(cell)) for row in cells for cell in row)
+    heat, conflict = effects(before, asker.ask(changed))
+    shape = len(cells), len(cells[0])
+    return heat.reshape(shape), None if conflict is None else conflict.reshape(shape)
+
+
+def explain_voice(
+    asker: Asker,
+    window: Window,
+    *,
+    draw: Callable[[Asker, Window, Mute, Answers], Map] = cell_heat,
+    seed: int = 0,
+) -> VoiceExplanation:
+    """Explain the voice of a window that has sound; `seed`: of the random covers."""
+    if window.samples is None:
+        raise ValueError(f"window at {window.start_s:g} s has no sound")
+    mute = Mute(window.samples)
+    edges = stretch_edges(window.duration_s)
+    stretches, bands = list(pairwise(edges)), list(pairwise(BANDS_HZ))
+    whole = [mute.cells([(s, (0, 8000))]) for s in stretches]
+    whole += [mute.cells([((0.0, window.duration_s), b)]) for b in bands]
+    random = random_cells(mute, edges, NUM_RANDOM, seed)
+    changed = (replace(window, samples=mute(mask)) for mask in (*whole, *random))
+    before, *after = asker.ask([window, *changed])
+    parts, rest = after[: len(whole)], after[len(whole) :]
+    heat, conflict_heat = draw(asker, window, mute, before)
+    edges_hz = BANDS_HZ if len(heat) == len(bands) else (BANDS_HZ[0], BANDS_HZ[-1])
+    return VoiceExplanation(
+        asker.emotion,
+        before,
+        judge_parts(before, _bare(window.start_s, stretches, parts), rest),
+        tuple(window.start_s + edge for edge in edges),
+        tuple(map(float, edges_hz)),
+        heat,
+        conflict_heat,
+        mute.decibels(),
+    )
 
 
 def stretch_edges(duration_s: float) -> tuple[float, ...]:

@@ -52,6 +52,7 @@ from facevoice.report.page import (
     to_notebook,
     to_view,
     window_view,
+    write_page,
     write_report_page,
 )
 from facevoice.report.plot import plot_report
@@ -149,5 +150,6 @@ __all__ = [
     "window_view",
     "write_database",
     "write_format",
+    "write_page",
     "write_report_page",
 ]

@@ -151,9 +151,14 @@ def write_report_page(
     Raises:
         ConfigError: `out` is another file, a folder, or can't be written.
     """
+    write_page(to_html(report, trace, name, more=more), out, overwrite=overwrite)
+
+
+def write_page(text: str, out: Path, *, overwrite: bool = False) -> None:
+    """Write a page to `out`; see `write_report_page`."""
     check_page_target(out, overwrite=overwrite)
     try:
-        write_atomically(out, to_html(report, trace, name, more=more))
+        write_atomically(out, text)
     except OSError as error:
         raise ConfigError(f"{out}: can't be written ({error.strerror})") from error
 
@@ -175,7 +180,7 @@ def check_page_target(out: Path, *, overwrite: bool = False) -> None:
     if not is_free:
         raise ConfigError(
             f"{out}: there is another file of that name, which is no page of facevoice; "
-            "choose another with --out, or replace it with --overwrite"
+            "choose another name, or replace it with --overwrite"
         )
 
 

@@ -138,19 +138,22 @@ function drawShape(context, { shape, ink }, x, y, size) {
   context.fill();
 }
 
-function drawOutcomes(context, model, axis, top, height) {
+// A stretch in the colour of an outcome or an emotion, with its name or its shape, where there is room.
+function drawLabel(context, look, [left, right], top, height) {
   const middle = top + height / 2;
+  fill(context, look.color, left, top, Math.max(right - left - 1, 0.5), height);
+  const isWritten = writeIn(context, look.name, [left, right], middle, { ink: look.ink });
+  if (!isWritten && look.shape && right - left >= 14) drawShape(context, look, (left + right - 1) / 2, middle, 9);
+}
+
+function drawOutcomes(context, model, axis, top, height) {
   const kindOf = (window) => window.outcome;
   if (isDense(model, axis)) {
     drawShares(context, model, axis, kindOf, model.outcomes, top + height, height);
     return;
   }
   for (const run of runs(model, axis, kindOf)) {
-    const [left, right] = axis.ends(run);
-    const outcome = model.outcomes[run.kind];
-    fill(context, outcome.color, left, top, Math.max(right - left - 1, 0.5), height);
-    const isWritten = writeIn(context, outcome.name, [left, right], middle, { ink: outcome.ink });
-    if (!isWritten && right - left >= 14) drawShape(context, outcome, (left + right - 1) / 2, middle, 9);
+    drawLabel(context, model.outcomes[run.kind], axis.ends(run), top, height);
   }
 }
 
