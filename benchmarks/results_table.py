@@ -26,15 +26,15 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from facevoice.evaluation.page import evaluate
 from facevoice.evaluation.predictions import read_run, write_run
 from facevoice.training.config import TrainConfig
-from facevoice.training.data import FeatureTable, read_feature_file, read_table
-from facevoice.training.run import PREDICTIONS, Source, train
+
+if TYPE_CHECKING:
+    from facevoice.training.data import FeatureTable
+    from facevoice.training.run import Source
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 NETWORKS = {"multimodal": "concat", "video": "video", "audio": "audio"}
@@ -67,13 +67,11 @@ def main() -> None:
     parser.add_argument("--hub", action="store_true", help="fetch corpora and published weights")
     given = parser.parse_args()
     if given.features is not None:
-        train_all(read_feature_file(given.features), given.features, given.work, "full")
+        train_all(given.features, given.work, "full")
         score_all(given.work, given.docs, "full")
     if given.hub:
         fetch(given.work)
-        manifest, store = given.work / "manifest.parquet", given.work / "features.db"
-        table = read_table(manifest, store, TrainConfig().network, BACKBONES)
-        train_all(table, manifest, given.work, "real")
+        train_all(given.work / "manifest.parquet", given.work, "real")
         score_all(given.work, given.docs, "real")
     for path, text in tables(given.docs).items():
         put(path, text)
@@ -89,7 +87,16 @@ def fetch(work: Path) -> None:
         subprocess.run([sys.executable, "-m", "facevoice", *words], check=True)
 
 
-def train_all(table: FeatureTable, source: Path, work: Path, kind: str) -> None:
+def train_all(source: Path, work: Path, kind: str) -> None:
+    """Every network on every fold; `source` is a file of embeddings or a table of clips."""
+    # Loads torch, which the table alone doesn't need.
+    from facevoice.training.data import read_feature_file, read_table  # noqa: PLC0415
+    from facevoice.training.run import Source  # noqa: PLC0415
+
+    if kind == "full":
+        table = read_feature_file(source)
+    else:
+        table = read_table(source, work / "features.db", TrainConfig().network, BACKBONES)
     for fold in range(NUM_FOLDS):
         for name in NETWORKS:
             train_fold(table, Source.of(source, KINDS[kind][1]), work, (kind, name, fold))
@@ -108,20 +115,24 @@ def train_fold(
     table: FeatureTable, source: Source, work: Path, which: tuple[str, str, int]
 ) -> None:
     """Train one network and predict the speakers of one fold, unless that is there."""
+    from facevoice.training.run import train  # noqa: PLC0415
+
     out, (_, name, fold) = place(work, *which), which
-    if (out / PREDICTIONS).is_dir():
+    if (out / "predictions").is_dir():
         return
     config = TrainConfig.load(
         CONFIGS / f"train-{NETWORKS[name]}.toml",
         [f"split.fold={fold}", f"run.seed={fold}", "run.trackers=[]"],
     )
     train(config, table, out, source, cpu=which[0] == "full")
-    print(f"{out.name}: {len(read_run(out / PREDICTIONS).emotions)} clips tested", flush=True)
+    print(f"{out.name}: {len(read_run(out / 'predictions').emotions)} clips tested", flush=True)
 
 
 def score(name: str, work: Path, benchmarks: Path, kind: str) -> None:
     """Put the tested folds together and score them."""
-    folds = [place(work, kind, name, fold) / PREDICTIONS for fold in range(NUM_FOLDS)]
+    import pandas as pd  # noqa: PLC0415
+
+    folds = [place(work, kind, name, fold) / "predictions" for fold in range(NUM_FOLDS)]
     runs = [read_run(folder) for folder in folds if folder.is_dir()]
     title, command = KINDS[kind]
     info = replace(
@@ -233,7 +244,7 @@ def cells(part: Part) -> Iterator[tuple[str, ...]]:
             conflict = [number(auroc, 1), number(part.conflict["calls"]["balanced_accuracy"])]
         yield (name, *map(number, figures), *conflict)
     labels = part.conflict["calls"]["label_accuracy"]
-    yield ("labels compared", "", "", "", number(labels, 1), number(labels))
+    yield ("labels compared", "–", "–", "–", number(labels, 1), number(labels))
     counts = [sum(line) for line in both["confusion"]]
     yield ("the commonest class", *map(percent, always_commonest(counts)), "0.500", "50.0")
     yield ("chance", *map(percent, at_random(counts)), "0.500", "50.0")
@@ -282,7 +293,7 @@ def put(path: Path, text: str) -> None:
     """Replace what stands between the marks of a page."""
     page = path.read_text("utf-8")
     before, after = page.split(BEGIN)[0], page.split(END)[1]
-    path.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8", newline="\n")
+    path.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":

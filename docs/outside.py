@@ -1,4 +1,4 @@
-"""A hook of mkdocs: what pages link to outside docs/ becomes part of the site, below repo/.
+"""Hooks of mkdocs: what pages link to outside docs/ becomes part of the site, below repo/.
 
 So README.md, PRIVACY.md, NOTICE, the cards of the weights and configs are written once, read well
 where they lie, and no link of the site leads out of it.
@@ -18,6 +18,9 @@ from mkdocs.structure.files import File
 
 _LINK = re.compile(r"\]\(([^)\s#]+)(#[^)\s]*)?\)")
 _CODE = re.compile(r"^```.*?^```|`[^`\n]+`", re.MULTILINE | re.DOTALL)
+_LOADED = re.compile(
+    r"<(?:script|img|iframe|link rel=.?(?:stylesheet|preconnect))[^>]*https?://[^>]*>"
+)
 _BELOW = "repo"
 
 
@@ -72,3 +75,11 @@ def _target(page: Path, link: str) -> Path | None:
     if re.match(r"[a-z]+:", link):
         return None
     return Path(os.path.normpath(page.parent / link))
+
+
+def on_post_page(output: str, page: Any, config: Any) -> str:
+    """Refuse a page that would load something from another host."""
+    found = _LOADED.search(output)
+    if found:
+        raise PluginError(f"{page.file.src_uri} loads {found[0]}; keep the site whole without it")
+    return output

@@ -21,6 +21,7 @@ DOCS = ROOT / "docs"
 def commands_in(text: str) -> list[str]:
     """Inline code and lines of blocks that call facevoice."""
     blocks = re.findall(r"^```\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    blocks = [block.replace("\\\n", " ") for block in blocks]
     inline = re.findall(r"`((?:accelerate launch -m )?facevoice [^`]+)`", text)
     lines = [line for block in blocks for line in block.splitlines()]
     found = [line for line in (*lines, *inline) if re.match(r"(accelerate.* )?facevoice ", line)]
@@ -35,6 +36,20 @@ def test_every_command_exists(page: str, least: int) -> None:
     found = commands_in(text)
     assert len(found) >= least
     assert [problem for line in found for problem in problems(line)] == []
+
+
+def test_no_page_names_a_command_or_option_that_there_is_not() -> None:
+    pages = [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "examples").glob("*.md")]
+    pages = [page for page in pages if page.name not in ("cli.md", "CHANGELOG.md")]
+    unknown = [
+        f"{page.name}: {problem}"
+        for page in pages
+        for line in commands_in(page.read_text(encoding="utf-8"))
+        for problem in problems(line)
+        if "no command" in problem or "No such option" in problem
+    ]
+    assert len(pages) > 40
+    assert unknown == []
 
 
 def test_every_row_says_its_state() -> None:
