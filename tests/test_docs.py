@@ -8,8 +8,9 @@ import runpy
 import tomllib
 from pathlib import Path
 
-import facevoice
 from benchmarks.results_table import BEGIN, END, tables
+
+import facevoice
 from facevoice.records import EMOTIONS, Outcome, Reason, Status
 from facevoice.settings import AnalyzerConfig
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.results_table import FETCH
 from command_lines import problems
 from facevoice.backbones.huggingface import PRETRAINED
 from facevoice.corpora.gather import corpus_names
@@ -50,6 +51,11 @@ def test_no_page_names_a_command_or_option_that_there_is_not() -> None:
     ]
     assert len(pages) > 40
     assert unknown == []
+
+
+def test_results_of_published_weights_are_fetched_by_commands_that_exist() -> None:
+    lines = [f"facevoice {step.format(work='WORK')}" for step in FETCH]
+    assert [problem for line in lines for problem in problems(line)] == []
 
 
 def test_every_row_says_its_state() -> None:
