@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-
 from benchmarks.results_table import FETCH
+
 from command_lines import problems
 from facevoice.backbones.huggingface import PRETRAINED
 from facevoice.corpora.gather import corpus_names
