@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import re
 import shlex
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
 from typer.testing import CliRunner
 
 from command_lines import problems
+from facevoice.analyzer import Analyzer
+from facevoice.batch import AnalyzerSetup
 from facevoice.cli.app import app
+from facevoice.records import Perception
+from facevoice.store import Store
 from test_documented_commands import commands_in
 
 ROOT = Path(__file__).parents[1]
@@ -31,7 +38,6 @@ PAGES = (
 )
 # These serve, fetch, or need a corpus: their words are checked, and that is all.
 NOT_RUN = ("facevoice web", "facevoice data", "facevoice analyze sessions")
-READING = ("analyze", "profile")
 CLIPS = {
     "interviews": ("p07_week1",),
     "p07": ("week1", "week2", "week3"),
@@ -56,6 +62,25 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(autouse=True)
+def quick(clone: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Builds an analyzer once, and reads each clip once: guides say the same of few clips."""
+    perceive = Analyzer.perceive
+    with Store(clone / "seen.db") as store:
+
+        def kept(self: Analyzer, path: str | Path, **named: Any) -> Perception:
+            return perceive(self, path, **{"store": store, **named})
+
+        monkeypatch.setattr(AnalyzerSetup, "build", build_once)
+        monkeypatch.setattr(Analyzer, "perceive", kept)
+        yield
+
+
+@functools.cache
+def build_once(setup: AnalyzerSetup) -> Analyzer:
+    return Analyzer(setup.config)
+
+
 def write_sound(source: Path, target: Path) -> None:
     with av.open(str(source)) as film, av.open(str(target), "w") as sound:
         stream = sound.add_stream("pcm_s16le", rate=16000, layout="mono")
@@ -78,19 +103,15 @@ def test_what_a_guide_says_to_do_works(
     for line in commands:
         assert list(problems(line)) == []
         if not line.startswith(NOT_RUN) and "--help" not in line:
-            run(line, clone / "seen.db")
+            run(line)
     for script, told in scripts:
         output = execute(script)
         assert output.strip()
         assert not told or output == told
 
 
-def run(line: str, store: Path) -> None:
-    """Run a command; clips that any guide has read already are taken from the store."""
-    words = shlex.split(line, comments=True)[1:]
-    if words[0] in READING and "--store" not in words:
-        words += ["--store", str(store)]
-    result = CliRunner().invoke(app, words)
+def run(line: str) -> None:
+    result = CliRunner().invoke(app, shlex.split(line, comments=True)[1:])
     assert result.exit_code == 0, (line, result.output, result.exception)
 
 
