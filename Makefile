@@ -37,7 +37,7 @@ audit: $(VENV)/.dev
 
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
-	@echo "build/site/index.html"
+	@echo "build/site/index.html; to search, too: $(BIN)/python -m http.server -d build/site"
 
 # pip's report says what an installation would bring: the bill of materials is made from it.
 wheel: $(VENV)/.made
