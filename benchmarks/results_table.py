@@ -186,13 +186,7 @@ def parts(benchmarks: Path) -> Iterator[Part]:
     for kind, (title, _) in KINDS.items():
         if not (benchmarks / f"{kind}-multimodal").is_dir():
             continue
-        there = {c: name for c, name in names.items() if (benchmarks / f"{kind}-{name}").is_dir()}
-        # Without a network of a channel alone, the multimodal one's head that sees it alone.
-        shared = dict.fromkeys(names, f"{kind}-multimodal")
-        runs = {
-            channel: read(benchmarks, run)
-            for channel, run in (shared | {c: f"{kind}-{n}" for c, n in there.items()}).items()
-        }
+        runs = {channel: read(benchmarks, f"{kind}-{name}") for channel, name in names.items()}
         for corpus, shown in (("ravdess", "RAVDESS"), ("cremad", "CREMA-D")):
             yield part(f"{title}: {shown}", runs, corpus)
 
@@ -204,10 +198,6 @@ def read(benchmarks: Path, run: str) -> dict[str, Any]:
 
 def part(title: str, runs: dict[str, dict[str, Any]], corpus: str) -> Part:
     names = {"fused": "multimodal", "face": "video only", "voice": "audio only"}
-    both = runs["fused"]["info"]["name"]
-    for channel in ("face", "voice"):
-        if both.endswith("-multimodal") and runs[channel]["info"]["name"] == both:
-            names[channel] += ", head of the multimodal network"
     rows = {names[channel]: cell(run, corpus, channel) for channel, run in runs.items()}
     info, whole = runs["fused"]["info"], rows["multimodal"]
     conflict = next(c for c in runs["fused"]["conflicts"] if c["corpus"] == corpus)
