@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test faults check audit wheel clean
+.PHONY: help demo test faults check audit docs wheel clean
 
 help:
 	@echo "make demo    analyse the three sample clips"
@@ -12,6 +12,7 @@ help:
 	@echo "make faults  run every case of the fault corpus"
 	@echo "make check   run the linters and the type checker"
 	@echo "make audit   look for packages with known weaknesses"
+	@echo "make docs    build the site, in build/site"
 	@echo "make wheel   build dist/*.whl with its bill of materials"
 	@echo "make clean   remove .venv and caches"
 
@@ -35,6 +36,10 @@ check: $(VENV)/.dev
 audit: $(VENV)/.dev
 	.ci/audit $(BIN)/python
 
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "build/site/index.html; to search, too: $(BIN)/python -m http.server -d build/site"
+
 # pip's report says what an installation would bring: the bill of materials is made from it.
 wheel: $(VENV)/.made
 	@mkdir -p build
@@ -57,4 +62,8 @@ $(VENV)/.base: $(VENV)/.made pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.made pyproject.toml
 	$(PIP) install --quiet --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.made pyproject.toml
+	$(PIP) install --quiet --editable '.[docs]'
 	@touch $@

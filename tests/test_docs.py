@@ -8,6 +8,8 @@ import runpy
 import tomllib
 from pathlib import Path
 
+from benchmarks.results_table import BEGIN, END, tables
+
 import facevoice
 from facevoice.records import EMOTIONS, Outcome, Reason, Status
 from facevoice.settings import AnalyzerConfig
@@ -58,7 +60,7 @@ def test_version_is_the_same_everywhere() -> None:
 
 
 def test_links_between_pages_lead_somewhere() -> None:
-    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*.md")]
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.md")]
     broken = [
         f"{page.name}: {target}"
         for page in pages
@@ -67,3 +69,16 @@ def test_links_between_pages_lead_somewhere() -> None:
     ]
     assert len(pages) >= 5
     assert broken == []
+
+
+def test_results_are_those_of_the_scores() -> None:
+    for path, text in tables(ROOT / "docs").items():
+        shown = path.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0].strip()
+        assert shown == text, "run: python -m benchmarks.results_table --docs docs"
+
+
+def test_the_menu_of_the_site_leads_to_pages() -> None:
+    menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    named = set(re.findall(r"[\w/.-]+\.md", menu))
+    assert len(named) > 40
+    assert [page for page in sorted(named) if not (ROOT / "docs" / page).is_file()] == []

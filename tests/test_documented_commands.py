@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from benchmarks.results_table import FETCH
 
 from command_lines import problems
 from facevoice.backbones.huggingface import PRETRAINED
@@ -21,6 +22,7 @@ DOCS = ROOT / "docs"
 def commands_in(text: str) -> list[str]:
     """Inline code and lines of blocks that call facevoice."""
     blocks = re.findall(r"^```\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    blocks = [block.replace("\\\n", " ") for block in blocks]
     inline = re.findall(r"`((?:accelerate launch -m )?facevoice [^`]+)`", text)
     lines = [line for block in blocks for line in block.splitlines()]
     found = [line for line in (*lines, *inline) if re.match(r"(accelerate.* )?facevoice ", line)]
@@ -37,6 +39,25 @@ def test_every_command_exists(page: str, least: int) -> None:
     found = commands_in(text)
     assert len(found) >= least
     assert [problem for line in found for problem in problems(line)] == []
+
+
+def test_no_page_names_a_command_or_option_that_there_is_not() -> None:
+    pages = [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "examples").glob("*.md")]
+    pages = [page for page in pages if page.name not in ("cli.md", "CHANGELOG.md")]
+    unknown = [
+        f"{page.name}: {problem}"
+        for page in pages
+        for line in commands_in(page.read_text(encoding="utf-8"))
+        for problem in problems(line)
+        if "no command" in problem or "No such option" in problem
+    ]
+    assert len(pages) > 40
+    assert unknown == []
+
+
+def test_results_of_published_weights_are_fetched_by_commands_that_exist() -> None:
+    lines = [f"facevoice {step.format(work='WORK')}" for step in FETCH]
+    assert [problem for line in lines for problem in problems(line)] == []
 
 
 def test_every_row_says_its_state() -> None:

@@ -23,6 +23,7 @@ from facevoice.evaluation.bootstrap import (
     mean_measure,
     paired_gap,
     uar_measure,
+    weighted_f1_measure,
 )
 
 RESAMPLES = 200
@@ -57,6 +58,11 @@ CASES: dict[str, tuple[Callable[..., float], tuple[str, str], Callable[..., Any]
         lambda truth, said: oracle.f1_score(truth, said, average="macro"),
         ("truth", "said"),
         macro_f1_measure,
+    ),
+    "weighted_f1": (
+        lambda truth, said: oracle.f1_score(truth, said, average="weighted"),
+        ("truth", "said"),
+        weighted_f1_measure,
     ),
     "war": (
         oracle.accuracy_score,

@@ -210,6 +210,13 @@ def macro_f1_measure(truth: IntArray, said: IntArray) -> Measure:
     return _class_measure(truth, said, lambda hits, true, called: (2 * hits, true + called))
 
 
+def weighted_f1_measure(truth: IntArray, said: IntArray) -> Measure:
+    """Mean of F1_k as in `macro_f1_measure`, classes weighted by how often they are true."""
+    return _class_measure(
+        truth, said, lambda hits, true, called: (2 * hits, true + called), by_frequency=True
+    )
+
+
 def balanced_accuracy_measure(positive: BoolArray, called: BoolArray) -> Measure:
     """½ (TPR + 1 − FPR). Brodersen et al. (2010)."""
 
@@ -265,10 +272,13 @@ def _class_measure(
     truth: IntArray,
     said: IntArray,
     parts: Callable[[DoubleArray, DoubleArray, DoubleArray], tuple[DoubleArray, DoubleArray]],
+    *,
+    by_frequency: bool = False,
 ) -> Measure:
     """Mean over classes of a ratio; `parts` makes its two sides of hits, truths and calls (S, K).
 
-    Classes without anything below the line are left out.
+    Classes without anything below the line are left out. by_frequency: they weigh as often as they
+    are true, not alike.
     """
 
     def measure(index: IntArray, size: int) -> Statistic:
@@ -279,13 +289,15 @@ def _class_measure(
             sums = np.bincount(flat, minlength=size * num_classes)
             return sums.reshape(size, num_classes).astype(np.float64)
 
-        above, below = parts(counts(truth, truth == said), counts(truth), counts(said))
+        true = counts(truth)
+        above, below = parts(counts(truth, truth == said), true, counts(said))
 
         def statistic(weights: DoubleArray) -> DoubleArray:
             bottom = weights @ below
             there = bottom > 0
             each = np.divide(weights @ above, bottom, out=np.zeros_like(bottom), where=there)
-            return _ratio(each.sum(axis=1), there.sum(axis=1))
+            shares = weights @ true if by_frequency else there.astype(np.float64)
+            return _ratio((each * shares).sum(axis=1), shares.sum(axis=1))
 
         return statistic
 

@@ -209,7 +209,7 @@ def _emotion_measures(table: DataFrame, channel: Channel, target: Target) -> dic
         def refuse(_index: IntArray, _size: int) -> Statistic:
             raise EvaluationError(reason)
 
-        return dict.fromkeys(("UAR", "WAR", "macro-F1"), refuse)
+        return dict.fromkeys(("UAR", "WAR", "macro-F1", "weighted F1"), refuse)
     return emotion_measures(answers.truth, answers.said)
 
 

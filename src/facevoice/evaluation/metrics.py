@@ -42,11 +42,6 @@ def uar(truth: npt.ArrayLike, said: npt.ArrayLike) -> float:
     return float(recall(true, answer, labels=np.unique(true), average="macro"))
 
 
-def weighted_f1(truth: IntArray, said: IntArray) -> float:
-    """F1 of each class, weighted by how often it is true."""
-    return float(_sklearn().f1_score(truth, said, average="weighted"))
-
-
 def confusion_matrix(truth: IntArray, said: IntArray, num_classes: int) -> IntArray:
     """Counts (K, K): row = true class, column = predicted class."""
     counts: IntArray = _sklearn().confusion_matrix(truth, said, labels=range(num_classes))

@@ -361,6 +361,7 @@ def emotion_measures(truth: IntArray, said: IntArray) -> dict[str, Measure]:
         "UAR": bootstrap.uar_measure(truth, said),
         "WAR": bootstrap.mean_measure(truth == said),
         "macro-F1": bootstrap.macro_f1_measure(truth, said),
+        "weighted F1": bootstrap.weighted_f1_measure(truth, said),
     }
 
 
@@ -404,7 +405,7 @@ def _emotion_figures(rows: DataFrame, answers: Answers, num_resamples: int) -> E
         uar=measured["UAR"],
         war=measured["WAR"],
         macro_f1=measured["macro-F1"],
-        weighted_f1=Figure(metrics.weighted_f1(truth, said)),
+        weighted_f1=measured["weighted F1"],
         uar_all=Figure(metrics.uar(answers.truth, answers.said)),
         ece=Figure(metrics.ece(curve)),
         brier=Figure(metrics.brier(truth, probs)),
