@@ -20,6 +20,7 @@ from facevoice.cli.options import TYPED, check_named
 from facevoice.cli.person import profile
 from facevoice.cli.render import render
 from facevoice.cli.report import report
+from facevoice.cli.serve import serve
 from facevoice.cli.train import predict, train
 from facevoice.cli.web import web
 from facevoice.finding import MEDIA_EXTENSIONS
@@ -29,7 +30,7 @@ from facevoice.texts import shown
 
 _CORPORA: Final = "Corpora and evaluation"
 _COMMANDS: Final = {
-    "Use": (analyze, profile, web, models),
+    "Use": (analyze, profile, web, serve, models),
     "Look": (report, render),
     _CORPORA: (evaluate, compare),
     "Train and publish": (train, predict, export, push, pull, space),

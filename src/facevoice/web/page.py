@@ -28,7 +28,7 @@ from starlette.responses import Response
 from starlette.routing import WebSocketRoute
 
 from facevoice.analyzer import Analyzer
-from facevoice.errors import ConfigError, FacevoiceError, MediaError
+from facevoice.errors import ConfigError, FacevoiceError, MediaError, StoppedError
 from facevoice.files import file_sha256
 from facevoice.hub.space import find_samples
 from facevoice.people.baseline import NOTHING, Known, Others, pool
@@ -68,7 +68,6 @@ from facevoice.web.work import (
     Done,
     OwnFolder,
     SessionFiles,
-    StoppedError,
     Turns,
     WebOptions,
     to_edits,
