@@ -263,7 +263,7 @@ def get_job(service: _Asked, user: _Asking, id: str) -> JobAnswer:
 
 @_jobs.delete("/{id}", status_code=204, summary="Delete a job", responses=_refusals(401, 404, 429))
 def delete_job(service: _Asked, user: _Asking, id: str) -> None:
-    """Delete all that there is of it: file, perception, windows, report. One that runs is stopped."""
+    """Delete its file, perception, windows and report; one that runs is stopped."""
     service.delete(user, id)
 
 
