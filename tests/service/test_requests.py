@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from docs.invented_report import invent_interview
 from fastapi.testclient import TestClient
 from openapi_spec_validator import validate
 from typer.testing import CliRunner
@@ -24,7 +25,6 @@ from facevoice.service.app import build_app
 from facevoice.service.keys import Keyring
 from facevoice.service.service import Service
 from facevoice.settings import AnalyzerConfig
-from docs.invented_report import invent_interview
 from service.services import header, keyring
 
 BYTES = {"Content-Type": "application/octet-stream"}
@@ -168,7 +168,14 @@ def test_names_that_lead_into_a_private_network_are_refused(
 
 @pytest.mark.parametrize(
     "address",
-    ["file:///etc/passwd", "s3://bucket/a.mp4", "ftp://1.1.1.1/a", "a.mp4", "http://", "http://[x/"],
+    [
+        "file:///etc/passwd",
+        "s3://bucket/a.mp4",
+        "ftp://1.1.1.1/a",
+        "a.mp4",
+        "http://",
+        "http://[x/",
+    ],
 )
 def test_other_kinds_of_addresses_are_refused(desk: Desk, address: str) -> None:
     refused(desk.name(address), 422, "unreadable_media")

@@ -69,7 +69,9 @@ def is_public_number(text: str) -> bool:
     """
     number = ipaddress.ip_address(text.partition("%")[0])
     if isinstance(number, ipaddress.IPv6Address):
-        inner = number.ipv4_mapped or number.sixtofour or (number.teredo or (None, None))[1]
+        if number.ipv4_mapped is not None:
+            return is_public_number(str(number.ipv4_mapped))
+        inner = number.sixtofour or (number.teredo or (None, None))[1]
         if any(number in network for network in _EMBEDDING):
             inner = ipaddress.IPv4Address(int(number) & 0xFFFFFFFF)
         if inner is not None and not is_public_number(str(inner)):
