@@ -1,4 +1,4 @@
-"""The service as its users meet it: a process that they ask over HTTP, that dies and comes again."""
+"""The service as its users meet it: a process that is asked over HTTP, dies, and comes again."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ def test_who_asks_too_often_is_asked_to_wait(tmp_path: Path) -> None:
         "[2002:7f00:1::]",
         "169.254.169.254",
         "10.1.2.3",
-        "0.0.0.0",
+        "0.0.0.0",  # noqa: S104
         "2130706433",
         "0x7f.1",
         "100.64.0.1",
@@ -261,7 +261,8 @@ def test_without_keys_only_this_machine_may_ask(tmp_path: Path) -> None:
     own = {"Origin": "http://127.0.0.1"}
     assert desk.ask("GET", "/metrics", None, headers=own).text.count("facevoice_jobs{") == 4
     desk.service.close()
-    told = CliRunner().invoke(commands, ["serve", "--host", "0.0.0.0", "--data", str(tmp_path)])
+    asked = ["serve", "--host", "0.0.0.0", "--data", str(tmp_path)]  # noqa: S104
+    told = CliRunner().invoke(commands, asked)
     assert told.exit_code == 2
     assert "without keys" in told.output
 

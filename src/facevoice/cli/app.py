@@ -15,6 +15,7 @@ from facevoice.cli.data import describe, download, extract, pairs, prepare, spli
 from facevoice.cli.evaluate import compare, evaluate
 from facevoice.cli.export import export
 from facevoice.cli.hub import pull, push, space
+from facevoice.cli.mcp import mcp
 from facevoice.cli.models import models
 from facevoice.cli.options import TYPED, check_named
 from facevoice.cli.person import profile
@@ -30,7 +31,7 @@ from facevoice.texts import shown
 
 _CORPORA: Final = "Corpora and evaluation"
 _COMMANDS: Final = {
-    "Use": (analyze, profile, web, serve, models),
+    "Use": (analyze, profile, web, serve, mcp, models),
     "Look": (report, render),
     _CORPORA: (evaluate, compare),
     "Train and publish": (train, predict, export, push, pull, space),

@@ -69,13 +69,11 @@ def is_public_number(text: str) -> bool:
     """
     number = ipaddress.ip_address(text.partition("%")[0])
     if isinstance(number, ipaddress.IPv6Address):
-        if number.ipv4_mapped is not None:
-            return is_public_number(str(number.ipv4_mapped))
-        inner = number.sixtofour or (number.teredo or (None, None))[1]
+        inner = number.ipv4_mapped or number.sixtofour or (number.teredo or (None, None))[1]
         if any(number in network for network in _EMBEDDING):
             inner = ipaddress.IPv4Address(int(number) & 0xFFFFFFFF)
-        if inner is not None and not is_public_number(str(inner)):
-            return False
+        if inner is not None:
+            return is_public_number(str(inner))
     is_special = number.is_multicast or number.is_reserved or number.is_unspecified
     return number.is_global and not (number.is_private or is_special)
 

@@ -1,0 +1,62 @@
+"""The tools for assistants, asked by the official client over standard input and output."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import anyio
+from mcp import Client, StdioServerParameters
+
+from service.services import PATIENCE_S, SAMPLE
+
+
+def test_an_assistant_asks_about_files_of_the_folders_only(tmp_path: Path) -> None:
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    (folder / "talk.mp4").write_bytes(SAMPLE.read_bytes())
+    (folder / "broken.mp4").write_bytes(b"no film")
+    (tmp_path / "secret.mp4").write_bytes(SAMPLE.read_bytes())
+    (folder / "link.mp4").symlink_to(tmp_path / "secret.mp4")
+    command = ["-m", "facevoice", "mcp", str(folder), "--threads", "1"]
+    heard: list[tuple[float, float | None]] = []
+
+    async def hear(done_s: float, duration_s: float | None, _: str | None) -> None:
+        heard.append((done_s, duration_s))
+
+    async def converse() -> None:
+        server = StdioServerParameters(command=sys.executable, args=command, env={**os.environ})
+        async with Client(server, read_timeout_seconds=PATIENCE_S) as client:
+            tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+            assert {"analyze", "moments"} <= set(tools)
+            for tool in tools.values():
+                assert tool.description
+                assert tool.annotations is not None
+                assert tool.annotations.read_only_hint
+
+            async def ask(tool: str, **arguments: Any) -> tuple[bool, Any]:
+                result = await client.call_tool(tool, arguments, progress_callback=hear)
+                text = "".join(getattr(part, "text", "") for part in result.content)
+                return bool(result.is_error), text if result.is_error else json.loads(text)
+
+            is_error, summary = await ask("analyze", path="talk.mp4")
+            assert not is_error
+            assert summary["sentence"].startswith("Face and voice match: the face looks happy")
+            assert summary["num_windows"]["match"] == 2
+            is_error, found = await ask("moments", path=str(folder / "talk.mp4"), outcome="match")
+            (moment,) = found["moments"]
+            assert (moment["start_s"], moment["face"]) == (0.0, "happy")
+            assert (await ask("moments", path="talk.mp4", outcome="conflict"))[1]["moments"] == []
+            for path in ("../secret.mp4", "link.mp4", str(tmp_path / "secret.mp4"), "/etc/passwd"):
+                is_error, told = await ask("analyze", path=path)
+                assert is_error, path
+                assert "no file of the folders" in told
+            is_error, told = await ask("analyze", path="broken.mp4")
+            assert is_error
+            assert "broken.mp4" in told
+
+    anyio.run(converse)
+    assert (5.235, 5.235) in heard
