@@ -361,6 +361,7 @@ class User:
         outcome = await reading
         if outcome.files is None and outcome.problem != "Stopped.":
             raise UnexpectedError(f"{clip.path.name}: {outcome.problem}")
+        await page.start_anew()  # or the next one would go on with it
         return {"clip": clip.path.name, "problem": outcome.problem}
 
     async def _leave(self, page: Page) -> dict[str, Any]:
@@ -403,7 +404,8 @@ class User:
         return {"lags_ms": lags_ms, "num_late": num_late, "problem": (errors or [None])[0]}
 
     async def _read(self, page: Page, clip: Clip) -> Outcome:
-        outcome = await page.analyze(await page.upload(clip.path))
+        await page.upload(clip.path)
+        outcome = await page.analyze()
         times = {
             "asked_at": outcome.asked_at,
             "joined_at": outcome.joined_at or outcome.done_at,

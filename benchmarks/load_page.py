@@ -91,13 +91,13 @@ class Page:
             "meta": {"_type": "gradio.FileData"},
         }
         if choose:
-            await self._run("choose", clip)
+            await self._run("choose", told={"paths": [clip["path"]]})
         return clip
 
-    async def analyze(self, clip: dict[str, Any], sensitivity: str = "balanced") -> Outcome:
+    async def analyze(self, sensitivity: str = "balanced") -> Outcome:
         """Press Analyse, and wait for what comes of it."""
         await self._run("begin")
-        return await self._queue("page_analyze", clip, None, False, sensitivity, 0.5)
+        return await self._queue("page_analyze", False, sensitivity, 0.5)
 
     async def make_film(self) -> Outcome:
         """Press Make annotated video."""
@@ -151,9 +151,14 @@ class Page:
             raise UnexpectedError(f"{path}: {answer.status_code} {answer.text[:200]}")
         return answer
 
-    async def _run(self, event: str, *given: Any) -> Any:
-        """An event that needn't wait for its turn."""
-        asked = {"fn_index": self._events[event], "data": given, "session_hash": self._session}
+    async def _run(self, event: str, *given: Any, told: dict[str, Any] | None = None) -> Any:
+        """An event that needn't wait for its turn; `told`: what the page says with it."""
+        asked = {
+            "fn_index": self._events[event],
+            "data": given,
+            "event_data": told,
+            "session_hash": self._session,
+        }
         answer = await self._http.post("/gradio_api/run/predict", json=asked)
         if answer.is_error:
             raise UnexpectedError(f"{event}: {answer.status_code} {answer.text[:200]}")

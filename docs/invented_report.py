@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageDraw
 
+from facevoice.exchange import Document, Span
 from facevoice.interpret import decide_again, find_point
 from facevoice.records import (
     EMOTIONS,
@@ -33,6 +34,7 @@ from facevoice.records import (
     Trace,
     VideoInfo,
 )
+from facevoice.report import to_document
 from facevoice.settings import AnalyzerConfig
 
 TITLE: Final = "invented example"
@@ -157,6 +159,26 @@ def invent_interview() -> tuple[Report, Trace]:
         for number, name in ((1, "Interviewer"), (2, "Guest"))
     )
     return decide_again(replace(report, people=people), report.config.decision), trace
+
+
+def invent_annotation(report: Report, seed: int) -> Document:
+    """What an invented annotator says of face, voice and outcome: most of it the same."""
+    rng = np.random.default_rng(seed)
+    tiers = []
+    for tier in to_document(report).tiers:
+        if tier.name not in ("face", "voice", "outcome"):
+            continue
+        labels = [label for label in tier.labels if label != Outcome.INSUFFICIENT]
+        spans = tuple(
+            Span(
+                span.start_s + round(rng.uniform(0, 1.5), 1),
+                span.end_s,
+                labels[int(rng.integers(len(labels)))] if rng.random() < 0.3 else span.label,
+            )
+            for span in tier.spans
+        )
+        tiers.append(replace(tier, spans=spans))
+    return Document(tuple(tiers), f"annotator {seed}")
 
 
 def _draw_portrait(hair: str, skin: str, clothes: str, ground: str) -> bytes:

@@ -26,6 +26,8 @@ import av
 import numpy as np
 from invented_report import (
     SHORT,
+    TITLE,
+    invent_annotation,
     invent_interview,
     invent_long,
     invent_report,
@@ -34,6 +36,8 @@ from invented_report import (
 from PIL import Image, ImageColor, ImageEnhance, ImageOps
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from facevoice.agreement import Case, compare, to_agreement_page
+from facevoice.agreement import Mapping as Meanings
 from facevoice.analyzer import Analyzer
 from facevoice.media import read_audio
 from facevoice.records import SAMPLE_RATE_HZ, PeopleEdits, Report, Trace
@@ -72,9 +76,11 @@ class Studio:
         self.folder = folder
 
     @contextmanager
-    def page(self, size: str, url: str) -> Iterator[Page]:
-        """A page of the size, loaded."""
-        context = self.browser.new_context(**SIZES[size], permissions=["camera", "microphone"])
+    def page(self, size: str, url: str, **options: Any) -> Iterator[Page]:
+        """A page of the size, loaded; `options`: of the browser's context."""
+        context = self.browser.new_context(
+            **SIZES[size], permissions=["camera", "microphone"], **options
+        )
         page = context.new_page()
         page.set_default_timeout(PATIENCE_MS)
         page.goto(url)
@@ -84,11 +90,11 @@ class Studio:
             context.close()
 
     @contextmanager
-    def report(self, size: str, report: Report, trace: Trace) -> Iterator[Page]:
+    def report(self, size: str, report: Report, trace: Trace, **options: Any) -> Iterator[Page]:
         """The page of a report, opened from disk."""
         file = self.folder / "report.html"
         file.write_text(to_html(report, trace), encoding="utf-8")
-        with self.page(size, file.as_uri()) as page:
+        with self.page(size, file.as_uri(), **options) as page:
             yield page
 
     @contextmanager
@@ -188,8 +194,8 @@ def shoot_result(studio: Studio) -> Shots:
     """The page after an analysis, in the middle of the clip."""
     for size in SIZES:
         with studio.app(size) as page:
-            page.get_by_text("smile frightened voice").click()
-            page.wait_for_selector("#fvw-clip video")
+            page.get_by_role("button", name="smile frightened voice").click()
+            page.wait_for_selector(".fvw-list-box tbody tr")
             page.click("#fvw-start")
             page.wait_for_selector(".fvw-result .fv-root")
             page.wait_for_function("document.querySelector('.fvw-stage video').readyState >= 2")
@@ -197,6 +203,25 @@ def shoot_result(studio: Studio) -> Shots:
             page.wait_for_timeout(1000)
             # Down to the details, which the pictures of the report show.
             yield f"-{size}", shoot_still(page, until=".fv-detail")
+
+
+def shoot_several(studio: Studio) -> Shots:
+    """Several clips that were read, one of which can't be; the phone is dark."""
+    notes = studio.folder / "notes.mp4"
+    notes.write_text("dear diary")
+    for size in SIZES:
+        with studio.app(size) as page:
+            page.emulate_media(color_scheme="dark" if size == "phone" else "light")
+            page.set_input_files(
+                "#fvw-clip input[type=file]", [*sorted(SAMPLES.glob("*.mp4")), notes]
+            )
+            page.wait_for_function(
+                "document.querySelectorAll('.fvw-list-box tbody tr').length === 4"
+            )
+            page.click("#fvw-start")
+            page.wait_for_selector(".fvw-problem")
+            page.wait_for_function("document.querySelector('.fvw-stage video').readyState >= 2")
+            yield f"-{size}", shoot_still(page, until=".fv-pair")
 
 
 def shoot_live(studio: Studio) -> Shots:
@@ -220,12 +245,44 @@ def shoot_report(studio: Studio) -> Shots:
             yield f"-{size}", shoot_still(page)
 
 
+def shoot_dark(studio: Studio) -> Shots:
+    """The same in the dark, down to the review."""
+    for size in SIZES:
+        with studio.report(size, *invent_report(), color_scheme="dark") as page:
+            page.get_by_role("button", name="Next conflict").click()
+            yield f"-{size}", shoot_still(page, until=".fv-review-panel")
+
+
+def shoot_curves(studio: Studio) -> Shots:
+    """The timeline with all that can be switched on, and the values under the pointer."""
+    with studio.report("desktop", *invent_report()) as page:
+        page.get_by_label("All emotions").check()
+        page.get_by_label("Valence and arousal").check()
+        page.get_by_role("button", name="Strongest conflict").click()
+        page.wait_for_timeout(500)
+        timeline = page.locator(".fv-timeline")
+        timeline.scroll_into_view_if_needed()
+        page.locator(".fv-area").hover(position={"x": 300, "y": 60})
+        page.wait_for_timeout(500)
+        yield "", timeline.screenshot()
+
+
+def shoot_print(studio: Studio) -> Shots:
+    """What is printed, as wide as a sheet: the answer, the timeline, the moments, a card."""
+    with studio.report("desktop", *invent_report()) as page:
+        page.get_by_role("button", name="Next conflict").click()
+        page.set_viewport_size({"width": 718, "height": 800})
+        page.emulate_media(media="print")
+        page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+        yield "", shoot_still(page, until="section:has(.fv-outcomes)")
+
+
 def shoot_people(studio: Studio) -> Shots:
     """The page of an invented interview of two, down to the summary."""
     for size in SIZES:
         with studio.report(size, *invent_interview()) as page:
             page.get_by_role("button", name="Next conflict").click()
-            yield f"-{size}", shoot_still(page, until=".fv-detail")
+            yield f"-{size}", shoot_still(page, until="section:has(.fv-outcomes)")
 
 
 def shoot_short(outcome: str) -> Callable[[Studio], Shots]:
@@ -240,11 +297,11 @@ def shoot_short(outcome: str) -> Callable[[Studio], Shots]:
 
 
 def shoot_moments(studio: Studio) -> Shots:
-    """The moments of ten invented minutes, after a jump to the second, down to the timeline."""
+    """The moments of ten invented minutes, after a jump to the second, down to the review."""
     for size in SIZES:
         with studio.report(size, *invent_long()) as page:
             page.locator(".fv-moments button").nth(1).click()
-            yield f"-{size}", shoot_still(page, until=".fv-detail")
+            yield f"-{size}", shoot_still(page, until=".fv-review-panel")
 
 
 def shoot_still(page: Page, until: str | None = None) -> bytes:
@@ -330,17 +387,34 @@ def shoot_plot(studio: Studio) -> Shots:
     yield "", file.read_bytes()
 
 
+def shoot_agreement(studio: Studio) -> Shots:
+    """How far invented annotators agree with the invented report, down to the first confusion."""
+    report, _ = invent_report()
+    people = ["anna.eaf", "ben.TextGrid"]
+    documents = tuple(invent_annotation(report, seed) for seed in range(len(people)))
+    found = compare([Case(TITLE, report, documents)], people, Meanings())
+    file = studio.folder / "agreement.html"
+    file.write_text(to_agreement_page(found, TITLE), encoding="utf-8")
+    with studio.page("desktop", file.as_uri()) as page:
+        yield "", shoot_still(page, until="h3:nth-of-type(2)")
+
+
 PICTURES: Final[dict[str, Callable[[Studio], Shots]]] = {
     "page-start": shoot_start,
     "page-result": shoot_result,
+    "page-several": shoot_several,
     "page-live": shoot_live,
     "report": shoot_report,
+    "report-dark": shoot_dark,
+    "report-curves": shoot_curves,
+    "report-print": shoot_print,
     "report-people": shoot_people,
     **{f"report-{outcome}": shoot_short(outcome) for outcome in SHORT},
     "report-moments": shoot_moments,
     "render": shoot_render,
     "render-people": shoot_render_people,
     "plot": shoot_plot,
+    "agreement": shoot_agreement,
 }
 
 

@@ -9,6 +9,8 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from importlib import resources
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -97,6 +99,34 @@ def watched_page(
         opened.close()
     assert outside == [], f"the page asked other hosts: {outside}"
     assert stumbled == (), f"the page stumbled: {stumbled}"
+
+
+@cache
+def _axe_script() -> str:
+    return (resources.files("axe_playwright_python") / "axe.min.js").read_text("utf-8")
+
+
+def barriers(page: Page, within: str = "body", without: tuple[str, ...] = ()) -> list[str]:
+    """What axe-core finds against WCAG 2.2 A and AA and its best practices; [] where all is well.
+
+    `within`: the part that is looked at; `without`: selectors of what isn't ours to mend.
+    """
+    if not page.evaluate("typeof window.axe === 'object'"):
+        page.evaluate(_axe_script() + ";0")
+    found: list[dict[str, Any]] = page.evaluate(
+        """async ([within, without]) => {
+          const context = { include: [within], exclude: without.map((one) => [one]) };
+          const rules = { "target-size": { enabled: true } };  // of WCAG 2.2, which axe leaves off
+          const { violations } = await axe.run(context, { rules, resultTypes: ["violations"] });
+          return violations;
+        }""",
+        [within, list(without)],
+    )
+    return [
+        f"{rule['id']}: {node['html'][:160]} ({node['failureSummary']})"
+        for rule in found
+        for node in rule["nodes"]
+    ]
 
 
 def is_local(url: str) -> bool:

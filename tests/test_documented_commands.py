@@ -29,7 +29,9 @@ def commands_in(text: str) -> list[str]:
     return [f"{line} --help" if len(line.split()) == 2 else line for line in plain]
 
 
-@pytest.mark.parametrize(("page", "least"), [("parity.md", 40), ("hub.md", 6), ("person.md", 6)])
+@pytest.mark.parametrize(
+    ("page", "least"), [("parity.md", 40), ("hub.md", 6), ("person.md", 6), ("exchange.md", 14)]
+)
 def test_every_command_exists(page: str, least: int) -> None:
     text = (DOCS / page).read_text(encoding="utf-8")
     found = commands_in(text)

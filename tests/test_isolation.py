@@ -188,3 +188,17 @@ def test_a_film_is_drawn_alike_and_leaves_nothing_when_it_is_stopped(
     with pytest.raises(RenderError):
         render_video(report, seen.trace, tmp_path / "x.mp4", on_progress=stop, isolated=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["False.mp4", "True.mp4"]
+
+
+@linux
+def test_a_window_is_read_again_there_as_it_was(analyzer: Analyzer, isolated: Analyzer) -> None:
+    perception = analyzer.perceive(SAMPLE)
+    for place in range(len(perception.windows)):
+        known = perception.windows[: place + 1]
+        here = analyzer.perceiver.window(perception.media, known)
+        there = isolated.perceiver.window(perception.media, known)
+        assert np.array_equal(here.faces, there.faces)
+        assert np.array_equal(here.samples, there.samples)
+        for modality, backbone in analyzer.assembly.backbones.items():
+            own = perception.windows[place].channel(modality)
+            assert np.array_equal(backbone.embed([there])[0], own)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from facevoice.analyzer import Analyzer
     from facevoice.errors import FacevoiceError
+    from facevoice.explain import explain_moment
     from facevoice.hub import from_pretrained
     from facevoice.interpret import decide_again
     from facevoice.people.baseline import Known
@@ -51,6 +52,7 @@ __all__ = [
     "Status",
     "Store",
     "decide_again",
+    "explain_moment",
     "from_pretrained",
     "load_profile",
     "save_profile",
@@ -67,6 +69,7 @@ _HOMES = {
     "Known": "people.baseline",
     "Store": "store",
     "decide_again": "interpret",
+    "explain_moment": "explain",
     "from_pretrained": "hub",
     "load_profile": "people.profile",
     "save_profile": "people.profile",

@@ -8,7 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from facevoice.errors import ConfigError
-from facevoice.interpret import StreamJudge, find_point, get_to_know, interpret
+from facevoice.interpret import (
+    Question,
+    StreamJudge,
+    find_point,
+    get_to_know,
+    interpret,
+    question_at,
+)
 from facevoice.models.heads import COMPACT, Assembly, load_compact
 from facevoice.people.baseline import NOTHING, Baseline, Known, pool
 from facevoice.perceive import MediaCallback, Perceiver, ViewCallback
@@ -173,6 +180,18 @@ class Analyzer:
         """
         decision = decision or self.config.decision
         return interpret(perception, self._assembly.model, decision, known=known, edits=edits)
+
+    def question_at(
+        self,
+        perception: Perception,
+        place: int,
+        *,
+        known: Known = NOTHING,
+        edits: PeopleEdits = NO_EDITS,
+    ) -> Question:
+        """What `interpret` asks the model of one window; see `interpret.question_at`."""
+        model, decision = self._assembly.model, self.config.decision
+        return question_at(perception, model, place, decision, known=known, edits=edits)
 
     def know(self, perception: Perception, *, neutral: bool = False) -> Known:
         """What a file tells of its leading person and its setting; see `interpret.get_to_know`."""

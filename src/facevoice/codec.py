@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -23,6 +24,7 @@ from facevoice.records import (
     MediaInfo,
     Reason,
     VideoInfo,
+    Window,
     WindowView,
 )
 
@@ -33,6 +35,7 @@ MAX_DURATION_S: Final = 31 * 86_400.0
 MAX_NUMBER: Final = 1 << 31
 """Of people, tracks, pixels, hertz."""
 _MAX_FACES: Final = 64
+_MAX_WINDOW_S: Final = 11.0
 _MAX_SIDE_PX: Final = 1024
 _KINDS: Final = ("<f4", "<f8", "|u1")
 _MAX_AXES: Final = 4
@@ -55,6 +58,26 @@ def read_view(values: object) -> WindowView:
     for face in view.faces:
         _check_face(face)
     return view
+
+
+def window_values(window: Window) -> dict[str, Any]:
+    """The crops and the sound of a window as plain values; what its view tells is left out."""
+    bare = replace(window, portrait=None, detected=None, others=())
+    others = (replace(one, portrait=None, detected=None, samples=None) for one in window.others)
+    return _values(replace(bare, others=tuple(others)))
+
+
+def read_window(values: object) -> Window:
+    """A window of plain values, raising as `read_view` does."""
+    window = _read(Window, values)
+    for one in (window, *window.others):
+        num_crops = 0 if one.faces is None else len(one.faces)
+        require_that(0 <= one.start_s < one.end_s <= MAX_DURATION_S, "start_s", one.start_s)
+        require_that(one.end_s - one.start_s <= _MAX_WINDOW_S, "length of a window", one.end_s)
+        require_that(one.faces is None or one.faces.dtype == np.uint8, "faces", "no pixels")
+        _check_array("samples", one.samples, (None,))
+        _check_array("face_timestamps_s", one.face_timestamps_s, (num_crops,), is_rising=True)
+    return window
 
 
 def media_values(info: MediaInfo) -> dict[str, Any]:
@@ -85,7 +108,7 @@ def check_media(info: MediaInfo) -> MediaInfo:
     return info
 
 
-def _values(record: WindowView | MediaInfo) -> dict[str, Any]:
+def _values(record: WindowView | Window | MediaInfo) -> dict[str, Any]:
     # Bytes stay bytes, which msgpack holds as they are.
     plain: dict[str, Any] = msgspec.to_builtins(record, builtin_types=(bytes,), enc_hook=_plain)
     return plain

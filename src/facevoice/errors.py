@@ -24,7 +24,9 @@ FacevoiceError
 ├── ProfileError             a person's profile can't be read or written, or fits other networks
 ├── RenderError              an annotated video can't be written
 ├── TranscriptError          a file of words can't be read or made
+├── AnnotationError          an annotation by hand can't be read, or doesn't fit the report
 ├── ReportError               a text is no report, or of an unknown schema version
+├── ReviewError               a review can't be read or written, or is one of another file
 └── EvaluationError           a metric is not defined on the data given, or a run is wrong
 """
 
@@ -188,8 +190,16 @@ class TranscriptError(_FileError):
     """A file of words can't be read, or the words of a file not be made."""
 
 
+class AnnotationError(_FileError):
+    """An annotation by hand can't be read, or has nothing to do with the report beside it."""
+
+
 class ReportError(FacevoiceError):
     """A text is no facevoice report, or one of a schema version that is not known here."""
+
+
+class ReviewError(_FileError):
+    """A review can't be read or written, or is one of another file than its report."""
 
 
 class EvaluationError(FacevoiceError):

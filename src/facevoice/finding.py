@@ -22,7 +22,7 @@ from urllib.request import url2pathname
 from facevoice.errors import ConfigError, MediaError
 from facevoice.media.open import is_remote
 from facevoice.media.remote import list_media
-from facevoice.report import FORMATS, RESERVED_NAMES, RESERVED_STEMS
+from facevoice.report import ENDINGS, RESERVED_NAMES, RESERVED_STEMS
 from facevoice.texts import shown
 from facevoice.transcript import Sidecars
 
@@ -40,8 +40,9 @@ may have any. Not .gif and .heic, which are pictures mostly."""
 RENDERED_SUFFIX: Final = ".facevoice.mp4"
 """Ends the name of a film that `render` wrote, which is read only if it is named outright."""
 
-# Beside media, nobody takes these for more of them: what `analyze` writes.
-_OWN_ENDINGS: Final = frozenset(f".{ending}" for ending in (*FORMATS, "db"))
+_WRITTEN_ENDINGS: Final = tuple(ending for endings in ENDINGS.values() for ending in endings)
+# Beside media, nobody takes these for more of them: what `analyze` and `render` write.
+_OWN_ENDINGS: Final = (*(e.lower() for e in _WRITTEN_ENDINGS), ".db", RENDERED_SUFFIX)
 # Names may have 255 bytes almost everywhere; the ending of films is the longest.
 _MAX_BYTES: Final = 255 - len(RENDERED_SUFFIX)
 _DIGITS: Final = (8, 16, 64)
@@ -191,7 +192,7 @@ def _count_others(others: set[Path], media: Sequence[Path], passed_over: Counter
     others -= {words for path in media for words in sidecars.beside(path)}
     for path in others:
         ending = path.suffix.lower()
-        if ending not in _OWN_ENDINGS and not path.name.lower().endswith(RENDERED_SUFFIX):
+        if not path.name.lower().endswith(_OWN_ENDINGS):
             passed_over[shown(ending[:_LONG]) or "without ending"] += 1
 
 
@@ -216,7 +217,11 @@ def _name_apart(files: Sequence[FoundFile]) -> list[FoundFile]:
 
 def _beside_files(names: Sequence[PurePath]) -> list[PurePath]:
     """With another name for each folder that is called as a file of the outputs, or their own."""
-    files = {f"{_fold(name)}.{ending}" for name in names for ending in (*FORMATS, "srt")}
+    files = {
+        f"{_fold(name)}{ending.casefold()}"
+        for name in names
+        for ending in (*_WRITTEN_ENDINGS, ".srt")
+    }
     files.update(RESERVED_NAMES)
     return [_beside(name, files) for name in names]
 

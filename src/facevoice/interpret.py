@@ -290,6 +290,60 @@ def _judge_scenes(
     ]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """One window as the model is asked of it, to be asked again of the same, changed a little.
+
+    view: the judged face first; window: its embeddings of which there is enough; known: what it is
+    compared with, None where nothing is; is_apart: whether face and voice aren't held together.
+    """
+
+    view: WindowView
+    window: Embeddings
+    known: Known | None
+    is_apart: bool
+    model: Model
+    decision: DecisionConfig
+
+    def ask(self, windows: Sequence[Embeddings]) -> list[Posteriors]:
+        """What would be said if the window's embeddings were these."""
+        known = None if self.known is None else [self.known] * len(windows)
+        unclear = [unclearness(self.view)] * len(windows)
+        return [
+            replace(said, fused=None, conflict=None)
+            if self.is_apart
+            else replace(
+                said, conflict=_shift(said.conflict, _EQUAL, self.decision.expected_conflicts)
+            )
+            for said in self.model.predict(windows, known, unclear)
+        ]
+
+
+def question_at(
+    perception: Perception,
+    model: Model,
+    place: int,
+    decision: DecisionConfig | None = None,
+    *,
+    known: Known = NOTHING,
+    edits: PeopleEdits = NO_EDITS,
+) -> Question:
+    """What `interpret` asks of one window, by its place in the report; raises as it does."""
+    decision = decision or perception.settings.decision
+    scenes = Cast(perception.windows, decision.people, edits).scenes()
+    own = [k for k, scene in enumerate(scenes) if scene.is_main][place]
+    views = [scene.view for scene in scenes]
+    evidence, windows = _weigh_all(scenes, perception.media, model, decision)
+    compared: Known | None = None
+    if model.adapts and decision.know_person:
+        unclear = [unclearness(view) for view in views]
+        alone = model.predict(windows, [known] * len(windows), unclear)
+        heard = [_told(window, said) for window, said in zip(windows, alone, strict=True)]
+        compared = next(islice(know_each(views, heard, known), own, None))
+    is_apart = bool(_APART & set(evidence[own].reasons))
+    return Question(views[own], windows[own], compared, is_apart, model, decision)
+
+
 def get_to_know(
     perception: Perception,
     model: Model,
@@ -361,6 +415,10 @@ class StreamJudge:
             self._acquaintance.add(view, _told(window, alone))
         counts = _count(known) if self._adapts else None
         return _decide(view, evidence, said, counts, self._point, self._decision)
+
+    def tracks_of(self, said: Prediction) -> tuple[int, ...]:
+        """The tracks of whoever's face was judged in a window."""
+        return self._cast.tracks_of(said.person)
 
 
 def _told(window: Embeddings, alone: Posteriors) -> Told:

@@ -9,17 +9,24 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
 from facevoice.backbones.spec import Backbone
-from facevoice.codec import media_values, read_media, read_view, view_values
+from facevoice.codec import (
+    media_values,
+    read_media,
+    read_view,
+    read_window,
+    view_values,
+    window_values,
+)
 from facevoice.errors import DecoderCrashedError, MediaError
 from facevoice.media import DamageCallback
 from facevoice.perceive import Perceiver
-from facevoice.records import MediaInfo, Modality, WindowView
+from facevoice.records import MediaInfo, Modality, Window, WindowView
 from facevoice.sandbox import Limits, Message, Sandbox, Work
 from facevoice.settings import AnalyzerConfig
 
@@ -105,6 +112,21 @@ class IsolatedPerceiver(Perceiver):
                 number += 1
                 yield view
 
+    def window(self, info: MediaInfo, known: Sequence[WindowView]) -> Window:
+        """See `Perceiver.window`; also DecoderCrashedError and OverLimitError."""
+        task = {
+            "do": "window",
+            "media": media_values(info),
+            "after": [view_values(view) for view in known],
+        }
+        window: Window | None = None
+        with self._children.one_for(info.path) as child:
+            for message in child.work(task, info.path, length_s=info.duration_s):
+                window = _checked(read_window, message.get("window"), info.path)
+        if window is None or abs(window.start_s - known[-1].start_s) > _EPSILON_S:
+            raise _nonsense(info.path)
+        return window
+
     def _fits(self, view: WindowView) -> bool:
         """Whether its embeddings are as long as those of the backbones."""
         found = {Modality.AUDIO: [view.voice], Modality.VIDEO: [f.embedding for f in view.faces]}
@@ -127,6 +149,10 @@ def serve_perceiver(perceiver: Perceiver) -> Work:
             tell({"media": media_values(media)})
             return
         known = [read_view(values) for values in task["after"]]
+        if task["do"] == "window":
+            window = perceiver.window(read_media(task["media"]), known)
+            tell({"window": window_values(window)})
+            return
         for view in perceiver.views(
             read_media(task["media"]), after=known, end_s=task["end_s"], on_damage=complain
         ):

@@ -260,11 +260,42 @@ class Perceiver:
         """
         known = list(after)
         last = known[-1] if known else None
+        if last is not None and last.end_s >= self._stop_s(info, end_s) - _EPSILON_S:
+            return
+        windows = self._windows_behind(info, known, end_s, on_damage)
+        looked = self._look_closely(info, windows, on_damage)
+        for place, (window, speaking) in enumerate(looked):
+            if last is None or place > 0:
+                yield self._view(window, speaking)
+
+    def window(self, info: MediaInfo, known: Sequence[WindowView]) -> Window:
+        """The last of the known windows, read again: with its crops and its sound.
+
+        Args:
+            info: of the file.
+            known: its windows from the first to the one wanted.
+
+        Raises:
+            UnreadableMediaError: the file no longer holds it.
+        """
+        return next(self._windows_behind(info, known, None, None))
+
+    @staticmethod
+    def _stop_s(info: MediaInfo, end_s: float | None) -> float:
+        return info.duration_s if end_s is None else end_s
+
+    def _windows_behind(
+        self,
+        info: MediaInfo,
+        known: Sequence[WindowView],
+        end_s: float | None,
+        on_damage: DamageCallback | None,
+    ) -> Iterator[Window]:
+        """The last of the known windows once more, and those behind it."""
+        last = known[-1] if known else None
         first = max(0, len(known) - 1)
         frames = blocks = None
-        stop_s = info.duration_s if end_s is None else end_s
-        if last is not None and last.end_s >= stop_s - _EPSILON_S:
-            return
+        stop_s = self._stop_s(info, end_s)
         if info.has_video and Modality.VIDEO in self.backbones:
             start_s = 0.0
             if last is not None:
@@ -277,7 +308,7 @@ class Perceiver:
             blocks = read_audio(info, on_damage=on_damage)
             if end_s is not None:
                 blocks = _cut_sound(blocks, end_s)
-        windows = self._windows(
+        return self._windows(
             frames,
             blocks,
             stop_s,
@@ -286,10 +317,6 @@ class Perceiver:
             seen={face.person: face for v in known for face in v.faces if face.portrait},
             next_id=1 + max((face.person for v in known for face in v.faces), default=-1),
         )
-        looked = self._look_closely(info, windows, on_damage)
-        for place, (window, speaking) in enumerate(looked):
-            if last is None or place > 0:
-                yield self._view(window, speaking)
 
     def _look_closely(
         self, info: MediaInfo, windows: Iterator[Window], on_damage: DamageCallback | None

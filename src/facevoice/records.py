@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
     from pandas import DataFrame
 
+    from facevoice.review import Review
+
 
 class Emotion(StrEnum):
     """The eight emotions, in the order of every probability vector in facevoice."""
@@ -721,7 +723,8 @@ class Report:
     summary: one answer for a file of few windows and one person, None for any other, of which the
     moments and the counts tell; moments: in order of time; people: who is seen, in order of
     appearance; curve, point: how outcomes were decided, None where the model doesn't compare face
-    and voice; transcript: what is said, None where nothing tells.
+    and voice; transcript: what is said, None where nothing tells; review: what a person says of
+    these answers, None where nobody has looked.
     """
 
     path: str
@@ -740,6 +743,7 @@ class Report:
     point: OperatingPoint | None = None
     people: tuple[Person, ...] = ()
     transcript: Transcript | None = None
+    review: Review | None = None
 
     def rename(self, number: int, name: str) -> Report:
         """With another name for a person.
@@ -775,6 +779,10 @@ class Report:
             if num_late and remark not in transcript.remarks:
                 transcript = replace(transcript, remarks=(*transcript.remarks, remark))
         return replace(self, transcript=transcript)
+
+    def with_review(self, review: Review | None) -> Report:
+        """The same report with the review that `facevoice.review.read_review` read."""
+        return replace(self, review=review)
 
     def words_between(self, start_s: float, end_s: float) -> str | None:
         """The words of a stretch of time; None where nothing tells what is said when."""

@@ -223,8 +223,8 @@ def _varint(content: bytes | mmap, place: int) -> tuple[int, int]:
 
 
 @contextmanager
-def frozen_run(num_threads: int) -> Iterator[None]:
-    """Run torch without gradients and with that many CPU threads, one run at a time.
+def frozen_run(num_threads: int, *, gradients: bool = False) -> Iterator[None]:
+    """Run torch with that many CPU threads, one run at a time, and without gradients unless asked.
 
     The thread count belongs to the process: overlapping runs would restore it in the wrong order,
     and would share the cores without gain. So every run of a frozen network waits for its turn.
@@ -237,7 +237,7 @@ def frozen_run(num_threads: int) -> Iterator[None]:
         before = torch.get_num_threads()
         torch.set_num_threads(num_threads)
         try:
-            with torch.inference_mode():
+            with torch.enable_grad() if gradients else torch.inference_mode():
                 yield
         finally:
             torch.set_num_threads(before)

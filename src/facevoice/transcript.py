@@ -210,6 +210,18 @@ def to_srt(transcript: Transcript) -> str:
     return "\n".join(blocks)
 
 
+def to_vtt(transcript: Transcript, note: str = "") -> str:
+    """The same as WebVTT, with a note for who looks into the file."""
+    blocks = ["WEBVTT\n", *([f"NOTE {clean_words(note).replace('-->', '→')}\n"] if note else [])]
+    for number, line in enumerate(transcript.lines, start=1):
+        words = html.escape(clean_words(line.text), quote=False)
+        if line.speaker is not None:
+            words = f"<v {html.escape(clean_words(line.speaker), quote=False)}>{words}"
+        start, end = (_srt_time(s).replace(",", ".") for s in (line.start_s, line.end_s))
+        blocks.append(f"{number}\n{start} --> {end}\n{words}\n")
+    return "\n".join(blocks)
+
+
 def _srt_time(seconds: float) -> str:
     whole, ms = divmod(round(seconds * 1000), 1000)
     minutes, second = divmod(whole, 60)

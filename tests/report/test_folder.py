@@ -118,7 +118,7 @@ def test_default_formats_and_the_table_over_all(tmp_path: Path) -> None:
     [
         (["json"], {"t.json"}),
         (["csv"], {"t.csv", "windows.csv", "moments.csv"}),
-        (["jsonl", "html"], {"t.jsonl", "t.html"}),
+        (["jsonl", "html"], {"t.jsonl", "t.html", "index.html"}),
         (
             ["parquet"],
             {

@@ -142,7 +142,7 @@ def test_content_of_a_window_a_moment_and_the_whole() -> None:
     assert values["moments"][1] == {
         **{"start_s": 3.0, "end_s": 4.609281, "first": 1, "last": 1, "outcome": "conflict"},
         **{"face": "happy", "voice": "sad", "conflict": 0.833333, "strength": 0.833333},
-        **{"reasons": [], "person": None, "text": None},
+        **{"reasons": [], "person": None, "text": None, "reviewed": None},
     }
     assert values["decision"]["point"] == {
         **{"conflict_above": 0.7, "match_below": 0.3},

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from browser import open_browser, watched_page
+from browser import barriers, open_browser, watched_page
 from builders import make_failed_report, make_prediction, make_report
 from conftest import ClipMaker
 from facevoice.records import Emotion, Outcome, Prediction, Reason, Report, Status, Trace
@@ -161,7 +161,7 @@ def test_it_says_what_the_report_says(open_report: Opener) -> None:
     assert "never for decisions about a person" in page.locator(".fv-notice").inner_text()
     assert "Nothing is uploaded" in page.locator(".fv-watch").inner_text()
     levels = page.eval_on_selector_all("h1,h2,h3,h4", "all => all.map(h => Number(h.tagName[1]))")
-    assert levels == [1, 2, 2, 2, 2, 3]
+    assert levels == [1, 2, 2, 3, 2, 2, 2, 3]
     assert ink(page, ".fv-area canvas") > 10_000
     assert "ab" * 32 in page.locator(".fv-footer").inner_text()
     rows = page.locator(".fv-windows tbody tr")
@@ -170,7 +170,7 @@ def test_it_says_what_the_report_says(open_report: Opener) -> None:
     page.wait_for_selector(".fv-windows tbody tr")
     cells = [cell.strip() for cell in rows.nth(1).locator("td").all_inner_texts()]
     assert cells == [
-        "0:02–0:06",
+        "0:03–0:05",
         "conflict",
         str(round(100 * LIKELY)),
         "happy 91%",
@@ -225,9 +225,11 @@ def check_page(page: Any, report: Report) -> None:
     listed = [*conflicts, *(m for m in report.moments if m.outcome is not Outcome.CONFLICT)]
     moments = page.locator(".fv-moments li > span:last-child").all_text_contents()
     assert moments == [describe_moment(moment) for moment in listed][: len(moments)]
-    rows = page.locator(".fv-windows tbody tr").all()
-    for row, window in zip(rows, report.windows, strict=True):
-        cells = [cell.strip() for cell in row.locator("td").all_inner_texts()]
+    table: list[list[str]] = page.eval_on_selector_all(
+        ".fv-windows tbody tr",
+        "rows => rows.map((row) => [...row.cells].map((cell) => cell.innerText.trim()))",
+    )
+    for cells, window in zip(table, report.windows, strict=True):
         chance = conflict_words(window).rstrip("%")
         assert cells[1:3] == [window.outcome, chance]
         assert cells[3] == channel_words(window, "face").replace("no face", "–")
@@ -276,7 +278,7 @@ def test_another_sensitivity_changes_all_that_is_said(open_report: Opener) -> No
 def test_a_short_file_has_one_answer_at_each_sensitivity(open_report: Opener) -> None:
     report = make_scenes((Emotion.HAPPY, Emotion.SAD, FAINT))
     page = open_report(report)
-    assert page.locator(".fv-moments").is_hidden()  # The sentence has said it.
+    assert page.locator(".fv-moments-section").is_hidden()  # The sentence has said it.
     page.locator("summary").click()
     for name, outcome in (("sensitive", "conflict"), ("balanced", "undecided")):
         page.get_by_role("radio", name=name).check()
@@ -302,7 +304,7 @@ def test_it_says_what_a_window_rests_on_and_what_is_not_trusted(open_report: Ope
     assert facts[facts.index("This person's face known") + 1] == "from 12 windows"
     assert facts[facts.index("This person's voice known") + 1] == "not yet"
     assert facts[facts.index("Probability of conflict") + 1] == "not compared"
-    verdict = page.locator(".fv-verdict").inner_text()
+    verdict = page.locator(".fv-said").inner_text()
     assert "The voice is unlike any that facevoice has learnt from" in verdict
     assert "lean" not in verdict
     assert "too close to call" not in verdict
@@ -338,7 +340,13 @@ def test_moments_lead_and_jump(open_report: Opener) -> None:
     assert earlier.is_disabled()
     later.press("Enter")
     assert "window 5 of 7" in page.locator(".fv-detail").inner_text()
+    page.get_by_role("button", name="Next moment").click()
+    assert "window 6 of 7" in page.locator(".fv-detail").inner_text()
+    for number in (5, 2, 7, 5):  # from the strongest to the weakest, and again
+        page.get_by_role("button", name="strongest conflict").click()
+        assert f"window {number} of 7" in page.locator(".fv-detail").inner_text()
     page.get_by_role("radio", name="cautious").check()  # Now it is the only one.
+    assert page.get_by_role("button", name="strongest conflict").is_disabled()
     assert later.is_disabled()
     assert earlier.is_disabled()
 
@@ -364,7 +372,7 @@ def test_a_long_file_shows_few_moments_until_it_is_asked(open_report: Opener) ->
 
 def test_keys_go_through_windows_and_zoom(open_report: Opener) -> None:
     page = open_report(make_long_report(40))
-    title = page.locator(".fv-detail-title")
+    title = page.locator(".fv-window-title")
     page.get_by_role("slider").focus()
     keys = ["ArrowRight", "PageUp", "ArrowLeft", "End", "ArrowRight", "PageDown", "Home"]
     for key, number in zip(keys, [2, 12, 11, 40, 40, 30, 1], strict=True):
@@ -375,7 +383,7 @@ def test_keys_go_through_windows_and_zoom(open_report: Opener) -> None:
     page.keyboard.press("+")
     until(page, "!document.querySelector('.fv-zoom').lastChild.disabled")
     page.keyboard.press("End")  # What is chosen comes into sight.
-    until(page, "document.querySelector('.fv-cursor').style.display === 'block'")
+    until(page, "document.querySelector('.fv-area .fv-cursor').style.display === 'block'")
     page.pdf()  # On paper there is the whole, and all windows.
     assert page.locator(".fv-windows tbody tr").count() == 40
     page.emulate_media(media="print")
@@ -384,6 +392,139 @@ def test_keys_go_through_windows_and_zoom(open_report: Opener) -> None:
     page.emulate_media(media="screen")
     whole.click()
     until(page, "document.querySelector('.fv-zoom').lastChild.disabled")
+
+
+def test_the_spans_of_the_card_are_those_on_the_timeline(open_report: Opener) -> None:
+    page = open_report(three_conflicts())
+    page.get_by_role("button", name="0:07–0:09").click()
+    assert page.locator(".fv-detail-title").inner_text().startswith("0:07–0:09")
+    page.get_by_role("slider").press("p")
+    assert page.locator(".fv-detail-title").inner_text().startswith("0:05–0:07")
+    assert page.locator(".fv-window-title").inner_text().startswith("0:05–0:07")
+    area = page.locator(".fv-area").bounding_box()
+    for mark in (".fv-selected", ".fv-selected-moment"):
+        box = page.locator(mark).bounding_box()
+        ends = [16 * (x - area["x"]) / area["width"] for x in (box["x"], box["x"] + box["width"])]
+        assert ends == pytest.approx([5, 7], abs=0.05)
+
+
+def test_values_are_read_where_the_pointer_or_the_playhead_is(open_report: Opener) -> None:
+    report = two_outcomes()
+    page = open_report(report)
+    readout, area = page.locator(".fv-readout"), page.locator(".fv-area")
+    assert readout.is_hidden()
+    width, height = area.bounding_box()["width"], area.bounding_box()["height"]
+    area.hover(position={"x": width / 2, "y": 60})
+    said = readout.inner_text()
+    assert said.startswith("0:04.0")
+    for words in (f"conflict {percent(LIKELY)}", "Face: happy 91%", "Voice: sad 55%"):
+        assert words in said
+    page.get_by_label("All emotions").check()
+    page.get_by_label("Valence and arousal").check()
+    until(page, f"document.querySelector('.fv-area').clientHeight > {height + 200}")
+    assert ink(page, ".fv-area canvas") > 10_000
+    assert "circumplex (Russell 1980)" in page.locator(".fv-timeline").inner_text()
+    assert readout.is_hidden()  # The pointer is elsewhere.
+    page.get_by_role("slider").focus()
+    page.keyboard.press("ArrowRight")
+    rows = [row.split("\t") for row in readout.locator("tr").all_inner_texts()]
+    voice = report.windows[1].voice
+    assert voice is not None
+    valence = sum(p * e.valence for p, e in zip(voice.probs, Emotion, strict=True))
+    assert rows[0] == ["", "Face", "Voice", "Both"]
+    assert rows[4][:3] == ["sad", "1%", "55%"]
+    assert rows[9][2] == f"{valence:+.2f}".replace("-", "−")
+    assert len(rows) == 1 + 8 + 2
+    page.keyboard.press("Escape")
+    assert readout.is_hidden()
+
+
+def test_the_table_sorts_and_filters(open_report: Opener) -> None:
+    page = open_report(three_conflicts())
+    page.locator("summary").click()
+    times = page.locator(".fv-windows td:first-child")
+    in_order = times.all_inner_texts()
+    page.get_by_role("button", name="Conflict (%)").click()
+    head = page.get_by_role("columnheader", name="Conflict (%)")
+    assert head.get_attribute("aria-sort") == "descending"
+    assert page.locator("[aria-sort]").count() == 1
+    assert times.first.inner_text() == "0:09–0:11"  # the strongest
+    assert times.last.inner_text() == "0:07–0:09"  # not compared
+    page.get_by_role("button", name="Conflict (%)").click()
+    assert times.last.inner_text() == "0:07–0:09"  # as well
+    page.get_by_role("button", name="Time").click()
+    assert times.all_inner_texts() == in_order
+    page.get_by_role("combobox", name="Show").select_option("conflict")
+    assert times.all_inner_texts() == ["0:03–0:05", "0:09–0:11", "0:13–0:16"]
+    page.get_by_label("with the text").fill("FACE HAPPY")
+    assert times.count() == 0
+    page.get_by_label("with the text").fill("sad 91")
+    assert times.all_inner_texts() == ["0:09–0:11"]
+    assert page.locator(".fv-details [role=status]").inner_text() == "1 of 7 windows"
+    page.get_by_label("with the text").fill("")
+    page.get_by_role("radio", name="cautious").check()  # What is asked for stays.
+    assert times.count() == 1
+
+
+GROUND = "getComputedStyle(document.querySelector('.fv-root')).backgroundColor"
+THEME = "document.querySelector('.fv-root').dataset.theme"
+
+
+def test_it_is_dark_where_that_is_wanted_and_light_on_paper(open_report: Opener) -> None:
+    page = open_report(two_outcomes(), color_scheme="dark")
+    dark = page.evaluate(GROUND)
+    assert dark != "rgb(255, 255, 255)"
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate(GROUND) == "rgb(255, 255, 255)"
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate(GROUND) == dark
+    page.emulate_media(color_scheme="light")  # It follows the system
+    until(page, f"{THEME} === 'light'")
+    page.get_by_role("button", name="Dark mode").click()  # until one chooses,
+    assert page.evaluate(THEME) == "dark"
+    page.reload()  # which is remembered.
+    assert page.evaluate(THEME) == "dark"
+    assert page.get_by_role("button", name="Dark mode").get_attribute("aria-pressed") == "true"
+
+
+def test_the_timeline_is_above_the_fold_beside_the_video(
+    open_report: Opener, make_clip: ClipMaker
+) -> None:
+    clip = make_clip("talk.mp4", duration_s=8.0, width=320, height=240)
+    page = open_report(make_interview(), viewport={"width": 1280, "height": 800})
+    area, video = page.locator(".fv-area"), page.locator("video")
+    alone = area.bounding_box()
+    assert alone["y"] + alone["height"] < 800
+    page.set_input_files("input[type=file]", clip)
+    until(page, f"{VIDEO}?.readyState >= 2")
+    beside, film = area.bounding_box(), video.bounding_box()
+    assert film["x"] + film["width"] < beside["x"]
+    assert beside["y"] + beside["height"] < 800
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    until(page, f"{VIDEO}.getBoundingClientRect().top >= 0")  # It stays in sight.
+    assert page.get_by_role("button", name="Next moment").bounding_box()["y"] < 370
+    assert overflow_px(page) == 0
+
+
+def test_axe_finds_no_barrier(open_report: Opener) -> None:
+    happy, sad = Emotion.HAPPY, Emotion.SAD
+    dark = {"color_scheme": "dark"}
+    states: list[tuple[Report, dict[str, Any]]] = [
+        (make_scenes((happy, sad, OPEN)), {**PHONE, **dark}),
+        (three_conflicts(), dark),
+        (make_interview(people="all"), {}),
+    ]
+    for report, options in states:
+        page = open_report(report, **options)
+        page.get_by_label("All emotions").check()
+        page.get_by_label("Valence and arousal").check()
+        page.locator("summary").click()
+        page.get_by_role("slider").press("End")
+        assert barriers(page) == []
+    page.evaluate("document.querySelector('.fv-points .fv-note').style.color = '#CCCCCC'")
+    [found] = barriers(page, within=".fv-points")
+    assert "color-contrast" in found
 
 
 def test_the_wheel_zooms_and_the_strip_moves(open_report: Opener) -> None:
@@ -561,7 +702,7 @@ def test_mount_in_a_page_of_others(open_page: Opener, make_clip: ClipMaker) -> N
     until(page, f"{VIDEO}.readyState >= 2")
     assert page.locator("#here h1").count() == 0
     assert page.locator("#here h2.fv-title").count() == 1
-    assert page.locator("input").count() == 0
+    assert page.locator(".fv-points input, .fv-watch input").count() == 0
     assert "Of ten conflicts called" in page.locator("#here .fv-points").inner_text()
     canvas = page.locator("#box > canvas").bounding_box()
     video = page.locator("video").bounding_box()

@@ -29,6 +29,7 @@ from facevoice.records import (
 from facevoice.report import (
     CSV_COLUMNS,
     MOMENT_COLUMNS,
+    REVIEW_COLUMNS,
     Tally,
     build_moments,
     build_table,
@@ -138,6 +139,7 @@ def test_pandas_types_list_every_value_there_is(report: Report) -> None:
     assert list(frame["status"].cat.categories) == list(Status)
     assert frame["moment"].dtype == "Int64"
     others = {"file", "reasons", "person", "text", "status", "moment", "outcome", *CHANNELS}
+    others |= {*REVIEW_COLUMNS}
     numbers = {frame[name].dtype for name in CSV_COLUMNS if name not in others}
     assert numbers == {np.dtype("float64")}
     both = pd.concat([frame, mixed_report().to_pandas()])

@@ -73,6 +73,19 @@ def test_words_on_every_color_are_readable(color: str) -> None:
     assert (high + 0.05) / (low + 0.05) >= 4.5
 
 
+def test_in_the_dark_colors_stand_out_and_words_on_them_are_readable() -> None:
+    words = vocabulary()
+    ground = luminance("#14181C")  # see page.css
+    for item in (*words["emotions"], *words["outcomes"]):
+        color, ink = luminance(item["dark"]), luminance(item["dark_ink"])
+        high, low = max(color, ink), min(color, ink)
+        assert (high + 0.05) / (low + 0.05) >= 4.5, item["name"]
+        # What is insufficient is as quiet as on white.
+        is_quiet = item["name"] == Outcome.INSUFFICIENT
+        assert is_quiet or (color + 0.05) / (ground + 0.05) >= 3, item["name"]
+    assert len({item["dark"] for item in words["emotions"]}) == len(Emotion)
+
+
 def test_everything_has_its_own_look_and_words() -> None:
     words = vocabulary()
     assert [item["name"] for item in words["emotions"]] == [EMOTION_WORDS[e] for e in Emotion]

@@ -31,7 +31,7 @@ def test_an_assistant_asks_about_files_of_the_folders_only(tmp_path: Path) -> No
         server = StdioServerParameters(command=sys.executable, args=command, env={**os.environ})
         async with Client(server, read_timeout_seconds=PATIENCE_S) as client:
             tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-            assert {"analyze", "moments"} <= set(tools)
+            assert set(tools) == {"analyze", "moments", "explain"}
             for tool in tools.values():
                 assert tool.description
                 assert tool.annotations is not None
@@ -50,6 +50,12 @@ def test_an_assistant_asks_about_files_of_the_folders_only(tmp_path: Path) -> No
             (moment,) = found["moments"]
             assert (moment["start_s"], moment["face"]) == (0.0, "happy")
             assert (await ask("moments", path="talk.mp4", outcome="conflict"))[1]["moments"] == []
+            is_error, told = await ask("explain", path="talk.mp4", at_s=1.0)
+            assert not is_error
+            assert (told["start_s"], told["face"]["emotion"]) == (0.0, "happy")
+            assert len(told["words"]) == 3
+            assert {"mouth"} <= {part["name"] for part in told["face"]["parts"]}
+            assert (await ask("explain", path="talk.mp4", at_s=99.0))[0]
             for path in ("../secret.mp4", "link.mp4", str(tmp_path / "secret.mp4"), "/etc/passwd"):
                 is_error, told = await ask("analyze", path=path)
                 assert is_error, path

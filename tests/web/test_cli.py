@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
@@ -97,7 +102,42 @@ def test_a_port_that_is_taken() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        assert f"127.0.0.1:{port} can't be used" in run("--port", port, code=1)
+        told = run("--port", port, code=1)
+        assert f"127.0.0.1:{port} can't be used: another program has it. Without --port" in told
+
+
+def test_without_a_port_the_next_free_one_is_taken(
+    launched: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        first = taken.getsockname()[1]
+        monkeypatch.setattr("facevoice.cli.web._FIRST_PORT", first)
+        said = run()
+        assert launched["server_port"] > first
+        assert f"Port {first} is taken; this page gets {launched['server_port']}." in said
+
+
+def test_only_our_own_lines_reach_the_terminal(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "facevoice", "web", "--port", "0", "--live", "0"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path
+    ) as server:
+        assert server.stdout is not None
+        lines = [server.stdout.readline() for _ in range(2)]
+        address = re.fullmatch(
+            r"Open (http://127\.0\.0\.1:\d+) in a browser\. Ctrl-C ends it\.\n", lines[1]
+        )
+        assert address, lines
+        assert httpx.get(address[1]).status_code == 200
+        place = urlsplit(address[1])
+        with socket.create_connection((str(place.hostname), int(place.port or 0))) as stranger:
+            stranger.sendall(b"no HTTP at all\r\n\r\n")
+            stranger.recv(100)
+        server.send_signal(signal.SIGINT)
+        rest = server.stdout.read()
+    assert lines[0] == "Loading the model…\n"
+    assert rest == "Interrupted. The page is no longer served.\n"
+    assert server.returncode == 130
 
 
 def test_without_gradio_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -42,12 +43,35 @@ from facevoice.web.work import (
 from web.servers import PATIENCE_S, SAMPLE, Gate, GatedAnalyzer, serve, wait_until
 
 
+def request_of(name: str) -> Any:
+    return SimpleNamespace(session_hash=name)
+
+
+def upload(root: Path, name: str = "clip.mp4") -> Path:
+    """The sample, as if somebody had sent it."""
+    path = Path(tempfile.mkdtemp(dir=root)) / name
+    shutil.copy(SAMPLE, path)
+    return path
+
+
+def analyze(
+    tab: Any, clip: Path, request: Any, sensitivity: str = "balanced", expected: float = 0.5
+) -> dict[Any, Any]:
+    """What a page shows at last that chose a clip and pressed Analyse."""
+    tab.take([clip], request)
+    tab.begin(request)
+    shown: dict[Any, Any] = {}
+    for changes in tab.analyze(False, sensitivity, expected, request):
+        shown |= changes
+    return shown
+
+
 @pytest.mark.parametrize("num_at_once", [1, 2])
 def test_one_bound_holds_for_pages_programs_drawing_and_live_windows(
     num_at_once: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     gr = pytest.importorskip("gradio", reason="needs the extra web")
-    from facevoice.web import page
+    from facevoice.web import tab as clips
 
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     gate = Gate()
@@ -60,21 +84,22 @@ def test_one_bound_holds_for_pages_programs_drawing_and_live_windows(
             gate.work()
             on_progress(float(k))
 
-    monkeypatch.setattr(page, "render_video", draw)
+    monkeypatch.setattr(clips, "render_video", draw)
     options = WebOptions(num_at_once=num_at_once)
     desk = LiveDesk(analyzer, options)
     with gr.Blocks():
-        tab = page.ClipTab(analyzer, options, [], desk.turns)
+        tab = clips.ClipTab(analyzer, options, [], desk.turns)
 
     def read(name: str) -> Any:
-        request: Any = SimpleNamespace(session_hash=name)
-        tab.begin(request)
-        return list(tab.analyze(str(SAMPLE), None, False, "balanced", 0.5, request))[-1]
+        return analyze(tab, upload(tmp_path), request_of(name))
 
     def film(name: str) -> Any:
-        request: Any = SimpleNamespace(session_hash=name)
+        request = request_of(name)
+        tab.take([upload(tmp_path)], request)
         tab.begin(request)
-        tab.session(request).perceived = analyzer.perception
+        clip, session = tab.session(request).clips[0], tab.session(request)
+        clip.perceived, session.shown = analyzer.perception, clip
+        clip.report = analyzer.interpret(analyzer.perception)
         return list(tab.make_film(request))[-1]
 
     def live(_: str) -> Any:
@@ -83,7 +108,8 @@ def test_one_bound_holds_for_pages_programs_drawing_and_live_windows(
             hello = {"ticket": desk.new_ticket(), "sample_rate_hz": 16_000, "has_video": True}
             socket.send_text(json.dumps(hello))
             while "end" not in (message := json.loads(socket.receive_text())):
-                assert set(message) == {"window", "sentence", "known", "lag_ms", "dropped"}
+                wanted = {"window", "sentence", "known", "judged", "lag_ms", "dropped"}
+                assert set(message) == wanted
             return message
 
     asked = [read, read, film, live, live, lambda _: tab.answer(str(SAMPLE)), film]
@@ -104,7 +130,7 @@ def test_the_film_is_of_the_setting_that_is_shown(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     gr = pytest.importorskip("gradio", reason="needs the extra web")
-    from facevoice.web import page
+    from facevoice.web import tab as clips
 
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     drawn: list[DecisionConfig] = []
@@ -112,13 +138,13 @@ def test_the_film_is_of_the_setting_that_is_shown(
     def draw(report: Any, *_: Any, **__: Any) -> None:
         drawn.append(report.config.decision)
 
-    monkeypatch.setattr(page, "render_video", draw)
+    monkeypatch.setattr(clips, "render_video", draw)
     gate = Gate()
     gate.opened.set()
     with gr.Blocks():
-        tab = page.ClipTab(GatedAnalyzer(gate), WebOptions(), [], Turns())
-    request: Any = SimpleNamespace(session_hash="anna")
-    list(tab.analyze(str(SAMPLE), None, False, "cautious", 0.1, request))
+        tab = clips.ClipTab(GatedAnalyzer(gate), WebOptions(), [], Turns())
+    request = request_of("anna")
+    analyze(tab, upload(tmp_path), request, "cautious", 0.1)
     list(tab.make_film(request))
     tab.decide(request, "sensitive", 0.2, "speaking")
     list(tab.make_film(request))
@@ -240,48 +266,58 @@ def test_work_that_nobody_wants_has_ended_when_that_is_told(is_closed: bool) -> 
 
 
 def test_files_go_with_the_last_session_that_uses_them(tmp_path: Path) -> None:
-    def upload(name: str) -> Path:
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(b"x")
-        return path
+    root = tmp_path / "uploads"
 
-    sample, copy = upload("samples/s.mp4"), upload("cache/s.mp4")
-    files = SessionFiles(tmp_path / "results", [sample])
-    first, second, shared = upload("a.mp4"), upload("b.mp4"), upload("c.mp4")
-    files.keep_upload("anna", first)
-    files.keep_upload("anna", first)
-    assert first.exists()
-    files.keep_upload("anna", second)
+    def send(name: str) -> Path:
+        (root / name).write_bytes(b"x")
+        return root / name
+
+    files = SessionFiles(root)
+    first, second, shared = send("a.mp4"), send("b.mp4"), send("c.mp4")
+    files.keep_clips("anna", [first, second])
+    files.keep_clips("anna", [second])
     assert not first.exists()
-    files.keep_upload("anna", copy)  # gradio's copy of a sample is nobody's
+    assert second.exists()
+    files.keep_clips("anna", [sample := shutil.copy(SAMPLE, tmp_path)])
     assert not second.exists()
     files.release("anna")
-    assert copy.exists()
+    assert Path(sample).exists()  # it was never anybody's upload
     for name in ("anna", "ben"):
-        files.keep_upload(name, shared)
+        files.keep_clips(name, [shared])
     files.release("anna")
     assert shared.exists()
-    files.keep_recordings("anna", [shared, first := upload("a.mp4"), copy])
+    files.keep_recordings("anna", [shared, first := send("a.mp4")])
     files.release("ben")
     assert shared.exists()
     files.keep_recordings("anna", [first])
     assert not shared.exists()
-    files.keep_upload("anna", second := upload("b.mp4"))
+    files.keep_clips("anna", [second := send("b.mp4")])
     assert first.exists()
     files.release("anna")
     assert not first.exists()
     assert not second.exists()
-    assert copy.exists()
 
-    folder = files.new_folder("anna")
-    assert folder.parent == tmp_path / "results"
+    folder, other = files.new_folder("anna"), files.new_folder("anna", "all")
+    assert folder.parent == root
     assert files.folder("anna") == folder
     newer = files.new_folder("anna")
     assert not folder.exists()
+    assert other.exists()
     files.release("anna")
     files.release("nobody")
     assert not newer.exists()
+    assert not other.exists()
+
+
+def test_only_what_was_uploaded_can_be_named(tmp_path: Path) -> None:
+    root, secret = tmp_path / "uploads", tmp_path / "secret.mp4"
+    files = SessionFiles(root)
+    secret.write_bytes(b"x")
+    (root / "own.mp4").write_bytes(b"x")
+    (root / "link.mp4").symlink_to(secret)
+    asked = [root / "own.mp4", root / "link.mp4", root / ".." / "secret.mp4", secret, root]
+    asked += [root / "none.mp4", Path("https://public.example/clip.mp4"), root / "own.mp4"]
+    assert files.own(asked) == [root / "own.mp4"]
 
 
 def test_an_equal_upload_that_came_meanwhile_is_its_own(tmp_path: Path) -> None:
@@ -293,11 +329,11 @@ def test_an_equal_upload_that_came_meanwhile_is_its_own(tmp_path: Path) -> None:
         (tmp_path / "arriving").rename(path)
 
     upload()
-    files.keep_upload("anna", path)
+    files.keep_clips("anna", [path])
     upload()  # ben's, who has not chosen it yet
     files.release("anna")
     assert path.exists()
-    files.keep_upload("ben", path)
+    files.keep_clips("ben", [path])
     files.release("ben")
     assert not path.exists()
 
@@ -305,14 +341,13 @@ def test_an_equal_upload_that_came_meanwhile_is_its_own(tmp_path: Path) -> None:
 def test_what_is_old_is_swept_but_not_what_somebody_works_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sample = tmp_path / "samples" / "s.mp4"
-    for name in ("samples/s.mp4", "up/1/a.mp4", "up/2/b.mp4", "up/3/s.mp4", "up/broken-off"):
+    for name in ("up/1/a.mp4", "up/2/b.mp4", "up/broken-off"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(name.encode()[-5:])
-    files = SessionFiles(tmp_path / "up", [sample])
+    files = SessionFiles(tmp_path / "up")
     working, chosen = tmp_path / "up" / "1" / "a.mp4", tmp_path / "up" / "2" / "b.mp4"
-    files.keep_upload("anna", working)
-    files.keep_upload("ben", chosen)
+    files.keep_clips("anna", [working])
+    files.keep_clips("ben", [chosen])
     result = files.new_folder("anna") / "a.json"
     result.write_text("{}")
 
@@ -323,9 +358,9 @@ def test_what_is_old_is_swept_but_not_what_somebody_works_on(
             files.sweep(3600, {"anna"})
         return {path.name for path in (tmp_path / "up").rglob("*") if path.is_file()}
 
-    assert left_after(60) == {"a.mp4", "b.mp4", "s.mp4", "a.json", "broken-off"}
-    assert left_after(600) == {"a.mp4", "b.mp4", "s.mp4", "a.json"}
-    assert left_after(4000) == {"a.mp4", "s.mp4", "a.json"}
+    assert left_after(60) == {"a.mp4", "b.mp4", "a.json", "broken-off"}
+    assert left_after(600) == {"a.mp4", "b.mp4", "a.json"}
+    assert left_after(4000) == {"a.mp4", "a.json"}
     assert not chosen.parent.exists()
 
 
@@ -333,37 +368,63 @@ def test_what_comes_after_its_page_was_left_is_not_kept(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     gr = pytest.importorskip("gradio", reason="needs the extra web")
-    from facevoice.web import page
+    from facevoice.web.tab import ClipTab
 
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "up"))
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     gate = Gate()
     gate.opened.set()
     with gr.Blocks():
-        tab = page.ClipTab(GatedAnalyzer(gate), WebOptions(keep_s=60), [], Turns())
-    request: Any = SimpleNamespace(session_hash="anna")
-    clip = tmp_path / "clip.mp4"
-
-    def analyze() -> Any:
-        shutil.copy(SAMPLE, clip)
-        return list(tab.analyze(str(clip), None, False, "balanced", 0.5, request))[-1]
-
+        tab = ClipTab(GatedAnalyzer(gate), WebOptions(keep_s=60), [], Turns())
+    request = request_of("anna")
     tab.begin(request)
     tab.leave(request)
-    assert "Stopped." in analyze()[tab.status]  # asked before, and begun after
+    clip = upload(tmp_path)
+    tab.take([clip], request)
     assert not clip.exists()
-    shutil.copy(SAMPLE, clip)
-    tab.choose(str(clip), request)
-    assert not clip.exists()
-    assert not list((tmp_path / "up").rglob("*.json"))
+    (shown,) = tab.analyze(False, "balanced", 0.5, request)  # asked before, and begun after
+    assert "Stopped." in shown[tab.status]
+    assert not list(tmp_path.rglob("*.json"))
 
     tab.begin(request)  # the page is there after all
-    assert "fvw-result" in analyze()[tab.result]
+    assert "fvw-result" in analyze(tab, upload(tmp_path), request)[tab.result]
     tab.sweep()
-    assert tab.session(request).perceived is not None
+    assert tab.session(request).done
     now_s = time.monotonic()
     monkeypatch.setattr("time.monotonic", lambda: now_s + 100)
     tab.sweep()  # nobody did anything for longer than files are kept
-    assert tab.session(request).perceived is None
+    assert not tab.session(request).done
+
+
+def test_of_several_clips_each_takes_a_turn_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gr = pytest.importorskip("gradio", reason="needs the extra web")
+    from facevoice.web.tab import ClipTab
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    gate, order = Gate(), list[str]()
+    analyzer = GatedAnalyzer(gate)
+    with gr.Blocks():
+        tab = ClipTab(analyzer, WebOptions(), [], Turns())
+
+    def perceive(path: Path, **more: Any) -> Any:
+        order.append(path.name)
+        return GatedAnalyzer.perceive(analyzer, path, **more)
+
+    monkeypatch.setattr(analyzer, "perceive", perceive)
+    many, one = request_of("anna"), request_of("ben")
+    tab.take([upload(tmp_path, f"anna {k}.mp4") for k in (1, 2, 3)], many)
+    with ThreadPoolExecutor(2) as pool:
+        tab.begin(many)
+        first = pool.submit(lambda: list(tab.analyze(False, "balanced", 0.5, many)))
+        assert wait_until(lambda: gate.num_working == 1)
+        second = pool.submit(analyze, tab, upload(tmp_path, "ben.mp4"), one)
+        assert wait_until(lambda: tab._turns.num_waiting == 1)
+        gate.opened.set()
+        first.result(PATIENCE_S)
+        second.result(PATIENCE_S)
+    assert order == ["anna 1.mp4", "ben.mp4", "anna 2.mp4", "anna 3.mp4"]
+    assert [clip.state for clip in tab.session(many).clips] == ["done"] * 3
 
 
 def test_a_server_keeps_files_and_visitors_to_itself(tmp_path: Path) -> None:
@@ -377,7 +438,8 @@ def test_a_server_keeps_files_and_visitors_to_itself(tmp_path: Path) -> None:
         async def visit() -> None:
             page = Page(server.url)
             await page.open()
-            outcome = await page.analyze(await page.upload(SAMPLE))
+            await page.upload(SAMPLE)
+            outcome = await page.analyze()
             assert outcome.files is not None
             assert all(Path(path).is_relative_to(own) for path in outcome.files.values())
             await page.break_off_upload(1000)
@@ -411,7 +473,7 @@ def test_an_address_in_place_of_an_upload_is_never_fetched(
     monkeypatch.setattr("gradio.processing_utils.async_ssrf_protected_download", fetch)
     app = build_app(GatedAnalyzer(Gate()), WebOptions())
     places = [b for b in app.blocks.values() if isinstance(b, gr.Video | gr.File)]
-    assert len(places) >= 2
+    assert places
     for scheme, place in itertools.product(("http", "https", "HTTP", "file"), places):
         # As for every call of a page or a program, before anything else sees the payload.
         take = gr.processing_utils.async_move_files_to_cache

@@ -75,8 +75,13 @@ class CompactFace:
         preprocessing="grey-central-1",
     )
 
-    def __init__(self, *, num_threads: int = 1) -> None:
-        self._session, self.model = load_session("face", num_threads=num_threads)
+    def __init__(self, *, num_threads: int = 1, network: Path | None = None) -> None:
+        """Open the package's network, or an ONNX file with the same inputs and outputs."""
+        if network is None:
+            self._session, self.model = load_session("face", num_threads=num_threads)
+        else:
+            self._session = open_session(network, str(network), num_threads)
+            self.model = ModelId(network.stem, file_sha256(network))
         model_input = self._session.get_inputs()[0]
         self._input_name: str = model_input.name
         self._side_px = int(model_input.shape[-1])

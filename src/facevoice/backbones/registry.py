@@ -86,7 +86,7 @@ class StackedBackbone:
     def __init__(self, base: TokenBackbone, rows: str, num_rows: int) -> None:
         self.base = base
         self.model = base.model
-        self._rows = rows
+        self.rows = rows
         self.spec: BackboneSpec = replace(
             base.spec,
             name=f"{base.spec.name}+{rows}",
@@ -99,7 +99,7 @@ class StackedBackbone:
         """Embed windows one by one: float32 (B, num_rows · row_dim)."""
         found = [
             self.base.embed_layers(window)
-            if self._rows == "layers"
+            if self.rows == "layers"
             else spread_tokens(self.base.embed_tokens(window), self.spec.num_rows)
             for window in windows
         ]

@@ -27,12 +27,14 @@ from facevoice.cli.options import (
     Quiet,
     argument,
     flag,
+    formats_of,
     gone,
     option,
     takes_analyzer,
     tells_errors,
 )
 from facevoice.cli.person import Neutral, Person, get_to_know, name_person
+from facevoice.cli.review import add_review
 from facevoice.cli.screen import Screen, media
 from facevoice.cli.stdin import spooled
 from facevoice.cli.transcript import (
@@ -47,8 +49,8 @@ from facevoice.errors import ConfigError
 from facevoice.finding import FoundFile, find_files
 from facevoice.records import Outcome, Prediction, Report, Status
 from facevoice.report import (
-    DEFAULT_FORMATS,
     FORMATS,
+    INDEX_NAME,
     OUTCOME_STYLES,
     ReportFolder,
     Tally,
@@ -75,8 +77,6 @@ _MAX_TABLES: Final = 8
 _MAX_ROWS: Final = 20
 _MAX_TEXT: Final = 600
 _FULL: Final = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG})
-# Formats that standard output can't carry.
-_FILES_ONLY: Final = frozenset(["parquet", "html"])
 
 
 @tells_errors("analyze")
@@ -103,10 +103,12 @@ def analyze(
         list[str] | None,
         option(
             "LIST",
-            "Of json, csv, jsonl, html, parquet, joined by commas or given again. With --out: "
-            "what to write, by default json,csv; html is a page per file, parquet one dataset over "
-            "all. Without: print json, csv or jsonl to standard output (json: a report a line; "
-            "jsonl: each window as soon as it is done, compared with those before it only).",
+            f"Of {', '.join(FORMATS)}, joined by commas or given again. With --out: what to write, "
+            "by default json,csv; html is a page per file, parquet one dataset over all, eaf for "
+            "ELAN, textgrid for Praat, vtt and srt captions, events BIDS tables, rttm who speaks, "
+            "audformat a database (docs/exchange.md). Without: print json, csv or jsonl to "
+            "standard output (json: a report a line; jsonl: each window as soon as it is done, "
+            "compared with those before it only).",
             "--format",
         ),
     ] = None,
@@ -176,7 +178,7 @@ def analyze(
     """
     if quiet and verbose:
         raise ConfigError("--quiet and --verbose exclude each other")
-    wanted = _parse_formats(formats or (), out)
+    wanted = formats_of(formats or (), out)
     screen = Screen(
         quiet=quiet,
         verbose=verbose,
@@ -238,21 +240,6 @@ def _analyze(files: Sequence[FoundFile], plan: BatchPlan, output: _Output, known
         raise KeyboardInterrupt(kept + go_on) from error
 
 
-def _parse_formats(formats: Sequence[str], out: Path | None) -> tuple[str, ...]:
-    if not formats:
-        return DEFAULT_FORMATS if out is not None else ()
-    parts = [part.strip().lower() for text in formats for part in text.split(",")]
-    wanted = tuple(dict.fromkeys(parts))
-    unknown = [name for name in wanted if name not in FORMATS]
-    if unknown:
-        raise ConfigError(f"--format: unknown {unknown[0]!r}; known: {', '.join(FORMATS)}")
-    if out is None and len(wanted) > 1:
-        raise ConfigError("--format takes one format for standard output; several need --out DIR")
-    if out is None and wanted[0] in _FILES_ONLY:
-        raise ConfigError(f"--format {wanted[0]} needs --out DIR")
-    return wanted
-
-
 def _get_to_know(person: Person, plan: BatchPlan, analyzer: Analyzer, screen: Screen) -> BatchPlan:
     others, _ = get_to_know(person, plan, analyzer, screen)
     if person and not others.known_to(None).person:
@@ -312,6 +299,8 @@ class _Output:
     def take(self, file: FoundFile, result: FileResult) -> None:
         """Write, print and count a result."""
         report = self.words.add_to(result.report, file.name)
+        if self.out is not None:
+            report = add_review(self.screen, report, self.out / f"{file.name}.json")
         is_written = self._write(report, file.name)
         if self.folder is None and self.formats == ("json",):
             _print(to_json(report, indent=None) + "\n")
@@ -365,6 +354,8 @@ class _Output:
             self.screen.say("", self.tally.line(), "", self.tally.table())
         if self.out is not None:
             self.screen.say(f"Written to {shown(str(self.out))}")
+            if "html" in self.formats and self.num_files > 1:
+                self.screen.say(f"All pages: {shown(str(self.out / INDEX_NAME))}")
 
     def _show(self, report: Report) -> None:
         screen = self.screen

@@ -10,9 +10,13 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
+from facevoice.cli.agree import agree
 from facevoice.cli.analyze import analyze
+from facevoice.cli.compare_reports import compare_reports
+from facevoice.cli.convert import convert
 from facevoice.cli.data import describe, download, extract, pairs, prepare, split
 from facevoice.cli.evaluate import compare, evaluate
+from facevoice.cli.explain import explain
 from facevoice.cli.export import export
 from facevoice.cli.hub import pull, push, space
 from facevoice.cli.mcp import mcp
@@ -21,6 +25,7 @@ from facevoice.cli.options import TYPED, check_named
 from facevoice.cli.person import profile
 from facevoice.cli.render import render
 from facevoice.cli.report import report
+from facevoice.cli.review import review
 from facevoice.cli.serve import serve
 from facevoice.cli.train import predict, train
 from facevoice.cli.web import web
@@ -32,7 +37,7 @@ from facevoice.texts import shown
 _CORPORA: Final = "Corpora and evaluation"
 _COMMANDS: Final = {
     "Use": (analyze, profile, web, serve, mcp, models),
-    "Look": (report, render),
+    "Look": (report, render, explain, review, convert, agree, compare_reports),
     _CORPORA: (evaluate, compare),
     "Train and publish": (train, predict, export, push, pull, space),
 }

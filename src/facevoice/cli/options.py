@@ -21,6 +21,7 @@ from facevoice.cli.screen import complain
 from facevoice.errors import ConfigError, FacevoiceError, MissingExtraError
 from facevoice.interrupts import EXIT_INTERRUPTED, orderly
 from facevoice.records import PeopleEdits
+from facevoice.report import DEFAULT_FORMATS, FORMATS
 from facevoice.settings import (
     SENSITIVITIES,
     AnalyzerConfig,
@@ -36,6 +37,8 @@ EXIT_USAGE: Final = 2
 TYPED: Final = ContextVar("TYPED", default="facevoice")
 _WINDOWS: Final = WindowConfig()
 _PATHS: Final = ("CHECKPOINT", "DIR", "FILE", "MANIFEST", "PATH", "RUN")
+# Formats that standard output can carry.
+_PRINTED: Final = frozenset(["json", "csv", "jsonl"])
 # Packages that whole modules need, and the extra that brings each.
 _EXTRAS: Final = {
     "accelerate": "train",
@@ -304,6 +307,26 @@ def _pair(name: str, text: str, form: str) -> tuple[int, str]:
     if not equals or not number.strip().isdecimal() or not value.strip():
         raise ConfigError(f"{name} {text!r}: write {form}")
     return int(number), value.strip()
+
+
+def formats_of(formats: Sequence[str], out: Path | None) -> tuple[str, ...]:
+    """The formats that `--format` asks for, in its order.
+
+    Raises:
+        ConfigError: one is unknown, or standard output can't carry them.
+    """
+    if not formats:
+        return DEFAULT_FORMATS if out is not None else ()
+    parts = [part.strip().lower() for text in formats for part in text.split(",")]
+    wanted = tuple(dict.fromkeys(parts))
+    unknown = [name for name in wanted if name not in FORMATS]
+    if unknown:
+        raise ConfigError(f"--format: unknown {unknown[0]!r}; known: {', '.join(FORMATS)}")
+    if out is None and len(wanted) > 1:
+        raise ConfigError("--format takes one format for standard output; several need --out DIR")
+    if out is None and wanted[0] not in _PRINTED:
+        raise ConfigError(f"--format {wanted[0]} needs --out DIR")
+    return wanted
 
 
 def channels_of(model_type: str) -> list[str]:

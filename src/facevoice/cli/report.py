@@ -21,17 +21,20 @@ from facevoice.cli.options import (
     takes_analyzer,
     tells_errors,
 )
+from facevoice.cli.review import add_review
 from facevoice.cli.screen import Screen, passes
 from facevoice.cli.stdin import refuse_stdin
 from facevoice.cli.transcript import NoTranscript, TranscriptFile, Words, choose_words
 from facevoice.errors import ConfigError
+from facevoice.explain import explain_strongest, to_section
 from facevoice.finding import output_name
 from facevoice.interpret import decide_again, edit_people
 from facevoice.media import probe
 from facevoice.media.open import is_remote
 from facevoice.media.remote import public_address
-from facevoice.records import NO_EDITS, PeopleEdits, Report, Status
+from facevoice.records import NO_EDITS, PeopleEdits, Report, Status, Trace
 from facevoice.report import check_page_target, read_report, summarize_in_words, write_report_page
+from facevoice.review import describe, summarize
 from facevoice.settings import AnalyzerConfig, DecisionConfig
 from facevoice.texts import shown
 
@@ -59,8 +62,24 @@ def report(
     names: Names = None,
     merges: Merges = None,
     left_out: LeftOut = None,
+    review: Annotated[
+        Path | None,
+        option(
+            "FILE",
+            "What was said of the report: a review saved by its page. Default: NAME.review.json "
+            "beside FILE, if there is one.",
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, flag("Replace --out even if it is no page that facevoice made.", "--overwrite")
+    ] = False,
+    explain: Annotated[
+        bool,
+        flag(
+            "Below, show what in face and voice moved the answer at the strongest moments; takes "
+            "some seconds more. See `facevoice explain`.",
+            "--explain",
+        ),
     ] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -77,6 +96,8 @@ def report(
     check_page_target(target, overwrite=overwrite)
     edits = edits_of(names, merges, left_out)
     words = choose_words(screen, named=transcript, without=no_transcript)
+    trace: Trace | None = None
+    more = ""
     if path.suffix.lower() == ".json":
         asked = decide_by(DecisionConfig(), sensitivity, expected_conflicts)
         if setup != AnalyzerSetup(AnalyzerConfig(decision=asked)):
@@ -84,6 +105,8 @@ def report(
                 "of a report, only --sensitivity and --expected-conflicts can be changed; other "
                 "options of the analysis are for videos"
             )
+        if explain:
+            raise ConfigError("--explain asks the networks again: name the video, not its report")
         if edits.left_out:
             raise ConfigError("--leave-out judges anew: name the video, not its report")
         made = read_report(path)
@@ -94,24 +117,27 @@ def report(
             made = edit_people(made, edits)
         if transcript is not None:
             made = words.add_to(made)
-        write_report_page(made, target, overwrite=overwrite)
     else:
-        made = _analyze(setup, path, target, screen, edits, words, overwrite=overwrite)
+        made, trace, more = _analyze(setup, path, screen, edits, words, explain=explain)
+    made = add_review(screen, made, path, named=review)
+    write_report_page(made, target, trace, name=path.stem, overwrite=overwrite, more=more)
     tell = screen.complain if made.status is Status.FAILED else screen.say
     tell(summarize_in_words(made))
+    if made.review is not None:
+        screen.say(describe(summarize(made)))
     screen.say(f"Written to {shown(str(target))}")
 
 
 def _analyze(
     setup: AnalyzerSetup,
     path: Path,
-    target: Path,
     screen: Screen,
     edits: PeopleEdits,
     words: Words,
     *,
-    overwrite: bool,
-) -> Report:
+    explain: bool,
+) -> tuple[Report, Trace, str]:
+    """The report, what was seen and heard, and what stands below the report on its page."""
     # At once, since loading networks takes a while; in isolation, a child does it.
     info = None if setup.isolated else probe(path)
     analyzer = setup.build()
@@ -120,5 +146,5 @@ def _analyze(
         (reading,) = passes(show, (path.name,), info.duration_s)
         perception = analyzer.perceive(path, on_view=lambda view: reading(view.end_s))
     made = words.add_to(analyzer.interpret(perception, edits=edits))
-    write_report_page(made, target, perception.trace, overwrite=overwrite)
-    return made
+    told = explain_strongest(analyzer, path, perception, made, edits) if explain else ()
+    return made, perception.trace, "".join(map(to_section, told))

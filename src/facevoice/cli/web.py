@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from facevoice.batch import AnalyzerSetup
 from facevoice.cli.options import flag, option, takes_analyzer, tells_errors
 from facevoice.cli.screen import Screen
 from facevoice.errors import ConfigError, FacevoiceError
 
-_LOCAL = "127.0.0.1"
+_LOCAL: Final = "127.0.0.1"
+_FIRST_PORT: Final = 7860
+_NUM_PORTS: Final = 20
 
 
 @tells_errors("web", interrupted="The page is no longer served.")
@@ -20,7 +23,15 @@ def web(
     *,
     samples: Annotated[Path | None, option("DIR", "Folder of clips to choose from.")] = None,
     host: Annotated[str, option("ADDRESS", "Where to listen; 0.0.0.0 for every network.")] = _LOCAL,
-    port: Annotated[int, option("N", "Port; 0 for any that is free.", min=0, max=65535)] = 7860,
+    port: Annotated[
+        int | None,
+        option(
+            "N",
+            "Port, which must be free; 0 for any that is. Without it, the first from 7860 on.",
+            min=0,
+            max=65535,
+        ),
+    ] = None,
     share: Annotated[
         bool, flag("Also a public address for 7 days, through gradio's servers.", "--share")
     ] = False,
@@ -66,26 +77,63 @@ def web(
     )
     users = _parse_auth(auth or [])
     screen = Screen()
+    place = _free_port(host, port)
+    if port is None and place != _FIRST_PORT:
+        screen.say(f"Port {_FIRST_PORT} is taken; this page gets {place}.")
     if host != _LOCAL and not users:
         screen.complain(
-            f"Anybody who reaches {host}:{port} may use the page; --auth asks for a login."
+            f"Anybody who reaches {host}:{place} may use the page; --auth asks for a login."
         )
     screen.say("Loading the model…")
     analyzer = setup.build()
+
+    def tell(addresses: list[str]) -> None:
+        screen.say(f"Open {' or '.join(addresses)} in a browser. Ctrl-C ends it.")
+
     try:
-        # Of port 0, gradio would never learn which one it became.
-        port = port or _free_port(host)
         launch_app(
-            analyzer, options, server_name=host, server_port=port, share=share, auth=users or None
+            *(analyzer, options),
+            told=tell,
+            server_name=host,
+            server_port=place,
+            share=share,
+            auth=users or None,
         )
     except OSError as error:
-        message = f"{host}:{port} can't be used: {error}. Choose another with --port."
-        raise FacevoiceError(message) from error
+        raise _taken(host, place, error) from error
 
 
-def _free_port(host: str) -> int:
-    with socket.create_server((host, 0)) as server:
-        return int(server.getsockname()[1])
+def _free_port(host: str, port: int | None) -> int:
+    """The port that was asked for, else the first that is free.
+
+    Raises:
+        FacevoiceError: it is taken; the address can't be used.
+    """
+    asked = range(_FIRST_PORT, _FIRST_PORT + _NUM_PORTS) if port is None else (port,)
+    for place in asked:
+        try:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            with socket.create_server((host, place), family=family) as server:
+                return int(server.getsockname()[1])
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or place == asked[-1]:
+                raise _taken(host, place, error, tried=len(asked)) from error
+    raise AssertionError  # the loop returns or raises
+
+
+def _taken(host: str, port: int, error: OSError, tried: int = 1) -> FacevoiceError:
+    told = (error.strerror or str(error)).lower()
+    if error.errno != errno.EADDRINUSE:
+        return FacevoiceError(
+            f"{host}:{port} can't be used: {told}. Choose with --host and --port."
+        )
+    if tried > 1:
+        last = f"{_FIRST_PORT} to {port}"
+        return FacevoiceError(f"The ports {last} are all taken. Choose one with --port.")
+    return FacevoiceError(
+        f"{host}:{port} can't be used: another program has it. Without --port the next free one is "
+        "taken."
+    )
 
 
 def _parse_auth(texts: list[str]) -> list[tuple[str, str]]:

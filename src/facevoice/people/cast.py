@@ -149,6 +149,10 @@ class StreamCast:
         _vote(votes, who, _speech_s(view))
         return _stage(numbered, voice, who, self._mode, frozenset())
 
+    def tracks_of(self, number: int | None) -> tuple[int, ...]:
+        """The tracks that were of a person so far."""
+        return tuple(track for track, one in self._numbers.items() if one == number)
+
     def _introduce(self) -> None:
         """Tell who the first one is, now that somebody else turns up."""
         for track in self._numbers.keys() & self._portraits.keys():

@@ -7,43 +7,75 @@ from what lies in the folder when a run ends, by one process at a time.
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO, Final, Self
 
 from filelock import FileLock
 
 from facevoice.errors import MissingExtraError
-from facevoice.files import whole_file, write_atomically
+from facevoice.files import file_sha256, whole_file, write_atomically
+from facevoice.plain import read_bounded
 from facevoice.records import Outcome, Report, top_emotion
-from facevoice.report.json import to_json, to_jsonl
+from facevoice.report.database import DATABASE_ENDING, require_database, write_database
+from facevoice.report.exchange import (
+    to_report_eaf,
+    to_report_events,
+    to_report_rttm,
+    to_report_sidecar,
+    to_report_srt,
+    to_report_textgrid,
+    to_report_vtt,
+)
+from facevoice.report.index import INDEX_NAME, ROW_KEYS, index_row, to_index
+from facevoice.report.json import read_report, to_json, to_jsonl
 from facevoice.report.page import GENERATOR_MARK, to_html
 from facevoice.report.table import (
     CSV_COLUMNS,
     MOMENT_COLUMNS,
+    REVIEW_COLUMNS,
     moment_rows,
     to_csv,
     to_moments_csv,
     window_rows,
 )
 from facevoice.report.words import CHANNEL_WORDS
+from facevoice.review import find_review
 from facevoice.texts import shown
 
-FORMATS: Final[tuple[str, ...]] = ("json", "csv", "jsonl", "html", "parquet")
+_EXCHANGE: Final = ("eaf", "textgrid", "vtt", "srt", "events", "rttm", DATABASE_ENDING)
+FORMATS: Final[tuple[str, ...]] = ("json", "csv", "jsonl", "html", "parquet", *_EXCHANGE)
+FILE_FORMATS: Final = tuple(name for name in FORMATS if name != "parquet")
+"""Those with files of their own for each report."""
 DEFAULT_FORMATS: Final[tuple[str, ...]] = ("json", "csv")
 _WINDOWS, _MOMENTS = "windows", "moments"
-RESERVED_STEMS: Final = (_WINDOWS, _MOMENTS)
-"""`windows.csv` and `moments.csv` are tables over all files; no single report may take a name."""
+RESERVED_STEMS: Final = (_WINDOWS, _MOMENTS, "index")
+"""`windows.csv`, `moments.csv` and `index.html` are over all files; no single report may take a
+name."""
+
+ENDINGS: Final[dict[str, tuple[str, ...]]] = {
+    **{name: (f".{name}",) for name in FORMATS},
+    "textgrid": (".TextGrid",),
+    # Else another analysis would take them for the words of the film beside them.
+    **{name: (f".facevoice.{name}",) for name in ("vtt", "srt")},
+    "events": ("_events.tsv", "_events.json"),
+}
+"""What the files of a format are called, behind a report's name."""
 
 # Hidden folder of a folder of reports: the lock, and what the dataset is made from.
 _HIDDEN: Final = ".tables"
 _DATASET: Final = "dataset"
-RESERVED_NAMES: Final = (*(f"{stem}.csv" for stem in RESERVED_STEMS), _DATASET, _HIDDEN)
+_WRITTEN: Final = "written"
+_TABLES: Final = tuple(f"{stem}.csv" for stem in (_WINDOWS, _MOMENTS))
+RESERVED_NAMES: Final = (*_TABLES, INDEX_NAME, _DATASET, _HIDDEN)
 """Files and folders of the tables; no folder with reports of single files may be called so."""
 
+# Formats that also give something over all files.
+_GATHERED: Final = frozenset({"csv", "parquet", "html"})
 _COPY_BYTES: Final = 1 << 20
 _HEAD_BYTES: Final = 4096
 # In the beginning of a report, of whatever version, and of no other file.
@@ -62,7 +94,7 @@ _MOMENTS_KEY: Final = b"facevoice.moments"
 # Columns and their types, by Arrow's names.
 _WINDOW_TYPES: Final[dict[str, str]] = {
     **dict.fromkeys(CSV_COLUMNS, "double"),
-    **dict.fromkeys(("file", "status", "outcome", *CHANNEL_WORDS), "string"),
+    **dict.fromkeys(("file", "status", "outcome", *CHANNEL_WORDS, *REVIEW_COLUMNS), "string"),
     "moment": "int64",
     "reasons": "list",
     "person": "string",
@@ -71,6 +103,7 @@ _WINDOW_TYPES: Final[dict[str, str]] = {
 _MOMENT_TYPES: Final[dict[str, str]] = {
     **dict.fromkeys(MOMENT_COLUMNS, "double"),
     **dict.fromkeys(("file", "status", "outcome", "face", "voice", "person", "text"), "string"),
+    **dict.fromkeys(REVIEW_COLUMNS, "string"),
     **dict.fromkeys(("moment", "num_windows"), "int64"),
     "reasons": "list",
 }
@@ -87,19 +120,22 @@ _FILE_TYPES: Final[dict[str, str]] = {
 
 
 class ReportFolder:
-    """Takes NAME.json, .csv, .jsonl, .html of each report, and tables over all of them.
+    """Takes files of each report, called by `ENDINGS`, and tables over all of them.
 
     Use it in a `with` block: when it ends, also by an error or an interruption, windows.csv,
-    moments.csv and dataset/ (Parquet) are made anew from the files of this and all earlier runs
-    that lie there. Pages have no waveform and no face boxes.
+    moments.csv, dataset/ (Parquet) and index.html are made anew from the files of this and all
+    earlier runs that lie there. Pages have no waveform and no face boxes.
 
         DIR/windows.csv                                 the rows of all NAME.csv below DIR
         DIR/moments.csv                                 the moments of the same files
+        DIR/index.html                                  a page over all NAME.html below DIR
         DIR/dataset/windows/outcome=…/part-N.parquet    the windows with all digits
         DIR/dataset/moments.parquet                     the moments with all digits
         DIR/dataset/files.parquet                       a row a file, failed ones too
         DIR/.tables/moments/NAME.csv                    what moments.csv is made from
         DIR/.tables/rows/NAME.parquet                   what the dataset is made from
+        DIR/.tables/index/NAME.json                     what index.html is made from
+        DIR/.tables/written/NAME.eaf                    digests of files that people may correct
     """
 
     def __init__(self, root: Path, formats: Collection[str] = DEFAULT_FORMATS) -> None:
@@ -107,7 +143,7 @@ class ReportFolder:
 
         Raises:
             ValueError: a format is not in `FORMATS`.
-            MissingExtraError: Parquet is wanted and pyarrow not installed.
+            MissingExtraError: Parquet or audformat is wanted and not installed.
             OSError: the folder can't be made or written, or a dataset would take the place of
                 somebody else's folder.
         """
@@ -118,6 +154,7 @@ class ReportFolder:
         self._formats = frozenset(formats)
         self._rows = root / _HIDDEN / "rows"
         self._moments = root / _HIDDEN / _MOMENTS
+        self._index = root / _HIDDEN / "index"
         self._lock = FileLock(root / _HIDDEN / "lock")
         if "parquet" in self._formats:
             _import_arrow()
@@ -127,7 +164,11 @@ class ReportFolder:
             raise PermissionError(errno.EACCES, reason, str(root))
         if "parquet" in self._formats:
             _check_dataset(root / _DATASET)
-        if self._formats & {"csv", "parquet"}:
+        if "html" in self._formats:
+            _check_own(root / INDEX_NAME)
+        if DATABASE_ENDING in self._formats:
+            require_database()
+        if self._formats & {*_GATHERED, *_EXCHANGE}:
             (root / _HIDDEN).mkdir(exist_ok=True)
 
     def __enter__(self) -> Self:
@@ -142,13 +183,15 @@ class ReportFolder:
         Raises:
             OSError: they can't be written; those of before stay, and so do all reports.
         """
-        if not self._formats & {"csv", "parquet"}:
+        if not self._formats & _GATHERED:
             return
         with self._lock:
             if "csv" in self._formats:
                 _gather_csv(self.root, self._moments)
             if "parquet" in self._formats:
                 _gather_dataset(self._rows, self.root / _DATASET)
+            if "html" in self._formats:
+                _gather_index(self.root, self._index)
 
     def write(self, report: Report, name: PurePath) -> list[Path]:
         """Write one report under `name`, a relative path without ending; gives the files made.
@@ -156,45 +199,202 @@ class ReportFolder:
         Raises:
             OSError: a file can't be written, or would take the place of somebody else's.
         """
-        texts: dict[str, Callable[[], str]] = {
-            "json": lambda: to_json(report) + "\n",
-            "jsonl": lambda: to_jsonl(report),
-            "html": lambda: to_html(report),
-            "csv": lambda: to_csv([report]),
-        }
         base = self.root / name
-        base.parent.mkdir(parents=True, exist_ok=True)
-        files = [
-            (_with_ending(base, ending), make)
-            for ending, make in texts.items()
-            if ending in self._formats
-        ]
-        for path, _ in files:
-            _check_own(path)
+        wanted = [form for form in FILE_FORMATS if form in self._formats]
+        for path in file_names(base, wanted):
+            self._check_own(path)
         if "parquet" in self._formats:
-            _write_rows(report, _with_ending(self._rows / name, "parquet"))
+            _write_rows(report, _with_ending(self._rows / name, ".parquet"))
         if "csv" in self._formats:
-            moments = _with_ending(self._moments / name, "csv")
+            moments = _with_ending(self._moments / name, ".csv")
             moments.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(moments, to_moments_csv([report]))
-        return [write_atomically(path, make()) for path, make in files]
+        if "html" in self._formats:
+            row = _with_ending(self._index / name, ".json")
+            row.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(row, json.dumps(index_row(report, name)))
+        return [path for form in wanted for path in self._write_format(report, base, form)]
+
+    def _write_format(self, report: Report, base: Path, form: str) -> list[Path]:
+        if form == DATABASE_ENDING:
+            return write_format(report, base, form)
+        return write_format(report, base, form, note=self._note if form in _EXCHANGE else None)
+
+    def _note(self, path: Path, content: bytes) -> None:
+        """Keep in mind what is written, so that what is changed by hand later is told from it."""
+        digests = self._digests_of(path)
+        digests.parent.mkdir(parents=True, exist_ok=True)
+        # The one before too: this may be interrupted before the file is there.
+        new = hashlib.sha256(content).hexdigest()
+        write_atomically(digests, "\n".join([*_lines(digests)[-1:], new]) + "\n")
+
+    def _digests_of(self, path: Path) -> Path:
+        return self.root / _HIDDEN / _WRITTEN / path.relative_to(self.root)
+
+    def _check_own(self, path: Path) -> None:
+        """Make sure that nothing of anybody else's is replaced, nor what was corrected by hand."""
+        if path.suffix in _OWN_MARKS and not path.name.endswith("_events.json"):
+            _check_own(path)
+        elif path.suffix == f".{DATABASE_ENDING}":
+            _check_database(path)
+        elif path.exists() and file_sha256(path) not in _lines(self._digests_of(path)):
+            reason = "it was changed by hand after facevoice wrote it, or is another's"
+            raise FileExistsError(errno.EEXIST, reason, str(path))
+
+
+def file_names(base: Path, formats: Iterable[str]) -> list[Path]:
+    """The files (of audformat, the folder) that a report has in these formats, beside each other.
+
+    Args:
+        base: where they lie, and the report's name.
+        formats: of `FILE_FORMATS`.
+    """
+    return [_with_ending(base, end) for form in formats for end in ENDINGS[form]]
+
+
+def write_format(
+    report: Report,
+    base: Path,
+    form: str,
+    note: Callable[[Path, bytes], None] | None = None,
+    *,
+    blank: bool = False,
+) -> list[Path]:
+    """Write one of `FILE_FORMATS`, replacing what is there; gives the files made.
+
+    Args:
+        report: what is written.
+        base: where the files lie, and the report's name.
+        form: the format.
+        note: is told each file and its content before it is written.
+        blank: of `BLANK_FORMATS`, only what people need to annotate it themselves.
+
+    Raises:
+        OSError: a file can't be written.
+        MissingExtraError: audformat is wanted and not installed.
+    """
+    paths = file_names(base, [form])
+    base.parent.mkdir(parents=True, exist_ok=True)
+    if form == DATABASE_ENDING:
+        return [write_database(report, path) for path in paths]
+    for path, make in zip(paths, (_BLANKS if blank else _TEXTS)[form], strict=True):
+        content = make(report, path).encode()
+        if note is not None:
+            note(path, content)
+        write_atomically(path, content)
+    return paths
+
+
+def find_reports(root: Path) -> Iterator[Path]:
+    """The reports as JSON below a folder, in order; hidden folders are passed over."""
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(folder, name)
+            if path.suffix == ".json" and not name.startswith(".") and _has_mark(path):
+                yield path
+
+
+def convert_report(
+    path: Path,
+    base: Path,
+    formats: Sequence[str],
+    *,
+    overwrite: bool = False,
+    blank: bool = False,
+) -> tuple[Report, list[Path]]:
+    """Write the report of a JSON file in other formats; gives it and the files made.
+
+    Args:
+        path: of the report.
+        base: where the files shall lie, and their name without an ending.
+        formats: of `FILE_FORMATS`.
+        overwrite: replace files that are there and say something else.
+        blank: see `write_format`.
+
+    Raises:
+        ReportError: it can't be read.
+        ReviewError: the review beside it can't be read.
+        MissingExtraError: audformat is wanted and not installed.
+        FileExistsError: something else is there; nothing is written.
+        OSError: a file can't be written.
+    """
+    report = read_report(path)
+    report = report.with_review(find_review(path, report) or report.review)
+    for form in formats if not overwrite else ():
+        makers = (_BLANKS if blank else _TEXTS).get(form, ())
+        for target, make in zip(file_names(base, [form]), makers, strict=False):
+            if target.exists() and read_bounded(target) != make(report, target).encode():
+                reason = "there is a file of that name, which says something else"
+                raise FileExistsError(errno.EEXIST, reason, str(target))
+    if DATABASE_ENDING in formats:
+        require_database()
+        for target in file_names(base, [DATABASE_ENDING]):
+            _check_database(target)
+    return report, [
+        one for form in formats for one in write_format(report, base, form, blank=blank)
+    ]
+
+
+_Writer = Callable[[Report, Path], str]
+_TEXTS: Final[dict[str, tuple[_Writer, ...]]] = {
+    "json": (lambda report, _: to_json(report) + "\n",),
+    "jsonl": (lambda report, _: to_jsonl(report),),
+    "html": (lambda report, path: to_html(report, name=path.stem),),
+    "csv": (lambda report, _: to_csv([report]),),
+    "eaf": (to_report_eaf,),
+    "textgrid": (lambda report, _: to_report_textgrid(report),),
+    "vtt": (lambda report, _: to_report_vtt(report),),
+    "srt": (lambda report, _: to_report_srt(report),),
+    "events": (
+        lambda report, _: to_report_events(report),
+        lambda report, _: to_report_sidecar(report),
+    ),
+    "rttm": (lambda report, _: to_report_rttm(report),),
+}
+
+
+_BLANKS: Final[dict[str, tuple[_Writer, ...]]] = {
+    "eaf": (lambda report, target: to_report_eaf(report, target, blank=True),),
+    "textgrid": (lambda report, _: to_report_textgrid(report, blank=True),),
+}
+BLANK_FORMATS: Final = tuple(_BLANKS)
+"""Those that people annotate in."""
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().split() if path.exists() else []
+
+
+def _check_database(target: Path) -> None:
+    """Make sure that a folder which is to be replaced is such a database of ours."""
+    if not target.exists():
+        return
+    try:
+        is_ours = b"source: facevoice" in (target / "db.yaml").read_bytes()[:_HEAD_BYTES]
+    except OSError:
+        is_ours = False
+    if not is_ours:
+        reason = "there is another folder of that name, which no facevoice wrote"
+        raise FileExistsError(errno.EEXIST, reason, str(target))
 
 
 def _with_ending(base: Path, ending: str) -> Path:
     # Not `with_suffix`: a clip named "take.1" would lose its ".1".
-    return base.with_name(f"{base.name}.{ending}")
+    return base.with_name(f"{base.name}{ending}")
 
 
 def _check_own(path: Path) -> None:
     """Make sure that a file which is to be replaced is such a report, not its user's own."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
-    except FileNotFoundError:
-        return
-    if head and not any(mark in head for mark in _OWN_MARKS[path.suffix]):
+    if path.exists() and path.stat().st_size and not _has_mark(path):
         reason = "there is another file of that name, which no facevoice wrote"
         raise FileExistsError(errno.EEXIST, reason, str(path))
+
+
+def _has_mark(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    return any(mark in head for mark in _OWN_MARKS[path.suffix])
 
 
 def _files_below(root: Path, ending: str) -> Iterator[Path]:
@@ -209,7 +409,7 @@ def _files_below(root: Path, ending: str) -> Iterator[Path]:
 
 def _gather_csv(root: Path, moments: Path) -> None:
     """Write windows.csv and moments.csv from the rows of all tables of windows in the folder."""
-    targets = [root / f"{stem}.csv" for stem in RESERVED_STEMS]
+    targets = [root / name for name in _TABLES]
     parts = [target.with_name(f".{target.name}.part") for target in targets]  # one writer: the lock
     columns = (CSV_COLUMNS, MOMENT_COLUMNS)
     headers = [(",".join(names) + "\n").encode() for names in columns]
@@ -225,6 +425,20 @@ def _gather_csv(root: Path, moments: Path) -> None:
     finally:
         for part in parts:
             part.unlink(missing_ok=True)
+
+
+def _gather_index(root: Path, rows: Path) -> None:
+    """Write index.html from what is known of all pages that lie in the folder."""
+    _check_own(root / INDEX_NAME)
+    found = (path.relative_to(rows) for path in _files_below(rows, ".json"))
+    known = (
+        json.loads((rows / name).read_bytes())
+        for name in found
+        if (root / name.with_name(f"{name.name.removesuffix('.json')}.html")).exists()
+    )
+    # Those of another version are left out.
+    ours = [row for row in known if tuple(row) == ROW_KEYS]
+    write_atomically(root / INDEX_NAME, to_index(ours, root.resolve().name))
 
 
 def _append_csv(path: Path, gathered: BinaryIO, header: bytes) -> bool:

@@ -44,6 +44,7 @@ from facevoice.records import (
     VideoInfo,
 )
 from facevoice.report.words import describe_point, describe_sound, summarize_in_words
+from facevoice.review import Verdict, from_values, to_values
 from facevoice.settings import AnalyzerConfig, plain_settings
 from facevoice.texts import safe_json
 from facevoice.transcript import Line, Transcript
@@ -80,8 +81,9 @@ def to_json(report: Report, *, indent: int | None = 2) -> str:
         "sentence": summarize_in_words(report),
         "outcome_counts": counts,
         "moments": [
-            _moment_to_dict(moment) | {"text": report.words_between(moment.start_s, moment.end_s)}
-            for moment in report.moments
+            _moment_to_dict(moment)
+            | {"text": report.words_between(moment.start_s, moment.end_s), "reviewed": word}
+            for moment, word in zip(report.moments, _reviewed(report), strict=True)
         ],
         "summary": None if report.summary is None else _prediction_to_dict(report.summary),
         "decision": {
@@ -92,6 +94,7 @@ def to_json(report: Report, *, indent: int | None = 2) -> str:
         "people": [_person_to_dict(person) for person in report.people],
         "windows": [_prediction_to_dict(window) for window in report.windows],
         "transcript": None if report.transcript is None else _words_to_dict(report.transcript),
+        "review": None if report.review is None else to_values(report.review),
     }
     text = safe_json(json.dumps(document, ensure_ascii=False, allow_nan=False))
     # The same bytes as `json` would indent, which takes it most of the time of a short report.
@@ -246,6 +249,25 @@ def _moment_to_dict(moment: Moment) -> dict[str, Any]:
     }
 
 
+def _reviewed(report: Report) -> list[dict[str, Any] | None]:
+    """Of each moment the person's word; None without a verdict."""
+    if report.review is None:
+        return [None] * len(report.moments)
+    pairs = zip(report.review.placed(report), report.moments, strict=True)
+    return [None if v is None else _verdict_to_dict(v, moment) for v, moment in pairs]
+
+
+def _verdict_to_dict(verdict: Verdict, moment: Moment) -> dict[str, Any]:
+    return {
+        "is_right": verdict.is_right,
+        "is_outdated": verdict.is_outdated(moment),
+        **dataclasses.asdict(verdict.reviewed),
+        "note": verdict.note,
+        "reviewer": verdict.reviewer,
+        "when": verdict.when,
+    }
+
+
 def _words_to_dict(transcript: Transcript) -> dict[str, Any]:
     return {
         "source": transcript.source,
@@ -335,7 +357,9 @@ class _Document:
     people: tuple[Person, ...]
     windows: tuple[Prediction, ...]
     facevoice_version: str
-    transcript: _Words | None = None  # None of a report made before there were any.
+    # None of a report made before there were any.
+    transcript: _Words | None = None
+    review: dict[str, Any] | None = None
 
 
 def _report_from_dict(values: dict[str, Any]) -> Report:
@@ -361,6 +385,7 @@ def _report_from_dict(values: dict[str, Any]) -> Report:
         point=known.decision.point,
         people=known.people,
         transcript=None if words is None else words.transcript,
+        review=None if known.review is None else from_values(known.review),
     )
     _check(report)
     return report

@@ -30,6 +30,7 @@ from facevoice.records import (
     PEAKS_HZ,
     ChannelPosterior,
     DoubleArray,
+    Emotion,
     FloatArray,
     Moment,
     Outcome,
@@ -51,6 +52,7 @@ from facevoice.report.words import (
     summarize_in_words,
     vocabulary,
 )
+from facevoice.review import SUFFIX, empty_review, to_values
 from facevoice.settings import SENSITIVITIES
 from facevoice.texts import shown
 
@@ -64,7 +66,11 @@ WINDOW_FIELDS: Final = (
 """What stands in a window's row, in this order; see `window_view`."""
 
 # Joined in this order inside one function; later files use what earlier ones define.
-_SCRIPTS: Final = ("words.js", "timeline.js", "people.js", "video.js", "page.js")
+PAGE_SCRIPTS: Final = (
+    *("words.js", "theme.js", "axis.js", "rows.js", "readout.js", "timeline.js", "people.js"),
+    *("video.js", "card.js", "table.js", "review.js", "page.js"),
+)
+_STYLES: Final = ("page.css", "review.css")
 _HEAD_BYTES: Final = 4096
 _THOUSAND: Final = 1000
 _HUNDRED: Final = 100
@@ -80,26 +86,41 @@ _FRAME_PX: Final = 820
 _SHORT_FRAME_PX: Final = 280
 
 
-def to_html(report: Report, trace: Trace | None = None) -> str:
+def to_html(
+    report: Report, trace: Trace | None = None, name: str | None = None, *, more: str = ""
+) -> str:
     """The report as a page that opens from disk; the same report and trace give the same text.
 
     `trace`: what was seen and heard, for face boxes over the video and the waveform. Everything
-    that a file says of itself is shown as text, never read as markup.
+    that a file says of itself is shown as text, never read as markup. name: of the report's files
+    without ending, where that isn't the file's own, for a review that is saved. more: HTML that
+    stands below, such as `facevoice.explain.to_section` gives.
     """
-    view = to_view(report, trace)
+    return fill_page(to_view(report, trace, name), "mount", page_script(), more=more)
+
+
+def fill_page(
+    view: dict[str, Any], start: str, script: str, style: tuple[str, ...] = (), *, more: str = ""
+) -> str:
+    """A page of its own for a view, which the function `start` of the script shows.
+
+    style: further files of it; more: HTML that stands below.
+    """
     parts = {
+        "start": start,
         "version": html.escape(view["version"]),
         "title": html.escape(view["title"]),
-        "style": page_style(),
+        "style": page_style() + "".join(map(_read, style)),
+        "more": more,
         "view": _to_script_json(view),
-        "script": page_script(),
+        "script": script,
     }
     # Split rather than replaced one after the other: a file may be called "{{script}}".
     first, *pieces = _read("page.html").split("{{")
     filled = [first]
     for piece in pieces:
-        name, _, rest = piece.partition("}}")
-        filled += [parts[name], rest]
+        key, _, rest = piece.partition("}}")
+        filled += [parts[key], rest]
     return "".join(filled)
 
 
@@ -107,24 +128,32 @@ def to_notebook(report: Report) -> str:
     """The page in a frame of its own, which can reach nothing of the notebook around it."""
     height_px = _FRAME_PX if report.windows else _SHORT_FRAME_PX
     return (
-        f'<iframe srcdoc="{html.escape(to_html(report), quote=True)}" sandbox="allow-scripts" '
+        f'<iframe srcdoc="{html.escape(to_html(report), quote=True)}" '
+        'sandbox="allow-scripts allow-downloads" '
         f'title="Report" style="width:100%;height:{height_px}px;border:0"></iframe>'
     )
 
 
 def write_report_page(
-    report: Report, out: Path, trace: Trace | None = None, *, overwrite: bool = False
+    report: Report,
+    out: Path,
+    trace: Trace | None = None,
+    *,
+    name: str | None = None,
+    overwrite: bool = False,
+    more: str = "",
 ) -> None:
     """Write the page of a report to `out`, all of it or nothing.
 
-    A page that was made here is replaced; `overwrite`: any other file too.
+    A page that was made here is replaced; `overwrite`: any other file too; name, more: see
+    `to_html`.
 
     Raises:
         ConfigError: `out` is another file, a folder, or can't be written.
     """
     check_page_target(out, overwrite=overwrite)
     try:
-        write_atomically(out, to_html(report, trace))
+        write_atomically(out, to_html(report, trace, name, more=more))
     except OSError as error:
         raise ConfigError(f"{out}: can't be written ({error.strerror})") from error
 
@@ -163,17 +192,24 @@ def is_report_page(path: Path) -> bool:
 @cache
 def page_script() -> str:
     """The script; it defines `window.facevoice.mount(element, view, options)`."""
-    body = "\n".join(_read(name) for name in _SCRIPTS)
+    return script_of(PAGE_SCRIPTS)
+
+
+@cache
+def script_of(names: tuple[str, ...]) -> str:
+    """Scripts joined in their order inside one function."""
+    # Comments and indents are for who reads the files, not for every page.
+    body = "\n".join(re.sub(r"(?m)^ *//.*\n|^ +", "", _read(name)) for name in names)
     return f"(function () {{\n'use strict';\n{body}\n}})();\n"
 
 
 @cache
 def page_style() -> str:
     """The style, all of it below the class `fv-root`."""
-    return _read("page.css")
+    return "".join(map(_read, _STYLES))
 
 
-def to_view(report: Report, trace: Trace | None = None) -> dict[str, Any]:
+def to_view(report: Report, trace: Trace | None = None, name: str | None = None) -> dict[str, Any]:
     """The report, and what was seen and heard if it is known, for a page.
 
     title, path, sha256, status, notice, version, duration_s: of the file; heard: see
@@ -181,7 +217,8 @@ def to_view(report: Report, trace: Trace | None = None) -> dict[str, Any]:
     in its settings; emotions, outcomes, reasons, channels, statuses: see `vocabulary`;
     models: {role: name}; people: see `_person_view`; window_fields, windows: see `window_view`;
     points, chosen: what it says at each sensitivity, see `_point_view`, and the place of the
-    report's own; trace: see `_trace_view`, or None; transcript: see `_transcript_view`.
+    report's own; trace: see `_trace_view`, or None; transcript: see `_transcript_view`; review: see
+    `_review_view`.
     """
     media = report.media
     end_s = max((window.end_s for window in report.windows), default=0.0)
@@ -218,6 +255,7 @@ def to_view(report: Report, trace: Trace | None = None) -> dict[str, Any]:
         "chosen": levels.index(decision.sensitivity),
         "trace": None if trace is None else _trace_view(trace),
         "transcript": _transcript_view(report),
+        "review": _review_view(report, name),
     }
 
 
@@ -355,6 +393,8 @@ def _joined(spans: Iterable[Sequence[float]], gap_s: float = 0.0) -> list[list[f
 def _moment_view(moment: Moment, report: Report, names: dict[int, str]) -> dict[str, Any]:
     """A moment: from, to in seconds; outcome: its place in `outcomes`; words: what it says.
 
+    said: the places of face and voice in `emotions`, or None, and the person as in `Moment`.
+
     Words are in pieces, see `_in_pieces`. Beside it stand its lines: places in those of
     `_transcript_view`.
     """
@@ -362,7 +402,29 @@ def _moment_view(moment: Moment, report: Report, names: dict[int, str]) -> dict[
         "from": _seconds(moment.start_s),
         "to": _seconds(moment.end_s),
         "outcome": _place(moment.outcome),
+        "said": [
+            *(None if e is None else e.position for e in (moment.face, moment.voice)),
+            moment.person,
+        ],
         "words": _in_pieces(describe_moment(moment, names), report.people),
+    }
+
+
+def _review_view(report: Report, name: str | None) -> dict[str, Any]:
+    """What a person says of the answers so far.
+
+    name: of the file to save it in; emotions: what they are called there; document: see
+    `facevoice.review.to_values`, of this very analysis, so that what is saved is; is_other:
+    whether it was made of another one.
+    """
+    review, own = report.review, empty_review(report)
+    document = to_values(own if review is None else replace(own, verdicts=review.verdicts))
+    stem = shown(PurePath(report.path).stem) if name is None else shown(name)
+    return {
+        "name": f"{stem or 'report'}{SUFFIX}",
+        "emotions": [emotion.value for emotion in Emotion],
+        "document": document,
+        "is_other": review is not None and not review.is_of(report),
     }
 
 

@@ -33,6 +33,7 @@ from facevoice.report.words import (
     strength_words,
     strongest_conflicts,
 )
+from facevoice.review import Verdict
 from facevoice.texts import safe_cell, shown
 
 if TYPE_CHECKING:
@@ -40,6 +41,14 @@ if TYPE_CHECKING:
 
 _CHANNELS: Final = tuple(CHANNEL_WORDS)
 _PROBS: Final = {channel: [f"{channel}_{e.value}" for e in EMOTIONS] for channel in _CHANNELS}
+
+REVIEW_COLUMNS: Final = (
+    *("reviewed", "reviewed_outcome", "reviewed_face", "reviewed_voice"),
+    *("review_note", "reviewer"),
+)
+"""What a person says of a moment, empty without a review. reviewed: right, wrong, note (a note
+only) or outdated (of another answer than there is now); reviewed_outcome, …: the person's word,
+which is the machine's where that is right, empty where they don't tell; see `Verdict`."""
 
 CSV_COLUMNS: Final[tuple[str, ...]] = (
     "file",
@@ -59,6 +68,7 @@ CSV_COLUMNS: Final[tuple[str, ...]] = (
     "reasons",
     "person",
     "text",
+    *REVIEW_COLUMNS,
     *(name for names in _PROBS.values() for name in names),
 )
 """Columns of every CSV of windows; moment: its number, from 1; face, voice, fused: the likeliest
@@ -69,6 +79,7 @@ for, there is a row for each who is seen."""
 MOMENT_COLUMNS: Final[tuple[str, ...]] = (
     *("file", "status", "moment", "start_s", "end_s", "outcome", "face", "voice", "conflict"),
     *("strength", "num_windows", "reasons", "person", "text"),
+    *REVIEW_COLUMNS,
 )
 """Columns of every CSV of moments; see `Moment`."""
 
@@ -95,6 +106,7 @@ def window_rows(report: Report) -> Iterator[dict[str, Any]]:
         for place in range(moment.first, moment.last + 1)
     }
     called = {person.number: person.name for person in report.people}
+    reviewed = _review_cells(report)
     for place, window in _all_windows(report):
         row: dict[str, Any] = dict.fromkeys(CSV_COLUMNS)
         row |= {
@@ -111,6 +123,10 @@ def window_rows(report: Report) -> Iterator[dict[str, Any]]:
             "person": _shown(called.get(window.person or 0)),
             "text": _shown(report.words_between(window.start_s, window.end_s)),
         }
+        number = numbers.get(place)
+        # Of further people in this window, the verdict on its moment says nothing.
+        if number is not None and window.person == report.moments[number - 1].person:
+            row |= reviewed[number - 1]
         for channel, seen in (("face", window.face), ("voice", window.voice)):
             if seen is not None:
                 row[f"{channel}_known"] = seen.num_known
@@ -139,6 +155,7 @@ def _all_windows(report: Report) -> Iterator[tuple[int, Prediction]]:
 def moment_rows(report: Report) -> Iterator[dict[str, Any]]:
     """Moments by `MOMENT_COLUMNS`, in the form of `window_rows`."""
     called = {person.number: person.name for person in report.people}
+    reviewed = _review_cells(report)
     for number, moment in enumerate(report.moments, start=1):
         yield {
             "file": shown(report.path),
@@ -155,7 +172,31 @@ def moment_rows(report: Report) -> Iterator[dict[str, Any]]:
             "reasons": [reason.value for reason in moment.reasons],
             "person": _shown(called.get(moment.person or 0)),
             "text": _shown(report.words_between(moment.start_s, moment.end_s)),
+            **reviewed[number - 1],
         }
+
+
+def _review_cells(report: Report) -> list[dict[str, str | None]]:
+    """What `REVIEW_COLUMNS` hold for each moment."""
+    if report.review is None:
+        return [dict.fromkeys(REVIEW_COLUMNS) for _ in report.moments]
+    verdicts = report.review.placed(report)
+    return [_verdict_cells(v, m) for v, m in zip(verdicts, report.moments, strict=True)]
+
+
+def _verdict_cells(verdict: Verdict | None, moment: Moment) -> dict[str, str | None]:
+    if verdict is None:
+        return dict.fromkeys(REVIEW_COLUMNS)
+    word = {True: "right", False: "wrong", None: "note"}[verdict.is_right]
+    known = verdict.reviewed
+    return {
+        "reviewed": "outdated" if verdict.is_outdated(moment) else word,
+        "reviewed_outcome": None if known.outcome is None else known.outcome.value,
+        "reviewed_face": None if known.face is None else known.face.value,
+        "reviewed_voice": None if known.voice is None else known.voice.value,
+        "review_note": shown(verdict.note) or None,
+        "reviewer": shown(verdict.reviewer) or None,
+    }
 
 
 def _shown(text: str | None) -> str | None:
@@ -206,7 +247,8 @@ def _rounded(row: dict[str, Any]) -> dict[str, Any]:
 def to_pandas(report: Report) -> DataFrame:
     """One row per window; columns are those of the CSV, numbers with all their digits.
 
-    file, reasons (joined by |), person and text (missing where nothing tells them): text; status,
+    file, reasons (joined by |), person, text and those of `REVIEW_COLUMNS` (missing where nothing
+    tells them): text; status,
     outcome, face, voice, fused: categories that list every value there is, so that groups of
     several files agree; moment: Int64; all others: float64, times in seconds, NaN where a channel
     or the conflict is missing. A report without windows gives no rows and the same columns.
@@ -221,7 +263,7 @@ def to_pandas(report: Report) -> DataFrame:
     rows = [row | {"reasons": "|".join(row["reasons"])} for row in window_rows(report)]
     dtypes: dict[str, Any] = {
         **dict.fromkeys(CSV_COLUMNS, "float64"),
-        **dict.fromkeys(("file", "reasons", "person", "text"), "str"),
+        **dict.fromkeys(("file", "reasons", "person", "text", *REVIEW_COLUMNS), "str"),
         **dict.fromkeys(_CHANNELS, pd.CategoricalDtype([e.value for e in EMOTIONS])),
         "status": pd.CategoricalDtype([status.value for status in Status]),
         "outcome": pd.CategoricalDtype([outcome.value for outcome in Outcome]),

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
-from facevoice.interpret import at_equal_numbers, precision_at
+from facevoice.interpret import at_equal_numbers, precision_at, shown_spans
 from facevoice.media.tracks import name_track
 from facevoice.records import (
     ChannelChoice,
@@ -71,6 +71,16 @@ EMOTION_COLORS: Final[dict[Emotion, str]] = {
     Emotion.FEARFUL: "#AA4499",
     Emotion.DISGUST: "#999933",
     Emotion.SURPRISED: "#88CCEE",
+}
+
+# What would be lost on a dark ground, or would be the brightest there though it is the quietest.
+_ON_DARK: Final = {
+    "#0072B2": "#2C94D2",
+    "#D5D9DD": "#47515A",
+    "#C4C9CE": "#8A949C",
+    "#332288": "#857CE0",
+    "#882255": "#CC6677",
+    "#AA4499": "#BC5CAC",
 }
 
 EMOTION_WORDS: Final[dict[Emotion, str]] = {
@@ -201,6 +211,11 @@ ERROR_WORDS: Final[dict[str, str]] = {
 }
 """Why a file failed, in few words; no kind is shown to people by its name."""
 
+# Of files with one channel only: why nothing is compared, and how the other one tells.
+_LONE: Final = {
+    Status.AUDIO_ONLY: ("There is no picture", "voice", "sounds"),
+    Status.VIDEO_ONLY: ("There is no sound", "face", "looks"),
+}
 _MAX_TOLD: Final = 3
 # A share of conflicts for comparison, and one so near to one window in so many that it is said so.
 _RARE: Final = 0.05
@@ -214,21 +229,26 @@ _FIRST_TOLD: Final = (Outcome.CONFLICT, *(o for o in Outcome if o is not Outcome
 def vocabulary() -> dict[str, Any]:
     """All colours, shapes and words for scripts, so that none of them stands there again.
 
-    emotions: [{name, color, ink}]; outcomes: [{name, color, ink, shape, words, counts}], whether
+    emotions: [{name, color, ink, dark, dark_ink, valence, arousal}], dark: on a dark ground;
+    outcomes: [{name, color, ink, dark, dark_ink, shape, words, counts}], whether
     the probability of conflict counts beside it; reasons: [{name, words, about, apart}], about the
     channel ("face", "voice") that is missing, or None; apart: in few words, why both are read but
     not compared, or None; channels: [{key, label}]; statuses: {name: words}.
     """
     return {
         "emotions": [
-            {"name": EMOTION_WORDS[emotion], "color": color, "ink": ink_on(color)}
+            {
+                "name": EMOTION_WORDS[emotion],
+                **_colors(color),
+                "valence": emotion.valence,
+                "arousal": emotion.arousal,
+            }
             for emotion, color in EMOTION_COLORS.items()
         ],
         "outcomes": [
             {
                 "name": outcome.value,
-                "color": look.color,
-                "ink": ink_on(look.color),
+                **_colors(look.color),
                 "shape": look.shape,
                 "words": look.words,
                 "counts": outcome not in NOT_COMPARED,
@@ -247,6 +267,11 @@ def vocabulary() -> dict[str, Any]:
         "channels": [{"key": key, "label": label} for key, label in CHANNEL_WORDS.items()],
         "statuses": {status.value: words for status, words in STATUS_WORDS.items()},
     }
+
+
+def _colors(color: str) -> dict[str, str]:
+    dark = _ON_DARK.get(color, color)
+    return {"color": color, "ink": ink_on(color), "dark": dark, "dark_ink": ink_on(dark)}
 
 
 def conflict_zones(point: OperatingPoint) -> list[tuple[float, float, str, str]]:
@@ -287,6 +312,8 @@ def summarize_in_words(report: Report) -> str:
         outcomes = {window.outcome for window in report.windows}
         if outcomes != {report.summary.outcome}:
             parts.append(f"Of {_counts(report)}.")
+    elif report.status in _LONE:
+        parts = [_alone(report, *_LONE[report.status])]
     else:
         parts = [f"{_headline(report)} {_strongest(report)}".rstrip()]
     parts += [_describe_people(report), describe_known(report.windows)]
@@ -295,6 +322,26 @@ def summarize_in_words(report: Report) -> str:
     if report.summary is None and any(Reason.SEVERAL_FACES in w.reasons for w in report.windows):
         parts.append("At times several faces are seen at once; the most prominent one is read.")
     return " ".join(part for part in parts if part)
+
+
+def _alone(report: Report, why: str, channel: str, verb: str) -> str:
+    """What the one channel that a long file has tells over its time, instead of that each window is
+    insufficient.
+    """
+    seconds: dict[Emotion, float] = {}
+    end_s = max(window.end_s for window in report.windows)
+    for window, (start, end) in zip(
+        report.windows, shown_spans(report.windows, end_s), strict=True
+    ):
+        emotion = _top(getattr(window, channel))
+        if emotion is not None:
+            seconds[emotion] = seconds.get(emotion, 0.0) + end - start
+    told = [
+        f"{EMOTION_WORDS[emotion]} for {duration_words(spent)}"
+        for emotion, spent in sorted(seconds.items(), key=lambda item: -item[1])
+    ]
+    said = f"The {channel} {verb} {', '.join(told)}." if told else f"No {channel} can be read."
+    return f"{why}, so face and voice can't be compared. {said}"
 
 
 def _describe_people(report: Report) -> str:
@@ -467,6 +514,8 @@ def lean_words(conflict: float) -> str:
 def describe_point(report: Report) -> str:
     """What the chosen operating point means for the calls of a report, in a sentence or two."""
     point, curve, decision = report.point, report.curve, report.config.decision
+    if report.status in _LONE:
+        return "Of one channel alone, nothing is called at any setting."
     if point is None or curve is None:
         return "This model does not compare face and voice."
     share = decision.expected_conflicts

@@ -5,12 +5,13 @@ Everything runs on this machine. What is said goes to the assistant, and so to w
 
 from __future__ import annotations
 
+import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 from anyio import from_thread, to_thread
 from mcp.server.mcpserver import Context, MCPServer
@@ -21,6 +22,7 @@ from pydantic import Field
 from facevoice.analyzer import Analyzer
 from facevoice.batch import AnalyzerSetup, BatchPlan, Progress, analyze_files
 from facevoice.errors import FacevoiceError, MediaNotFoundError
+from facevoice.explain import explain_moment, to_document
 from facevoice.records import (
     NOTICE,
     VERSION,
@@ -30,7 +32,10 @@ from facevoice.records import (
     Status,
 )
 from facevoice.report import describe_point, summarize_in_words
+from facevoice.store import Store
 from facevoice.texts import shown
+
+T = TypeVar("T")
 
 _MAX_REPORTS: Final = 16
 _MAX_MOMENTS: Final = 200
@@ -65,8 +70,7 @@ def build_server(setup: AnalyzerSetup, folders: Sequence[Path]) -> MCPServer:
 
         Takes about as long as the file lasts, the first time; ask for its moments afterwards.
         """
-        report = await _ask(desk, path, context)
-        return _summary(report)
+        return _summary(await _ask(partial(desk.report, path), context))
 
     @server.tool(annotations=_READS)
     async def moments(
@@ -81,21 +85,33 @@ def build_server(setup: AnalyzerSetup, folders: Sequence[Path]) -> MCPServer:
 
         Times are seconds from the beginning. If there are more than asked for, the strongest come.
         """
-        report = await _ask(desk, path, context)
+        report = await _ask(partial(desk.report, path), context)
         found = [one for one in report.moments if outcome in (None, one.outcome)]
         strongest = sorted(found, key=lambda one: -(one.strength or 0.0))[:limit]
         kept = sorted(strongest, key=lambda one: one.start_s)
         return {"num_moments": len(found), "moments": [_moment(report, one) for one in kept]}
 
+    @server.tool(annotations=_READS)
+    async def explain(
+        path: File,
+        at_s: Annotated[float, Field(ge=0, description="The moment, in seconds of the file.")],
+        context: Context[Any],
+    ) -> dict[str, Any]:
+        """Which parts of the face, and which stretch and band of the voice, moved the answer there.
+
+        It tells what moved the networks, not whether they are right.
+        """
+        return await _ask(partial(desk.explain, path, at_s), context)
+
     return server
 
 
-async def _ask(desk: _Desk, path: str, context: Context[Any]) -> Report:
+async def _ask(what: Callable[[Callable[[Progress], None]], T], context: Context[Any]) -> T:
     def tell(progress: Progress) -> None:
         from_thread.run(partial(context.report_progress, progress.done_s or 0, progress.duration_s))
 
     try:
-        return await to_thread.run_sync(desk.report, path, tell, abandon_on_cancel=True)
+        return await to_thread.run_sync(what, tell, abandon_on_cancel=True)
     except FacevoiceError as error:
         raise ToolError(str(error)) from error
 
@@ -106,8 +122,11 @@ class _Desk:
     def __init__(self, setup: AnalyzerSetup, folders: Sequence[Path]) -> None:
         self.folders = [folder.resolve() for folder in folders]
         self._setup = setup
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._analyzer: Analyzer | None = None
+        # What was perceived, for explanations; gone with the process.
+        self._place = tempfile.TemporaryDirectory(prefix="facevoice-")
+        self._store = Path(self._place.name, "perceptions.db")
         self._reports: OrderedDict[tuple[object, ...], Report] = OrderedDict()
 
     def find(self, path: str) -> Path:
@@ -144,6 +163,27 @@ class _Desk:
                 self._reports.popitem(last=False)
         return report
 
+    def explain(self, path: str, at_s: float, tell: Callable[[Progress], None]) -> dict[str, Any]:
+        """What moved the answer at a time.
+
+        Raises:
+            MediaError, ConfigError: see `explain_moment`.
+        """
+        with self._lock, Store(self._store, is_strict=False) as store:
+            self.report(path, tell)
+            found, analyzer = self.find(path), self.analyzer()
+            perception = analyzer.perceive(found, store=store)
+            told = to_document(explain_moment(analyzer, found, at_s, perception=perception))
+        channels = {name: told[name] for name in ("face", "voice")}
+        return {
+            **{name: told[name] for name in ("start_s", "end_s", "outcome", "words")},
+            # The maps are pictures for people, and long.
+            **{
+                name: one and {key: one[key] for key in ("emotion", "prob", "parts")}
+                for name, one in channels.items()
+            },
+        }
+
     def analyzer(self) -> Analyzer:
         """The networks, which are loaded when the first file is asked for."""
         if self._analyzer is None:
@@ -152,7 +192,7 @@ class _Desk:
         return self._analyzer
 
     def _analyze(self, found: Path, path: str, tell: Callable[[Progress], None]) -> Report:
-        plan = BatchPlan(self._setup, jobs=1, names={str(found): path})
+        plan = BatchPlan(self._setup, store=self._store, jobs=1, names={str(found): path})
         results = analyze_files([found], plan, on_progress=tell, analyzer=self.analyzer())
         return next(results).report
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -39,7 +40,12 @@ def build_app(analyzer: Analyzer, options: WebOptions | None = None) -> Any:
 
 
 def launch_app(
-    analyzer: Analyzer, options: WebOptions | None = None, *, wait: bool = True, **launch: Any
+    analyzer: Analyzer,
+    options: WebOptions | None = None,
+    *,
+    wait: bool = True,
+    told: Callable[[list[str]], None] | None = None,
+    **launch: Any,
 ) -> Any:
     """Serve the page with its live mode, if it has places; gives the launched `Blocks`, to close.
 
@@ -47,6 +53,7 @@ def launch_app(
         analyzer: reads the clips.
         options: limits and samples.
         wait: until interrupted; False returns at once.
+        told: hears at which addresses the page is; nothing else is printed.
         launch: more arguments of gradio's `Blocks.launch`, such as server_name, server_port, auth.
 
     Raises:
@@ -58,7 +65,9 @@ def launch_app(
         _keep_memory_together()
     try:
         page = _load_page()
-        return page.launch_app(analyzer, options or WebOptions(), folder, wait=wait, **launch)
+        return page.launch_app(
+            analyzer, options or WebOptions(), folder, wait=wait, told=told, **launch
+        )
     except BaseException:
         folder.remove()
         raise

@@ -4,11 +4,12 @@ From the page: first a text, {"ticket", "sample_rate_hz" or null, "has_video"}; 
 letter, V or A, then float64 (little endian) seconds of the session's clock, then a JPEG, or float32
 mono samples. A text {"talk": seconds} says that from then on somebody talks normally, so that the
 session gets to know them, {"talk": null} that they don't after all; "stop" ends the session.
-To the page, texts in JSON: {"faces"} for each frame, {"window", "sentence", "known"} for each
-window, {"late"} for each one that is left out because the server can't follow, {"talk"} when a talk
-is over: whether it told anything; {"end"} or {"error"} at last. Known is a sentence on what the
-window is compared with. The end has a sentence, and a summary (a window's row) of a session of few
-windows, else null.
+To the page, texts in JSON: {"faces"} for each frame; {"window", "sentence", "known", "judged"} for
+each window, {"late"} for each one that is left out because the server can't follow; {"talk"} when a
+talk is over: whether it told anything; {"end"} or {"error"} at last. Known is a sentence on what
+the window is compared with, judged are the tracks of whose face it tells. The end has a sentence,
+and a summary (a window's row) of a session of few windows, else null; where there was any window
+also a report: the view that pages mount, and files to download, {name: text}.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ import secrets
 import struct
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -37,30 +38,50 @@ from PIL import Image
 
 from facevoice.analyzer import Analyzer
 from facevoice.errors import FacevoiceError
-from facevoice.interpret import MAX_SHORT_WINDOWS, StreamJudge, find_moments, summarize
+from facevoice.interpret import (
+    MAX_SHORT_WINDOWS,
+    StreamJudge,
+    find_moments,
+    shown_spans,
+    summarize,
+)
 from facevoice.people.baseline import Known
 from facevoice.plain import parse_json
 from facevoice.records import (
     SAMPLE_RATE_HZ,
     VERSION,
     AudioBlock,
+    AudioInfo,
     ByteArray,
     FloatArray,
     Frame,
     FrameFaces,
     MediaInfo,
     Perception,
+    Person,
     Prediction,
     Report,
     Status,
+    VideoInfo,
     Window,
     WindowView,
 )
-from facevoice.report import describe_in_words, describe_known, summarize_in_words, window_view
+from facevoice.report import (
+    describe_in_words,
+    describe_known,
+    summarize_in_words,
+    to_csv,
+    to_html,
+    to_json,
+    to_view,
+    window_view,
+)
 from facevoice.web.work import Turns, WebOptions
 
 LIVE_PATH: Final = "/facevoice/live"
 
+# Of a session's report, and of its files.
+_NAME: Final = "live session"
 _LOG = logging.getLogger(__name__)
 _MAX_MESSAGE_BYTES: Final = 2_000_000
 _MAX_TICKETS: Final = 10_000
@@ -70,6 +91,8 @@ _MAX_LAG_S: Final = 1.5
 # More frames than this wait only if the pipeline is too slow; then newer ones are dropped.
 _MAX_WAITING: Final = 6
 _MAX_SIDE_PX: Final = 1920
+# At most so many come, see `live.js`.
+_FRAMES_HZ: Final = 5.0
 # Clocks of camera and sound card drift; less than this is no gap.
 _JITTER_S: Final = 0.15
 _MAX_GAP_S: Final = 30.0
@@ -93,6 +116,16 @@ class LiveStream:
         self._frames: SimpleQueue[tuple[float, bytes] | None] = SimpleQueue()
         self._sound: SimpleQueue[tuple[float, FloatArray] | None] = SimpleQueue()
         self._clock: float | None = None
+
+    def media(self, duration_s: float) -> MediaInfo:
+        """What came, as of a file."""
+        video = audio = None
+        if self.has_video:
+            width, height = self._size_px
+            video = VideoInfo(width, height, _FRAMES_HZ, 0.0, 0, "mjpeg")
+        if self._rate_hz is not None:
+            audio = AudioInfo(self._rate_hz, 1, 0.0, "pcm_f32le")
+        return MediaInfo(Path(_NAME), duration_s, video, audio)
 
     def stop(self) -> None:
         """Let the iterators end after what has come; harmless when repeated."""
@@ -138,6 +171,7 @@ class LiveStream:
             rgb = _decode_jpeg(jpeg)
             if rgb is not None and timestamp_s > last_s:
                 last_s = timestamp_s
+                self._size_px = rgb.shape[1], rgb.shape[0]
                 yield Frame(timestamp_s, rgb)
 
     def _read_blocks(self, rate_hz: int) -> Iterator[AudioBlock]:
@@ -224,6 +258,10 @@ class LiveJudge:
         if not (is_known and self._knows_talk):
             return known
         return f"{known} The {self._talk_s:g} s of normal talk are among them."
+
+    def judged(self, prediction: Prediction) -> list[int]:
+        """The tracks of whoever's face the newest window tells."""
+        return list(self._judge.tracks_of(prediction))
 
     def _know(self, views: Sequence[WindowView]) -> Known:
         media = MediaInfo(Path("live"), self._talk_s, None, None)
@@ -323,6 +361,8 @@ class LiveDesk:
     def _analyze(self, stream: LiveStream, judge: LiveJudge, send: _Send) -> dict[str, Any]:
         """Analyse a session until it stops; gives its last message."""
         predictions: list[Prediction] = []
+        views: list[WindowView] = []
+        owners: dict[int, int] = {}  # of tracks, the people by their numbers
         turn = ExitStack()  # from before a window is read until it is sent
 
         def is_late(window: Window) -> bool:
@@ -356,30 +396,56 @@ class LiveDesk:
                 if stream.stopped:
                     break  # what comes now is cut short
                 predictions.append(prediction)
+                views.append(_without_embeddings(view))
+                for track in judge.judged(prediction):
+                    owners.setdefault(track, prediction.person or 0)
                 send(
                     {
                         "window": _row(prediction),
                         "sentence": describe_in_words(prediction),
                         "known": judge.rests_on(prediction),
+                        "judged": judge.judged(prediction),
                         "lag_ms": round(1000 * stream.lag_s(prediction.end_s)),
                         "dropped": stream.num_dropped,
                     }
                 )
         if not predictions:
             return {"end": {"sentence": "Stopped before a window was whole.", "summary": None}}
-        report = self._report(predictions)
-        summary = None if report.summary is None else _row(report.summary)
-        return {"end": {"sentence": summarize_in_words(report), "summary": summary}}
+        media = stream.media(predictions[-1].end_s)
+        return {"end": self._end(predictions, views, _people(predictions, owners), media)}
 
-    def _report(self, windows: Sequence[Prediction]) -> Report:
+    def _end(
+        self,
+        predictions: Sequence[Prediction],
+        views: Sequence[WindowView],
+        people: Sequence[Person],
+        media: MediaInfo,
+    ) -> dict[str, Any]:
+        """What is said of all windows of a session."""
+        report = replace(self._report(predictions, media), people=tuple(people))
+        settings, models = self._analyzer.config, self._analyzer.models
+        trace = Perception(media, None, settings, models, tuple(views)).trace
+        return {
+            "sentence": summarize_in_words(report),
+            "summary": None if report.summary is None else _row(report.summary),
+            "view": to_view(report, trace),
+            "files": {
+                f"{_NAME}.json": to_json(report) + "\n",
+                f"{_NAME}.csv": to_csv([report]),
+                f"{_NAME}.html": to_html(report, trace),
+            },
+        }
+
+    def _report(self, windows: Sequence[Prediction], media: MediaInfo) -> Report:
         """A session as a report: what is said of files is said of it."""
         point = self._analyzer.point
+        lone = Status.VIDEO_ONLY if media.has_video else Status.AUDIO_ONLY
         is_short = len(windows) <= MAX_SHORT_WINDOWS
         return Report(
-            path="live",
+            path=_NAME,
             sha256=None,
-            media=None,
-            status=Status.OK,
+            media=media,
+            status=Status.OK if media.has_video and media.has_audio else lone,
             error=None,
             windows=tuple(windows),
             summary=summarize(windows, point) if is_short else None,
@@ -388,8 +454,32 @@ class LiveDesk:
             config=self._analyzer.config,
             facevoice_version=VERSION,
             moments=find_moments(windows),
+            curve=self._analyzer.assembly.model.curve,
             point=point,
         )
+
+
+def _people(windows: Sequence[Prediction], owners: Mapping[int, int]) -> list[Person]:
+    """Whose faces were judged: for how long, and how long of it speech was heard."""
+    spans = shown_spans(windows, windows[-1].end_s)
+    found = []
+    for number in sorted({window.person for window in windows if window.person is not None}):
+        mine = [
+            (window, end_s - start_s)
+            for window, (start_s, end_s) in zip(windows, spans, strict=True)
+            if window.person == number
+        ]
+        tracks = tuple(sorted(track for track, owner in owners.items() if owner == number))
+        seen_s = sum(length_s for _, length_s in mine)
+        speaking_s = sum(length_s for window, length_s in mine if window.voice is not None)
+        found.append(Person(number, f"Person {number}", tracks, seen_s, speaking_s))
+    return found
+
+
+def _without_embeddings(view: WindowView) -> WindowView:
+    """What pages draw of a window, which is little beside what the networks made of it."""
+    faces = tuple(replace(face, embedding=None, portrait=None) for face in view.faces)
+    return replace(view, faces=faces, voice=None)
 
 
 async def _receive(socket: Any, stream: LiveStream, judge: LiveJudge) -> None:

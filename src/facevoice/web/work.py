@@ -311,57 +311,62 @@ class SessionFiles:
 
     Args:
         root: folder in which uploads and results are kept, and nothing else.
-        samples: clips of the server. Gradio hands out copies of them, which are nobody's upload.
     """
 
-    def __init__(self, root: Path, samples: Iterable[Path] = ()) -> None:
-        self._root = root
-        self._samples = {(path.name, path.stat().st_size) for path in samples}
+    def __init__(self, root: Path) -> None:
+        root.mkdir(parents=True, exist_ok=True)
+        self.root = root
         self._lock = Lock()
         self._clips: dict[str, frozenset[_Upload]] = {}
         self._recordings: dict[str, frozenset[_Upload]] = {}
-        self._folders: dict[str, Path] = {}
+        self._folders: dict[tuple[str, str], Path] = {}
 
-    def keep_upload(self, session: str, path: Path) -> None:
-        """Note that `session` uses an upload as its clip; its earlier one is released."""
-        self._keep(self._clips, session, [path])
+    def own(self, paths: Iterable[str | Path]) -> list[Path]:
+        """Those that are files in the root, each once: of others nobody here may know anything."""
+        root = self.root.resolve()
+        found = dict.fromkeys(Path(path) for path in paths)
+        return [p for p in found if p.resolve().is_relative_to(root) and p.is_file()]
+
+    def keep_clips(self, session: str, paths: Iterable[Path]) -> None:
+        """Note which uploads `session` uses as its clips; earlier ones are released."""
+        self._keep(self._clips, session, paths)
 
     def keep_recordings(self, session: str, paths: Iterable[Path]) -> None:
-        """Note which uploads `session` uses beside its clip; earlier ones are released."""
+        """Note which uploads `session` uses beside its clips; earlier ones are released."""
         self._keep(self._recordings, session, paths)
 
     def _keep(
         self, uploads: dict[str, frozenset[_Upload]], session: str, paths: Iterable[Path]
     ) -> None:
         with self._lock:
-            found = frozenset(
-                _Upload.at(path) for path in paths if path.is_file() and not self._is_sample(path)
-            )
+            found = frozenset(_Upload.at(path) for path in self.own(paths))
             before = uploads.pop(session, frozenset())
             if found:
                 uploads[session] = found
             self._delete_unused(before)
 
-    def _is_sample(self, path: Path) -> bool:
-        return (path.name, path.stat().st_size) in self._samples
-
-    def new_folder(self, session: str) -> Path:
-        """An empty folder for the session's results; its earlier one is deleted."""
+    def new_folder(self, session: str, purpose: str = "") -> Path:
+        """An empty folder for the session's results; its earlier one of the purpose is deleted."""
         with self._lock:
-            self._remove_folder(session)
-            self._root.mkdir(parents=True, exist_ok=True)
-            folder = Path(tempfile.mkdtemp(prefix="facevoice-", dir=self._root))
-            self._folders[session] = folder
+            self._remove_folder((session, purpose))
+            self.root.mkdir(parents=True, exist_ok=True)
+            folder = Path(tempfile.mkdtemp(prefix="facevoice-", dir=self.root))
+            self._folders[session, purpose] = folder
             return folder
 
-    def folder(self, session: str) -> Path:
+    def folder(self, session: str, purpose: str = "") -> Path:
         """The session's folder, made if there is none."""
-        return self._folders.get(session) or self.new_folder(session)
+        return self._folders.get((session, purpose)) or self.new_folder(session, purpose)
+
+    def remove_folders(self, session: str) -> None:
+        """Delete the session's results."""
+        with self._lock:
+            self._remove_folders(session)
 
     def release(self, session: str) -> None:
         """Delete what only this session used."""
         with self._lock:
-            self._remove_folder(session)
+            self._remove_folders(session)
             for uploads in (self._clips, self._recordings):
                 self._delete_unused(uploads.pop(session, frozenset()))
 
@@ -374,13 +379,13 @@ class SessionFiles:
         with self._lock:
             kept = {path for session in at_work for path in self._used_by(session)}
             _make_young(kept)  # they stay for as long again
-            for name, _, files in os.walk(self._root, topdown=False):
+            for name, _, files in os.walk(self.root, topdown=False):
                 folder = Path(name)
-                is_arriving = folder == self._root
+                is_arriving = folder == self.root
                 for path in (folder / file for file in files):
                     with suppress(OSError):  # it goes meanwhile
                         longest_s = min(keep_s, _STALLED_S) if is_arriving else keep_s
-                        if path in kept or self._is_sample(path):
+                        if path in kept:
                             continue
                         if _age_s(path) > longest_s:
                             path.unlink()
@@ -390,22 +395,26 @@ class SessionFiles:
             self._forget_what_is_gone()
 
     def _used_by(self, session: str) -> set[Path]:
-        folder = self._folders.get(session)
         uploads = [each.get(session, frozenset()) for each in (self._clips, self._recordings)]
         used = {upload.path for each in uploads for upload in each}
-        return used | ({*folder.iterdir()} if folder is not None and folder.is_dir() else set())
+        folders = [folder for (name, _), folder in self._folders.items() if name == session]
+        return used | {path for folder in folders for path in folder.rglob("*") if path.is_file()}
 
     def _forget_what_is_gone(self) -> None:
         for uploads in (self._clips, self._recordings):
             for session, files in [*uploads.items()]:
                 if not any(upload.path.exists() for upload in files):
                     del uploads[session]
-        for session, folder in [*self._folders.items()]:
+        for key, folder in [*self._folders.items()]:
             if not folder.exists():
-                del self._folders[session]
+                del self._folders[key]
 
-    def _remove_folder(self, session: str) -> None:
-        folder = self._folders.pop(session, None)
+    def _remove_folders(self, session: str) -> None:
+        for key in [key for key in self._folders if key[0] == session]:
+            self._remove_folder(key)
+
+    def _remove_folder(self, key: tuple[str, str]) -> None:
+        folder = self._folders.pop(key, None)
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -5,9 +5,10 @@
 // another sensitivity or name was chosen; only the first must be there.
 
 const FEW_MOMENTS = 12;
+const MOST_PRINTED_MOMENTS = 60;
 
 // The file and its answer; the answer alone changes with the sensitivity, and is then read out.
-function createHeader(model, level) {
+function createHeader(model, level, themeButton) {
   const count = model.windows.length;
   const facts = [
     model.duration_s > 0 ? clock(model.duration_s) : null,
@@ -18,8 +19,13 @@ function createHeader(model, level) {
   const element = el(
     "header",
     { class: "fv-header" },
-    el(`h${level}`, { class: "fv-title" }, model.title),
-    facts.length ? el("p", { class: "fv-meta" }, facts.join(" · ")) : null,
+    el(
+      "div",
+      { class: "fv-top-line" },
+      el(`h${level}`, { class: "fv-title" }, model.title),
+      facts.length ? el("p", { class: "fv-meta" }, facts.join(" · ")) : null,
+      themeButton,
+    ),
     answer,
     model.heard ? el("p", { class: "fv-note" }, model.heard) : null,
     el("p", { class: "fv-notice", role: "note" }, model.notice),
@@ -39,7 +45,7 @@ function answerParts(model) {
     (counts[k] ? el("li", {}, outcomeShape(outcome), `${counts[k]} ${outcome.name}`) : null));
   return [
     el("p", { class: "fv-sentence" }, hasCounts ? null : badge, el("span", {}, inFull(model, sentence))),
-    ...(hasCounts ? [el("ul", { class: "fv-counts", "aria-label": "Windows of each outcome" }, items)] : []),
+    ...(hasCounts && model.lone === null ? [el("ul", { class: "fv-counts", "aria-label": "Windows of each outcome" }, items)] : []),
   ];
 }
 
@@ -65,40 +71,52 @@ function createPoints(model, choose) {
   return { element: el("div", { class: "fv-points" }, options, meaning), refresh };
 }
 
-// The moments to jump to: conflicts from the strongest on, then the others as they come.
+// The moments to jump to: conflicts from the strongest on, then the others as they come. On paper
+// all, unless they would fill pages.
 function createMoments(model, playhead, level, jump) {
   const list = el("ul", { class: "fv-moments" });
   const more = el("button", { type: "button", class: "fv-button", onclick: () => showAll() });
   const title = el(`h${level}`, {}, "Moments", el("small", {}, "strongest conflicts first"));
-  const element = el("section", {}, title, list, more);
+  const onPaper = el("p", { class: "fv-note fv-paper" });
+  const element = el("section", { class: "fv-moments-section" }, title, list, more, onPaper);
   let rows = [];
   let isWhole = false;
   const show = () => {
-    const { moments } = model.point;
-    const here = moments[lastBefore(moments, playhead.time, ({ from }) => from)];
+    const here = selectionAt(model, playhead.time).moment;
     for (const { moment, button } of rows) {
       const isHere = String(moment === here);
       if (button.getAttribute("aria-current") !== isHere) button.setAttribute("aria-current", isHere);
     }
   };
-  const refresh = () => {
+  const fillList = (isAll) => {
     const { moments, strongest } = model.point;
     const first = strongest.map((k) => moments[k]);
     const all = [...first, ...moments.filter((moment) => !model.point.conflicts.includes(moment))];
-    rows = all.slice(0, isWhole ? all.length : FEW_MOMENTS).map((moment) => momentRow(model, moment, jump));
+    rows = all.slice(0, isAll ? all.length : FEW_MOMENTS).map((moment) => momentRow(model, moment, jump));
     list.replaceChildren(...rows.map((row) => row.element));
     more.textContent = `Show all ${all.length}`;
     more.hidden = rows.length === all.length;
-    element.hidden = all.length === 1 && model.point.summary !== null;  // The answer has said it.
+    onPaper.textContent = more.hidden ? "" : `The first ${rows.length} of ${all.length}.`;
+    // The answer has said it.
+    element.hidden = all.length === 1 && (model.point.summary !== null || model.lone !== null);
     show();
   };
+  const refresh = () => fillList(isWhole);
   const showAll = () => {
     isWhole = true;
     refresh();
     rows[FEW_MOMENTS].button.focus();
   };
+  const beforePrint = () => fillList(isWhole || model.point.moments.length <= MOST_PRINTED_MOMENTS);
+  const events = { beforeprint: beforePrint, afterprint: refresh };
+  for (const [name, react] of Object.entries(events)) window.addEventListener(name, react);
   refresh();
-  return { element, show, refresh };
+  return {
+    element,
+    show,
+    refresh,
+    destroy() { for (const [name, react] of Object.entries(events)) window.removeEventListener(name, react); },
+  };
 }
 
 function momentRow(model, moment, jump) {
@@ -107,7 +125,10 @@ function momentRow(model, moment, jump) {
   const button = el("button", attributes, time);
   const outcome = el("span", { class: "fv-nowrap" }, outcomeShape(moment.outcomeOf), moment.outcomeOf.name);
   const words = spoken(wordsOf(model, moment.lines), "span");
-  return { moment, button, element: el("li", {}, button, outcome, el("span", {}, inFull(model, moment.words)), words) };
+  const mark = el("small", { class: "fv-mark" }, model.markOf(moment));
+  const place = model.point.moments.indexOf(moment);
+  const told = el("span", {}, inFull(model, moment.words), mark);
+  return { moment, button, element: el("li", { "data-moment": place }, button, outcome, told, words) };
 }
 
 function createFooter(model) {
@@ -118,100 +139,6 @@ function createFooter(model) {
     el("p", {}, `facevoice ${model.version}`),
     models.length ? el("p", {}, `Models: ${models.join(", ")}`) : null,
     model.sha256 === null ? null : el("p", {}, "SHA-256 of the file: ", el("code", {}, model.sha256)),
-  );
-}
-
-// All that is said of the selected window.
-function createDetail(model, level) {
-  const heading = el(`h${level}`, { class: "fv-detail-title" });
-  const body = el("div", { class: "fv-detail-body" });
-  const count = model.windows.length;
-  let shown = -1;
-  return {
-    element: el("section", { class: "fv-detail", "aria-label": "The selected window" }, heading, body),
-    refresh() { shown = -1; },
-    show({ time }) {
-      const place = windowAt(model, time);
-      if (place === shown) return;
-      shown = place;
-      const window = model.windows[place];
-      const words = spoken(wordsOf(model, model.transcript?.windows[place] ?? []));
-      const number = count > 1 ? `window ${place + 1} of ${count}` : "the only window";
-      const name = nameOf(model, window.person);
-      const about = name === null ? number : `${number} · ${name}`;
-      heading.replaceChildren(span(window.start, window.end), el("small", {}, about));
-      body.replaceChildren(
-        el("p", { class: "fv-verdict" }, outcomeBadge(window.outcomeOf), el("span", {}, verdict(model, window))),
-        ...(words === null ? [] : [words]),
-        facts(window),
-        distributions(model, window),
-      );
-    },
-  };
-}
-
-// What is shown, what it means, and why.
-function verdict(model, window) {
-  const shown = ["face", "voice"].filter((key) => window[key] !== null);
-  const clauses = [
-    shown.map((key) => told(model, window, key)).join(", "),
-    window.isStrange || window.apart !== null ? "" : window.outcomeOf.words,
-    ...remarks(window),
-  ];
-  return clauses.filter((clause) => clause !== "").map((clause) => `${capital(clause)}.`).join(" ");
-}
-
-function facts(window) {
-  const rows = [
-    ["Probability of conflict", window.counted === null ? "not compared" : percent(window.counted)],
-    ["Face seen", `${share(window.face_coverage)} of the pictures`],
-    ["Speech heard", `${share(window.speech_coverage)} of the sound`],
-    ["This person's face known", knownWords(window.face_known)],
-    ["This person's voice known", knownWords(window.voice_known)],
-  ].filter(([, value]) => value !== null);
-  const entries = rows.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)));
-  return el("dl", { class: "fv-facts" }, entries);
-}
-
-function headRow(names, numbers = []) {
-  const cells = names.map((name) =>
-    el("th", { scope: "col", class: numbers.includes(name) ? "fv-number" : null }, name));
-  return el("thead", {}, el("tr", {}, cells));
-}
-
-function distributions(model, window) {
-  const rows = model.emotions.map((emotion, k) => el(
-    "tr",
-    {},
-    el("th", { scope: "row" }, chip(emotion), emotion.name),
-    model.channels.map(({ key }) => probCell(model, window, key, k)),
-  ));
-  return el(
-    "table",
-    { class: "fv-probs" },
-    el("caption", { class: "fv-hidden" }, "Probability of each emotion"),
-    headRow(["Emotion", ...model.channels.map(({ label }) => label)]),
-    el("tbody", {}, rows),
-  );
-}
-
-function probCell(model, window, key, place) {
-  const probs = window[key];
-  if (probs === null) {
-    if (place > 0) return null;
-    const attributes = { rowspan: model.emotions.length, class: "fv-missing" };
-    return el("td", attributes, capital(whyMissing(window, key)));
-  }
-  const style = { width: `${probs[place] / 10}%`, background: model.emotions[place].color };
-  return el(
-    "td",
-    { class: window[`${key}Top`].emotion === place ? "fv-top" : null },
-    el(
-      "div",
-      { class: "fv-prob" },
-      el("div", { class: "fv-track", "aria-hidden": "true" }, el("div", { class: "fv-bar", style })),
-      el("span", {}, percent(probs[place])),
-    ),
   );
 }
 
@@ -247,7 +174,9 @@ function createSummary(model, level) {
         distributions(model, summary),
       ]
       : [];
-    element.replaceChildren(el(`h${level}`, {}, "Summary"), outcomeTable(model), ...overall);
+    const outcomes = model.lone === null ? [outcomeTable(model)] : [];
+    element.hidden = outcomes.length + overall.length === 0;
+    element.replaceChildren(el(`h${level}`, {}, "Summary"), ...outcomes, ...overall);
   };
   refresh();
   return { element, refresh };
@@ -268,57 +197,6 @@ function outcomeTable(model) {
   const numbers = ["Windows", `Time (${clockUnit(model)})`, "Share (%)"];
   const head = headRow(["Outcome", ...numbers, "Meaning"], numbers);
   return el("table", { class: "fv-table fv-outcomes" }, head, el("tbody", {}, rows));
-}
-
-// All windows as a table, also the timeline's text; built when it is opened.
-function createTable(model, onPick) {
-  const body = el("tbody");
-  const channels = model.channels.map(({ label }) => label);
-  const who = model.isCrowd ? ["Who"] : [];
-  const names = [`Time (${clockUnit(model)})`, ...who, "Outcome", "Conflict (%)", ...channels, "Remarks"];
-  const head = headRow(names, ["Conflict (%)"]);
-  const table = el("table", { class: "fv-table fv-windows" }, head, body);
-  const build = () => {
-    if (!body.childElementCount) body.append(...model.windows.map((w, k) => windowRow(model, w, k)));
-  };
-  body.addEventListener("click", (event) => {
-    const button = event.target.closest("button");
-    if (button) onPick(model.windows[Number(button.dataset.window)]);
-  });
-  const count = model.windows.length;
-  const element = el(
-    "details",
-    { class: "fv-details", ontoggle: build },
-    el("summary", {}, count > 1 ? `All ${count} windows as a table` : "The window as a table"),
-    el("div", { class: "fv-scroll", tabindex: "0", role: "region", "aria-label": "Table of windows" }, table),
-  );
-  const print = () => {
-    build();
-    element.open = true;
-  };
-  window.addEventListener("beforeprint", print);
-  return {
-    element,
-    refresh() {
-      body.replaceChildren();
-      if (element.open) build();
-    },
-    destroy() { window.removeEventListener("beforeprint", print); },
-  };
-}
-
-function windowRow(model, window, place) {
-  const said = (key) => reading(model, window[`${key}Top`]) ?? "–";
-  return el(
-    "tr",
-    {},
-    el("td", {}, el("button", { type: "button", class: "fv-link", "data-window": place }, span(window.start, window.end))),
-    model.isCrowd ? el("td", {}, nameOf(model, window.person) ?? "–") : null,
-    el("td", { class: "fv-nowrap" }, outcomeShape(window.outcomeOf), window.outcomeOf.name),
-    el("td", { class: "fv-number" }, window.counted === null ? "–" : String(hundredths(window.counted))),
-    model.channels.map(({ key }) => el("td", { class: "fv-nowrap" }, said(key))),
-    el("td", {}, capital(remarks(window).join("; "))),
-  );
 }
 
 // The time that is looked at: chosen by people, or followed from a video.
@@ -352,14 +230,22 @@ class Playhead {
   }
 }
 
-// Shows a view of `to_view` in an empty element; {video, pickVideo, switch}: a video to follow,
-// whether to offer to choose one, another sensitivity, and other names (with `switch` too). Gives
-// {seek(t_s), destroy()}.
-function mount(element, view, { video = null, pickVideo = false, switch: canSwitch = true } = {}) {
+// Shows a view of `to_view` in an empty element; {video, stage, pickVideo, switch, theme}: a video to
+// follow, and the element that holds it, to stand beside the timeline; whether to offer to choose
+// one, another sensitivity, and other names (with `switch` too); "light", "dark", or "auto" for a
+// switch of its own; keepReview(text): keeps the review, told of every change. Gives {seek(t_s),
+// useTheme("light" or "dark"), destroy()}.
+function mount(element, view, options = {}) {
+  const { video = null, stage = null, pickVideo = false, theme: wanted = "light" } = options;
+  const { switch: canSwitch = true, keepReview = null } = options;
   const model = openView(view);
   const level = document.querySelector("h1") === null ? 1 : 2;
   const playhead = new Playhead(model.duration_s);
-  const parts = [createHeader(model, level)];
+  const theme = createTheme(element, model, wanted, () => {
+    for (const part of parts) part.repaint?.();
+    playhead.overlay?.draw();
+  });
+  const parts = [createHeader(model, level, theme.button)];
   const update = () => {
     for (const part of parts) part.show?.(playhead);
   };
@@ -376,22 +262,28 @@ function mount(element, view, { video = null, pickVideo = false, switch: canSwit
     person.name = name.trim() || person.givenName;
     refresh();
   };
+  const elements = [parts[0].element];
   let link = null;
   if (model.windows.length) {
-    const canPick = video === null && pickVideo;
     const points = createPoints(model, canSwitch && model.points.length > 1 ? choosePoint : null);
-    parts.push(points, ...createResults(model, playhead, level + 1, canPick, canSwitch ? rename : null));
-    if (video !== null) link = followVideo(video, model, playhead);
+    const can = { pick: video === null && pickVideo, rename: canSwitch ? rename : null, keep: keepReview };
+    const results = createResults(model, playhead, level + 1, stage, can);
+    parts.push(points, ...results.parts);
+    elements.push(points.element, ...results.elements);
     playhead.changed = update;
   }
   element.classList.add("fv-root");
-  element.replaceChildren(...parts.map((part) => part.element), createFooter(model));
+  element.replaceChildren(...elements, createFooter(model));
+  theme.apply();
+  if (model.windows.length && video !== null) link = followVideo(video, model, playhead);
   update();
   return {
     seek: (seconds) => playhead.choose(seconds),
+    useTheme: theme.use,
     destroy() {
       for (const part of parts) part.destroy?.();
       link?.destroy();
+      theme.destroy();
       playhead.changed = () => {};
       element.classList.remove("fv-root");
       element.replaceChildren();
@@ -399,22 +291,34 @@ function mount(element, view, { video = null, pickVideo = false, switch: canSwit
   };
 }
 
-function createResults(model, playhead, level, canPick, rename) {
+// All parts around a playhead, and the elements in their order: the desk holds the timeline, beside
+// it the video, and what leads from moment to moment.
+function createResults(model, playhead, level, stage, can) {
   const timeline = createTimeline(model, playhead, level);
   const jump = (time) => {
     playhead.choose(time);
-    (playhead.video ?? timeline.element).scrollIntoView({ block: "nearest" });
+    (playhead.video ?? card.element).scrollIntoView({ block: "nearest" });
   };
-  return [
-    createMoments(model, playhead, level, jump),
-    ...(model.people.length > 1 ? [createPeople(model, playhead, level, rename)] : []),
-    ...(canPick ? [createPicker(model, playhead)] : []),
-    timeline,
-    createDetail(model, level),
+  const review = createReview(model, level, { keep: can.keep, jump, changed: () => moments.refresh() });
+  const card = createCard(model, level, review.addTo);
+  const moments = createMoments(model, playhead, level, jump);
+  const picker = can.pick ? createPicker(model, playhead) : null;
+  const below = [
+    review,
+    ...(model.people.length > 1 ? [createPeople(model, playhead, level, can.rename)] : []),
     ...(model.transcript === null ? [] : [createTranscript(model, level, jump)]),
     createSummary(model, level),
     createTable(model, (window) => playhead.choose(middleOf(window))),
   ];
+  const deck = el("div", { class: "fv-deck" }, picker?.stage ?? stage, timeline.steps, timeline.strip);
+  return {
+    parts: [timeline, card, moments, ...(picker === null ? [] : [picker]), ...below],
+    elements: [
+      el("div", { class: "fv-desk" }, picker?.element ?? null, deck, timeline.element),
+      el("div", { class: "fv-pair" }, card.element, moments.element),
+      ...below.map((part) => part.element),
+    ],
+  };
 }
 
 window.facevoice = { ...(window.facevoice ?? {}), mount };

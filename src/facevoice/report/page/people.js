@@ -5,8 +5,6 @@ const FEW_PEOPLE = 8;
 const LANE_PX = 8;
 const WORDS_LANE_PX = 16;
 const LONGEST_NAME = 60;
-const SEEN_INK = "#9AA5AD";
-const LANE_GROUND = "#F1F3F4";
 
 // `rename(person, name)`; null offers no renaming.
 function createPeople(model, playhead, level, rename) {
@@ -36,6 +34,7 @@ function createPeople(model, playhead, level, rename) {
       for (const row of rows) row.refresh();
       kept.replaceChildren(...howToKeep(model));
     },
+    repaint() { for (const row of rows) row.draw(); },
     destroy() { for (const row of rows) row.destroy(); },
   };
 }
@@ -64,7 +63,7 @@ function personRow(model, person, playhead, rename) {
   const axis = new Axis(model.duration_s);
   const draw = () => {
     axis.width = bar.clientWidth;
-    if (axis.width > 0) drawPerson(fitCanvas(canvas, axis.width, height), model, person, axis);
+    if (axis.width > 0) drawPerson(fitCanvas(canvas, axis.width, height, model.look), model, person, axis);
   };
   bar.addEventListener("click", (event) => playhead.choose(axis.time(event.clientX - bar.getBoundingClientRect().left)));
   const observer = new ResizeObserver(draw);
@@ -77,6 +76,7 @@ function personRow(model, person, playhead, rename) {
       name.refresh();
       draw();
     },
+    draw,
     destroy() { observer.disconnect(); },
   };
 }
@@ -132,9 +132,9 @@ function personHeight(person) {
 }
 
 function drawPerson(context, model, person, axis) {
-  const lanes = [[0, person.seen, SEEN_INK], [LANE_PX + 2, person.speaking, SPEECH_INK]];
+  const lanes = [[0, person.seen, context.look.seen], [LANE_PX + 2, person.speaking, context.look.speech]];
   for (const [top, spans, color] of lanes) {
-    fill(context, LANE_GROUND, 0, top, axis.width, LANE_PX);
+    fill(context, context.look.lane, 0, top, axis.width, LANE_PX);
     for (const [from, to] of spans) {
       const [left, right] = axis.ends({ from, to });
       fill(context, color, left, top, Math.max(right - left, 1), LANE_PX);
@@ -143,7 +143,7 @@ function drawPerson(context, model, person, axis) {
   if (!person.windows.length) return;
   const outcomes = 2 * LANE_PX + 8;
   const emotions = outcomes + WORDS_LANE_PX + 2;
-  for (const top of [outcomes, emotions]) fill(context, LANE_GROUND, 0, top, axis.width, WORDS_LANE_PX);
+  for (const top of [outcomes, emotions]) fill(context, context.look.lane, 0, top, axis.width, WORDS_LANE_PX);
   drawStretches(context, person.windows, axis, ({ outcomeOf }) => outcomeOf, outcomes);
   const shown = ({ faceTop }) => (faceTop === null ? null : model.emotions[faceTop.emotion]);
   drawStretches(context, person.windows, axis, shown, emotions);
@@ -176,8 +176,8 @@ function peopleLegend(model) {
   return el(
     "ul",
     { class: "fv-legend" },
-    has("seen") ? mark(SEEN_INK, "seen") : null,
-    has("speaking") ? mark(SPEECH_INK, "speaking") : null,
+    has("seen") ? mark("var(--fv-seen)", "seen") : null,
+    has("speaking") ? mark("var(--fv-speech)", "speaking") : null,
     has("windows") ? el("li", {}, "below: the outcome, and what the face shows") : null,
   );
 }

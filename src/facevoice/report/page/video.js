@@ -49,7 +49,7 @@ function createOverlay(video, model) {
     const place = (side) => `${area[side]}px`;
     const [left, top, width, height] = ["left", "top", "width", "height"].map(place);
     Object.assign(canvas.style, { left, top, width, height });
-    const context = fitCanvas(canvas, area.width, area.height);
+    const context = fitCanvas(canvas, area.width, area.height, model.look);
     const window = model.windows[windowAt(model, video.currentTime)];
     for (const face of facesAt(model, window, video.currentTime)) drawFace(context, model, window, face, area);
     const hasControls = video.controls && (video.paused || isNear);
@@ -195,12 +195,12 @@ function createPicker(model, playhead) {
   const label = el(
     "label",
     { class: "fv-pick" },
-    el("span", {}, "Watch along: choose the video file on your disk"),
+    el("span", {}, "Watch along: choose the file on your disk"),
     input,
   );
   const promise = el("p", { class: "fv-note" }, "It plays in this page. Nothing is uploaded.");
-  const element = el("section", { class: "fv-watch", "aria-label": "Watch along" }, label, promise, status, stage);
-  return { element, destroy: stop };
+  const element = el("section", { class: "fv-watch", "aria-label": "Watch along" }, label, promise, status);
+  return { element, stage, destroy: stop };
 }
 
 function doubts(model, file, video) {

@@ -3,11 +3,22 @@
 // with the view.
 
 const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif";
-const INK = "#1F2933";
-const SOFT_INK = "#55616B";
-const LINE = "#D5D9DD";
+
+// Which of its colours holds depends on the ground, see theme.js.
+function withColours(view) {
+  const coloured = (item, place) => ({ ...item, place, light: item.color, light_ink: item.ink });
+  return { ...view, emotions: view.emotions.map(coloured), outcomes: view.outcomes.map(coloured) };
+}
+
+// Heads of columns; those of numbers stand to the right.
+function headRow(names, numbers = []) {
+  const cells = names.map((name) =>
+    el("th", { scope: "col", class: numbers.includes(name) ? "fv-number" : null }, name));
+  return el("thead", {}, el("tr", {}, cells));
+}
 
 function openView(view) {
+  view = withColours(view);
   const open = (row) => {
     const window = {};
     view.window_fields.forEach((name, k) => { window[name] = row[k]; });
@@ -34,6 +45,9 @@ function openView(view) {
   model.owners = new Map(model.people.flatMap((person) => person.tracks.map((track) => [track, person])));
   // A lone person needs no name.
   model.isCrowd = model.people.filter((person) => !person.is_left_out).length > 1;
+  // Of a file with one channel only, nothing is compared: the page tells of that channel.
+  model.lone = { audio_only: "voice", video_only: "face" }[view.status] ?? null;
+  if (model.lone !== null) model.channels = view.channels.filter(({ key }) => key === model.lone);
   usePoint(model, view.chosen);
   return model;
 }
@@ -240,7 +254,7 @@ function el(tag, attributes = {}, ...children) {
 // Shapes tell outcomes apart without colour: disc, diamond, half disc, bar, ring.
 function outcomeShape(outcome) {
   const shape = el("span", { class: `fv-shape fv-shape-${outcome.shape}`, "aria-hidden": "true" });
-  shape.style.setProperty("--fv-color", outcome.color);
+  shape.style.setProperty("--fv-color", `var(--fv-outcome-${outcome.place})`);
   return shape;
 }
 
@@ -248,23 +262,25 @@ function outcomeBadge(outcome) {
   const shape = `fv-shape fv-shape-${outcome.shape} fv-shape-ink`;
   return el(
     "span",
-    { class: "fv-badge", style: { background: outcome.color, color: outcome.ink } },
+    { class: "fv-badge", style: { background: `var(--fv-outcome-${outcome.place})`, color: `var(--fv-outcome-${outcome.place}-ink)` } },
     el("span", { class: shape, "aria-hidden": "true" }),
     outcome.name,
   );
 }
 
 function chip(emotion) {
-  return el("span", { class: "fv-chip", style: { background: emotion.color }, "aria-hidden": "true" });
+  return el("span", { class: "fv-chip", style: { background: `var(--fv-emotion-${emotion.place})` }, "aria-hidden": "true" });
 }
 
-// A canvas that fills its box at the screen's own resolution; its context counts in CSS pixels.
-function fitCanvas(canvas, width, height) {
+// A canvas that fills its box at the screen's own resolution; its context counts in CSS pixels and
+// knows the page's colours.
+function fitCanvas(canvas, width, height, look) {
   const ratio = globalThis.devicePixelRatio || 1;
   const [w, h] = [Math.max(1, Math.round(width * ratio)), Math.max(1, Math.round(height * ratio))];
   if (canvas.width !== w) canvas.width = w;
   if (canvas.height !== h) canvas.height = h;
   const context = canvas.getContext("2d");
+  context.look = look;
   context.setTransform(w / width, 0, 0, h / height, 0, 0);
   context.clearRect(0, 0, width, height);
   return context;
@@ -273,4 +289,22 @@ function fitCanvas(canvas, width, height) {
 function fill(context, color, x, y, width, height) {
   context.fillStyle = color;
   context.fillRect(x, y, width, height);
+}
+
+// What the eight probabilities come to on the circumplex, from -1 to 1; part: "valence", "arousal".
+function affectOf(model, probs, part) {
+  if (probs === null) return null;
+  let [sum, whole] = [0, 0];
+  for (let k = 0; k < probs.length; k += 1) {
+    sum += probs[k] * model.emotions[k][part];
+    whole += probs[k];
+  }
+  return whole > 0 ? sum / whole : null;
+}
+
+// +0.42, −0.10; "–" for none.
+function signed(value) {
+  if (value === null) return "–";
+  const text = Math.abs(value).toFixed(2);
+  return `${value < 0 && text !== "0.00" ? "−" : "+"}${text}`;
 }

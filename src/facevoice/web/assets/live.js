@@ -2,7 +2,7 @@
 var FRAME_MS = 200, MAX_SIDE_PX = 640, JPEG_QUALITY = 0.85, BLOCK_S = 0.1;
 var MAX_BUFFERED_BYTES = 400000, HELD_MS = 6000;
 var sessions = new WeakMap();
-var api = { mount: mount, unmount: unmount, latencies_ms: [] };
+var api = { mount: mount, unmount: unmount, repaint: repaint, latencies_ms: [] };
 
 function mount(place) {
   if (sessions.has(place)) return;
@@ -11,8 +11,16 @@ function mount(place) {
 
 function unmount(place) {
   var session = sessions.get(place);
-  if (session) session.stop();
+  if (session) { session.stop(); session.clearResult(); }
   sessions.delete(place);
+}
+
+// The page went dark, or light again.
+function repaint() {
+  document.querySelectorAll(".fvw-live").forEach(function (place) {
+    var session = sessions.get(place);
+    if (session) session.repaint();
+  });
 }
 
 function Session(place, settings) {
@@ -45,12 +53,16 @@ Session.prototype.build = function (place) {
   controls.append(this.button, this.talkButton, this.latency);
   this.status = make("p", "fvw-live-status", "");
   this.status.setAttribute("role", "status");
-  left.append(this.stage, controls, this.status);
+  var wanted = make("label", "fvw-wanted"), text = make("span", "", "Record the session too");
+  this.wanted = make("input");
+  this.wanted.type = "checkbox";
+  wanted.append(this.wanted, text, make("small", "", "The recording stays in this browser, for you to download."));
+  left.append(this.stage, controls, wanted, this.status);
   if (settings.talk_s !== null) left.append(make("p", "fvw-small",
     "Each answer is compared with the face and the voice as they were so far. Talk normally for " +
     settings.talk_s + " s, and it is compared with how you usually are."));
   left.append(make("p", "fvw-small",
-    "Picture and sound go to this server only. They are analysed in memory and never stored. " +
+    "Picture and sound go to this server only. They are analysed in memory and never stored there. " +
     "Nothing of the person is kept when the session ends. Only film people who agreed to it."));
   this.panel = make("div", "fvw-live-panel");
   this.verdict = make("div", "fvw-verdict");
@@ -63,8 +75,12 @@ Session.prototype.build = function (place) {
   this.strip = make("canvas", "fvw-strip");
   this.strip.setAttribute("role", "img");
   this.strip.setAttribute("aria-label", "The last minute: outcome, face, voice, and conflict");
-  place.append(grid, make("h2", "fvw-strip-title", "The last minute"), this.strip);
+  this.after = make("div", "fvw-live-result");
+  place.append(grid, make("h2", "fvw-strip-title", "The last minute"), this.strip, this.makeLegend(),
+    this.after);
   this.points = [];
+  this.faces = null; // those of the newest picture
+  this.answer = null; // that of the newest window: all that is shown of it is drawn from here
   this.talk = null; // what is shown of a talk while somebody talks normally
   this.showNone("Not running");
   this.showTalkButton();
@@ -73,14 +89,16 @@ Session.prototype.build = function (place) {
 
 // `talks`: whether it begins with somebody who talks normally.
 Session.prototype.start = async function (talks) {
-  var run = (this.run = { talks: Boolean(talks), hasTalked: false });
+  var run = (this.run = this.lastRun = { talks: Boolean(talks), hasTalked: false });
   this.running = true;
   this.button.textContent = "Stop";
   this.stage.classList.add("fvw-live-on");
   this.showTalkButton();
+  this.clearResult();
   this.showNone("No answer yet");
   this.points = [];
   this.drawStrip();
+  this.wanted.disabled = true;
   this.sent = [];
   this.latencies = api.latencies_ms = [];
   this.say("Asking for camera and microphone…");
@@ -136,6 +154,7 @@ Session.prototype.connect = function () {
                                  has_video: self.hasVideo }));
     self.begun = performance.now();
     self.feed();
+    if (self.wanted.checked) self.beginRecording();
     self.say("Listening: the first answer comes after " + self.settings.window_s + " s.");
     if (self.run.talks) self.beginTalk();
     else self.showTalkButton();
@@ -201,9 +220,8 @@ Session.prototype.send = function (letter, time, content) {
 
 Session.prototype.take = function (message) {
   if (message.error) { this.say(message.error, true); this.running = false; }
-  if (message.faces) this.drawFaces(message.faces);
-  if (message.window)
-    this.showWindow(this.named(message.window), message.sentence, message.known);
+  if (message.faces) { this.faces = message.faces; this.drawFaces(); }
+  if (message.window) this.showWindow(this.named(message.window), message);
   if ("talk" in message) this.endTalk(message.talk);
   if (message.late && this.running) this.say("The server is busy: some answers are left out.");
   if (message.end) this.showEnd(message.end);
@@ -216,17 +234,17 @@ Session.prototype.named = function (row) {
   return view;
 };
 
-Session.prototype.showWindow = function (view, sentence, known) {
+Session.prototype.showWindow = function (view, message) {
   var self = this;
   if (!this.running) return;
   if (performance.now() > this.heldUntil) this.say("");
-  this.known.textContent = this.talk ? "" : known;
   // Nobody talks normally while reading how they look and sound.
-  this.current = this.talk ? null : view;
-  if (!this.talk) this.showVerdict(view, sentence);
-  this.points.push(view);
-  while (this.points[0].end < view.end - SHOWN_S) this.points.shift();
-  this.drawStrip();
+  if (!this.talk) {
+    this.answer = { view: view, sentence: message.sentence, known: message.known, judged: message.judged };
+    this.points.push(view);
+    while (this.points[0].end < view.end - SHOWN_S) this.points.shift();
+  }
+  this.showAnswer();
   var newest = 0;
   this.sent.forEach(function (time) { if (time <= view.end) newest = Math.max(newest, time); });
   this.sent = this.sent.filter(function (time) { return time >= newest; });
@@ -263,7 +281,6 @@ Session.prototype.beginTalk = function () {
   var begun = Math.floor(10 * this.now()) / 10; // 0 where a session begins with it
   this.tellTalk(begun);
   this.talk = this.makeTalk(begun);
-  this.current = null;
   this.showTalkButton();
 };
 
@@ -305,11 +322,45 @@ Session.prototype.showTalkButton = function () {
 // The last window's answer would contradict what is said of all: one of both is shown.
 Session.prototype.showEnd = function (end) {
   this.talk = null;
-  this.known.textContent = "";
   this.say("Ended.");
-  if (end.summary) this.showVerdict(this.named(end.summary), end.sentence);
-  else this.showNone("In all", end.sentence);
+  this.showNone(end.summary ? "Over" : "In all", end.sentence);
+  if (end.summary) {
+    this.answer = { view: this.named(end.summary), sentence: end.sentence, known: "", judged: [] };
+    this.showAnswer();
+  }
   this.running = false;
+  this.ended = end;
+  this.showResult();
+};
+
+Session.prototype.beginRecording = function () {
+  var self = this, run = this.run;
+  run.isRecorded = true;
+  this.recorder = record(this.media, function (blob) {
+    run.blob = blob;
+    self.showResult();
+  });
+};
+
+// The report of what is over, when that and the recording, if one was wanted, are there.
+Session.prototype.showResult = function () {
+  var run = this.lastRun, end = this.ended;
+  if (!end || !end.view || (run.isRecorded && !run.blob) || this.result) return;
+  this.result = showSession(this.after, end, run.blob || null);
+};
+
+Session.prototype.clearResult = function () {
+  if (this.result) this.result.destroy();
+  this.result = this.ended = null;
+};
+
+Session.prototype.repaint = function () {
+  this.drawStrip();
+  this.paintLegend();
+  if (this.bars) this.paintBars();
+  this.said = null;
+  this.showAnswer();
+  if (this.result) this.result.useTheme();
 };
 
 Session.prototype.stop = function () {
@@ -334,11 +385,14 @@ Session.prototype.stop = function () {
 
 Session.prototype.closeMedia = function () {
   clearInterval(this.timer);
+  if (this.recorder) this.recorder.stop();
+  this.recorder = null;
   if (this.media) closeTracks(this.media);
   if (this.audio && this.audio.state !== "closed") this.audio.close();
   this.media = this.audio = this.blocks = null;
   this.video.srcObject = null;
   this.overlay.width = 0;
+  this.faces = null;
 };
 
 Session.prototype.end = function () {
@@ -347,10 +401,11 @@ Session.prototype.end = function () {
   this.closeMedia();
   if (this.socket) this.socket.close();
   this.socket = null;
-  this.current = null;
-  if (this.talk) this.showNone("Not running");
+  // An answer of a session that broke off stands for nothing any more.
+  if (!this.ended) this.showNone("Not running");
   this.talk = null;
   this.known.textContent = "";
+  this.wanted.disabled = false;
   this.stage.classList.remove("fvw-live-on");
   this.showTalkButton();
   this.latency.textContent = "";

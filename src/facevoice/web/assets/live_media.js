@@ -39,3 +39,22 @@ function explain(error) {
   if (error.name === "NotReadableError") return "Camera or microphone is in use by another program.";
   return "Camera and microphone can't be used: " + error.message;
 }
+
+// Record what a camera and a microphone give; `done(blob)` when that was stopped, or they ended.
+function record(media, done) {
+  var kinds = ["video/webm;codecs=vp8,opus", "video/webm", "video/mp4", "audio/webm", "audio/mp4"];
+  var isVideo = media.getVideoTracks().length > 0;
+  var kind = kinds.find(function (name) {
+    return name.startsWith(isVideo ? "video" : "audio") && MediaRecorder.isTypeSupported(name);
+  });
+  var recorder = new MediaRecorder(media, kind ? { mimeType: kind } : {}), held = [];
+  recorder.ondataavailable = function (event) { if (event.data.size) held.push(event.data); };
+  recorder.onstop = function () { done(new Blob(held, { type: recorder.mimeType })); };
+  recorder.start(1000);
+  return { stop: function () { if (recorder.state !== "inactive") recorder.stop(); } };
+}
+
+function asFile(blob, name) {
+  var ending = blob.type.includes("mp4") ? ".mp4" : ".webm";
+  return new File([blob], name + ending, { type: blob.type });
+}

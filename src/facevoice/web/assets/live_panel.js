@@ -1,5 +1,5 @@
 // What the live mode shows: outcome, bars, boxes over the video, the last minute.
-var SHOWN_S = 60, SPEAK_EVERY_MS = 8000;
+var SHOWN_S = 60, SPEAK_EVERY_MS = 8000, STRIP_PX = 152, TICK_S = 10, MOST_APART_S = 2;
 
 function make(tag, className, text) {
   var node = document.createElement(tag);
@@ -18,9 +18,30 @@ function percent(thousandths) {
   return Math.min(Math.max(Math.round(thousandths / 10), 1), 99) + "%";
 }
 
+function isDark() { return document.body.classList.contains("dark"); }
+
+// Of an outcome or emotion, on the ground that the page has.
+function lookOf(thing) {
+  return isDark() ? { color: thing.dark, ink: thing.dark_ink } : { color: thing.color, ink: thing.ink };
+}
+
+function tone(name) { return getComputedStyle(document.body).getPropertyValue("--fv-" + name).trim(); }
+
+// Everything that tells of the newest window is drawn here, from one answer: badge, sentence, bars,
+// what it is compared with, boxes, and the strip, whose last point it is.
+Session.prototype.showAnswer = function () {
+  var answer = this.answer;
+  this.known.textContent = answer ? answer.known : "";
+  if (answer) this.showVerdict(answer.view, answer.sentence);
+  this.drawFaces();
+  this.drawStrip();
+};
+
 // While no window's answer is shown; `sentence`: of a whole session, if there was one.
 Session.prototype.showNone = function (text, sentence) {
-  this.said = null;
+  this.said = this.answer = null;
+  this.known.textContent = "";
+  this.drawFaces();
   this.channels.hidden = true;
   this.verdict.replaceChildren(make("span", "fvw-chip fvw-chip-none", text));
   if (!sentence) return;
@@ -61,8 +82,9 @@ Session.prototype.showVerdict = function (view, sentence) {
   if (this.said !== said) {
     this.said = said;
     this.chip.replaceChildren(make("span", "fvw-shape fvw-shape-" + outcome.shape), outcome.name);
-    this.chip.style.background = outcome.color;
-    this.chip.style.color = outcome.ink;
+    var look = lookOf(outcome);
+    this.chip.style.background = look.color;
+    this.chip.style.color = look.ink;
     this.tell(sentence);
   }
   if (!this.bars) this.makeBars();
@@ -88,7 +110,6 @@ Session.prototype.makeBars = function () {
     var rows = self.settings.emotions.map(function (emotion) {
       var row = make("div", "fvw-bar"), track = make("span", "fvw-bar-track");
       var fill = make("span", "fvw-bar-fill"), value = make("span", "fvw-bar-value");
-      fill.style.background = emotion.color;
       track.append(fill);
       row.append(make("span", "fvw-bar-name", emotion.name), track, value);
       box.append(row);
@@ -97,6 +118,13 @@ Session.prototype.makeBars = function () {
     self.bars[channel.key] = { key: channel.key, none: none, rows: rows };
     self.channels.append(box);
   });
+  this.paintBars();
+};
+
+Session.prototype.paintBars = function () {
+  for (var channel in this.bars) this.bars[channel].rows.forEach(function (bar, k) {
+    bar.fill.style.background = lookOf(this.settings.emotions[k]).color;
+  }, this);
 };
 
 Session.prototype.fill = function (bars, probs, reasons) {
@@ -118,25 +146,27 @@ function whyMissing(channel, reasons) {
   return "not read" + (words ? ": " + words : "");
 }
 
-Session.prototype.drawFaces = function (faces) {
-  if (!this.running) return;
+Session.prototype.drawFaces = function () {
+  var faces = this.faces, answer = this.answer, settings = this.settings;
   var canvas = this.overlay, width = this.video.clientWidth, height = this.video.clientHeight;
-  var ratio = window.devicePixelRatio || 1, view = this.current, settings = this.settings;
+  var ratio = window.devicePixelRatio || 1;
   canvas.width = width * ratio;
   canvas.height = height * ratio;
+  if (!faces || !this.running) return;
   var pen = canvas.getContext("2d");
   pen.scale(ratio, ratio);
   pen.lineWidth = 3;
   pen.font = "600 14px system-ui, sans-serif";
-  faces.found.forEach(function (face, k) {
-    var color = view && k === 0 ? settings.outcomes[view.outcome].color : "#FFFFFF";
+  faces.found.forEach(function (face) {
+    // The answer is of one person's face: others are framed, but nothing is said of them.
+    var view = answer && answer.judged.includes(face.track) ? answer.view : null;
     var x = face.box[0] * width / 1000, y = face.box[1] * height / 1000;
-    pen.strokeStyle = color;
+    pen.strokeStyle = view ? settings.outcomes[view.outcome].color : "#FFFFFF";
     pen.strokeRect(x, y, (face.box[2] - face.box[0]) * width / 1000,
                    (face.box[3] - face.box[1]) * height / 1000);
     // Numbers tell faces apart: one alone has none.
     var label = faces.found.length > 1 ? "face " + (face.track + 1) : "";
-    if (k === 0 && view && view.face)
+    if (view && view.face)
       label += (label && " · ") + settings.emotions[top(view.face)].name;
     if (!label) return;
     var above = Math.max(0, y - 22);
@@ -149,18 +179,18 @@ Session.prototype.drawFaces = function (faces) {
 
 Session.prototype.drawStrip = function () {
   var canvas = this.strip, ratio = window.devicePixelRatio || 1;
-  var width = canvas.clientWidth || 600, height = 132, left = 70;
+  var width = canvas.clientWidth || 600, height = STRIP_PX, left = 70;
   canvas.width = width * ratio;
   canvas.height = height * ratio;
   var pen = canvas.getContext("2d"), settings = this.settings;
   pen.scale(ratio, ratio);
   pen.clearRect(0, 0, width, height);
   pen.font = "13px system-ui, sans-serif";
-  pen.fillStyle = "#4A5560";
+  pen.fillStyle = tone("soft");
   ["Outcome", "Face", "Voice", "Conflict"].forEach(function (name, k) {
     pen.fillText(name, 0, [15, 37, 59, 100][k]);
   });
-  pen.fillStyle = "#F3F5F7";
+  pen.fillStyle = tone("quiet");
   [[0, 18], [22, 18], [44, 18], [68, 60]].forEach(function (row) {
     pen.fillRect(left, row[0], width - left, row[1]);
   });
@@ -169,11 +199,14 @@ Session.prototype.drawStrip = function () {
   var points = this.points, end = points.length ? points[points.length - 1].end : SHOWN_S;
   var begin = Math.max(0, end - SHOWN_S), span = Math.max(SHOWN_S, end) - begin;
   var place = function (t) { return left + (width - left) * (t - begin) / span; };
+  drawAxis(pen, begin, begin + span, place);
   var previous = null;
-  pen.strokeStyle = "#1F2933";
+  pen.strokeStyle = tone("ink");
   pen.lineWidth = 2;
   points.forEach(function (view, k) {
-    var from = place(k ? points[k - 1].end : Math.max(begin, view.end - 0.5)), to = place(view.end);
+    // After a while without an answer there is a gap, not the answer before.
+    var before = k ? points[k - 1].end : -1, isNext = view.end - before < MOST_APART_S;
+    var from = place(isNext ? before : Math.max(begin, view.end - 0.5)), to = place(view.end);
     var outcome = settings.outcomes[view.outcome];
     [outcome, settings.emotions[top(view.face)], settings.emotions[top(view.voice)]].forEach(
       function (shown, row) { extend(rows[row], shown, from, to); });
@@ -181,9 +214,9 @@ Session.prototype.drawStrip = function () {
     var isStrange = view.reasons.some(function (r) { return r.name.startsWith("unfamiliar_"); });
     var isTold = view.conflict !== null && outcome.counts && !isStrange;
     var y = isTold ? 128 - 60 * view.conflict / 1000 : null;
-    if (y !== null && previous !== null) {
+    if (y !== null && previous !== null && isNext) {
       pen.beginPath();
-      pen.moveTo(place(points[k - 1].end), previous);
+      pen.moveTo(place(before), previous);
       pen.lineTo(to, y);
       pen.stroke();
     }
@@ -193,6 +226,92 @@ Session.prototype.drawStrip = function () {
     runs.forEach(function (run) { drawRun(pen, run, 22 * row); });
   });
 };
+
+// The session's clock below the strip.
+function drawAxis(pen, begin, end, place) {
+  pen.fillStyle = tone("soft");
+  pen.strokeStyle = tone("line");
+  pen.lineWidth = 1;
+  pen.font = "12px system-ui, sans-serif";
+  var step = place(begin + TICK_S) - place(begin) < 48 ? 2 * TICK_S : TICK_S;
+  for (var t = Math.ceil(begin / step) * step; t <= end; t += step) {
+    var x = place(t), words = Math.floor(t / 60) + ":" + String(t % 60).padStart(2, "0");
+    pen.beginPath();
+    pen.moveTo(x, 128);
+    pen.lineTo(x, 133);
+    pen.stroke();
+    var wide = pen.measureText(words).width;
+    pen.fillText(words, Math.min(Math.max(x - wide / 2, place(begin)), place(end) - wide), 147);
+  }
+  pen.font = "13px system-ui, sans-serif";
+}
+
+// What the colours of the strip stand for.
+Session.prototype.makeLegend = function () {
+  var legend = make("ul", "fvw-legend"), self = this;
+  this.looks = [];
+  this.settings.outcomes.concat(this.settings.emotions).forEach(function (thing) {
+    var item = make("li"), shape = make("span", "fvw-shape" + (thing.shape ? " fvw-shape-" + thing.shape : ""));
+    item.append(shape, thing.name);
+    self.looks.push({ node: shape, thing: thing });
+    legend.append(item);
+  });
+  this.paintLegend();
+  return legend;
+};
+
+Session.prototype.paintLegend = function () {
+  this.looks.forEach(function (look) { look.node.style.color = lookOf(look.thing).color; });
+};
+
+// A session that is over: its report as of a file, the recording beside it, and both to download.
+function showSession(place, end, recording) {
+  var row = make("div", "fvw-more"), body = make("div"), stage = null, video = null, urls = [];
+  var offer = function (blob, name, words) {
+    var link = make("a", "fvw-offer", words);
+    link.href = URL.createObjectURL(blob);
+    link.download = name;
+    urls.push(link.href);
+    row.append(link);
+    return link.href;
+  };
+  row.append(make("span", "", "Download"));
+  if (recording) {
+    stage = make("div", "fvw-stage");
+    video = make(recording.type.startsWith("audio") ? "audio" : "video");
+    video.controls = video.playsInline = true;
+    video.setAttribute("aria-label", "The recording");
+    video.src = offer(recording, asFile(recording, "live session").name, "Recording");
+    letSeek(video);
+    stage.append(video);
+  }
+  var words = { json: "JSON", csv: "CSV", html: "Report (HTML)" };
+  Object.keys(end.files).forEach(function (name) {
+    offer(new Blob([end.files[name]]), name, words[name.split(".").pop()]);
+  });
+  place.replaceChildren(make("h2", "fvw-strip-title", "The session"), row, body);
+  var handle = window.facevoice.mount(body, end.view,
+    { video: video, stage: stage, switch: false, theme: isDark() ? "dark" : "light" });
+  var notice = body.querySelector(".fv-notice");
+  if (notice) notice.remove(); // it stands above
+  return {
+    useTheme: function () { handle.useTheme(isDark() ? "dark" : "light"); },
+    destroy: function () {
+      handle.destroy();
+      place.replaceChildren();
+      urls.forEach(function (url) { URL.revokeObjectURL(url); });
+    },
+  };
+}
+
+// Recorders don't write how long a recording is; who asks for its end finds out.
+function letSeek(video) {
+  video.addEventListener("loadedmetadata", function () {
+    if (video.duration !== Infinity) return;
+    video.addEventListener("durationchange", function () { video.currentTime = 0; }, { once: true });
+    video.currentTime = 1e9;
+  }, { once: true });
+}
 
 // Neighbours that show the same are one run.
 function extend(runs, shown, from, to) {
@@ -204,10 +323,11 @@ function extend(runs, shown, from, to) {
 
 // A colour with its word, where that has room.
 function drawRun(pen, run, y) {
-  pen.fillStyle = run.shown.color;
+  var look = lookOf(run.shown);
+  pen.fillStyle = look.color;
   pen.fillRect(run.from, y, run.to - run.from, 18);
   if (pen.measureText(run.shown.name).width + 8 > run.to - run.from) return;
-  pen.fillStyle = run.shown.ink;
+  pen.fillStyle = look.ink;
   pen.fillText(run.shown.name, run.from + 4, y + 14);
 }
 
@@ -220,7 +340,7 @@ Session.prototype.drawZones = function (pen, left, width) {
     pen.fillRect(left, y, width - left, height);
     pen.globalAlpha = 1;
     if (height < 12) return;
-    pen.fillStyle = "#4A5560";
+    pen.fillStyle = tone("ink");
     pen.font = "11px system-ui, sans-serif";
     pen.fillText(zone[2], left + 4, y + height / 2 + 4);
     pen.font = "13px system-ui, sans-serif";

@@ -15,10 +15,10 @@
     if (text !== spoken) voice.textContent = spoken = text;
   }
 
-  function createStage(address) {
+  function createStage(address, isSound) {
     var stage = document.createElement("div");
-    stage.className = "fvw-stage";
-    var video = document.createElement("video");
+    stage.className = isSound ? "fvw-stage fvw-stage-sound" : "fvw-stage";
+    var video = document.createElement(isSound ? "audio" : "video");
     video.controls = true;
     video.playsInline = true;
     video.preload = "metadata";
@@ -53,7 +53,8 @@
   function showAgain(place) {
     var result = mounted.get(place);
     if (!result) return;
-    var time = result.stage && result.stage.video.currentTime;
+    var isSame = result.address === place.dataset.media;
+    var time = isSame && result.stage && result.stage.video.currentTime;
     result.handle.destroy();
     place.replaceChildren();
     show(place, result);
@@ -61,28 +62,30 @@
   }
 
   function show(place, result) {
-    var view = JSON.parse(place.dataset.view), address = place.dataset.video;
+    var view = JSON.parse(place.dataset.view), address = place.dataset.media;
     if (!view.windows.length) result.stage = null;
-    else if (!result.stage) result.stage = createStage(address);
+    else if (!result.stage || result.address !== address)
+      result.stage = createStage(address, view.status === "audio_only");
+    result.address = address;
     var body = document.createElement("div"), stage = result.stage;
-    if (stage) place.appendChild(stage.element);
     place.appendChild(body);
     // The page's own controls tell the sensitivity: downloads follow them too.
     result.handle = window.facevoice.mount(body, view, {
-      video: stage && stage.video, pickVideo: false, switch: false,
+      video: stage && stage.video, stage: stage && stage.element, switch: false,
+      theme: isDark() ? "dark" : "light", keepReview: place.closest(".block").keepReview,
     });
-    arrange(body, stage && stage.element);
+    arrange(body);
     say("The result is there. " + body.querySelector(".fv-sentence > span:last-child").textContent);
   }
 
-  // What is chosen first stands first; what the setting means stands below its control; the notice
-  // already stands above: here it follows the result.
-  function arrange(body, stage) {
-    var meaning = body.querySelector(".fv-points");
+  // What the setting means stands below its control; the notice stands above already.
+  function arrange(body) {
+    var meaning = body.querySelector(".fv-points"), notice = body.querySelector(".fv-notice");
     if (meaning) body.prepend(meaning);
-    var notice = body.querySelector(".fv-notice"), footer = body.querySelector(".fv-footer");
-    if (stage) body.querySelector(".fv-header").after(stage);
-    if (notice && footer) footer.before(notice);
+    if (notice) notice.remove();
+    var hint = body.querySelector(".fv-review-panel > .fv-note:last-child");
+    if (hint) hint.textContent =
+      "What you say is kept on this server until you leave, and stands in all downloads above.";
   }
 
   // Gradio shows the question, but readers would hear the answers alone.
@@ -109,6 +112,8 @@
     each(node, "#fvw-settings fieldset", nameSetting);
     each(node, ".fvw-progress", showProgress);
     each(node, ".fvw-problem", function () { spoken = ""; }); // is an alert by itself
+    each(node, ".fvw-clips", window.facevoicePick.draw);
+    each(node, ".fvw-fetched", function (link) { link.click(); });
     each(node, ".fvw-live", function (place) { window.facevoiceLive.mount(place); });
   }
 
@@ -122,16 +127,28 @@
     each(node, ".fvw-live", function (place) { window.facevoiceLive.unmount(place); });
   }
 
-  // Gradio follows the system into the dark; the reports' colours are made for white.
-  function stayLight() { document.body.classList.remove("dark"); }
+  // Gradio's class follows the system, or what the address asks for; the reports follow the class.
+  function isDark() { return document.body.classList.contains("dark"); }
+
+  function themeAll() {
+    document.querySelectorAll(".fvw-result").forEach(function (place) {
+      var result = mounted.get(place);
+      if (result) result.handle.useTheme(isDark() ? "dark" : "light");
+    });
+    window.facevoiceLive.repaint();
+  }
+
+  function followSystem(media) { document.body.classList.toggle("dark", media.matches); }
 
   function begin() {
-    stayLight();
-    new MutationObserver(stayLight).observe(document.body, { attributeFilter: ["class"] });
+    var dark = window.matchMedia("(prefers-color-scheme: dark)");
+    dark.addEventListener("change", followSystem);
+    new MutationObserver(themeAll).observe(document.body, { attributeFilter: ["class"] });
     look(document.body);
     new MutationObserver(function (changes) {
       changes.forEach(function (change) {
-        if (change.type === "attributes") return showAgain(change.target);
+        if (change.type === "attributes") return change.target.matches(".fvw-clips")
+          ? window.facevoicePick.draw(change.target) : showAgain(change.target);
         change.removedNodes.forEach(forget);
         change.addedNodes.forEach(look);
         // Gradio may change the words within a node and leave the node.
@@ -139,7 +156,7 @@
         if (place || change.target.className === "fvw-progress") showProgress(place || change.target);
       });
     }).observe(document.body,
-      { childList: true, characterData: true, subtree: true, attributeFilter: ["data-view"] });
+      { childList: true, characterData: true, subtree: true, attributeFilter: ["data-view", "data-media", "data-clips"] });
   }
 
   if (document.body) begin();
