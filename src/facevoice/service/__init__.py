@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from facevoice.errors import ConfigError, MissingExtraError
 from facevoice.service.keys import Keyring, load_keys, new_key
 from facevoice.service.limits import LOCAL_HOSTS, KeyLimits, ServiceOptions
+from facevoice.workers import keep_memory_together
 
 if TYPE_CHECKING:
     from facevoice.batch import AnalyzerSetup
@@ -60,6 +61,7 @@ def run(
             f"--host {host}: without keys, only 127.0.0.1 is served; make one by facevoice serve "
             "--new-key NAME"
         )
+    keep_memory_together()
     app, service = _load()
     import uvicorn
 
