@@ -17,7 +17,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from facevoice.errors import ConfigError, FacevoiceError, MediaError, MediaNotFoundError
+from facevoice.errors import (
+    ConfigError,
+    FacevoiceError,
+    MediaError,
+    MediaNotFoundError,
+    StoppedError,
+)
 from facevoice.files import file_sha256
 from facevoice.finding import find_media, identity
 from facevoice.media.open import is_remote
@@ -396,8 +402,8 @@ class _Worker:
             return result
         except FacevoiceError as error:
             return self._failed(task, FileError(error.kind, str(error)))
-        except BrokenPipeError:
-            raise  # Whoever reads the windows has seen enough; nothing is wrong with the file.
+        except (BrokenPipeError, StoppedError):
+            raise  # Whoever waits for it has seen enough; nothing is wrong with the file.
         except Exception as error:  # noqa: BLE001 - told in the report
             # One file's surprise must not cost the results of all the others. (Of an address, what
             # led to it may hold what is secret.)
@@ -489,7 +495,7 @@ class _Worker:
         return FileResult(report, stream=stream, told=told)
 
     def _failed(self, task: _Task, error: FileError) -> FileResult:
-        return FileResult(_failed_report(task.name, error, self._analyzer.config))
+        return FileResult(failed_report(task.name, error, self._analyzer.config))
 
 
 def _named(report: Report, name: str) -> Report:
@@ -500,7 +506,8 @@ def _named(report: Report, name: str) -> Report:
     return replace(report, path=name, media=media)
 
 
-def _failed_report(path: str, error: FileError, config: AnalyzerConfig) -> Report:
+def failed_report(path: str, error: FileError, config: AnalyzerConfig) -> Report:
+    """The report of a file that could not be analysed."""
     return Report(
         path=path,
         sha256=None,
@@ -573,7 +580,7 @@ def _died(task: _Task, plan: BatchPlan) -> FileResult:
         "memory is short"
     )
     error = FileError("worker_died", message)
-    return FileResult(_failed_report(task.name, error, plan.analyzer.config))
+    return FileResult(failed_report(task.name, error, plan.analyzer.config))
 
 
 def _fresh_media_s(result: FileResult) -> float:

@@ -5,7 +5,11 @@ FacevoiceError
 │   ├── MediaNotFoundError        no such file
 │   ├── EmptyMediaError           zero bytes
 │   ├── UnreadableMediaError      not a media file, or damaged beyond its header
+│   │   └── FetchFailedError          it did not come whole; it may another time
 │   ├── NoStreamError             neither a video nor an audio stream inside
+│   ├── PrivateAddressError       a stranger's address leads into this network
+│   ├── TooLargeError             more bytes than are taken
+│   ├── TooLongError              it lasts longer than is taken
 │   ├── DecoderCrashedError       the process that read it in isolation died on it
 │   └── OverLimitError            reading it in isolation took more than it may
 ├── ConfigError               a setting is out of range or unknown
@@ -78,8 +82,24 @@ class UnreadableMediaError(MediaError):
     """The file is no media file, or too damaged to decode."""
 
 
+class FetchFailedError(UnreadableMediaError):
+    """It did not come whole from where it lies; it may another time."""
+
+
 class NoStreamError(MediaError):
     """The container holds neither a video nor an audio stream."""
+
+
+class PrivateAddressError(MediaError):
+    """An address named by a stranger leads to this machine, or into a network that isn't public."""
+
+
+class TooLargeError(MediaError):
+    """More bytes than are taken."""
+
+
+class TooLongError(MediaError):
+    """It lasts longer than is taken."""
 
 
 class DecoderCrashedError(MediaError):
@@ -106,6 +126,10 @@ class MissingExtraError(FacevoiceError):
         super().__init__(
             f"{feature} needs an optional part: {install_command(extra)} in a clone of facevoice"
         )
+
+
+class StoppedError(Exception):
+    """Nobody waits for the result any more; no error, but a way out of the work."""
 
 
 def install_command(*extras: str) -> str:

@@ -8,6 +8,7 @@ the tasks name.
 from __future__ import annotations
 
 import atexit
+import ctypes
 import functools
 import logging
 import multiprocessing
@@ -15,10 +16,11 @@ import os
 import pickle
 import signal
 import socket
+import sys
 import tempfile
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -45,6 +47,8 @@ _IN_FLIGHT: Final = 2
 # How long to wait for a result before looking whether machines have come or gone.
 _LOOK_EVERY_S: Final = 10.0
 _REACH_S: Final = 10.0
+_M_ARENA_MAX: Final = -8  # of glibc's malloc.h
+_NUM_ARENAS: Final = 2
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -439,3 +443,10 @@ def _reach(ray: Any, address: str | None) -> None:
     parts = urlsplit(address if address and "://" in address else f"//{address or ''}")
     if parts.hostname and parts.port:
         socket.create_connection((parts.hostname, parts.port), _REACH_S).close()
+
+
+def keep_memory_together() -> None:
+    """For servers: else each of many threads fills an arena of its own, and gives none back."""
+    if sys.platform == "linux":
+        with suppress(AttributeError, OSError):  # another C library than glibc
+            ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _NUM_ARENAS)

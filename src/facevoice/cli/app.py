@@ -19,12 +19,14 @@ from facevoice.cli.evaluate import compare, evaluate
 from facevoice.cli.explain import explain
 from facevoice.cli.export import export
 from facevoice.cli.hub import pull, push, space
+from facevoice.cli.mcp import mcp
 from facevoice.cli.models import models
 from facevoice.cli.options import TYPED, check_named
 from facevoice.cli.person import profile
 from facevoice.cli.render import render
 from facevoice.cli.report import report
 from facevoice.cli.review import review
+from facevoice.cli.serve import serve
 from facevoice.cli.train import predict, train
 from facevoice.cli.web import web
 from facevoice.finding import MEDIA_EXTENSIONS
@@ -34,7 +36,7 @@ from facevoice.texts import shown
 
 _CORPORA: Final = "Corpora and evaluation"
 _COMMANDS: Final = {
-    "Use": (analyze, profile, web, models),
+    "Use": (analyze, profile, web, serve, mcp, models),
     "Look": (report, render, explain, review, convert, agree, compare_reports),
     _CORPORA: (evaluate, compare),
     "Train and publish": (train, predict, export, push, pull, space),

@@ -22,6 +22,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from facevoice.errors import (
+    FetchFailedError,
     MediaError,
     MediaNotFoundError,
     MissingExtraError,
@@ -111,7 +112,7 @@ def fetched(url: str, folder: Path | None = None) -> Iterator[Path]:
                 with _explained(url):
                     copy.complete(*_open_system(url))
                 break
-            except _BrokenOffError as reason:
+            except FetchFailedError as reason:
                 if pause_s is None:
                     raise
                 _LOG.debug("%s; once more in %g s", reason, pause_s)
@@ -216,15 +217,6 @@ class _IncompleteError(Exception):
     """What came is not the file: too few bytes, too many, or of two files."""
 
 
-class _BrokenOffError(UnreadableMediaError):
-    """It may come whole another time."""
-
-    @property
-    def kind(self) -> str:
-        """Not that of a file whose content can't be read: this may pass."""
-        return "fetch_failed"
-
-
 @contextmanager
 def _explained(url: str) -> Iterator[None]:
     """Typed errors for whatever file systems raise; each kind of them has errors of its own."""
@@ -257,4 +249,4 @@ def _explain(url: str, error: Exception) -> MediaError:
     if not isinstance(error, _IncompleteError):
         reason = f"{type(error).__name__}: {reason}"
     remedy = "Check address, credentials and network, and try again."
-    return _BrokenOffError(shown, f"could not be fetched ({reason}).", remedy)
+    return FetchFailedError(shown, f"could not be fetched ({reason}).", remedy)

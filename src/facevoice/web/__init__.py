@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import sys
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Final
 
 from facevoice.analyzer import Analyzer
 from facevoice.errors import MissingExtraError
 from facevoice.web.work import OwnFolder, WebOptions
+from facevoice.workers import keep_memory_together
 
-_M_ARENA_MAX: Final = -8  # of glibc's malloc.h
-_NUM_ARENAS: Final = 2
 # Gradio reads these from the environment.
 _GRADIO: Final = {
     # Nothing on how the page is used is sent anywhere.
@@ -62,7 +58,7 @@ def launch_app(
     """
     folder = OwnFolder(for_all=wait)
     if wait:
-        _keep_memory_together()
+        keep_memory_together()
     try:
         page = _load_page()
         return page.launch_app(
@@ -74,13 +70,6 @@ def launch_app(
     finally:
         if wait:
             folder.remove()
-
-
-def _keep_memory_together() -> None:
-    """Else each of many threads fills an arena of its own in the C library, and gives none back."""
-    if sys.platform == "linux":
-        with suppress(AttributeError, OSError):  # another C library than glibc
-            ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _NUM_ARENAS)
 
 
 def _load_page() -> Any:

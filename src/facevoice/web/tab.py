@@ -19,7 +19,7 @@ import gradio as gr
 
 from facevoice import review
 from facevoice.analyzer import Analyzer
-from facevoice.errors import ConfigError, FacevoiceError, MediaError
+from facevoice.errors import ConfigError, FacevoiceError, MediaError, StoppedError
 from facevoice.files import file_sha256
 from facevoice.finding import find_files
 from facevoice.people.baseline import Known, Others, pool
@@ -37,7 +37,6 @@ from facevoice.web.work import (
     BusyError,
     Done,
     SessionFiles,
-    StoppedError,
     Turns,
     WebOptions,
     to_edits,

@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 from threading import Condition, Event, Lock, Thread
 from typing import Final, Generic, TypeVar
 
-from facevoice.errors import ConfigError, FacevoiceError
+from facevoice.errors import ConfigError, FacevoiceError, StoppedError
 from facevoice.records import PeopleEdits, Person
 from facevoice.settings import WindowConfig
 
@@ -113,10 +113,6 @@ def _who_is(number: int, role_of: Mapping[int, int]) -> int:
 
 class BusyError(FacevoiceError):
     """Too many wait already."""
-
-
-class StoppedError(Exception):
-    """Nobody waits for the result any more."""
 
 
 class Turns:

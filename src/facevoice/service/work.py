@@ -1,0 +1,289 @@
+"""Who does the jobs: threads that take one after the other, each file read in isolation."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from facevoice.analyzer import Analyzer
+from facevoice.batch import AnalyzerSetup, BatchPlan, Progress, analyze_files, failed_report
+from facevoice.errors import FacevoiceError, StoppedError, TooLongError
+from facevoice.media.public import FetchBounds, fetch_public
+from facevoice.records import FileError, Prediction, Report, Status
+from facevoice.report import window_to_jsonl
+from facevoice.service.jobs import LEASE_S, MAX_ATTEMPTS, Job, Jobs
+from facevoice.service.limits import KeyLimits, ServiceOptions
+from facevoice.texts import shown
+
+_LOG = logging.getLogger(__name__)
+
+_IDLE_S: Final = 1.0
+_TELL_S: Final = 0.5
+_SWEEP_S: Final = 30.0
+# What lies there without a job came to lie there for one that is yet to be added, or was killed.
+_ORPHAN_S: Final = 24 * 3600.0
+# Windows take a few seconds; who waits for longer is left, and its job begun again another time.
+_PATIENCE_S: Final = 20.0
+_PERCEPTION: Final = "perception.db"
+_JOBS: Final = "jobs"
+
+
+class JobFiles:
+    """A folder for each job, with its file and what was perceived so far; nothing else is kept."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root / _JOBS
+        self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def make(self, number: str, name: str) -> Path:
+        """A new folder, and where in it the file is to lie."""
+        folder = self._root / number
+        folder.mkdir(mode=0o700)
+        return self.media(number, name)
+
+    def media(self, number: str, name: str) -> Path:
+        """Where a job's file lies: only the ending is the stranger's."""
+        ending = PurePosixPath(name).suffix.lower()
+        is_plain = ending[1:].isascii() and ending[1:].isalnum() and len(ending) < 10
+        return self._root / number / f"media{ending if is_plain else ''}"
+
+    def perception(self, number: str) -> Path:
+        """Where the windows of a job are kept until it is answered."""
+        return self._root / number / _PERCEPTION
+
+    def remove(self, number: str) -> None:
+        """Delete all that is there of a job."""
+        shutil.rmtree(self._root / number, ignore_errors=True)
+
+    def sweep(self, is_needed: Callable[[str], bool], older_than_s: float) -> None:
+        """Delete folders whose job needs them no more, but for new ones."""
+        for folder in self._root.iterdir():
+            with suppress(OSError):  # it goes meanwhile
+                is_old = time.time() - folder.stat().st_mtime >= older_than_s
+                if is_old and not is_needed(folder.name):
+                    self.remove(folder.name)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What this process has done, for its metrics."""
+
+    num_answered: dict[str, int] = field(default_factory=dict)
+    """Jobs by outcome, or by the kind of their error."""
+    media_s: float = 0.0
+    work_s: float = 0.0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, report: Report, work_s: float) -> None:
+        """Count a job."""
+        said = "insufficient" if report.summary is None else report.summary.outcome.value
+        what = said if report.error is None else report.error.kind
+        with self.lock:
+            self.num_answered[what] = self.num_answered.get(what, 0) + 1
+            self.media_s += 0.0 if report.media is None else report.media.duration_s
+            self.work_s += work_s
+
+
+class Workers:
+    """Threads that work on the jobs until they are stopped.
+
+    Args:
+        jobs, files: what there is to do, and where its files lie.
+        setup: what `analyzer` was built from.
+        analyzer: reads in isolation.
+        options: of the service.
+        limits_of: what the owner of a job may ask for.
+        tally: counts what is done.
+    """
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        files: JobFiles,
+        setup: AnalyzerSetup,
+        analyzer: Analyzer,
+        options: ServiceOptions,
+        limits_of: Callable[[str], KeyLimits],
+        tally: Tally,
+    ) -> None:
+        self._jobs, self._files = jobs, files
+        self._setup, self._analyzer = setup, analyzer
+        self._options, self._limits_of = options, limits_of
+        self._tally = tally
+        self._stopping = threading.Event()
+        self._added = threading.Semaphore(0)
+        self._threads = [
+            *(
+                threading.Thread(target=self._work, name=f"job-{number}", daemon=True)
+                for number in range(options.num_at_once)
+            ),
+            threading.Thread(target=self._look_after, args=(LEASE_S / 6, jobs.renew), daemon=True),
+            threading.Thread(target=self._look_after, args=(_SWEEP_S, self._sweep), daemon=True),
+        ]
+
+    def start(self) -> None:
+        """Begin."""
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def is_working(self) -> bool:
+        """Whether all threads that were started are there."""
+        return not self._stopping.is_set() and all(t.is_alive() for t in self._threads)
+
+    def nudge(self) -> None:
+        """Say that a job was added."""
+        self._added.release()
+
+    def stop(self) -> None:
+        """End; jobs that run wait again, and go on another time where they are."""
+        self._stopping.set()
+        for _ in self._threads:
+            self._added.release()
+        deadline_s = time.monotonic() + _PATIENCE_S
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(max(0.0, deadline_s - time.monotonic()))
+
+    def _work(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                job = self._jobs.claim()
+                if job is None:
+                    self._added.acquire(timeout=_IDLE_S)
+                    continue
+                self._do(job)
+            except Exception:  # noqa: BLE001 - others' jobs must go on
+                # The job is still ours, or its lease runs out; the next one has its own chance.
+                _LOG.exception("a job could not be worked on")
+                self._stopping.wait(_IDLE_S)
+
+    def _do(self, job: Job) -> None:
+        begun_s = time.monotonic()
+        try:
+            report = self._analyze(job)
+        except StoppedError:
+            if self._stopping.is_set():
+                self._jobs.put_back(job)
+            else:
+                self._files.remove(job.id)
+            return
+        is_ours = self._jobs.answer(job, report)
+        if is_ours:
+            self._tally.add(report, time.monotonic() - begun_s)
+        if is_ours or not self._jobs.exists(job.id):
+            self._files.remove(job.id)
+
+    def _analyze(self, job: Job) -> Report:
+        """The report of a job's file: that of the command, under the name that the client gave."""
+        if job.attempt > MAX_ATTEMPTS:
+            problem = f"the service died on it {MAX_ATTEMPTS} times."
+            return self._failed(job, "gave_up", f"{shown(job.name)}: {problem} Try another copy.")
+        path = self._files.media(job.id, job.name)
+        limits = self._limits_of(job.owner)
+        voice = _Voice(self._jobs, job, self._stopping, limits.max_length_s)
+        if job.address is not None:
+            try:
+                self._fetch(job, job.address, path, limits, voice)
+            except FacevoiceError as error:
+                return self._failed(job, error.kind, str(error))
+        plan = BatchPlan(
+            self._setup,
+            store=self._files.perception(job.id),
+            jobs=1,
+            streams=True,
+            names={str(path): job.name},
+        )
+        with closing(
+            analyze_files(
+                [path],
+                plan,
+                analyzer=self._analyzer,
+                on_progress=voice.hear_progress,
+                on_window=voice.hear_window,
+            )
+        ) as results:
+            result = next(results)
+        if not result.was_streamed:  # it was perceived whole before the process died
+            for window in result.stream:
+                voice.hear_window(job.name, window)
+        if result.report.status is not Status.FAILED:
+            voice.tell_all()
+        return result.report
+
+    def _fetch(self, job: Job, address: str, path: Path, limits: KeyLimits, voice: _Voice) -> None:
+        options = self._options
+        bounds = FetchBounds(limits.max_bytes, options.fetch_s, not options.private_addresses)
+        part = path.with_suffix(".part")
+        if not path.exists():  # else it came whole before the process died
+            path.parent.mkdir(exist_ok=True, mode=0o700)
+            fetch_public(address, part, bounds, on_bytes=lambda _: voice.check())
+            part.replace(path)
+
+    def _failed(self, job: Job, kind: str, message: str) -> Report:
+        return failed_report(job.name, FileError(kind, message), self._analyzer.config)
+
+    def _look_after(self, every_s: float, what: Callable[[], None]) -> None:
+        while not self._stopping.wait(every_s):
+            try:
+                what()
+            except Exception:  # noqa: BLE001 - tried again soon
+                _LOG.exception("the jobs could not be looked after")
+
+    def _sweep(self) -> None:
+        for number in self._jobs.delete_old(self._options.keep_s):
+            self._files.remove(number)
+        self._files.sweep(self._jobs.is_at_work, _ORPHAN_S)
+
+
+class _Voice:
+    """Tells how a job goes on; ends one that nobody waits for, or that is too long."""
+
+    def __init__(
+        self, jobs: Jobs, job: Job, stopping: threading.Event, max_length_s: float
+    ) -> None:
+        self._jobs, self._job = jobs, job
+        self._stopping, self._max_length_s = stopping, max_length_s
+        self._lines: list[str] = []
+        self._num_told = 0
+        self._done_s = 0.0
+        self._duration_s: float | None = None
+        self._told_at_s = time.monotonic()
+
+    def check(self) -> None:
+        """Raise StoppedError where the service ends, or the job is gone."""
+        if self._stopping.is_set():
+            raise StoppedError
+        if time.monotonic() - self._told_at_s >= _TELL_S:
+            self.tell_all()
+
+    def hear_progress(self, progress: Progress) -> None:
+        """How far the file is read."""
+        self._done_s, self._duration_s = progress.done_s or 0.0, progress.duration_s
+        length_s = max(self._done_s, self._duration_s or 0.0)
+        if length_s > self._max_length_s:
+            problem = (
+                f"lasts {length_s / 60:.1f} minutes; at most {self._max_length_s / 60:g} are taken."
+            )
+            raise TooLongError(self._job.name, problem, "Cut it.")
+        self.check()
+
+    def hear_window(self, name: str, window: Prediction) -> None:
+        """What a window says, compared with those before it."""
+        self._lines.append(window_to_jsonl(name, window).rstrip("\n"))
+
+    def tell_all(self) -> None:
+        """Write down what there is to tell."""
+        lines, self._lines = self._lines, []
+        self._told_at_s = time.monotonic()
+        told = (self._num_told, lines, self._done_s, self._duration_s)
+        if not self._jobs.tell(self._job, *told):
+            raise StoppedError
+        self._num_told += len(lines)
