@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from facevoice.cli.analyze import analyze
 from facevoice.cli.data import describe, download, extract, pairs, prepare, split
+from facevoice.cli.doctor import doctor
 from facevoice.cli.evaluate import compare, evaluate
 from facevoice.cli.export import export
 from facevoice.cli.hub import pull, push, space
@@ -29,7 +30,7 @@ from facevoice.texts import shown
 
 _CORPORA: Final = "Corpora and evaluation"
 _COMMANDS: Final = {
-    "Use": (analyze, profile, web, models),
+    "Use": (analyze, profile, web, models, doctor),
     "Look": (report, render),
     _CORPORA: (evaluate, compare),
     "Train and publish": (train, predict, export, push, pull, space),
