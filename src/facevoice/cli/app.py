@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
+from typer.completion import completion_init
 from typer.core import TyperGroup
 
 from facevoice.cli.analyze import analyze
+from facevoice.cli.completion import COMPLETE_VARIABLE, completion
 from facevoice.cli.data import describe, download, extract, pairs, prepare, split
 from facevoice.cli.doctor import doctor
 from facevoice.cli.evaluate import compare, evaluate
@@ -30,7 +32,7 @@ from facevoice.texts import shown
 
 _CORPORA: Final = "Corpora and evaluation"
 _COMMANDS: Final = {
-    "Use": (analyze, profile, web, models, doctor),
+    "Use": (analyze, profile, web, models, doctor, completion),
     "Look": (report, render),
     _CORPORA: (evaluate, compare),
     "Train and publish": (train, predict, export, push, pull, space),
@@ -93,6 +95,10 @@ app.add_typer(_data, rich_help_panel=_CORPORA)
 for _section, _functions in _COMMANDS.items():
     for _command in _functions:
         app.command(rich_help_panel=_section)(_command)
+
+
+if COMPLETE_VARIABLE in os.environ:  # A shell asks, by what `facevoice completion` wrote.
+    completion_init()
 
 
 def _print_version(wanted: bool) -> None:
