@@ -101,9 +101,7 @@ class MissingExtraError(FacevoiceError):
 
     def __init__(self, feature: str, extra: str) -> None:
         self.extra = extra
-        super().__init__(
-            f"{feature} needs an optional part: {install_command(extra)}"
-        )
+        super().__init__(f"{feature} needs an optional part: {install_command(extra)}")
 
 
 def install_command(*extras: str) -> str:

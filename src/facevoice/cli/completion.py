@@ -28,8 +28,8 @@ def completion(
 ) -> None:
     """Write what makes a shell complete what is typed after `facevoice`.
 
-    bash: eval "$(facevoice completion bash)" in ~/.bashrc; zsh: the same with zsh in ~/.zshrc, after
-    compinit; fish: facevoice completion fish > ~/.config/fish/completions/facevoice.fish
+    bash: eval "$(facevoice completion bash)" in ~/.bashrc; zsh: the same with zsh in ~/.zshrc,
+    after compinit; fish: facevoice completion fish > ~/.config/fish/completions/facevoice.fish
     """
     script = get_completion_script(
         prog_name="facevoice", complete_var=COMPLETE_VARIABLE, shell=shell.value

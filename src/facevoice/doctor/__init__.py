@@ -30,7 +30,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found of one thing, in words; remedy: what to do about it, empty where it is well."""
+    """What was found of one thing, in words; remedy: what to do about it, empty if well."""
 
     about: str
     name: str
@@ -53,6 +53,7 @@ EXTRAS: Final = {
 """The optional parts that `facevoice doctor` tells of, and what each is for."""
 
 _REINSTALL: Final = f"pip install --force-reinstall --no-deps facevoice=={VERSION}"
+_ROOM: Final = "free some space, or name another folder for temporary files: TMPDIR=/some/folder"
 _DECODERS: Final = {
     "h264": "most MP4 and MOV files",
     "hevc": "films of newer phones",
@@ -74,7 +75,7 @@ _NEEDED_BYTES: Final = 200_000_000
 def examine(*, try_out: bool = True) -> list[Finding]:
     """Look at the installation, its surroundings, and, if asked, analyse a clip made from nothing.
 
-    Nothing is left behind: what is tried is written into the folder for temporary files and removed.
+    Nothing is left behind: what is tried lies in the folder for temporary files, and is removed.
     """
     checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
         ("versions", _versions),
@@ -95,8 +96,13 @@ def _looked(about: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Find
     """What a check finds; what it stumbles over is a finding too."""
     try:
         yield from check()
+    except OSError as error:  # Of temporary files: nothing else is written, or read by hand.
+        words = f"can't be tried ({error.strerror or error})"
+        yield Finding(about, about, State.BROKEN, words, _ROOM)
     except Exception as error:  # noqa: BLE001 - a doctor tells of whatever is broken
-        told = str(error) if isinstance(error, FacevoiceError) else f"{type(error).__name__}: {error}"
+        told = (
+            str(error) if isinstance(error, FacevoiceError) else f"{type(error).__name__}: {error}"
+        )
         yield Finding(about, about, State.BROKEN, told, f"install it again: {_REINSTALL}")
 
 
@@ -252,8 +258,7 @@ def _isolation() -> Iterator[Finding]:
 
 def _places() -> Iterator[Finding]:
     temporary = Path(tempfile.gettempdir())
-    remedy = "free some space, or name another folder: TMPDIR=/some/folder"
-    yield _place("temporary files", temporary, State.BROKEN, remedy)
+    yield _place("temporary files", temporary, State.BROKEN, _ROOM)
     remedy = "name a folder where you may write with --out"
     yield _place("current folder", Path.cwd(), State.MISSING, remedy)
 
@@ -293,7 +298,7 @@ def _self_test() -> Iterator[Finding]:
         return
     speed = CLIP_LENGTH_S / took_s
     words = (
-        f"a drawn face and a made voice, found and judged in {took_s:.1f} s, {speed:.1f} times real "
-        f"time; opening the networks took {opened_s - begun_s:.1f} s"
+        f"a drawn face and a made voice, found and judged in {took_s:.1f} s, {speed:.1f} times "
+        f"real time; opening the networks took {opened_s - begun_s:.1f} s"
     )
     yield Finding(about, name, State.WELL, words)

@@ -22,7 +22,7 @@ _SYLLABLES_HZ: Final = 3.0
 _FORMANTS_HZ: Final = ((730, 1090, 2440), (270, 2290, 3010), (530, 1840, 2480), (300, 870, 2240))
 _FORMANT_WIDTHS_HZ: Final = (80, 100, 140)
 
-# Ellipses, in tenths of the picture's height from its middle: x, y, half width, half height, colour.
+# Ellipses, in tenths of the picture's height from its middle: x, y, half width and height, colour.
 _Ellipse = tuple[float, float, float, float, tuple[int, int, int]]
 _BEHIND: Final[tuple[_Ellipse, ...]] = (
     (0, -0.6, 2.75, 3.5, (58, 40, 30)),
