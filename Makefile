@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test faults check audit docs wheel clean
+.PHONY: help demo test faults check audit docs wheel dist from-wheel clean
 
 help:
 	@echo "make demo    analyse the three sample clips"
@@ -14,6 +14,8 @@ help:
 	@echo "make audit   look for packages with known weaknesses"
 	@echo "make docs    build the site, in build/site"
 	@echo "make wheel   build dist/*.whl with its bill of materials"
+	@echo "make dist    the same, and the source distribution, checked for the index"
+	@echo "make from-wheel  try both as a stranger would, each in an empty environment"
 	@echo "make clean   remove .venv and caches"
 
 demo: $(VENV)/.base
@@ -47,6 +49,14 @@ wheel: $(VENV)/.made
 	$(PIP) install --quiet --dry-run --ignore-installed --report build/resolved.json .
 	$(PIP) wheel --quiet --no-deps --wheel-dir dist .
 	@rm -f build/resolved.json
+
+dist: wheel
+	$(PIP) install --quiet 'build>=1.2' 'twine>=6'
+	$(BIN)/python -m build --sdist --outdir dist .
+	$(BIN)/twine check --strict dist/*
+
+from-wheel: dist
+	.ci/from_wheel $(abspath $(BIN)/python)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

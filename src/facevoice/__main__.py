@@ -9,10 +9,11 @@ def main() -> None:
     """Entry point of the `facevoice` command."""
     interrupts.take_over()
     from facevoice.cli.app import app
+    from facevoice.cli.completion import COMPLETE_VARIABLE
     from facevoice.cli.screen import let_print_anything
 
     let_print_anything()
-    app()
+    app(complete_var=COMPLETE_VARIABLE)
 
 
 if __name__ == "__main__":

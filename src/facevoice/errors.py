@@ -123,9 +123,7 @@ class MissingExtraError(FacevoiceError):
 
     def __init__(self, feature: str, extra: str) -> None:
         self.extra = extra
-        super().__init__(
-            f"{feature} needs an optional part: {install_command(extra)} in a clone of facevoice"
-        )
+        super().__init__(f"{feature} needs an optional part: {install_command(extra)}")
 
 
 class StoppedError(Exception):
@@ -133,8 +131,8 @@ class StoppedError(Exception):
 
 
 def install_command(*extras: str) -> str:
-    """What to type, in a clone of facevoice, to install it with optional parts."""
-    return f"pip install '.[{','.join(extras)}]'"
+    """What to type to install it with optional parts; so too where it runs from a clone."""
+    return f"pip install 'facevoice[{','.join(extras)}]'"
 
 
 class StoreError(_FileError):

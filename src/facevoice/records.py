@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facevoice.settings import AnalyzerConfig
+from facevoice.texts import shown
 from facevoice.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -132,6 +133,13 @@ class Reason(StrEnum):
     NOISY = "noisy"
     """Music or noise is heard with the voice, so it counts for less."""
     MODEL_WITHOUT_CONFLICT = "model_without_conflict"
+
+    def __str__(self) -> str:
+        """In words, as in "no face"; the value stands in JSON and tables."""
+        return self.value.replace("_", " ")
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
 
 
 class Status(StrEnum):
@@ -744,6 +752,19 @@ class Report:
     people: tuple[Person, ...] = ()
     transcript: Transcript | None = None
     review: Review | None = None
+
+    def __repr__(self) -> str:
+        """One line: the file, what became of it, its length, and its windows by outcome."""
+        told = [self.status.value.replace("_", " ")]
+        if self.error is not None:
+            told.append(self.error.kind.replace("_", " "))
+        if self.media is not None:
+            told.append(f"{self.media.duration_s:.1f} s")
+        if self.windows:
+            counts = [f"{n} {outcome.value}" for outcome, n in self.outcome_counts.items() if n]
+            noun = "window" if len(self.windows) == 1 else "windows"
+            told.append(f"{len(self.windows)} {noun}: {', '.join(counts)}")
+        return f"<Report of {shown(Path(self.path).name)}: {'; '.join(told)}>"
 
     def rename(self, number: int, name: str) -> Report:
         """With another name for a person.

@@ -59,6 +59,12 @@ def weights_entry(name: str) -> WeightsEntry:
         raise WeightsError(f"{path}: entry {name!r} is damaged ({error}). {_REMEDY}") from error
 
 
+def weights_names() -> tuple[str, ...]:
+    """All that `weights/index.json` lists, in order."""
+    path = Path(str(resources.files("facevoice") / "weights" / "index.json"))
+    return tuple(sorted(read_json(path, _REMEDY)))
+
+
 def read_weights(name: str) -> bytes:
     """The file of `name` in `weights/index.json`, whatever its format.
 

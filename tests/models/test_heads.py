@@ -212,7 +212,7 @@ def test_saved_model_comes_back_the_same_and_repeats_byte_for_byte() -> None:
     assert first.getvalue() == second.getvalue()
     loaded = load_model(first.getvalue())
     (ours,), (theirs,) = loaded.predict(windows(1)), model.predict(windows(1))
-    np.testing.assert_allclose(ours.fused, theirs.fused, rtol=1e-4)
+    np.testing.assert_allclose(ours.fused, theirs.fused, atol=5e-4)
     assert ours.conflict == pytest.approx(theirs.conflict, rel=1e-4)
     assert loaded.curve == model.curve
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
 from recipes.voice_augment import CODECS, spoil, warp
-from recipes.voice_export import export_float
+from recipes.voice_export import export_float, packed, quantize
 from recipes.voice_net import EMBEDDING_DIM, VoiceNet
 
 from facevoice.records import SAMPLE_RATE_HZ
@@ -36,6 +37,27 @@ def test_the_exported_network_says_what_torch_says(tmp_path: Path) -> None:
     with torch.no_grad():
         expected = net(mel, torch.tensor([150])).numpy()
     np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_a_packed_network_answers_to_the_last_bit(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    net, mel = VoiceNet(num_blocks=1).eval(), np.random.default_rng(0).normal(size=(1, 80, 150))
+    turns = 10000 ** -(torch.arange(256) / 255)
+    waves = torch.arange(len(net.positions))[:, None] * turns
+    net.positions.copy_(torch.cat([waves.sin(), waves.cos()], dim=1).half().float())
+    net.positions[3, 5] += 0.5
+    export_float(net, tmp_path / "plain.onnx")
+    quantize(tmp_path / "plain.onnx", tmp_path / "plain.onnx")
+    onnx.save(packed(onnx.load(tmp_path / "plain.onnx")), tmp_path / "packed.onnx")
+    inputs = {"mel": mel.astype(np.float32), "num_frames": np.array([150])}
+    plain, small = (
+        onnxruntime.InferenceSession(str(tmp_path / name)).run(None, inputs)[0]
+        for name in ("plain.onnx", "packed.onnx")
+    )
+    np.testing.assert_array_equal(plain, small)
+    sizes = [(tmp_path / name).stat().st_size for name in ("plain.onnx", "packed.onnx")]
+    assert sizes[1] < sizes[0] - 900_000
 
 
 def test_spoilt_sound_keeps_its_length_but_for_speed_and_repeats_by_its_seed() -> None:

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
+from typer.completion import completion_init
 from typer.core import TyperGroup
 
 from facevoice.cli.agree import agree
 from facevoice.cli.analyze import analyze
 from facevoice.cli.compare_reports import compare_reports
+from facevoice.cli.completion import COMPLETE_VARIABLE, completion
 from facevoice.cli.convert import convert
 from facevoice.cli.data import describe, download, extract, pairs, prepare, split
+from facevoice.cli.doctor import doctor
 from facevoice.cli.evaluate import compare, evaluate
 from facevoice.cli.explain import explain
 from facevoice.cli.export import export
@@ -36,7 +39,7 @@ from facevoice.texts import shown
 
 _CORPORA: Final = "Corpora and evaluation"
 _COMMANDS: Final = {
-    "Use": (analyze, profile, web, serve, mcp, models),
+    "Use": (analyze, profile, web, serve, mcp, models, doctor, completion),
     "Look": (report, render, explain, review, convert, agree, compare_reports),
     _CORPORA: (evaluate, compare),
     "Train and publish": (train, predict, export, push, pull, space),
@@ -99,6 +102,10 @@ app.add_typer(_data, rich_help_panel=_CORPORA)
 for _section, _functions in _COMMANDS.items():
     for _command in _functions:
         app.command(rich_help_panel=_section)(_command)
+
+
+if COMPLETE_VARIABLE in os.environ:  # A shell asks, by what `facevoice completion` wrote.
+    completion_init()
 
 
 def _print_version(wanted: bool) -> None:

@@ -48,6 +48,7 @@ _AROUSAL: Final = np.array([e.arousal for e in EMOTIONS])
 NUMBERS: Final = ("mean", "scale", "weight", "bias")
 CURVE: Final = tuple(field.name for field in fields(DecisionCurve))
 _TINY: Final = 1e-9
+_LARGEST_CODE: Final = 127
 # So little at once that the linear algebra library wakes no threads, which wait long for a busy
 # core: windows, and multiplications of one product.
 _CHUNK: Final = 8
@@ -464,6 +465,8 @@ def read_head(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> ChannelHea
     mean, scale, weight, bias, centres, directions = (
         arrays[prefix + name].astype(np.float64) for name in (*NUMBERS, "centres", "directions")
     )
+    if prefix + "direction_steps" in arrays:  # Else they are no codes.
+        directions *= arrays[prefix + "direction_steps"]
     person, setting, limit, doubt = (float(x) for x in arrays[prefix + "scalars"])
     return ChannelHead(
         LinearHead(mean, scale, weight, bias),
@@ -476,14 +479,22 @@ def head_arrays(head: ChannelHead, prefix: str) -> dict[str, npt.NDArray[Any]]:
     """Plain arrays that hold a head, as small as they may be."""
     linear, compared, familiar = head.linear, head.comparison, head.familiarity
     arrays = {
-        **{name: getattr(linear, name).astype(np.float32) for name in NUMBERS},
-        "centres": compared.centres.astype(np.float32),
-        "directions": familiar.directions.astype(np.float16),
+        **{name: getattr(linear, name).astype(np.float32) for name in ("mean", "scale", "bias")},
+        "weight": linear.weight.astype(np.float16),
+        "centres": compared.centres.astype(np.float16),
+        **_direction_codes(familiar.directions),
         "scalars": np.array(
             [compared.person_windows, compared.setting_windows, familiar.limit, familiar.doubt]
         ),
     }
     return {prefix + name: array for name, array in arrays.items()}
+
+
+def _direction_codes(directions: DoubleArray) -> dict[str, npt.NDArray[Any]]:
+    """Directions (D, m) as int8 codes and each direction's step (m,)."""
+    steps = (np.abs(directions).max(axis=0) / _LARGEST_CODE).astype(np.float32)
+    codes = np.rint(directions / np.maximum(steps, _TINY)).astype(np.int8)
+    return {"directions": codes, "direction_steps": steps}
 
 
 def load_compact(num_threads: int = 1) -> Assembly:

@@ -74,7 +74,6 @@ class _VoiceActivity:
     def __init__(self) -> None:
         self._state = np.zeros(_STATE_SHAPE, np.float32)
         self._context = np.zeros((1, _CONTEXT_SAMPLES), np.float32)
-        self._rate = np.array(SAMPLE_RATE_HZ, np.int64)
 
     def __call__(self, samples: FloatArray) -> FloatArray:
         """Probabilities (n,) of samples (n·512,)."""
@@ -83,7 +82,7 @@ class _VoiceActivity:
         for i, chunk in enumerate(chunks):
             heard = np.concatenate([self._context, chunk], axis=1)
             prob, self._state = _network().run(
-                ["output", "stateN"], {"input": heard, "state": self._state, "sr": self._rate}
+                ["output", "stateN"], {"input": heard, "state": self._state}
             )
             self._context = chunk[:, -_CONTEXT_SAMPLES:]
             probs[i] = prob[0, 0]

@@ -1,0 +1,109 @@
+"""`facevoice doctor` and `facevoice completion`, and what a person sees who prints things."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+import facevoice.sessions
+from facevoice.cli.app import app
+from facevoice.doctor import EXTRAS
+from facevoice.errors import WeightsError
+from facevoice.records import Reason
+from made_reports import CONFLICT, MATCH, decided, in_a_row
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*words: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        app(list(words))
+    return int(ended.value.code or 0)
+
+
+def test_a_well_installation_is_told_and_tried(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(tmp_path))
+        assert run("doctor", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["well"]
+    found = {finding["name"]: finding for finding in told["findings"]}
+    assert "times real time" in found["a clip of 5 s"]["words"]
+    assert found["voice"]["state"] == found["h264"]["state"] == "well"
+    assert all(f["remedy"] for f in told["findings"] if f["state"] != "well")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_broken_is_named_with_a_remedy(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, version = facevoice.sessions.read_weights, metadata.version
+
+    def damaged(name: str) -> bytes:
+        if name == "voice":
+            raise WeightsError("voice.onnx: is damaged.")
+        return read(name)
+
+    def absent(name: str) -> str:
+        if name in ("soxr", "gradio"):
+            raise metadata.PackageNotFoundError(name)
+        return version(name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(facevoice.sessions, "read_weights", damaged)
+        patch.setattr(metadata, "version", absent)
+        patch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+        assert run("doctor", "--no-try") == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "!! voice: voice.onnx: is damaged. install it again: pip install" in said
+    assert "!! soxr: isn't installed, and is needed install it: pip install soxr" in said
+    assert "!! temporary files:" in said
+    assert "TMPDIR=/some/folder" in said
+    assert "-- web: for the web app: not installed (gradio)" in said
+    assert "pip install 'facevoice[web]'" in said
+    assert "broken, marked !!" in said
+
+
+def test_every_optional_part_is_told_of() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert set(EXTRAS) == set(project["optional-dependencies"]) - {"dev"}
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
+    program = tmp_path / "facevoice"
+    code = "import sys; sys.argv[0] = 'facevoice'; from facevoice.__main__ import main; main()"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{code}" "$@"\n')
+    program.chmod(0o755)
+    asked = """
+        eval "$(facevoice completion bash)"
+        COMP_WORDS=(facevoice doc); COMP_CWORD=1
+        _facevoice_completion facevoice; echo "${COMPREPLY[@]}"
+        COMP_WORDS=(facevoice analyze --sens); COMP_CWORD=2
+        _facevoice_completion facevoice; echo "${COMPREPLY[@]}"
+    """
+    environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    ended = subprocess.run(
+        ["bash", "-c", asked], env=environment, capture_output=True, text=True, check=True
+    )
+    assert ended.stdout.split() == ["doctor", "--sensitivity"]
+
+
+def test_a_report_is_one_line_and_reasons_are_words() -> None:
+    report = decided(*in_a_row([MATCH, CONFLICT, MATCH]))
+    said = repr(report)
+    assert said.startswith("<Report of ") and "\n" not in said and len(said) < 200
+    assert f"{len(report.windows)} windows: " in said
+    assert f"{Reason.VOICE_OFF_SCREEN} {[Reason.NO_FACE]}" == "voice off screen [<no face>]"
+    assert json.dumps([Reason.NO_FACE]) == '["no_face"]'
