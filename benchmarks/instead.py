@@ -1,4 +1,4 @@
-"""The scripts of docs/instead.md, each as a process of its own: what they print, and what they take.
+"""The scripts of docs/instead.md, each as a process of its own: what they print and take.
 
     python benchmarks/instead.py [--runs 3] [--peer-python PEER/bin/python]
 

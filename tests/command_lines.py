@@ -18,6 +18,8 @@ from facevoice.cli.app import app
 
 PROGRAM: Final = "facevoice"
 ROOT: Final = Path(__file__).parents[1]
+# Stands for what the reader puts there.
+PLACEHOLDER: Final = r"…|\b[A-Z]+\b"
 _MADE: Final = ("cli.md", "CHANGELOG.md")
 PAGES: Final = sorted(
     path.relative_to(ROOT).as_posix()
@@ -42,7 +44,7 @@ _COMMAND: Final = re.compile(
 
 @dataclass(frozen=True)
 class Step:
-    """A command of facevoice, or a script with what it is said to print ("" if nothing is said)."""
+    """A command of facevoice, or a script, with what it is said to print ("": nothing is said)."""
 
     page: str
     kind: str
@@ -60,14 +62,16 @@ def steps_of(page: str) -> Iterator[Step]:
         if found["inline"]:
             yield from _commands(page, "mention", found["inline"].replace("\n", " "))
         else:
-            yield from _commands(page, "command", f"{found['text']}{found['told'] or ''}")
+            told = list(_commands(page, "command", found["told"] or ""))
+            first = "" if told else found["told"] or ""
+            yield from (*_commands(page, "command", found["text"], first), *told)
 
 
-def _commands(page: str, kind: str, text: str) -> Iterator[Step]:
+def _commands(page: str, kind: str, text: str, told: str = "") -> Iterator[Step]:
     for line in text.replace("\\\n", " ").splitlines():
         command = _COMMAND.match(line)
         if command:
-            yield Step(page, kind, command[1])
+            yield Step(page, kind, command[1], told)
 
 
 def words_of(line: str) -> list[str]:
