@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks.results_table import BEGIN, END, tables
 
 import facevoice
+from command_lines import PAGES, steps_of
 from facevoice.records import EMOTIONS, Outcome, Reason, Status
 from facevoice.settings import AnalyzerConfig
 
@@ -89,6 +90,21 @@ def test_results_are_those_of_the_scores() -> None:
     for path, text in tables(ROOT / "docs").items():
         shown = path.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0].strip()
         assert shown == text, "run: python -m benchmarks.results_table --docs docs"
+
+
+def test_the_page_on_python_has_every_module_that_other_pages_use() -> None:
+    told = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    there = set(re.findall(r"^::: (facevoice[\w.]*)", told, flags=re.MULTILINE))
+    scripts = [step.text for page in PAGES for step in steps_of(page) if step.kind == "python"]
+    imports = [re.findall(r"^from (facevoice[\w.]*) import (.+)", text, re.M) for text in scripts]
+    used = {
+        (module, name.strip())
+        for each in imports
+        for module, names in each
+        for name in names.split(",")
+    }
+    assert len(used) > 20
+    assert [(m, name) for m, name in used if not {m, f"{m}.{name}"} & there] == []
 
 
 def test_the_menu_of_the_site_leads_to_pages() -> None:
