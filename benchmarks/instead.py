@@ -11,27 +11,29 @@ which `benchmarks/peers.py` says how to make, and left out without it.
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import statistics
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from peers import Cost, run_process
+from peers import run_process
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "instead.md"
 OTHER = re.compile(r"^from fer\b", re.MULTILINE)
 
 
-def scripts(peer_python: Path | None) -> list[list[str]]:
-    """A command for each script of the page that can be run."""
-    found = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.M | re.S)
-    pythons = [peer_python if OTHER.search(script) else Path(sys.executable) for script in found]
-    return [
-        [str(python), "-c", script]
-        for python, script in zip(pythons, found, strict=True)
-        if python is not None
-    ]
+def commands(peer_python: Path | None) -> Iterator[tuple[str, list[str]]]:
+    """For each script of the page that can be run: what it is, and its command."""
+    page = PAGE.read_text(encoding="utf-8")
+    for script in re.findall(r"^```python\n(.*?)^```", page, re.M | re.S):
+        heading = re.findall(r"^## (.*)", page[: page.index(script)], re.M)[-1]
+        if not OTHER.search(script):
+            yield f"{heading}: facevoice", [sys.executable, "-c", script]
+        elif peer_python is not None:
+            yield f"{heading}: fer", [str(peer_python), "-c", script]
 
 
 def main() -> None:
@@ -40,18 +42,18 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3, help="rounds")
     parser.add_argument("--peer-python", type=Path, help="interpreter in which fer works")
     options = parser.parse_args()
-    commands = scripts(options.peer_python)
-    costs: list[list[Cost]] = [[] for _ in commands]
-    printed = [""] * len(commands)
-    for _ in range(options.runs):
-        for place, command in enumerate(commands):
-            cost, printed[place] = run_process(command)
-            costs[place].append(cost)
-    for command, each, text in zip(commands, costs, printed, strict=True):
-        wall_s = statistics.median(cost.wall_s for cost in each)
-        cpu_s = statistics.median(cost.cpu_s for cost in each)
-        first = next(line for line in command[2].splitlines() if line.startswith("from"))
-        print(f"{first}: {wall_s:.1f} s, {cpu_s:.1f} CPU-s of {options.runs} runs\n{text}")
+    named = dict(commands(options.peer_python))
+    rounds = [{name: run_process(named[name]) for name in named} for _ in range(options.runs)]
+    for name in named:
+        wall_s, cpu_s = (
+            statistics.median(getattr(done[name][0], key) for done in rounds)
+            for key in ("wall_s", "cpu_s")
+        )
+        printed = rounds[-1][name][1]
+        print(f"{name}: {wall_s:.1f} s, {cpu_s:.1f} CPU-s\n{printed}")
+    print(
+        f"Medians of {options.runs}; load average {os.getloadavg()[1]:.1f} on {os.cpu_count()} cores"
+    )
 
 
 if __name__ == "__main__":
