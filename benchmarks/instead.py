@@ -51,9 +51,8 @@ def main() -> None:
         )
         printed = rounds[-1][name][1]
         print(f"{name}: {wall_s:.1f} s, {cpu_s:.1f} CPU-s\n{printed}")
-    print(
-        f"Medians of {options.runs}; load average {os.getloadavg()[1]:.1f} on {os.cpu_count()} cores"
-    )
+    load = f"load average {os.getloadavg()[1]:.1f} on {os.cpu_count()} cores"
+    print(f"Medians of {options.runs} runs; {load}")
 
 
 if __name__ == "__main__":
