@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
+from facevoice.cli.folder import Folder
 from facevoice.cli.options import (
     EXIT_FAILED,
     Quiet,
@@ -24,7 +25,7 @@ from facevoice.cli.screen import Screen
 from facevoice.errors import ConfigError, ReportError, ReviewError
 from facevoice.finding import identity
 from facevoice.records import Report
-from facevoice.report import ReportFolder, count_noun, find_reports, read_report
+from facevoice.report import count_noun, find_reports, read_report
 from facevoice.review import (
     SUFFIX,
     Review,
@@ -105,7 +106,7 @@ def review(
     if taken is not None:
         _take_reviews(taken, found, screen)
     with ExitStack() as stack:
-        folder = None if out is None else stack.enter_context(ReportFolder(out, wanted))
+        folder = None if out is None else stack.enter_context(Folder(out, wanted, screen))
         for one in found:
             try:
                 report = add_review(screen, read_report(one.path), one.path, is_strict=True)
@@ -122,7 +123,7 @@ def review(
     _tell_all(screen, summaries, len(found) - num_failed, as_json=as_json)
     if out is not None:
         screen.say(f"Written to {shown(str(out))}")
-    if num_failed:
+    if num_failed or (folder is not None and not folder.is_whole):
         raise typer.Exit(EXIT_FAILED)
 
 
