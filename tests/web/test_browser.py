@@ -21,6 +21,7 @@ from playwright.sync_api import Browser, Page, expect
 from browser import barriers, open_browser, watched_page
 from conftest import ClipMaker
 from facevoice.analyzer import Analyzer
+from facevoice.exchange import read_eaf
 from facevoice.interpret import decide_again
 from facevoice.media import read_audio
 from facevoice.people.baseline import Known, pool
@@ -265,6 +266,19 @@ def test_from_upload_to_downloads(
     page.click("#fvw-draw")
     page.wait_for_selector("#fvw-mp4")
     film = download(page, "#fvw-mp4", tmp_path)
+    page.get_by_role("button", name="Right", exact=True).click()
+    menu = page.locator("#fvw-menu a")
+    expect(menu).to_have_count(8)
+    page.get_by_role("button", name="Other formats").click()
+    assert barriers(page) == []
+    with page.expect_download() as info:
+        menu.get_by_text("ELAN (.eaf)").click()
+    assert info.value.suggested_filename == f"{named.stem}.eaf"
+    tiers = {tier.name: tier for tier in read_eaf(Path(info.value.path())).tiers}
+    assert [span.label for span in tiers["reviewed"].spans] == ["right"]
+    with page.expect_download() as info:
+        menu.get_by_text("Review (.review.json)").click()
+    assert info.value.suggested_filename == f"{named.stem}.review.json"
     read = read_report(files["json"])
     assert [w.outcome for w in read.windows] == [w.outcome for w in report.windows]
     with files["csv"].open(encoding="utf-8", newline="") as file:
@@ -514,6 +528,7 @@ def test_problems_are_told(
         choose(page, notes)
         page.click("#fvw-start")
         expect_problem(page, "notes.mp4: is not a video or audio file")
+        expect(page.locator(".fvw-list-box")).to_be_hidden()  # once is enough
         assert str(server.uploads) not in page.inner_text("#fvw-status")
         long = make_clip("long.mp4", width=64, height=48, fps=2, duration_s=90)
         choose(page, long)  # in place of the one that failed
@@ -785,7 +800,14 @@ def test_a_live_session_is_recorded_and_reported(
 
     with av.open(str(fetch("Recording"))) as film:
         assert sum(1 for _ in film.decode(video=0)) > 5
+    result.get_by_role("group", name="Is this right?").get_by_text("Wrong").click()
+    expect(result.locator(".fvw-menu a")).to_have_count(8)
+    result.get_by_role("button", name="Other formats").click()
+    expect(result.get_by_text("Review (.review.json)")).to_be_visible()
+    assert barriers(page) == []
     read = read_report(fetch("JSON"))
+    assert read.review is not None
+    assert [verdict.is_right for verdict in read.review.verdicts] == [False]
     assert len(read.windows) >= 4
     assert any(window.face is not None for window in read.windows)
     assert is_report_page(fetch("Report (HTML)"))
