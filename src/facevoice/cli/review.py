@@ -120,7 +120,7 @@ def review(
                 screen.say(f"{shown(str(one.path))}: {words}")
             if folder is not None:
                 folder.write(report, one.name)
-    _tell_all(screen, summaries, len(found) - num_failed, as_json=as_json)
+    _tell_all(screen, summaries, len(found) - num_failed, num_failed, as_json=as_json)
     if out is not None:
         screen.say(f"Written to {shown(str(out))}")
     if num_failed or (folder is not None and not folder.is_whole):
@@ -226,7 +226,12 @@ def _find_reports(path: Path) -> Iterator[_Found]:
             yield _Found(file, file.relative_to(path).with_suffix(""))
         return
     if path.name.endswith(SUFFIX):
-        path = path.with_name(f"{path.name.removesuffix(SUFFIX)}{_REPORT}")
+        given, path = path, path.with_name(f"{path.name.removesuffix(SUFFIX)}{_REPORT}")
+        if not path.exists():
+            raise ConfigError(
+                f"{shown(str(given))}: its report isn't beside it; `facevoice analyze FILE --out "
+                f"{shown(str(path.parent))} --format json` writes {shown(path.name)}"
+            )
     if path.suffix.lower() != _REPORT:
         raise ConfigError(
             f"{shown(str(path))}: is no report; `facevoice analyze … --out DIR` writes NAME.json, "
@@ -236,7 +241,12 @@ def _find_reports(path: Path) -> Iterator[_Found]:
 
 
 def _tell_all(
-    screen: Screen, summaries: dict[str, ReviewSummary], num_found: int, *, as_json: bool
+    screen: Screen,
+    summaries: dict[str, ReviewSummary],
+    num_found: int,
+    num_failed: int,
+    *,
+    as_json: bool,
 ) -> None:
     whole = join(summaries.values())
     without = num_found - len(summaries)
@@ -246,9 +256,9 @@ def _tell_all(
             "reports": [{"path": path} | one.to_dict() for path, one in summaries.items()],
         }
         typer.echo(safe_json(json.dumps(values, ensure_ascii=False, indent=2)))
-    elif not num_found:
+    elif not num_found and not num_failed:
         screen.complain("There is no report here that `analyze` wrote as JSON.")
-    elif not summaries:
+    elif num_found and not summaries:
         screen.say(f"None of {count_noun(num_found, 'report')} has a review beside it.")
     elif num_found > 1:
         rest = f", {without:,} without" if without else ""
