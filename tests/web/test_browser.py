@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from web.servers import (
     Gate,
     GatedAnalyzer,
     Server,
+    perceived_sample,
     serve,
     wait_until,
     with_others,
@@ -140,6 +141,33 @@ def server(analyzer: Analyzer, tmp_path_factory: pytest.TempPathFactory) -> Iter
     )
     with serve(analyzer, tmp_path_factory.mktemp("uploads"), options) as server:
         yield server
+
+
+@dataclass(frozen=True)
+class Gated:
+    """A server for one clip at a time, which reads nothing while its gate is closed."""
+
+    server: Server
+    analyzer: GatedAnalyzer
+    gate: Gate
+
+
+@pytest.fixture(scope="module")
+def gated_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gated]:
+    gate = Gate()
+    config = AnalyzerConfig(decision=DecisionConfig(sensitivity=0.75, expected_conflicts=0.07))
+    analyzer = GatedAnalyzer(gate, config)
+    options = WebOptions(samples=EXAMPLES, max_waiting=1)
+    with serve(analyzer, tmp_path_factory.mktemp("gated"), options) as server:
+        yield Gated(server, analyzer, gate)
+
+
+@pytest.fixture
+def gated(gated_server: Gated) -> Iterator[Gated]:
+    gated_server.gate.opened.set()
+    yield gated_server
+    gated_server.gate.opened.set()
+    gated_server.analyzer.perception = perceived_sample()
 
 
 @pytest.fixture
@@ -354,16 +382,12 @@ def test_several_clips_are_listed_read_and_switched_between(
     assert wait_until(lambda: not server.files("*.json") and not server.files("*.mp4"))
 
 
-def test_another_setting_shows_at_once_everywhere(browser: Browser, tmp_path: Path) -> None:
-    gate = Gate()
-    gate.opened.set()
-    config = AnalyzerConfig(decision=DecisionConfig(sensitivity=0.75, expected_conflicts=0.07))
-    analyzer = GatedAnalyzer(gate, config)
-    with (
-        serve(analyzer, tmp_path / "up", WebOptions(samples=EXAMPLES)) as server,
-        watched_page(browser, **DESKTOP) as page,
-    ):
-        open_page(page, server)
+def test_another_setting_shows_at_once_everywhere(
+    browser: Browser, gated: Gated, tmp_path: Path
+) -> None:
+    gate, analyzer = gated.gate, gated.analyzer
+    with watched_page(browser, **DESKTOP) as page:
+        open_page(page, gated.server)
         expect(page.locator("#fvw-settings")).to_be_hidden()
         choose_sample(page)
         analyze(page)
@@ -406,16 +430,13 @@ def test_another_setting_shows_at_once_everywhere(browser: Browser, tmp_path: Pa
         expect(page.locator("#fvw-draw")).to_be_visible()
 
 
-def test_people_are_named_merged_and_left_out_at_once(browser: Browser, tmp_path: Path) -> None:
-    gate = Gate()
-    gate.opened.set()
-    analyzer = GatedAnalyzer(gate)
+def test_people_are_named_merged_and_left_out_at_once(
+    browser: Browser, gated: Gated, tmp_path: Path
+) -> None:
+    gate, analyzer = gated.gate, gated.analyzer
     analyzer.perception = with_others(analyzer.perception)
-    with (
-        serve(analyzer, tmp_path / "up", WebOptions(samples=EXAMPLES)) as server,
-        watched_page(browser, **DESKTOP) as page,
-    ):
-        open_page(page, server)
+    with watched_page(browser, **DESKTOP) as page:
+        open_page(page, gated.server)
         expect(page.locator("#fvw-people")).to_be_hidden()
         choose_sample(page)
         analyze(page)
@@ -554,10 +575,10 @@ def test_problems_are_told(
         assert str(server.uploads) not in page.inner_text("#fvw-status")
 
 
-def test_who_waits_sees_the_line_and_too_many_are_told(browser: Browser, tmp_path: Path) -> None:
-    gate = Gate()
-    options = WebOptions(samples=EXAMPLES, max_waiting=1)
-    with serve(GatedAnalyzer(gate), tmp_path, options) as server, ExitStack() as stack:
+def test_who_waits_sees_the_line_and_too_many_are_told(browser: Browser, gated: Gated) -> None:
+    gate, server = gated.gate, gated.server
+    gate.opened.clear()
+    with ExitStack() as stack:
         pages = [stack.enter_context(watched_page(browser, **DESKTOP)) for _ in range(3)]
         said = ("Reading the clip", "Number 1 in the line.", "Too many are waiting")
         for page, words in zip(pages, said, strict=True):
