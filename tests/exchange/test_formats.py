@@ -261,8 +261,9 @@ def test_without_audformat_the_extra_is_named_before_any_work(
     arguments = [str(folder / "talk.json"), "--to", "json,audformat", "--out", str(tmp_path)]
     result = CliRunner().invoke(app, ["convert", *arguments])
     assert result.exit_code == 2
-    assert "an audformat database needs an optional part: pip install '.[exchange]'" in " ".join(
-        result.output.split()
+    assert (
+        "an audformat database needs an optional part: pip install 'facevoice[exchange]'"
+        in " ".join(result.output.split())
     )
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(MissingExtraError):
@@ -347,6 +348,8 @@ def test_convert_makes_what_analyze_makes(folder: Path, tmp_path: Path) -> None:
         if path.is_file() and path.suffix not in (".eaf",):
             assert path.read_bytes() == (folder / path.name).read_bytes(), path.name
     assert rows(read_eaf(again / "talk.eaf")) == rows(read_eaf(folder / "talk.eaf"))
+    with ReportFolder(again, ["eaf"]) as made:
+        made.write(interview(), PurePath("talk"))  # What convert wrote there is our own.
     unknown = CliRunner().invoke(app, ["convert", str(folder), "--to", "elan"])
     assert unknown.exit_code == 2
     assert "known: json, csv" in " ".join(unknown.output.split())

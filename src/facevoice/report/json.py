@@ -159,7 +159,10 @@ def read_report(path: str | Path) -> Report:
     except OSError as error:
         raise ReportError(f"{path}: can't be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
-        raise ReportError(f"{path}: is no text in UTF-8, so no report ({error})") from error
+        raise ReportError(
+            f"{path}: is no report (no text at all); `facevoice analyze FILE --out "
+            "DIR` writes NAME.json, which is what to name here"
+        ) from error
     except ReportError as error:
         raise ReportError(f"{path}: {error}") from error
 
