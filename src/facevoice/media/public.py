@@ -79,9 +79,9 @@ def is_public_number(text: str) -> bool:
 
 
 def check_public(url: str, *, is_public: bool = True) -> None:
-    """Refuse at once what can't be fetched: other kinds of addresses, and private networks.
+    """Refuse at once what can't be fetched: other kinds of addresses, and private numbers.
 
-    A name may lead elsewhere by the time when it is fetched: `fetch_public` looks itself.
+    No name is looked up, which may take long: where it leads is seen when `fetch_public` connects.
 
     Args:
         url: as a stranger wrote it.
@@ -90,17 +90,17 @@ def check_public(url: str, *, is_public: bool = True) -> None:
     Raises:
         UnreadableMediaError: it isn't http:// or https://, or no such address.
         PrivateAddressError: it leads into a private network.
-        FetchFailedError: nobody knows the name.
     """
     host, port = _split(url)
     if not is_public:
         return
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        problem = f"nobody knows the name {shown(host)}."
-        raise FetchFailedError(public_address(url), problem, "Check the address.") from error
-    if not all(is_public_number(str(where[0])) for *_, where in found):
+        # Also what C libraries take for numbers, such as 2130706433 and 0x7f.1.
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except (OSError, UnicodeError):
+        found = []
+    is_local = host.rstrip(".").rpartition(".")[2] == "localhost"
+    if is_local or not all(is_public_number(str(where[0])) for *_, where in found):
         raise _private(url)
 
 

@@ -40,6 +40,7 @@ from facevoice.service.keys import User
 from facevoice.service.limits import LOCAL_HOSTS
 from facevoice.service.metrics import CONTENT_TYPE, Metrics
 from facevoice.service.refusals import (
+    BodyTooLargeError,
     ForbiddenError,
     InvalidRequestError,
     ServiceError,
@@ -68,6 +69,9 @@ _KEEP_ALIVE_S: Final = 15.0
 _LAST: Final = "end"
 _ENDS: Final = (JobState.DONE, JobState.FAILED)
 _MAX_ONCE: Final = 200
+_MAX_BODY_BYTES: Final = 16_384
+_FILE_PATH: Final = "/v1/jobs/file"
+_METHODS: Final = ("GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH")
 # What pages by others may send without asking first.
 _SIMPLE_TYPES: Final = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
 _KINDS: Final = {404: "not_found", 405: "wrong_method"}
@@ -108,9 +112,9 @@ def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
         403: "`forbidden`: the key may not do that.",
         404: "`not_found`: no such job of this key.",
         409: "`not_done`: the job has no report yet.",
-        413: "`too_large`: more bytes than the key may send.",
-        422: "`invalid_request`, or what is wrong with the address: `private_address`, "
-        "`unreadable_media`, `fetch_failed`.",
+        413: "`too_large`: more bytes than may be sent.",
+        422: "`invalid_request`, or what is wrong with the address: `private_address` or "
+        "`unreadable_media`.",
         429: "`too_many_jobs` or `too_many_requests`; `Retry-After` says when to try again.",
         503: "`unavailable`: the service ends, or its database can't be reached.",
         507: "`disk_full`: no room for the file.",
@@ -232,7 +236,10 @@ async def send_file(
 
 
 @_jobs.post(
-    "/address", status_code=202, summary="Name an address", responses=_refusals(401, 403, 429)
+    "/address",
+    status_code=202,
+    summary="Name an address",
+    responses=_refusals(401, 403, 413, 429),
 )
 def send_address(service: _Asked, user: _Asking, body: Address, once: _Once = None) -> JobAnswer:
     """Make a job of a file on the public web, which the service fetches.
@@ -422,14 +429,18 @@ class _Watch:
 
         async def note(message: Message) -> None:
             if message["type"] == "http.response.start":
-                # The route's own path, for those of jobs would be a series each.
+                # The route's own path, for those of jobs would be a series each; so would words
+                # that strangers make up for methods.
                 path = getattr(scope.get("route"), "path", "other")
+                method = scope["method"] if scope["method"] in _METHODS else "other"
                 took_s = time.monotonic() - begun_s
-                self._metrics.count(scope["method"], path, message["status"], took_s)
+                self._metrics.count(method, path, message["status"], took_s)
             await send(message)
 
         request = Request(scope)
         refusal = _foreign(request) if self._service.keyring.is_open else None
+        if scope["path"] != _FILE_PATH:
+            refusal = refusal or _lengthy(request)
         app = self._app if refusal is None else await _tell(request, refusal)
         await app(scope, receive, note)
 
@@ -449,13 +460,26 @@ class _Stream(StreamingResponse):
 
 def _foreign(request: Request) -> ServiceError | None:
     """Browsers let any page ask this machine; they say which one, and by which name."""
-    asked = request.url.hostname
+    try:
+        asked = request.url.hostname
+    except ValueError:
+        asked = None  # no name that there can be
     origin = request.headers.get("Origin")
     is_own = origin is None or origin == f"{request.url.scheme}://{request.url.netloc}"
     if asked in LOCAL_HOSTS and is_own:
         return None
     told = "A service without keys answers programs and pages of its own machine only."
     return ForbiddenError(told, "Use 127.0.0.1, or start it with keys.")
+
+
+def _lengthy(request: Request) -> ServiceError | None:
+    """Bodies are held in memory before anybody knows who sends them, but for files."""
+    headers = request.headers
+    length = headers.get("Content-Length", "0")
+    if "Transfer-Encoding" in headers or not length.isdecimal() or int(length) > _MAX_BODY_BYTES:
+        told = f"The body is larger than {_MAX_BODY_BYTES} bytes, or doesn't say how large it is."
+        return BodyTooLargeError(told, "Send less, with its Content-Length.")
+    return None
 
 
 async def _tell(request: Request, error: Exception) -> Response:
