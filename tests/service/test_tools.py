@@ -66,7 +66,7 @@ def test_an_assistant_asks_about_files_of_the_folders_only(tmp_path: Path) -> No
             assert not is_error
             assert (told["start_s"], told["face"], told["voice"]["emotion"]) == (0, None, "happy")
             assert {part["kind"] for part in told["voice"]["parts"]} == {"stretch", "band"}
-            assert "moved the voice's answer most" in " ".join(told["words"])
+            assert "of the voice" in " ".join(told["words"])
             assert (await ask("explain", path="talk.mp4", at_s=99.0))[0]
             for path in ("../secret.mp4", "link.mp4", str(tmp_path / "secret.mp4"), "/etc/passwd"):
                 is_error, told = await ask("analyze", path=path)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import replace
 from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
 
 from anyio import sleep, to_thread
 from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Response
@@ -460,12 +461,14 @@ class _Stream(StreamingResponse):
 
 def _foreign(request: Request) -> ServiceError | None:
     """Browsers let any page ask this machine; they say which one, and by which name."""
+    # As it came: of one that isn't a name, `request.url` says where this machine listens.
+    host = request.headers.get("Host", "")
     try:
-        asked = request.url.hostname
+        asked = urlsplit(f"//{host}").hostname
     except ValueError:
-        asked = None  # no name that there can be
+        asked = None
     origin = request.headers.get("Origin")
-    is_own = origin is None or origin == f"{request.url.scheme}://{request.url.netloc}"
+    is_own = origin is None or origin == f"{request.url.scheme}://{host}"
     if asked in LOCAL_HOSTS and is_own:
         return None
     told = "A service without keys answers programs and pages of its own machine only."

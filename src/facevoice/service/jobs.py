@@ -104,7 +104,8 @@ class Jobs:
         self._database = database
         self._worker = uuid.uuid4().hex
         self._lock = threading.Lock()
-        self._held: set[str] = set()
+        # By number, what this process works on.
+        self._held: dict[str, Job] = {}
         if database.is_alone:
             with database.writing() as session:
                 _release(session, "worker IS NOT NULL")
@@ -248,7 +249,7 @@ class Jobs:
                         *(job.owner, job.started_s),
                     )
             if job is not None:
-                self._held.add(job.id)
+                self._held[job.id] = job
         return job
 
     def _take(self, session: Session, which: str) -> Job | None:
@@ -265,7 +266,8 @@ class Jobs:
     def let_go(self, job: Job) -> None:
         """Work on it no more: unless it was answered or put back, it waits again."""
         with self._lock:
-            self._held.discard(job.id)
+            if self._held.get(job.id) is job:  # not taken anew by another thread
+                del self._held[job.id]
 
     def _release_lost(self, session: Session) -> None:
         """Jobs of processes that are silent, and those that a thread of ours stumbled over."""
