@@ -16,11 +16,11 @@ from service.services import PATIENCE_S, SAMPLE
 
 
 def voice_of(film: Path, target: Path) -> None:
-    """Its sound without its pictures, which explains sooner."""
+    """The first two seconds of its sound without its pictures, which are explained sooner."""
     with av.open(str(film)) as source, av.open(str(target), "w") as output:
         stream = output.add_stream_from_template(source.streams.audio[0])
         for packet in source.demux(source.streams.audio[0]):
-            if packet.dts is not None:
+            if packet.pts is not None and packet.pts * packet.time_base < 2:
                 packet.stream = stream
                 output.mux(packet)
 

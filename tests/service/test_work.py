@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,7 +23,7 @@ from facevoice.service.service import Service
 from facevoice.settings import AnalyzerConfig
 from fake_analyzers import FakeAnalyzer
 from made_reports import MATCH
-from service.services import PATIENCE_S, keyring
+from service.services import PATIENCE_S, keyring, wait_until
 
 ANNA, BOB = User("anna", KeyLimits()), User("bob", KeyLimits())
 ADDRESS = "https://1.1.1.1/good.mp4"
@@ -50,7 +49,10 @@ class Analyzer(FakeAnalyzer):
 
 @pytest.fixture
 def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
-    monkeypatch.setattr(AnalyzerSetup, "build", lambda setup: Analyzer(setup))
+    def build(setup: AnalyzerSetup) -> Analyzer:
+        return Analyzer(setup)
+
+    monkeypatch.setattr(AnalyzerSetup, "build", build)
     monkeypatch.setattr(work, "_IDLE_S", 0.01)
     monkeypatch.setattr(work, "_TELL_S", 0.0)
     made = Service(AnalyzerSetup(AnalyzerConfig()), ServiceOptions(tmp_path), keyring())
@@ -67,11 +69,8 @@ def send(service: Service, user: User = ANNA) -> Job:
 
 
 def finished(service: Service, job: Job) -> Job:
-    end_s = time.monotonic() + PATIENCE_S
-    while not (found := service.jobs.find(job.owner, job.id)).is_finished:
-        assert time.monotonic() < end_s
-        time.sleep(0.01)
-    return found
+    wait_until(lambda: service.jobs.find(job.owner, job.id).is_finished)
+    return service.jobs.find(job.owner, job.id)
 
 
 @pytest.mark.parametrize(
