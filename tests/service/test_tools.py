@@ -71,10 +71,12 @@ def test_an_assistant_asks_about_files_of_the_folders_only(tmp_path: Path) -> No
             for path in ("../secret.mp4", "link.mp4", str(tmp_path / "secret.mp4"), "/etc/passwd"):
                 is_error, told = await ask("analyze", path=path)
                 assert is_error, path
-                assert "no file of the folders" in told
-            is_error, told = await ask("analyze", path="broken.mp4")
-            assert is_error
-            assert "broken.mp4" in told
+                assert "media_not_found: " in told
+                assert "has broken.mp4, link.mp4, talk.mp4, voice.m4a" in told
+            for tool in ("analyze", "moments"):
+                is_error, told = await ask(tool, path="broken.mp4")
+                assert is_error
+                assert "unreadable_media: broken.mp4: " in told
 
     anyio.run(converse)
     assert (5.235, 5.235) in heard
