@@ -9,6 +9,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,9 +66,15 @@ def postgres() -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
+def kind(request: pytest.FixtureRequest) -> str:
+    """Of the database."""
+    return str(request.param)
+
+
+@pytest.fixture
+def opened(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
     """Opens the jobs as one more process would; of SQLite, after the one before has died."""
-    is_shared = request.param == "postgres"
+    is_shared = kind == "postgres"
     address = request.getfixturevalue("postgres") if is_shared else None
     databases = []
 
@@ -164,6 +171,15 @@ def test_what_a_thread_stumbled_over_is_begun_again(opened: Open) -> None:
         assert job is not None
         assert job.attempt == attempt
         jobs.let_go(job)
+
+
+def test_many_who_ask_at_once_get_each_job_once(opened: Open, kind: str) -> None:
+    jobs = opened()
+    added = [add(jobs, f"owner-{number % 3}").id for number in range(20)]
+    processes = [opened() for _ in range(3)] if kind == "postgres" else [jobs]
+    with ThreadPoolExecutor(9) as pool:
+        taken = list(pool.map(lambda number: processes[number % len(processes)].claim(), range(24)))
+    assert sorted(job.id for job in taken if job is not None) == sorted(added)
 
 
 def test_files_are_fetched_beside_the_work(opened: Open) -> None:
