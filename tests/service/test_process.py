@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,6 +69,8 @@ def test_the_client_of_the_docs_gets_what_the_command_says(
         (job,) = client.get("/v1/jobs").json()["jobs"]
         path = f"/v1/jobs/{job['id']}"
         assert (job["state"], job["outcome"], job["num_windows"]) == ("done", "match", 2)
+        if shutil.which("curl"):
+            ask_by_curl(client, re.findall(r"^curl .*$", text, flags=re.MULTILINE), job["id"])
         assert client.get(f"{path}/report").text == expected
         wait_until(lambda: not service.kept())  # nothing but the report is
         _, number, data = next(iter(events(client, job["id"], **{"Last-Event-ID": "0"})))
@@ -77,6 +82,17 @@ def test_the_client_of_the_docs_gets_what_the_command_says(
         assert client.delete(path).status_code == 204
         assert client.get(path).json()["error"]["kind"] == "not_found"
         assert job["id"].encode() not in (service.folder / "jobs.db").read_bytes()
+
+
+def ask_by_curl(client: httpx.Client, lines: list[str], number: str) -> None:
+    """The lines of the docs, of a job that is done."""
+    named = [line.replace("talk.mp4", SAMPLE.name).replace("ID", number) for line in lines]
+    told = [subprocess.check_output(["sh", "-c", f"{line} --silent"], text=True) for line in named]
+    sent, windows, report = told
+    assert "event: window" in windows
+    assert report.startswith("file,")
+    assert json.loads(sent)["name"] == SAMPLE.name
+    client.delete(f"/v1/jobs/{json.loads(sent)['id']}").raise_for_status()
 
 
 def test_a_broken_file_on_the_web_fails_alone(service: ServiceProcess) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 import zipfile
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from facevoice.service.service import Service
 from facevoice.settings import AnalyzerConfig
 from service.services import header, keyring
 
+DOCS = Path(__file__).parents[2] / "docs" / "service.md"
 BYTES = {"Content-Type": "application/octet-stream"}
 
 
@@ -282,6 +284,9 @@ def test_keys_are_read_from_a_file(tmp_path: Path) -> None:
     asked = {"json": {"address": "https://1.1.1.1/a.mp4"}, "headers": own}
     refused(desk.ask("POST", "/v1/jobs/address", None, **asked), 403, "forbidden")
     desk.service.close()
+    (documented,) = re.findall(r"```toml\n(.*?)```", DOCS.read_text(), flags=re.DOTALL)
+    path.write_text(documented.replace("…", "0" * 64))
+    assert load_keys(path, "", KeyLimits()).limits_of("anna").max_kept == 50_000
     for wrong in ("max_minutes = 'x'", "max_minutes = -1", "odd = 1", "sha256 = 'z'", "["):
         path.write_text(f"[anna]\nsha256 = '{'0' * 64}'\n{wrong}")
         with pytest.raises(ConfigError, match=r"keys\.toml"):
