@@ -38,7 +38,9 @@ class Desk:
         self.folder = folder
         setup = AnalyzerSetup(AnalyzerConfig())
         self.service = Service(setup, ServiceOptions(folder, **options), keys)
-        self._client = TestClient(build_app(self.service), base_url="http://127.0.0.1")
+        self._client = TestClient(
+            build_app(self.service), base_url="http://127.0.0.1", raise_server_exceptions=False
+        )
 
     def ask(self, method: str, path: str, name: str | None = "anna", **more: Any) -> Any:
         headers = {**({} if name is None else header(name)), **more.pop("headers", {})}
@@ -264,11 +266,28 @@ def test_without_keys_only_this_machine_may_ask(tmp_path: Path) -> None:
     counted = desk.ask("GET", "/metrics", None, headers=own).text
     assert counted.count("facevoice_jobs{") == 4
     assert "ODD" not in counted
+    assert 'facevoice_requests_total{method="GET",path="/v1/jobs",status="200"} 1.0' in counted
     desk.service.close()
     asked = ["serve", "--host", "0.0.0.0", "--data", str(tmp_path)]  # noqa: S104
     told = CliRunner().invoke(commands, asked)
     assert told.exit_code == 2
     assert "without keys" in told.output
+
+
+def test_a_fault_of_its_own_is_typed_counted_and_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("secret")
+
+    desk = Desk(tmp_path, Keyring({}, KeyLimits()))
+    monkeypatch.setattr(desk.service.jobs, "listed", fail)
+    answer = desk.ask("GET", "/v1/jobs", None)
+    refused(answer, 500, "internal")
+    assert "secret" not in answer.text
+    counted = desk.ask("GET", "/metrics", None).text
+    assert 'facevoice_requests_total{method="GET",path="/v1/jobs",status="500"} 1.0' in counted
+    desk.service.close()
 
 
 def test_keys_are_read_from_a_file(tmp_path: Path) -> None:

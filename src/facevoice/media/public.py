@@ -42,6 +42,14 @@ _SILENCE_S: Final = 30.0
 _PAUSES_S: Final = (0.5, 2.0)
 # Networks whose numbers carry one of IPv4 in their last bits.
 _EMBEDDING: Final = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96"))
+# Not public, whatever the registry that Python knows says: special and site-local networks, among
+# them the services of credentials of two clouds (192.0.0.192, 168.63.129.16).
+_PRIVATE: Final = tuple(
+    map(
+        ipaddress.ip_network,
+        ("192.0.0.0/24", "192.88.99.0/24", "168.63.129.16/32", "fec0::/10", "3fff::/20"),
+    )
+)
 _FULL: Final = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
 _HEADERS: Final = {"Accept-Encoding": "identity", "User-Agent": "facevoice"}
 
@@ -75,6 +83,7 @@ def is_public_number(text: str) -> bool:
         if inner is not None:
             return is_public_number(str(inner))
     is_special = number.is_multicast or number.is_reserved or number.is_unspecified
+    is_special = is_special or any(number in network for network in _PRIVATE)
     return number.is_global and not (number.is_private or is_special)
 
 

@@ -154,6 +154,7 @@ _Once = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
+        min_length=1,
         max_length=_MAX_ONCE,
         description="Any word of yours, new for each job: asked again with the same word, as after "
         "a connection that broke, you get the same job and no second one.",
@@ -427,15 +428,20 @@ class _Watch:
             await self._app(scope, receive, send)
             return
         begun_s = time.monotonic()
+        is_begun = False
+
+        def count(status: int) -> None:
+            # The route's own path, for those of jobs would be a series each; so would words that
+            # strangers make up for methods.
+            path = getattr(scope.get("route"), "path", "other")
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            self._metrics.count(method, path, status, time.monotonic() - begun_s)
 
         async def note(message: Message) -> None:
+            nonlocal is_begun
             if message["type"] == "http.response.start":
-                # The route's own path, for those of jobs would be a series each; so would words
-                # that strangers make up for methods.
-                path = getattr(scope.get("route"), "path", "other")
-                method = scope["method"] if scope["method"] in _METHODS else "other"
-                took_s = time.monotonic() - begun_s
-                self._metrics.count(method, path, message["status"], took_s)
+                is_begun = True
+                count(message["status"])
             await send(message)
 
         request = Request(scope)
@@ -443,7 +449,12 @@ class _Watch:
         if scope["path"] != _FILE_PATH:
             refusal = refusal or _lengthy(request)
         app = self._app if refusal is None else await _tell(request, refusal)
-        await app(scope, receive, note)
+        try:
+            await app(scope, receive, note)
+        except Exception:
+            if not is_begun:
+                count(500)  # it is answered further out
+            raise
 
 
 class _Stream(StreamingResponse):
