@@ -15,10 +15,12 @@ import pytest
 from facevoice.batch import AnalyzerSetup
 from facevoice.records import WindowView
 from facevoice.service import ServiceOptions, work
+from facevoice.service import service as of_service
 from facevoice.service.database import DatabaseError
 from facevoice.service.jobs import Job
 from facevoice.service.keys import User
 from facevoice.service.limits import KeyLimits
+from facevoice.service.refusals import DiskFullError, InvalidRequestError
 from facevoice.service.service import Service
 from facevoice.settings import AnalyzerConfig
 from fake_analyzers import FakeAnalyzer
@@ -157,3 +159,36 @@ def test_a_disk_that_is_full_fails_what_is_fetched(
     found = finished(service, job)
     assert (found.state, found.error_kind) == ("failed", "disk_full")
     assert "no room" in str(found.error_message)
+
+
+def test_an_upload_that_stalls_leaves_nothing(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"fi"
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(of_service, "_SILENCE_S", 0.05)
+    with pytest.raises(InvalidRequestError, match="too slowly"):
+        asyncio.run(service.take_file(ANNA, "good.mp4", pieces(), None))
+    assert _left(service) == []
+
+
+def test_an_upload_that_finds_no_room_leaves_nothing(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(of_service, "bring_to_disk", fail)
+    with pytest.raises(DiskFullError):
+        send(service)
+    assert _left(service) == []
+    monkeypatch.undo()
+    send(service)
+    assert len(_left(service)) == 1
+
+
+def _left(service: Service) -> list[Path]:
+    assert service.jobs.count()["waiting"] == len(service.jobs.listed("anna"))
+    return list((service.options.folder / "jobs").iterdir())
