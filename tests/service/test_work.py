@@ -127,6 +127,35 @@ def test_files_of_a_job_that_another_process_took_over_are_left_to_it(
     assert not kept[0].exists()
 
 
+def test_nothing_is_left_of_a_job_that_is_deleted_while_it_is_worked_on(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def delete(path: Path) -> None:
+        if path.parent.name == deleted.id:
+            service.delete(ANNA, deleted.id)
+
+    monkeypatch.setattr(Analyzer, "at_work", delete)
+    deleted = send(service)
+    service.start()
+    finished(service, send(service, BOB))
+    wait_until(lambda: not list((service.options.folder / "jobs").iterdir()))
+    assert not service.jobs.exists(deleted.id)
+    assert service.tally.num_answered == {"conflict": 1}
+
+
+def test_what_a_killed_service_left_of_uploads_is_gone_when_it_starts(tmp_path: Path) -> None:
+    upload = tmp_path / "jobs" / "0" / "media.mp4"
+    upload.parent.mkdir(parents=True)
+    upload.touch()
+    options = ServiceOptions(tmp_path)
+    first = Service(AnalyzerSetup(AnalyzerConfig()), options, keyring())
+    assert not upload.exists()
+    job = send(first)
+    first.close()
+    Service(AnalyzerSetup(AnalyzerConfig()), options, keyring()).close()
+    assert [path.name for path in (tmp_path / "jobs").iterdir()] == [job.id]
+
+
 def test_a_slow_server_keeps_nobody_waiting(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
