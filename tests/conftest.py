@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import logging
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -38,6 +39,16 @@ FAST = {
 }
 
 Painter = Callable[[int, float], np.ndarray]
+
+
+def pytest_configure() -> None:
+    # A shell lets what it starts aside ignore Ctrl-C, nohup a hang-up, and so would all children.
+    for number, handler in {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGHUP: signal.SIG_DFL,
+    }.items():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
