@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import heapq
 import logging
 import os
@@ -57,6 +58,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("corpora"):
                 item.add_marker(skip)
+
+
+@pytest.fixture
+def no_hang() -> Iterator[None]:
+    """Ends this process where a cluster hangs; long enough for a machine with much else to do."""
+    faulthandler.dump_traceback_later(600, exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture(autouse=True)
