@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import io
 import shlex
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ _USAGE_ERROR: Final[Any] = typer.BadParameter.__base__
 def problems(line: str) -> Iterator[str]:
     """What is wrong with `facevoice …`: unknown command or option, a value or operand missing."""
     words = shlex.split(line, comments=True)
-    command = _program()
+    command: Any = typer.main.get_command(app)
     if words[:1] != [PROGRAM]:
         yield f"{line}: is no command of {PROGRAM}"
     while hasattr(command, "commands") and words[1:] and not words[1].startswith("-"):
@@ -36,8 +35,3 @@ def problems(line: str) -> Iterator[str]:
         return  # --help
     except _USAGE_ERROR as error:
         yield f"{line}: {error.format_message()}"
-
-
-@functools.cache
-def _program() -> Any:
-    return typer.main.get_command(app)
