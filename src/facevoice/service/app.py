@@ -35,7 +35,7 @@ from facevoice.service.answers import (
     job_answer,
 )
 from facevoice.service.database import DatabaseError
-from facevoice.service.forms import write_form
+from facevoice.service.forms import MEDIA_TYPES, write_form
 from facevoice.service.jobs import Job, JobState
 from facevoice.service.keys import User
 from facevoice.service.limits import LOCAL_HOSTS
@@ -286,7 +286,7 @@ def delete_job(service: _Asked, user: _Asking, id: str) -> None:
             "several files comes as a zip.",
             "content": {
                 kind: {"schema": {"type": "string"}}
-                for kind in ("application/json", "text/csv", "text/html", "application/zip")
+                for kind in sorted({kind.partition(";")[0] for kind in MEDIA_TYPES.values()})
             },
         },
         **_refusals(401, 404, 409, 429),
