@@ -308,7 +308,11 @@ def get_report(
     ] = None,
     expected_conflicts: Annotated[
         float | None,
-        Query(gt=0, lt=1, description="Share of windows that conflict where the file comes from."),
+        Query(
+            ge=0.0001,
+            le=0.9999,
+            description="Share of windows that conflict where the file comes from.",
+        ),
     ] = None,
 ) -> Response:
     """What face and voice show, window by window and moment by moment."""

@@ -176,9 +176,9 @@ class Workers:
                     self._added.clear()
                     continue
                 self._go_on(job, work)
-            except Exception:  # noqa: BLE001 - others' jobs must go on
+            except Exception as error:  # noqa: BLE001 - others' jobs must go on
                 # It waits again, and is begun a few times before it is given up.
-                _LOG.exception("a job could not be worked on")
+                _log("a job could not be worked on", error)
                 self._stopping.wait(_IDLE_S)
 
     def _go_on(self, job: Job, work: _Work) -> None:
@@ -260,13 +260,19 @@ class Workers:
         while not self._stopping.wait(every_s):
             try:
                 what()
-            except Exception:  # noqa: BLE001 - tried again soon
-                _LOG.exception("the jobs could not be looked after")
+            except Exception as error:  # noqa: BLE001 - tried again soon
+                _log("the jobs could not be looked after", error)
 
     def _sweep(self) -> None:
         for number in self._jobs.delete_old(self._options.keep_s):
             self._files.remove(number)
         self._files.sweep(self._jobs, _ORPHAN_S)
+
+
+def _log(what: str, error: Exception) -> None:
+    """Where it came from too, but for a database that is away: that is said again and again."""
+    is_known = isinstance(error, DatabaseError)
+    _LOG.error("%s: %s", what, error, exc_info=None if is_known else error)
 
 
 class _Voice:
