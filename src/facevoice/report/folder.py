@@ -245,7 +245,7 @@ def file_names(base: Path, formats: Iterable[str]) -> list[Path]:
 
 def write_format(
     report: Report,
-    base: Path,
+    base: str | Path,
     form: str,
     note: Callable[[Path, str], None] | None = None,
     *,
@@ -264,6 +264,7 @@ def write_format(
         OSError: a file can't be written.
         MissingExtraError: audformat is wanted and not installed.
     """
+    base = Path(base)
     base.parent.mkdir(parents=True, exist_ok=True)
     if form == DATABASE_ENDING:
         return [write_database(report, path, note) for path in file_names(base, [form])]
