@@ -42,5 +42,5 @@ def _load() -> Any:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _EXTRA:
             raise
-        raise MissingExtraError("Tools for assistants", "mcp") from error
+        raise MissingExtraError("Serving assistants", "mcp") from error
     return tools
