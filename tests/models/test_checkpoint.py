@@ -192,6 +192,7 @@ def test_thresholds_of_earlier_versions_are_read_as_not_measured(folder: Path) -
     [
         ("calibration.json", '"face"', '"nose"', "missing face|unknown setting 'nose'"),
         ("calibration.json", "0.5", "-0.5", "temperature of face"),
+        ("calibration.json", "0.5", "5e-324", "temperature of face"),
         ("data.json", '"split_sha256"', '"split_md5"', "missing split_sha256"),
         ("metrics.json", '"num_steps": 90', '"num_steps": "many"', "num_steps"),
         ("thresholds.json", '"match_hits"', '"match"', "missing match_hits"),
