@@ -49,6 +49,12 @@ EXTRAS: Final = {
     "remote": "files at addresses such as https:// and s3://",
     "parquet": "tables as Parquet files",
     "transcribe": "writing down what is said",
+    "explain": "`facevoice explain --gradients` with the large backbones; brings torch",
+    "exchange": "reports as audformat databases",
+    "serve": "the service for other programs",
+    "postgres": "a service of several processes",
+    "mcp": "tools for assistants",
+    "docs": "building the site of the documentation",
 }
 """The optional parts that `facevoice doctor` tells of, and what each is for."""
 
@@ -142,19 +148,27 @@ def _version_of(name: str) -> str | None:
 
 
 def _extras() -> Iterator[Finding]:
-    needs: dict[str, list[str]] = {extra: [] for extra in EXTRAS}
-    for requirement in metadata.requires("facevoice") or ():
-        found = re.search(r"extra == ['\"](\w+)['\"]", requirement)
-        if found and found[1] in needs and (name := _name_of(requirement)) != "facevoice":
-            needs[found[1]].append(name)
     for extra, purpose in EXTRAS.items():
-        absent = [name for name in needs[extra] if _version_of(name) is None]
-        if absent or not needs[extra]:
+        needed = list(_needed_by(extra))
+        absent = [name for name in needed if _version_of(name) is None]
+        if absent or not needed:
             words = f"for {purpose}: not installed" + (f" ({', '.join(absent)})" if absent else "")
             remedy = f"if you need it: {install_command(extra)}"
             yield Finding("optional parts", extra, State.MISSING, words, remedy)
         else:
             yield Finding("optional parts", extra, State.WELL, f"for {purpose}: installed")
+
+
+def _needed_by(extra: str) -> Iterator[str]:
+    """Packages of an optional part, and of those that it includes; none if it is unknown."""
+    for requirement in metadata.requires("facevoice") or ():
+        what, _, condition = requirement.partition(";")
+        if re.search(rf"extra == ['\"]{extra}['\"]", condition):
+            if _name_of(what) == "facevoice":
+                for included in re.findall(r"\w+", what.partition("[")[2]):
+                    yield from _needed_by(included)
+            else:
+                yield _name_of(what)
 
 
 def _weights() -> Iterator[Finding]:
