@@ -25,7 +25,7 @@ def doctor(
 ) -> None:
     """See whether facevoice is installed well: packages, weights, decoders, rights, a trial run.
 
-    Says what to do about all that isn't well. Exits with 1 if something needed is broken.
+    Says what to do about all that isn't well. Exits with 1 only if files can't be analysed.
     """
     findings = examine(try_out=try_out)
     broken = [finding for finding in findings if finding.state is State.BROKEN]

@@ -59,12 +59,12 @@ EXTRAS: Final = {
 """The optional parts that `facevoice doctor` tells of, and what each is for."""
 
 _REINSTALL: Final = (
-    f"pip install --force-reinstall --no-deps facevoice=={VERSION}, or the wheel or clone in place "
-    "of the last word"
+    f"pip install --force-reinstall --no-deps facevoice=={VERSION} (or the wheel or clone that it "
+    "came from)"
 )
 _ROOM: Final = (
-    "where files by strangers are read, and to try things out, such a folder is needed: free some "
-    "space, or name another one: TMPDIR=/some/folder"
+    "the web app, the service and all that reads files by strangers need it: free some space, or "
+    "name another folder: TMPDIR=/some/folder"
 )
 _DECODERS: Final = {
     "h264": "most MP4 and MOV files",
