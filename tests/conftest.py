@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import faulthandler
 import heapq
 import logging
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -40,12 +42,30 @@ FAST = {
 Painter = Callable[[int, float], np.ndarray]
 
 
+def pytest_configure() -> None:
+    # A shell lets what it starts aside ignore Ctrl-C, nohup a hang-up, and so would all children.
+    for number, handler in {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGHUP: signal.SIG_DFL,
+    }.items():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not os.environ.get("FACEVOICE_CORPORA"):
         skip = pytest.mark.skip(reason="FACEVOICE_CORPORA is not set")
         for item in items:
             if item.get_closest_marker("corpora"):
                 item.add_marker(skip)
+
+
+@pytest.fixture
+def no_hang() -> Iterator[None]:
+    """Ends this process where a cluster hangs; long enough for a machine with much else to do."""
+    faulthandler.dump_traceback_later(600, exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture(autouse=True)

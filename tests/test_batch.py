@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import faulthandler
 import json
 import logging
 import os
@@ -207,10 +206,10 @@ def test_a_killed_batch_goes_on_within_a_file(tmp_path: Path) -> None:
     process.communicate()
     reported = {path: path.read_bytes() for path in (tmp_path / "out").glob("*.json")}
     done = start(films, tmp_path / "out")
-    assert done.communicate(timeout=120)[1] == ""
+    assert done.communicate(timeout=300)[1] == ""
     assert done.returncode == 0
     fresh = start(films, tmp_path / "fresh")
-    fresh.communicate(timeout=120)
+    fresh.communicate(timeout=300)
     for name in ("film1.json", "film2.json", "film1.csv", "windows.csv", "moments.csv"):
         expected = (tmp_path / "fresh" / name).read_bytes()
         assert (tmp_path / "out" / name).read_bytes() == expected
@@ -257,13 +256,6 @@ def test_a_store_that_can_not_be_made_is_said_at_once(tmp_path: Path) -> None:
         list(analyze_files([EXAMPLES / "smile_frightened_voice.mp4"], plan))
 
 
-@pytest.fixture
-def no_hang() -> Iterator[None]:
-    faulthandler.dump_traceback_later(150, exit=True)
-    yield
-    faulthandler.cancel_dump_traceback_later()
-
-
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     pytest.importorskip("ray")
@@ -303,7 +295,7 @@ def test_a_machine_dies_and_the_reports_are_the_same(
 
     def kill() -> None:
         # The first report is there, so both machines are at work.
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 300
         while not num_windows(tmp_path / "store.db") and time.monotonic() < deadline:
             time.sleep(0.02)
         cluster.remove_node(node, allow_graceful=False)

@@ -32,6 +32,10 @@ Record = TypeVar("Record")
 
 MAX_DURATION_S: Final = 31 * 86_400.0
 """No file is longer; waveforms are drawn up to any time that is told."""
+_MIN_SPAN_S: Final = 2e-6
+"""No window is shorter: a report, which has six digits, would let it end where it begins."""
+MIN_FRAME_RATE_HZ: Final = 1e-6
+"""A frame in twelve days: less would be 0 in a report, which has six digits."""
 MAX_NUMBER: Final = 1 << 31
 """Of people, tracks, pixels, hertz."""
 _MAX_FACES: Final = 64
@@ -72,7 +76,7 @@ def read_window(values: object) -> Window:
     window = _read(Window, values)
     for one in (window, *window.others):
         num_crops = 0 if one.faces is None else len(one.faces)
-        require_that(0 <= one.start_s < one.end_s <= MAX_DURATION_S, "start_s", one.start_s)
+        check_span(one.start_s, one.end_s)
         require_that(one.end_s - one.start_s <= _MAX_WINDOW_S, "length of a window", one.end_s)
         require_that(one.faces is None or one.faces.dtype == np.uint8, "faces", "no pixels")
         _check_array("samples", one.samples, (None,))
@@ -149,7 +153,7 @@ def _special(kind: Any, value: Any) -> Any:
 
 
 def _check_window(view: WindowView) -> None:
-    require_that(0 <= view.start_s < view.end_s <= MAX_DURATION_S, "start_s, end_s", view.start_s)
+    check_span(view.start_s, view.end_s)
     require_that(0 <= view.speech_coverage <= 1, "speech_coverage", view.speech_coverage)
     require_that(len(view.faces) <= _MAX_FACES, "faces", len(view.faces))
     require_that(0 <= view.num_faces < MAX_NUMBER, "num_faces", view.num_faces)
@@ -220,7 +224,8 @@ def _check_array(
 def _check_video(video: VideoInfo) -> None:
     for name in ("width_px", "height_px", "track"):
         require_that(0 < getattr(video, name) < MAX_NUMBER, name, getattr(video, name))
-    require_that(0 < video.frame_rate_hz < MAX_NUMBER, "frame_rate_hz", video.frame_rate_hz)
+    is_told = MIN_FRAME_RATE_HZ <= video.frame_rate_hz < MAX_NUMBER
+    require_that(is_told, "frame_rate_hz", video.frame_rate_hz)
     require_that(abs(video.start_s) <= MAX_DURATION_S, "start_s", video.start_s)
     require_that(video.rotation_deg in (0, 90, 180, 270), "rotation_deg", video.rotation_deg)
 
@@ -232,6 +237,12 @@ def _check_audio(audio: AudioInfo) -> None:
     for number, num_channels in (own, *((o.number, o.num_channels) for o in audio.others)):
         require_that(0 < number < MAX_NUMBER, "track", number)
         require_that(0 <= num_channels < MAX_NUMBER, "num_channels", num_channels)
+
+
+def check_span(start_s: float, end_s: float) -> None:
+    """ValueError unless a window may have these times."""
+    is_span = 0 <= start_s <= end_s - _MIN_SPAN_S <= MAX_DURATION_S
+    require_that(is_span, "start_s, end_s", (start_s, end_s))
 
 
 def require_that(condition: bool, name: str, value: object) -> None:

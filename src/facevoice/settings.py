@@ -251,7 +251,8 @@ class DecisionConfig:
         people = self.people
         require(people in PEOPLE, "decision.people", people, f"one of {', '.join(PEOPLE)}")
         expected = self.expected_conflicts
-        require(0 < expected < 1, "decision.expected_conflicts", expected, "above 0, below 1")
+        is_told = 0.0001 <= expected <= 0.9999  # beyond, nothing is measured and digits run out
+        require(is_told, "decision.expected_conflicts", expected, "between 0.0001 and 0.9999")
         share = self.min_face_coverage
         require(0 < share <= 1, "decision.min_face_coverage", share, "above 0, at most 1")
         for name in ("min_speech_s", "min_window_s"):

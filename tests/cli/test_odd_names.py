@@ -179,7 +179,7 @@ def test_a_terminal_of_few_letters_shows_the_others_escaped() -> None:
         command = [sys.executable, "-m", "facevoice", *arguments]
         environment = {**os.environ, "PYTHONIOENCODING": encoding, "COLUMNS": "200"}
         done = subprocess.run(
-            command, env=environment, capture_output=True, timeout=60, check=False
+            command, env=environment, capture_output=True, timeout=300, check=False
         )
         assert b"Traceback" not in done.stderr
         return (done.stdout + done.stderr).decode(encoding)

@@ -93,10 +93,10 @@ def test_every_analysis_takes_both(
         (["--sensitivity", ""], LEVELS),
         (
             ["--expected-conflicts", "0"],
-            "expected_conflicts = 0.0 is not allowed: above 0, below 1",
+            "expected_conflicts = 0.0 is not allowed: between 0.0001 and 0.9999",
         ),
-        (["--expected-conflicts", "1"], "above 0, below 1"),
-        (["--expected-conflicts", "nan"], "above 0, below 1"),
+        (["--expected-conflicts", "1"], "between 0.0001 and 0.9999"),
+        (["--expected-conflicts", "nan"], "between 0.0001 and 0.9999"),
         (["--expected-conflicts", "often"], "Invalid value for '--expected-conflicts'"),
     ],
 )

@@ -256,7 +256,7 @@ def test_the_app_answers_over_http(folder: Path, tmp_path: Path) -> None:
             page.predict(client.handle_file(str(broken)), api_name="/analyze")
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=120)
     assert report.path == "smile_glad_voice.mp4"
     assert report.windows
     assert report.moments

@@ -166,7 +166,7 @@ def test_two_processes_may_fill_one_folder(tmp_path: Path) -> None:
         writer.stdin.write("\n\n")
         writer.stdin.flush()
     for writer in writers:
-        _, errors = writer.communicate(timeout=60)
+        _, errors = writer.communicate(timeout=120)
         assert (writer.returncode, errors) == (0, "")
     expected = {f"{who}{k}.mp4": 20 for who in "ab" for k in range(3)}
     assert rows(tmp_path) == stored(tmp_path) == expected
@@ -182,7 +182,7 @@ def test_the_rows_of_a_killed_run_are_found_by_the_next(tmp_path: Path) -> None:
     writer.stdin.flush()
     assert writer.stdout.readline() == "written\n"
     writer.kill()
-    writer.communicate(timeout=60)
+    writer.communicate(timeout=120)
     assert not (tmp_path / "windows.csv").exists()
     # What a run leaves that is killed while it makes the tables.
     for name in (".windows.csv.part", ".moments.csv.part"):

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import astuple, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -224,3 +226,31 @@ def test_read_report_names_the_file_and_the_cause(tmp_path: Path) -> None:
         read_report(path)
     path.write_text(json.dumps(values), encoding="utf-8")
     assert read_report(path).status is Status.FAILED
+
+
+@pytest.mark.parametrize("extreme", [5e-324, 1 - 2**-53])
+def test_what_is_read_with_extreme_numbers_can_be_written_and_read_again(extreme: float) -> None:
+    """Six digits are written: what is above 0, or below 1, when read must not come to it."""
+    document = json.loads(to_json(REPORTS["three windows"]))
+    num_read = 0
+    for holder, key in _numbers(document):
+        before, holder[key] = holder[key], extreme
+        try:
+            report = from_json(json.dumps(document))
+        except ReportError:
+            continue
+        finally:
+            holder[key] = before
+        num_read += 1
+        assert to_json(from_json(to_json(report))) == to_json(report)
+    assert num_read > 10
+
+
+def _numbers(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Where the numbers of a document stand: what holds them, and under which key."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, inner in list(items):
+        if isinstance(inner, dict | list):
+            yield from _numbers(inner)
+        elif isinstance(inner, int | float) and not isinstance(inner, bool):
+            yield value, key

@@ -127,7 +127,7 @@ ExpectedConflicts = Annotated[
     float | None,
     option(
         "SHARE",
-        "Share of windows that conflict where the files come from, above 0 and below 1; "
+        "Share of windows that conflict where the files come from, from 0.0001 to 0.9999; "
         f"probabilities are shifted to it. Default: {DecisionConfig().expected_conflicts:g}.",
     ),
 ]

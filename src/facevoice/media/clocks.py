@@ -10,6 +10,8 @@ import av
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from facevoice.codec import MIN_FRAME_RATE_HZ
+
 MAX_PAUSE_S: Final = 3600.0
 """A leap over more than this within a stream is a damaged timestamp, no pause."""
 
@@ -47,7 +49,7 @@ def packet_end_s(packet: Packet[Any]) -> float | None:
 def frame_rate_hz(stream: VideoStream) -> float:
     """Frames per second as the container states or implies it; 25 where it says nothing."""
     for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate):
-        if rate is not None and 0 < rate <= 1000:
+        if rate is not None and MIN_FRAME_RATE_HZ <= rate <= 1000:
             return float(rate)
     return _FALLBACK_RATE_HZ
 

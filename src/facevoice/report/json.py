@@ -19,7 +19,13 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from facevoice.codec import MAX_DURATION_S, MAX_NUMBER, check_media, require_that
+from facevoice.codec import (
+    MAX_DURATION_S,
+    MAX_NUMBER,
+    check_media,
+    check_span,
+    require_that,
+)
 from facevoice.errors import ConfigError, ReportError
 from facevoice.plain import parse_json, read_bounded
 from facevoice.records import (
@@ -434,8 +440,7 @@ def _check_windows(windows: Sequence[Prediction], numbers: Sequence[int]) -> Non
     starts_s = [window.start_s for window in windows]
     require_that(starts_s == sorted(starts_s), "order of windows", starts_s)
     for window in windows:
-        is_span = 0 <= window.start_s < window.end_s <= MAX_DURATION_S
-        require_that(is_span, "start_s, end_s", window.start_s)
+        check_span(window.start_s, window.end_s)
         require_that(window.person is None or window.person in numbers, "person", window.person)
         channels = [c for c in (window.face, window.voice, window.fused) if c is not None]
         coverages = [window.face_coverage, window.speech_coverage, *(c.coverage for c in channels)]
