@@ -72,7 +72,7 @@ def test_what_is_broken_is_named_with_a_remedy(
     assert "TMPDIR=/some/folder" in said
     assert "-- web: for the web app: lacks gradio" in said
     assert "pip install 'facevoice[web]'" in said
-    assert "broken, marked !!" in said
+    assert "Broken, marked !! above: soxr, voice. Do what is said there." in said
 
 
 def test_who_lacks_a_package_is_told_so_in_one_line() -> None:

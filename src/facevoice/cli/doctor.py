@@ -43,13 +43,12 @@ def doctor(
                 screen.say(f"  {_SIGNS[finding.state]} {finding.name}: {finding.words}")
                 if finding.remedy:
                     screen.say(f"     {finding.remedy}", style="dim")
-        screen.say(_verdict(len(broken)))
+        screen.say(_verdict([finding.name for finding in broken]))
     if broken:
         raise typer.Exit(EXIT_FAILED)
 
 
-def _verdict(num_broken: int) -> str:
-    if not num_broken:
+def _verdict(broken: list[str]) -> str:
+    if not broken:
         return "\nAll that is needed is there. Parts marked -- are only for what is said of them."
-    noun = "thing is" if num_broken == 1 else "things are"
-    return f"\n{num_broken} {noun} broken, marked !!; do what is said below each."
+    return f"\nBroken, marked !! above: {', '.join(broken)}. Do what is said there."
