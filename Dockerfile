@@ -1,12 +1,15 @@
 # The service for processors, without torch. Not built by CI: see docs/service.md.
-FROM python:3.13-slim AS build
+# For an image that never changes, name one by its digest: --build-arg BASE=python@sha256:…
+ARG BASE=python:3.13-slim-bookworm
+
+FROM ${BASE} AS build
 WORKDIR /build
 COPY pyproject.toml hatch_build.py README.md LICENSE NOTICE ./
 COPY src src
 RUN python -m venv /opt/facevoice \
     && /opt/facevoice/bin/pip install --no-cache-dir '.[serve,postgres]'
 
-FROM python:3.13-slim
+FROM ${BASE}
 RUN useradd --system --uid 10001 --home-dir /data --shell /usr/sbin/nologin facevoice \
     && install -d -o facevoice -g facevoice -m 700 /data
 COPY --from=build /opt/facevoice /opt/facevoice

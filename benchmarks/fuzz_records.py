@@ -26,7 +26,7 @@ import time
 import tomllib
 import traceback
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -172,6 +172,12 @@ def _places(value: Any, holder: Any = None, key: Any = None) -> Iterator[tuple[A
         yield from _places(inner, value, name)
 
 
+def _changed(value: float) -> Sequence[object]:
+    # As floats, the longest whole numbers would overflow.
+    many, half = (10**9, value // 2) if isinstance(value, int) else (1e9, value / 2)
+    return -value, value + 1, value * many, half, str(value), -1e-9
+
+
 def _mutate_values(document: Any, rng: random.Random) -> Any:
     places = list(_places(document))
     if not places or rng.random() < 0.02:
@@ -191,7 +197,7 @@ def _mutate_values(document: Any, rng: random.Random) -> Any:
         case 3 if isinstance(value, list):
             rng.shuffle(value)
         case 4 if isinstance(value, int | float) and not isinstance(value, bool):
-            holder[key] = rng.choice((-value, value + 1, value * 1e9, value / 2, str(value), -1e-9))
+            holder[key] = rng.choice(_changed(value))
         case 4 if isinstance(value, list):
             holder[key] = value * rng.choice((0, 2, 50))
         case 4 if isinstance(value, str | bytes):

@@ -255,6 +255,8 @@ async def _listen(socket: Any, told: list[dict[str, Any]]) -> None:
     try:
         async for text in socket:
             told.append(json.loads(text))
+            if "end" in told[-1]:  # then it waits for a review
+                await socket.close()
     except websockets.ConnectionClosed:
         pass
 

@@ -5,14 +5,16 @@ Only probabilities are invented: outcomes, moments, sentences come from the rule
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from io import BytesIO
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from facevoice.batch import failed_report
 from facevoice.exchange import Document, Span
 from facevoice.interpret import decide_again, find_point
 from facevoice.records import (
@@ -23,6 +25,7 @@ from facevoice.records import (
     ChannelPosterior,
     DecisionCurve,
     Emotion,
+    FileError,
     FloatArray,
     MediaInfo,
     Outcome,
@@ -35,6 +38,7 @@ from facevoice.records import (
     VideoInfo,
 )
 from facevoice.report import to_document
+from facevoice.review import Verdict, empty_review, said_of
 from facevoice.settings import AnalyzerConfig
 
 TITLE: Final = "invented example"
@@ -159,6 +163,28 @@ def invent_interview() -> tuple[Report, Trace]:
         for number, name in ((1, "Interviewer"), (2, "Guest"))
     )
     return decide_again(replace(report, people=people), report.config.decision), trace
+
+
+def invent_folder() -> Iterator[tuple[PurePath, Report]]:
+    """What a folder of files may come to: the reports above, one reviewed, and one that failed."""
+    for name, report in (
+        ("interview", invent_interview()[0]),
+        ("talk", _reviewed(invent_report()[0])),
+        ("lecture", invent_long()[0]),
+        *((f"short/{outcome}", invent_short(outcome)[0]) for outcome in SHORT),
+    ):
+        yield PurePath(name), report
+    why = FileError("unreadable_media", "notes.mp4: is not a video or audio file.")
+    yield PurePath("notes"), failed_report("notes.mp4", why, AnalyzerConfig())
+
+
+def _reviewed(report: Report) -> Report:
+    """The first two moments judged, the second as wrong."""
+    verdicts = tuple(
+        Verdict(m.start_s, m.end_s, m.person, said_of(m), is_right=is_right)
+        for m, is_right in zip(report.moments, (True, False), strict=False)
+    )
+    return report.with_review(replace(empty_review(report), verdicts=verdicts))
 
 
 def invent_annotation(report: Report, seed: int) -> Document:

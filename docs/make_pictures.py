@@ -28,6 +28,7 @@ from invented_report import (
     SHORT,
     TITLE,
     invent_annotation,
+    invent_folder,
     invent_interview,
     invent_long,
     invent_report,
@@ -38,10 +39,13 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from facevoice.agreement import Case, compare, to_agreement_page
 from facevoice.agreement import Mapping as Meanings
+from facevoice.agreement.reports import Side, lay_side_by_side, to_side_by_side_page
 from facevoice.analyzer import Analyzer
+from facevoice.interpret import decide_again
 from facevoice.media import read_audio
 from facevoice.records import SAMPLE_RATE_HZ, PeopleEdits, Report, Trace
-from facevoice.report import render_video, to_html, vocabulary
+from facevoice.report import ReportFolder, render_video, to_html, vocabulary
+from facevoice.settings import DecisionConfig
 from facevoice.web import WebOptions, launch_app
 
 ROOT = Path(__file__).parents[1]
@@ -304,19 +308,28 @@ def shoot_moments(studio: Studio) -> Shots:
             yield f"-{size}", shoot_still(page, until=".fv-review-panel")
 
 
-def shoot_still(page: Page, until: str | None = None) -> bytes:
-    """The page without focus or pointer, from the top to where an element begins, or all of it."""
+def shoot_still(page: Page, until: str | None = None, since: str | None = None) -> bytes:
+    """The page without focus or pointer, to where an element begins, or all of it.
+
+    since: an element at which the picture begins; by default the top.
+    """
     page.evaluate("document.activeElement.blur()")
     page.mouse.move(2, 2)
     page.evaluate("scrollTo(0, 0)")
     page.wait_for_timeout(500)
     if until is None:
         return page.screenshot(full_page=True)
-    box = page.locator(until).bounding_box()
-    if box is None:
-        raise RuntimeError(f"the page has no {until}")
-    clip = {"x": 0, "y": 0, **page.viewport_size, "height": box["y"] - 12}
+    top = 0.0 if since is None else place_of(page, since) - 12
+    clip = {"x": 0, **page.viewport_size, "y": top, "height": place_of(page, until) - 12 - top}
     return page.screenshot(full_page=True, clip=clip)
+
+
+def place_of(page: Page, selector: str) -> float:
+    """How far down an element begins, in pixels."""
+    box = page.locator(selector).bounding_box()
+    if box is None:
+        raise RuntimeError(f"the page has no {selector}")
+    return box["y"]
 
 
 def shoot_render(studio: Studio) -> Shots:
@@ -387,6 +400,46 @@ def shoot_plot(studio: Studio) -> Shots:
     yield "", file.read_bytes()
 
 
+def shoot_review(studio: Studio) -> Shots:
+    """The card of a moment that somebody corrected, with a note, and the panel of the review."""
+    with studio.report("desktop", *invent_report()) as page:
+        page.get_by_label("Your name").fill("Dr Keller")
+        page.locator(".fv-moments button").nth(1).click()
+        page.get_by_role("button", name="Right", exact=True).click()
+        page.locator(".fv-moments button").first.click()
+        page.get_by_role("button", name="Wrong", exact=True).click()
+        page.get_by_label("Really").select_option("match")
+        page.get_by_label("Face").select_option("angry")
+        page.get_by_label("Note").fill("Grits her teeth, doesn't smile.")
+        yield "", shoot_still(page, until="section:has(.fv-outcomes)", since=".fv-pair")
+
+
+def shoot_index(studio: Studio) -> Shots:
+    """The page over a folder of invented reports, of which those with a conflict are shown."""
+    folder = studio.folder / "invented examples"
+    with ReportFolder(folder, ["html"]) as reports:
+        for name, report in invent_folder():
+            reports.write(report, name)
+    with studio.page("desktop", (folder / "index.html").as_uri()) as page:
+        page.get_by_role("combobox", name="Show").select_option("conflict")
+        page.get_by_role("button", name="Conflict (%)").click()
+        yield "", shoot_still(page)
+
+
+def shoot_comparison(studio: Studio) -> Shots:
+    """Two answers of the invented report, at two sensitivities, down to the two cards."""
+    report, trace = invent_report()
+    sides = [
+        Side(f"{level}.json", decide_again(report, DecisionConfig(sensitivity=level)), trace)
+        for level in ("balanced", "cautious")
+    ]
+    file = studio.folder / "comparison.html"
+    file.write_text(to_side_by_side_page(lay_side_by_side(*sides)), encoding="utf-8")
+    with studio.page("desktop", file.as_uri()) as page:
+        page.locator(".fv-differences button").first.click()
+        yield "", shoot_still(page, until=".fv-cards")
+
+
 def shoot_agreement(studio: Studio) -> Shots:
     """How far invented annotators agree with the invented report, down to the first confusion."""
     report, _ = invent_report()
@@ -414,6 +467,9 @@ PICTURES: Final[dict[str, Callable[[Studio], Shots]]] = {
     "render": shoot_render,
     "render-people": shoot_render_people,
     "plot": shoot_plot,
+    "review": shoot_review,
+    "index": shoot_index,
+    "comparison": shoot_comparison,
     "agreement": shoot_agreement,
 }
 

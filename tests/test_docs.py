@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks.results_table import BEGIN, END, tables
 
 import facevoice
+from command_lines import PAGES, steps_of
 from facevoice.records import EMOTIONS, Outcome, Reason, Status
 from facevoice.settings import AnalyzerConfig
 
@@ -87,6 +88,17 @@ def test_results_are_those_of_the_scores() -> None:
     for path, text in tables(ROOT / "docs").items():
         shown = path.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0].strip()
         assert shown == text, "run: python -m benchmarks.results_table --docs docs"
+
+
+def test_the_page_on_python_has_all_that_scripts_of_other_pages_import() -> None:
+    told = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    scripts = "\n".join(s.text for page in PAGES for s in steps_of(page) if s.kind == "python")
+    lines = re.findall(r"^from (facevoice[\w.]*) import (.+)", scripts, re.M)
+    used = {(module, name) for module, names in lines for name in names.split(", ")}
+    assert len(used) > 20
+    assert [
+        one for one in used if one[0] not in told or not re.search(rf"\b{one[1]}\b", told)
+    ] == []
 
 
 def test_the_menu_of_the_site_leads_to_pages() -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
-import pytest
 from benchmarks.results_table import FETCH
 
-from command_lines import problems
+from command_lines import PAGES, PLACEHOLDER, problems, steps_of
 from facevoice.backbones.huggingface import PRETRAINED
 from facevoice.corpora.gather import corpus_names
 from facevoice.hub import SpaceOptions, write_space
@@ -19,40 +19,47 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 
 
-def commands_in(text: str) -> list[str]:
-    """Inline code and lines of blocks that call facevoice."""
-    blocks = re.findall(r"^```\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
-    blocks = [block.replace("\\\n", " ") for block in blocks]
-    inline = re.findall(r"`((?:accelerate launch -m )?facevoice [^`]+)`", text)
-    lines = [line for block in blocks for line in block.splitlines()]
-    found = [line for line in (*lines, *inline) if re.match(r"(accelerate.* )?facevoice ", line)]
-    plain = [line.removeprefix("accelerate launch -m ").partition(" > ")[0] for line in found]
-    # A command that is only mentioned needs no operands.
-    return [f"{line} --help" if len(line.split()) == 2 else line for line in plain]
-
-
-@pytest.mark.parametrize(
-    ("page", "least"), [("parity.md", 40), ("hub.md", 6), ("person.md", 6), ("exchange.md", 14)]
-)
-def test_every_command_exists(page: str, least: int) -> None:
-    text = (DOCS / page).read_text(encoding="utf-8")
-    found = commands_in(text)
-    assert len(found) >= least
-    assert [problem for line in found for problem in problems(line)] == []
-
-
-def test_no_page_names_a_command_or_option_that_there_is_not() -> None:
-    pages = [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "examples").glob("*.md")]
-    pages = [page for page in pages if page.name not in ("cli.md", "CHANGELOG.md")]
-    unknown = [
-        f"{page.name}: {problem}"
-        for page in pages
-        for line in commands_in(page.read_text(encoding="utf-8"))
-        for problem in problems(line)
-        if "no command" in problem or "No such option" in problem
+def test_every_command_of_a_page_exists_with_its_options() -> None:
+    steps = [step for page in PAGES for step in steps_of(page)]
+    commands = [step for step in steps if step.kind == "command"]
+    mentions = [step for step in steps if step.kind == "mention"]
+    assert len(commands) > 100
+    assert len(mentions) > 90
+    wrong = [(step.page, each) for step in commands for each in problems(step.text)]
+    # What is only mentioned needs no operands.
+    wrong += [
+        (step.page, each)
+        for step in mentions
+        for each in problems(step.text)
+        if "Missing argument" not in each and "requires an argument" not in each
+        if "Invalid value" not in each or not re.search(PLACEHOLDER, step.text)
     ]
-    assert len(pages) > 40
-    assert unknown == []
+    assert wrong == []
+
+
+def test_files_scripts_and_extras_that_pages_name_are_there() -> None:
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wrong = []
+    for page in PAGES:
+        text = (ROOT / page).read_text(encoding="utf-8")
+        files = re.findall(r"\b(?:examples|configs)/[\w/-]+\.\w+", text)
+        wrong += [(page, name) for name in files if not (ROOT / name).is_file()]
+        scripts = re.findall(
+            r"\bpython (?:-m )?((?:benchmarks|recipes|docs)[\w./]++)(?!` at commit)", text
+        )
+        wrong += [(page, name) for name in scripts if not is_script(name)]
+        named = re.findall(r"`make (\w[\w-]*)|^make (\w[\w-]*)", text, re.M)
+        wrong += [(page, name) for name in map("".join, named) if name not in targets]
+        extras = ",".join(re.findall(r"pip install (?:-e )?'(?:\.|facevoice)\[([\w,]+)\]'", text))
+        known = project["optional-dependencies"]
+        wrong += [(page, name) for name in extras.split(",") if name and name not in known]
+    assert wrong == []
+
+
+def is_script(name: str) -> bool:
+    path = ROOT / name if name.endswith(".py") else ROOT / f"{name.replace('.', '/')}.py"
+    return path.is_file() or (path.with_suffix("") / "__main__.py").is_file()
 
 
 def test_results_of_published_weights_are_fetched_by_commands_that_exist() -> None:

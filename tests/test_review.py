@@ -263,6 +263,22 @@ def test_a_file_that_can_not_be_read_costs_only_itself(tmp_path: Path) -> None:
     assert "judges 2 of 4 moments" in " ".join(told.split())
 
 
+def test_a_file_of_others_costs_only_the_report_that_would_replace_it(tmp_path: Path) -> None:
+    written(tmp_path / "results", name="a")
+    written(tmp_path / "results", name="b")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a.html").write_text("mine")
+    told = run("review", tmp_path / "results", "--out", out, "--format", "json,html", code=1)
+    assert "a.html: can't be written (there is another file of that name" in told
+    assert "Move that away or choose another --out, then run again." in told
+    assert (out / "a.html").read_text() == "mine"
+    assert "Dr Keller" in (out / "b.html").read_text()
+    assert '"name":"b"' in (out / "index.html").read_text()
+    assert '"name":"a"' not in (out / "index.html").read_text()
+    assert "In 2 reports with a review" in told
+
+
 def test_two_reports_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     other = decide_again(
@@ -274,7 +290,7 @@ def test_two_reports_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     told = " ".join(run("compare-reports", "a.json", "b.json").split())
     assert "The outcomes are the same for 64% of 14 s" in told
     assert "0:09–0:11 undecided against match; 0:11–0:14 flat against match." in told
-    assert "The setting decision.sensitivity is balanced against cautious." in told
+    assert "They differ in the setting decision.sensitivity: balanced against cautious." in told
     assert "Another model is used for face: f against none." in told
     assert Path("comparison.html").read_text().startswith("<!DOCTYPE html>")
     values = json.loads(run("compare-reports", "a.json", "b.json", "--json"))

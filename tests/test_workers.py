@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 from contextlib import closing
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from facevoice.errors import ConfigError
 from facevoice.workers import run_tasks
-from worker_tasks import build_square
+from worker_tasks import build_log_level, build_square
 
 
 def test_results_come_with_their_tasks_and_nobody_stays() -> None:
@@ -35,6 +36,11 @@ def test_a_worker_that_cannot_be_built_ends_the_run() -> None:
     with pytest.raises(ConfigError, match="nothing to multiply by"):
         list(run_tasks([1, 2], build_square, 0, jobs=2))
     assert multiprocessing.active_children() == []
+
+
+def test_processes_log_no_more_than_their_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging.getLogger("facevoice"), "level", logging.ERROR)
+    assert list(run_tasks([1], build_log_level, None, jobs=1)) == [(1, logging.ERROR)]
 
 
 def test_stopping_early_ends_the_processes() -> None:

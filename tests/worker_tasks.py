@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Callable
@@ -24,3 +25,8 @@ def build_square(setup: int) -> Callable[[int | Path], int]:
         return task * task * setup
 
     return work
+
+
+def build_log_level(_: None) -> Callable[[int], int]:
+    """Tells from which level on the process logs."""
+    return lambda _: logging.getLogger("facevoice").getEffectiveLevel()

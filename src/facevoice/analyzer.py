@@ -148,7 +148,21 @@ class Analyzer:
         sha256: str | None = None,
         again: bool = False,
     ) -> Perception:
-        """The first half: one pass over a file; see `Perceiver.perceive`."""
+        """The first half: one pass over a file.
+
+        Args:
+            path: a video or audio file.
+            on_media: called first, with what the file holds.
+            on_view: called with every window as it is done.
+            store: asked first; takes every window as it is done.
+            sha256: of the content, if it is known already.
+            again: take nothing from the store.
+
+        Raises:
+            MediaNotFoundError, EmptyMediaError, UnreadableMediaError, NoStreamError: the file
+                can't be read; the message names it and the remedy.
+            StoreError: the store can't be read or written.
+        """
         return self.perceiver.perceive(
             path, on_media=on_media, on_view=on_view, store=store, sha256=sha256, again=again
         )

@@ -14,7 +14,7 @@ import re
 import stat
 import tomllib
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 MAX_DOCUMENT_BYTES: Final = 64 << 20
 """Of settings, indices and the like; a report of a day is smaller, too."""
@@ -34,19 +34,24 @@ def read_bounded(path: Path, max_bytes: int = MAX_DOCUMENT_BYTES) -> bytes:
     Raises:
         OSError: it is another kind of file, too large, or can't be read.
     """
-    # A pipe without a writer would be waited for.
-    descriptor = os.open(path, os.O_RDONLY | _WITHOUT_WAITING)
-    found = os.fstat(descriptor)
-    problem = ""
-    if not stat.S_ISREG(found.st_mode):
-        problem = "it is no regular file"
-    elif found.st_size > max_bytes:
-        problem = f"it is larger than {max_bytes >> 20} MiB, which no such file is"
-    if problem:
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, problem, str(path))
-    with os.fdopen(descriptor, "rb") as file:
+    with open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size > max_bytes:
+            problem = f"it is larger than {max_bytes >> 20} MiB, which no such file is"
+            raise OSError(errno.EINVAL, problem, str(path))
         return file.read()
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """A regular file, to be read; nothing is waited for, as who opens a pipe waits for its writer.
+
+    Raises:
+        OSError: it is another kind of file, or can't be read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | _WITHOUT_WAITING)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return os.fdopen(descriptor, "rb")
 
 
 def parse_json(content: str | bytes) -> Any:

@@ -219,7 +219,7 @@ def find_review(path: Path, report: Report) -> Review | None:
     return read_review(beside, report) if beside.is_file() else None
 
 
-def read_review(path: Path, report: Report) -> Review:
+def read_review(path: str | Path, report: Report) -> Review:
     """Read a review of this report.
 
     Of another analysis of the same file it is read too: `Review.is_of` tells, and `Review.strays`
@@ -228,6 +228,7 @@ def read_review(path: Path, report: Report) -> Review:
     Raises:
         ReviewError: the file can't be read, is no review, or is one of another file.
     """
+    path = Path(path)
     try:
         return from_json(read_bounded(path), report)
     except OSError as error:
@@ -236,12 +237,13 @@ def read_review(path: Path, report: Report) -> Review:
         raise ReviewError(path, f"{error}.", "See docs/review.md.") from error
 
 
-def write_review(path: Path, review: Review) -> None:
+def write_review(path: str | Path, review: Review) -> None:
     """Write a review, all of it or nothing; another one at its place is replaced.
 
     Raises:
         ReviewError: it can't be written, or another kind of file is there.
     """
+    path = Path(path)
     try:
         if path.exists() and f'"{SCHEMA}"'.encode() not in read_bounded(path)[:1024]:
             raise ReviewError(path, "there is another file of that name, which is no review.")

@@ -281,6 +281,6 @@ class AnalyzerConfig:
         return build_settings(cls, values, where)
 
     @classmethod
-    def from_toml(cls, path: Path) -> AnalyzerConfig:
+    def from_toml(cls, path: str | Path) -> AnalyzerConfig:
         """Read a TOML file such as those in `configs/`; raises as its two halves do."""
-        return build_settings(cls, read_toml(path), str(path))
+        return build_settings(cls, read_toml(Path(path)), str(path))

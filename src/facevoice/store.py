@@ -151,17 +151,17 @@ class Store:
 
     def __init__(
         self,
-        path: Path,
+        path: str | Path,
         *,
         must_exist: bool = False,
         is_strict: bool = True,
         timeout_s: float = 60.0,
     ) -> None:
-        self.path = path
+        self.path = Path(path)
         self.is_strict = is_strict
         self._timeout_s = timeout_s
-        if must_exist and not path.is_file():
-            raise StoreError(path, "does not exist.", "Make it by `facevoice data extract`.")
+        if must_exist and not self.path.is_file():
+            raise StoreError(self.path, "does not exist.", "Make it by `facevoice data extract`.")
         self._open()
 
     def __enter__(self) -> Self:

@@ -203,7 +203,8 @@ class _Worker:
         with held():
             _start_tracker()
             self.connection, end = _SPAWN.Pipe()
-            arguments = (end, self._build, self._setup, self._scratch)
+            log_level = logging.getLogger("facevoice").getEffectiveLevel()
+            arguments = (end, self._build, self._setup, self._scratch, log_level)
             process: Any = _SPAWN.Process(target=_serve, args=arguments, daemon=True)
             with held():
                 process.start()
@@ -269,11 +270,13 @@ def _serve(
     build: Callable[[Any], Callable[[Any], Any]],
     setup: object,
     scratch: str,
+    log_level: int,
 ) -> None:
     # Ctrl-C goes to all processes of a terminal; the parent decides what becomes of its workers.
     ignore()
     Thread(target=_end_with_parent, daemon=True).start()
     tempfile.tempdir = scratch
+    logging.getLogger("facevoice").setLevel(log_level)
     try:
         work = build(setup)
     except Exception as error:  # noqa: BLE001 - told to the parent, who raises it

@@ -401,7 +401,7 @@ def test_no_file_is_read_twice(
     settings.write_text("[decision]\nmin_window_s = 1.2\n")
     (films / "1.mp4").rename(films / "moved.mp4")  # is known by its content
     stdout, _ = analyze(films, "--out", out, "--config", settings, code=1)
-    assert "3 files (2 done before): insufficient in 2, 1 failed" in stdout
+    assert "3 files (2 not read again): insufficient in 2, 1 failed" in stdout
     assert read == ["bad.mp4"]
     assert Reason.TOO_SHORT not in first.windows[0].reasons
     again = read_report(out / "0.json")

@@ -346,6 +346,8 @@ def test_convert_makes_what_analyze_makes(folder: Path, tmp_path: Path) -> None:
         if path.is_file() and path.suffix not in (".eaf",):
             assert path.read_bytes() == (folder / path.name).read_bytes(), path.name
     assert rows(read_eaf(again / "talk.eaf")) == rows(read_eaf(folder / "talk.eaf"))
+    with ReportFolder(again, ["eaf"]) as made:
+        made.write(interview(), PurePath("talk"))  # What convert wrote there is our own.
     unknown = CliRunner().invoke(app, ["convert", str(folder), "--to", "elan"])
     assert unknown.exit_code == 2
     assert "known: json, csv" in " ".join(unknown.output.split())

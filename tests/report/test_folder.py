@@ -215,6 +215,21 @@ def test_tables_of_others_are_left_out(tmp_path: Path) -> None:
     assert rows(tmp_path) == moments(tmp_path) == expected
 
 
+def test_what_can_not_be_read_is_passed_over_and_told(tmp_path: Path) -> None:
+    taking = ReportFolder(tmp_path, ["csv", "eaf"])
+    taking.write(report_of("t.mp4"), PurePath("t"))
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "loop.csv").symlink_to("loop.csv")
+    os.mkfifo(tmp_path / "pipe.eaf")
+    assert [path.name for path, _ in taking.gather()] == ["loop.csv", "pipe.csv"]
+    assert rows(tmp_path) == moments(tmp_path) == {"t.mp4": 1}
+    with pytest.raises(FileExistsError, match="no facevoice wrote"):
+        taking.write(report_of("pipe.mp4"), PurePath("pipe"))
+    (tmp_path / "pipe.csv").unlink()
+    with pytest.raises(FileExistsError, match="comes from elsewhere"):
+        taking.write(report_of("pipe.mp4"), PurePath("pipe"))
+
+
 def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:
     write_atomically(tmp_path / "t.json", "old")
     with pytest.raises(UnicodeEncodeError):

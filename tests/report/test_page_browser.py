@@ -54,6 +54,12 @@ def browser() -> Iterator[Any]:
         yield opened
 
 
+@pytest.fixture(scope="module")
+def talk(make_shared_clip: ClipMaker) -> Path:
+    """8 s to watch along."""
+    return make_shared_clip("talk.mp4", duration_s=8.0, width=320, height=240)
+
+
 @pytest.fixture
 def open_page(browser: Any, tmp_path: Path) -> Iterator[Opener]:
     """`open_page(html, **options) -> page`, from disk; what it asks of others fails the test."""
@@ -487,15 +493,12 @@ def test_it_is_dark_where_that_is_wanted_and_light_on_paper(open_report: Opener)
     assert page.get_by_role("button", name="Dark mode").get_attribute("aria-pressed") == "true"
 
 
-def test_the_timeline_is_above_the_fold_beside_the_video(
-    open_report: Opener, make_clip: ClipMaker
-) -> None:
-    clip = make_clip("talk.mp4", duration_s=8.0, width=320, height=240)
+def test_the_timeline_is_above_the_fold_beside_the_video(open_report: Opener, talk: Path) -> None:
     page = open_report(make_interview(), viewport={"width": 1280, "height": 800})
     area, video = page.locator(".fv-area"), page.locator("video")
     alone = area.bounding_box()
     assert alone["y"] + alone["height"] < 800
-    page.set_input_files("input[type=file]", clip)
+    page.set_input_files("input[type=file]", talk)
     until(page, f"{VIDEO}?.readyState >= 2")
     beside, film = area.bounding_box(), video.bounding_box()
     assert film["x"] + film["width"] < beside["x"]
@@ -544,10 +547,9 @@ def test_the_wheel_zooms_and_the_strip_moves(open_report: Opener) -> None:
     assert now == pytest.approx(0.9 * 3602, rel=0.02)
 
 
-def test_a_video_from_disk_plays_along(open_report: Opener, make_clip: ClipMaker) -> None:
+def test_a_video_from_disk_plays_along(open_report: Opener, talk: Path) -> None:
     page = open_report(two_outcomes(), still_trace())
-    clip = make_clip("talk.mp4", duration_s=8.0, width=320, height=240)
-    page.set_input_files("input[type=file]", clip)
+    page.set_input_files("input[type=file]", talk)
     until(page, f"{VIDEO}?.readyState >= 2")
     assert page.locator("video").get_attribute("src").startswith("blob:")
     page.wait_for_selector("canvas.fv-overlay", state="visible")
@@ -576,15 +578,12 @@ KEEP_WRITTEN = """() => {
 }"""
 
 
-def test_a_lone_face_has_no_name_not_even_after_a_cut(
-    open_report: Opener, make_clip: ClipMaker
-) -> None:
+def test_a_lone_face_has_no_name_not_even_after_a_cut(open_report: Opener, talk: Path) -> None:
     trace = replace(still_trace(), track_ids=np.repeat([4, 9], [6, 5]))  # a cut after one second
     page = open_report(two_outcomes(), trace)
     assert page.locator(".fv-people").count() == 0
     page.evaluate(KEEP_WRITTEN)
-    clip = make_clip("talk.mp4", duration_s=8.0, width=320, height=240)
-    page.set_input_files("input[type=file]", clip)
+    page.set_input_files("input[type=file]", talk)
     until(page, f"{VIDEO}?.readyState >= 2")
     click_at(page, 0.2)
     assert video_time_s(page) == pytest.approx(1.6, abs=0.1)
@@ -598,7 +597,7 @@ def test_a_lone_face_has_no_name_not_even_after_a_cut(
     until(page, f"window.written[{spoken} - 1] === 'undecided'")
 
 
-def test_a_person_is_renamed_everywhere(open_report: Opener, make_clip: ClipMaker) -> None:
+def test_a_person_is_renamed_everywhere(open_report: Opener, talk: Path) -> None:
     page = open_report(make_interview(people="all"), make_interview_trace())
     rows = page.locator(".fv-people li")
     assert rows.nth(0).inner_text().split("\n") == ["Anna", "seen 0:08 · speaks 0:03"]
@@ -620,8 +619,7 @@ def test_a_person_is_renamed_everywhere(open_report: Opener, make_clip: ClipMake
     assert f"{name}: face happy, voice sad: conflict" in text
     told = page.locator(".fv-people ~ p code").inner_text()
     assert told == "facevoice report talk.mp4 --name '2=<b>It'\\''s Bob</b>'"
-    clip = make_clip("talk.mp4", duration_s=8.0, width=640, height=360)
-    page.set_input_files("input[type=file]", clip)
+    page.set_input_files("input[type=file]", talk)
     until(page, f"{VIDEO}?.readyState >= 2")
     page.get_by_role("button", name="0:03–0:05").click()
     assert video_time_s(page) == pytest.approx(3, abs=0.1)
@@ -691,13 +689,12 @@ def test_one_channel_alone(
     assert "not compared" in page.locator(".fv-detail").inner_text()
 
 
-def test_mount_in_a_page_of_others(open_page: Opener, make_clip: ClipMaker) -> None:
-    clip = make_clip("talk.mp4", duration_s=8.0, width=320, height=240)
+def test_mount_in_a_page_of_others(open_page: Opener, talk: Path) -> None:
     view = json.dumps(to_view(two_outcomes(), still_trace()))
     page = open_page(
         f"""<!DOCTYPE html><meta charset="utf-8"><style>{page_style()}</style>
         <h1 id="mine">Host</h1><div id="box"><video controls width="320" height="400"
-        src="{clip.as_uri()}"></video></div><div id="here"></div><script>{page_script()}
+        src="{talk.as_uri()}"></video></div><div id="here"></div><script>{page_script()}
         window.shown = window.facevoice.mount(document.getElementById("here"), {view},
           {{ video: document.querySelector("video"), pickVideo: false, switch: false }});
         </script>"""

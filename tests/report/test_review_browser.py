@@ -189,7 +189,7 @@ def test_two_reports_share_one_clock(browser: Any, tmp_path: Path) -> None:
             assert barriers(page) == []
             expect(page.locator("h1")).to_contain_text("<img src=x")
             expect(page.locator(".fv-remarks")).to_contain_text(
-                "The setting decision.sensitivity is balanced against sensitive."
+                "They differ in the setting decision.sensitivity: balanced against sensitive."
             )
             page.locator(".fv-differences button").nth(1).click()
             cards = page.locator(".fv-detail")

@@ -275,7 +275,8 @@ def test_many_files_are_counted() -> None:
     tally.add(decided(MATCH, status=Status.TRUNCATED), known=True)
     tally.add(make_failed_report())
     assert tally.line() == (
-        "3 files (1 done before): match in 2, conflict in 1, flat in 1, insufficient in 1, 1 failed"
+        "3 files (1 not read again): match in 2, conflict in 1, flat in 1, insufficient in 1, "
+        "1 failed"
     )
     lines = lines_of(tally.table())
     assert lines[0] == "in files moments windows minutes"

@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Queue
@@ -82,6 +83,10 @@ class ServiceProcess:
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(PATIENCE_S)
 
+    def kept(self) -> list[Path]:
+        """What lies there of files."""
+        return list((self.folder / "jobs").iterdir())
+
     def client(self, name: str = "anna") -> httpx.Client:
         return httpx.Client(base_url=self.url, headers=header(name), timeout=PATIENCE_S)
 
@@ -129,3 +134,10 @@ def wait_for(client: httpx.Client, job: str) -> dict[str, Any]:
     told = [data for name, _, data in events(client, job) if name == "job"]
     last: dict[str, Any] = told[-1]
     return last
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    end_s = time.monotonic() + PATIENCE_S
+    while not is_so():
+        assert time.monotonic() < end_s
+        time.sleep(0.01)

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from docs.invented_report import invent_long, invent_short
 
 from facevoice.errors import ConfigError
 from facevoice.report import to_json
+from facevoice.service import KeyLimits
 from facevoice.service import jobs as of_jobs
 from facevoice.service.database import open_database
 from facevoice.service.jobs import Job, Jobs, JobState, new_id
@@ -64,9 +66,15 @@ def postgres() -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
+def kind(request: pytest.FixtureRequest) -> str:
+    """Of the database."""
+    return str(request.param)
+
+
+@pytest.fixture
+def opened(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
     """Opens the jobs as one more process would; of SQLite, after the one before has died."""
-    is_shared = request.param == "postgres"
+    is_shared = kind == "postgres"
     address = request.getfixturevalue("postgres") if is_shared else None
     databases = []
 
@@ -78,14 +86,15 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
 
     yield make
     with databases[-1].writing() as session:
-        session.run("DELETE FROM facevoice_job")
+        for table in ("facevoice_job", "facevoice_turn"):
+            session.run(f"DELETE FROM {table}")  # noqa: S608 - a name of this line
     for database in databases:
         database.close()
 
 
 def add(jobs: Jobs, owner: str = "anna", name: str = "a.mp4", created_s: float = 1.0) -> Job:
     job = Job(new_id(), owner, name, None, JobState.WAITING, created_s)
-    return jobs.add(job, max_jobs=10)
+    return jobs.add(job, KeyLimits())
 
 
 def test_owners_take_turns(opened: Open) -> None:
@@ -96,6 +105,14 @@ def test_owners_take_turns(opened: Open) -> None:
     taken = [jobs.claim() for _ in range(5)]
     names = [job.name for job in taken if job is not None]
     assert names == ["anna-0", "bob-0", "anna-1", "anna-2"]
+    # Who deletes what is done doesn't come first for that.
+    for job in jobs.listed("anna"):
+        jobs.delete("anna", job.id)
+    add(jobs, "bob", "bob-1")
+    add(jobs, "anna", "anna-3", created_s=0.0)
+    following = jobs.claim()
+    assert following is not None
+    assert following.name == "bob-1"
 
 
 def test_a_job_is_answered_once(opened: Open) -> None:
@@ -122,6 +139,7 @@ def test_who_died_is_not_waited_for(opened: Open, monkeypatch: pytest.MonkeyPatc
     add(dead)
     lost = dead.claim()
     assert lost is not None
+    assert dead.claim() is None  # its own process knows that it is at work
     monkeypatch.undo()
     alive = opened()
     job = alive.claim()
@@ -145,13 +163,60 @@ def test_what_is_held_is_left_alone_and_what_is_put_back_goes_on(opened: Open) -
     assert again.attempt == 1  # ending in order is not its fault
 
 
+def test_what_a_thread_stumbled_over_is_begun_again(opened: Open) -> None:
+    jobs = opened()
+    add(jobs)
+    for attempt in (1, 2):
+        job = jobs.claim()
+        assert job is not None
+        assert job.attempt == attempt
+        jobs.let_go(job)
+
+
+def test_many_who_ask_at_once_get_each_job_once(opened: Open, kind: str) -> None:
+    jobs = opened()
+    added = [add(jobs, f"owner-{number % 3}").id for number in range(20)]
+    processes = [opened() for _ in range(3)] if kind == "postgres" else [jobs]
+    with ThreadPoolExecutor(9) as pool:
+        taken = list(pool.map(lambda number: processes[number % len(processes)].claim(), range(24)))
+    assert sorted(job.id for job in taken if job is not None) == sorted(added)
+
+
+def test_files_are_fetched_beside_the_work(opened: Open) -> None:
+    jobs = opened()
+    for number, owner in enumerate(("anna", "anna", "bob")):
+        job = Job(new_id(), owner, "a.mp4", "https://a.test", JobState.WAITING, float(number))
+        jobs.add(job, KeyLimits())
+    assert jobs.claim() is None
+    first, other = jobs.claim(to_fetch=True), jobs.claim(to_fetch=True)
+    assert first is not None
+    assert other is not None
+    assert (first.owner, other.owner) == ("anna", "bob")  # of each, one at a time
+    assert jobs.claim(to_fetch=True) is None
+    jobs.note_fetched(first)
+    jobs.let_go(first)
+    job = jobs.claim()
+    assert job is not None
+    assert (job.id, job.address, job.attempt) == (first.id, None, 1)
+    assert jobs.claim(to_fetch=True) is not None
+
+
 def test_a_key_has_as_many_jobs_as_it_may(opened: Open) -> None:
     jobs = opened()
     job = add(jobs)
     one_more = replace(job, id=new_id())
-    with pytest.raises(TooManyJobsError):
-        jobs.add(one_more, max_jobs=1)
-    jobs.add(replace(one_more, owner="bob"), max_jobs=1)
+    few, kept = KeyLimits(max_jobs=1), KeyLimits(max_kept=1)
+    for limits in (few, kept):
+        with pytest.raises(TooManyJobsError):
+            jobs.add(one_more, limits)
+        with pytest.raises(TooManyJobsError):
+            jobs.check_room("bob", limits, num_more=1)
+    jobs.add(replace(one_more, owner="bob"), few)
+    taken = [jobs.claim(), jobs.claim()]
+    assert all(one is not None and jobs.answer(one, invent_short("match")[0]) for one in taken)
+    with pytest.raises(TooManyJobsError, match="Delete those"):
+        jobs.add(replace(one_more, id=new_id()), kept)
+    jobs.add(replace(one_more, id=new_id()), few)
 
 
 def test_a_folder_is_for_one_service(tmp_path: Path) -> None:

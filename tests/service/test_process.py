@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from facevoice import Analyzer
 from facevoice.batch import analyze_paths
 from facevoice.report import to_json
-from service.services import KEYS, SAMPLE, ServiceProcess, events, send, serving, wait_for
+from facevoice.service.database import open_database
+from facevoice.service.jobs import Jobs
+from file_server import FileServer
+from service.services import (
+    KEYS,
+    SAMPLE,
+    ServiceProcess,
+    events,
+    send,
+    serving,
+    wait_for,
+    wait_until,
+)
 
 DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
-    with serving(tmp_path_factory.mktemp("service") / "data") as running:
+    folder = tmp_path_factory.mktemp("service") / "data"
+    with serving(folder, "--private-addresses") as running:
         yield running
 
 
@@ -52,8 +69,10 @@ def test_the_client_of_the_docs_gets_what_the_command_says(
         (job,) = client.get("/v1/jobs").json()["jobs"]
         path = f"/v1/jobs/{job['id']}"
         assert (job["state"], job["outcome"], job["num_windows"]) == ("done", "match", 2)
+        if shutil.which("curl"):
+            ask_by_curl(client, re.findall(r"^curl .*$", text, flags=re.MULTILINE), job["id"])
         assert client.get(f"{path}/report").text == expected
-        assert list((service.folder / "jobs").iterdir()) == []  # nothing but the report is kept
+        wait_until(lambda: not service.kept())  # nothing but the report is
         _, number, data = next(iter(events(client, job["id"], **{"Last-Event-ID": "0"})))
         assert (number, data["start_s"]) == ("1", 2.0)
         assert client.get(f"{path}/windows", headers={"Last-Event-ID": "end"}).status_code == 204
@@ -65,38 +84,59 @@ def test_the_client_of_the_docs_gets_what_the_command_says(
         assert job["id"].encode() not in (service.folder / "jobs.db").read_bytes()
 
 
-def test_a_broken_file_fails_alone(service: ServiceProcess, tmp_path: Path) -> None:
-    broken = tmp_path / "broken.mp4"
-    broken.write_bytes(SAMPLE.read_bytes()[:2000])
-    with service.client() as client:
-        job = wait_for(client, send(client, broken)["id"])
-        assert (job["state"], job["error"]["kind"]) == ("failed", "unreadable_media")
-        assert "broken.mp4" in job["error"]["message"]
-        assert str(service.folder) not in job["error"]["message"]
-        report = client.get(f"/v1/jobs/{job['id']}/report").json()
-        assert (report["status"], report["file"]["path"]) == ("failed", "broken.mp4")
+def ask_by_curl(client: httpx.Client, lines: list[str], number: str) -> None:
+    """The lines of the docs, of a job that is done."""
+    named = [line.replace("talk.mp4", SAMPLE.name).replace("ID", number) for line in lines]
+    told = [subprocess.check_output(["sh", "-c", f"{line} --silent"], text=True) for line in named]
+    sent, windows, report = told
+    assert "event: window" in windows
+    assert report.startswith("file,")
+    assert json.loads(sent)["name"] == SAMPLE.name
+    client.delete(f"/v1/jobs/{json.loads(sent)['id']}").raise_for_status()
+
+
+def test_a_broken_file_on_the_web_fails_alone(service: ServiceProcess) -> None:
+    web = FileServer()
+    web.files["/a/broken.mp4"] = SAMPLE.read_bytes()[:2000]
+    with web.running(), service.client() as client:
+        for path, kind in (("/a/broken.mp4", "unreadable_media"), ("/b.mp4", "media_not_found")):
+            address = {"address": f"{web.url}{path}?token=SECRET"}
+            answer = client.post("/v1/jobs/address", json=address).raise_for_status()
+            job = wait_for(client, answer.json()["id"])
+            assert (job["state"], job["error"]["kind"]) == ("failed", kind)
+            assert job["error"]["message"].startswith(f"{web.url}{path}: ")
+            assert str(service.folder) not in job["error"]["message"]
+            report = client.get(f"/v1/jobs/{job['id']}/report").json()
+            assert (report["status"], report["file"]["path"]) == ("failed", f"{web.url}{path}")
+    assert b"SECRET" not in (service.folder / "jobs.db").read_bytes()
+    wait_until(lambda: not service.kept())
 
 
 def test_what_was_at_work_is_answered_once_however_it_ended(
     service: ServiceProcess, expected: str
 ) -> None:
     with service.client() as client:
-        first = send(client, SAMPLE, **{"Idempotency-Key": "one"})
-        assert next(events(client, first["id"]))[2]["state"] in ("waiting", "running")
-        assert service.end() == 130
-    assert "go on when the service starts again" in "".join(service.lines)
-    service.start()
-    with service.client() as client:
-        states = (data.get("state") for _, _, data in events(client, first["id"]))
-        assert "running" in states
-        second = send(client, SAMPLE, **{"Idempotency-Key": "two"})
+        first = start_on(client, "one")
         service.kill()
     service.start()
     with service.client() as client:
         # Who never saw the answer asks again, and gets the same job.
-        assert send(client, SAMPLE, **{"Idempotency-Key": "two"})["id"] == second["id"]
-        for job in (first, second):
-            assert wait_for(client, job["id"])["state"] == "done"
-            assert client.get(f"/v1/jobs/{job['id']}/report").text == expected
-        done = client.get("/v1/jobs", params={"state": "done"}).json()["jobs"]
-        assert [job["id"] for job in done] == [second["id"], first["id"]]
+        assert send(client, SAMPLE, **{"Idempotency-Key": "one"})["id"] == first
+        assert wait_for(client, first)["state"] == "done"
+        assert client.get(f"/v1/jobs/{first}/report").text == expected
+        second = start_on(client, "two")
+        assert service.end() == 130
+    assert "go on when the service starts again" in "".join(service.lines)
+    database = open_database(service.folder, None)
+    job = Jobs(database).find("anna", second)
+    database.close()
+    assert (job.state, job.attempt) == ("waiting", 0)
+    said = "".join(service.lines)
+    assert not any(word in said for word in ("Traceback", KEYS["anna"], "SECRET"))
+
+
+def start_on(client: httpx.Client, word: str) -> str:
+    """The id of a job that is being worked on."""
+    number: str = send(client, SAMPLE, **{"Idempotency-Key": word})["id"]
+    assert "running" in (data.get("state") for _, _, data in events(client, number))
+    return number

@@ -16,11 +16,11 @@ from service.services import PATIENCE_S, SAMPLE
 
 
 def voice_of(film: Path, target: Path) -> None:
-    """Its sound without its pictures, which explains sooner."""
+    """The first two seconds of its sound without its pictures, which are explained sooner."""
     with av.open(str(film)) as source, av.open(str(target), "w") as output:
         stream = output.add_stream_from_template(source.streams.audio[0])
         for packet in source.demux(source.streams.audio[0]):
-            if packet.dts is not None:
+            if packet.pts is not None and packet.pts * packet.time_base < 2:
                 packet.stream = stream
                 output.mux(packet)
 
@@ -66,15 +66,17 @@ def test_an_assistant_asks_about_files_of_the_folders_only(tmp_path: Path) -> No
             assert not is_error
             assert (told["start_s"], told["face"], told["voice"]["emotion"]) == (0, None, "happy")
             assert {part["kind"] for part in told["voice"]["parts"]} == {"stretch", "band"}
-            assert "moved the voice's answer most" in " ".join(told["words"])
+            assert "of the voice" in " ".join(told["words"])
             assert (await ask("explain", path="talk.mp4", at_s=99.0))[0]
             for path in ("../secret.mp4", "link.mp4", str(tmp_path / "secret.mp4"), "/etc/passwd"):
                 is_error, told = await ask("analyze", path=path)
                 assert is_error, path
-                assert "no file of the folders" in told
-            is_error, told = await ask("analyze", path="broken.mp4")
-            assert is_error
-            assert "broken.mp4" in told
+                assert "media_not_found: " in told
+                assert "has broken.mp4, link.mp4, talk.mp4, voice.m4a" in told
+            for tool in ("analyze", "moments"):
+                is_error, told = await ask(tool, path="broken.mp4")
+                assert is_error
+                assert "unreadable_media: broken.mp4: " in told
 
     anyio.run(converse)
     assert (5.235, 5.235) in heard

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 from threading import Condition, Event
 from typing import Any
@@ -112,13 +113,19 @@ def with_others(perception: Perception) -> Perception:
     return replace(perception, windows=tuple(windows))
 
 
+@cache
+def perceived_sample() -> Perception:
+    """What is perceived of the sample; read once for all tests."""
+    return Analyzer().perceive(SAMPLE)
+
+
 class GatedAnalyzer(Analyzer):
     """Gives the same perception of every file, and of every stream; each window works at a gate."""
 
     def __init__(self, gate: Gate, config: AnalyzerConfig | None = None) -> None:
         super().__init__(config)
         self._gate = gate
-        self.perception = super().perceive(SAMPLE)
+        self.perception = perceived_sample()
         vars(self.perceiver)["follow"] = self._follow
 
     def in_isolation(self, limits: Limits | None = None) -> Analyzer:

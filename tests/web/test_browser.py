@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from playwright.sync_api import Browser, Page, expect
 from browser import barriers, open_browser, watched_page
 from conftest import ClipMaker
 from facevoice.analyzer import Analyzer
+from facevoice.exchange import read_eaf
 from facevoice.interpret import decide_again
 from facevoice.media import read_audio
 from facevoice.people.baseline import Known, pool
@@ -38,6 +39,7 @@ from web.servers import (
     Gate,
     GatedAnalyzer,
     Server,
+    perceived_sample,
     serve,
     wait_until,
     with_others,
@@ -139,6 +141,33 @@ def server(analyzer: Analyzer, tmp_path_factory: pytest.TempPathFactory) -> Iter
     )
     with serve(analyzer, tmp_path_factory.mktemp("uploads"), options) as server:
         yield server
+
+
+@dataclass(frozen=True)
+class Gated:
+    """A server for one clip at a time, which reads nothing while its gate is closed."""
+
+    server: Server
+    analyzer: GatedAnalyzer
+    gate: Gate
+
+
+@pytest.fixture(scope="module")
+def gated_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gated]:
+    gate = Gate()
+    config = AnalyzerConfig(decision=DecisionConfig(sensitivity=0.75, expected_conflicts=0.07))
+    analyzer = GatedAnalyzer(gate, config)
+    options = WebOptions(samples=EXAMPLES, max_waiting=1)
+    with serve(analyzer, tmp_path_factory.mktemp("gated"), options) as server:
+        yield Gated(server, analyzer, gate)
+
+
+@pytest.fixture
+def gated(gated_server: Gated) -> Iterator[Gated]:
+    gated_server.gate.opened.set()
+    yield gated_server
+    gated_server.gate.opened.set()
+    gated_server.analyzer.perception = perceived_sample()
 
 
 @pytest.fixture
@@ -265,6 +294,19 @@ def test_from_upload_to_downloads(
     page.click("#fvw-draw")
     page.wait_for_selector("#fvw-mp4")
     film = download(page, "#fvw-mp4", tmp_path)
+    page.get_by_role("button", name="Right", exact=True).click()
+    menu = page.locator("#fvw-menu a")
+    expect(menu).to_have_count(8)
+    page.get_by_role("button", name="Other formats").click()
+    assert barriers(page, within="#fvw-downloads") == []
+    with page.expect_download() as info:
+        menu.get_by_text("ELAN (.eaf)").click()
+    assert info.value.suggested_filename == f"{named.stem}.eaf"
+    tiers = {tier.name: tier for tier in read_eaf(Path(info.value.path())).tiers}
+    assert [span.label for span in tiers["reviewed"].spans] == ["right"]
+    with page.expect_download() as info:
+        menu.get_by_text("Review (.review.json)").click()
+    assert info.value.suggested_filename == f"{named.stem}.review.json"
     read = read_report(files["json"])
     assert [w.outcome for w in read.windows] == [w.outcome for w in report.windows]
     with files["csv"].open(encoding="utf-8", newline="") as file:
@@ -336,20 +378,15 @@ def test_several_clips_are_listed_read_and_switched_between(
         assert sum(map(int, sums)) == len(total)
         page.get_by_role("button", name="smile_frightened_voice.mp4", exact=True).click()
         expect(title).to_have_text("smile_frightened_voice.mp4")
-        assert barriers(page) == []
     assert wait_until(lambda: not server.files("*.json") and not server.files("*.mp4"))
 
 
-def test_another_setting_shows_at_once_everywhere(browser: Browser, tmp_path: Path) -> None:
-    gate = Gate()
-    gate.opened.set()
-    config = AnalyzerConfig(decision=DecisionConfig(sensitivity=0.75, expected_conflicts=0.07))
-    analyzer = GatedAnalyzer(gate, config)
-    with (
-        serve(analyzer, tmp_path / "up", WebOptions(samples=EXAMPLES)) as server,
-        watched_page(browser, **DESKTOP) as page,
-    ):
-        open_page(page, server)
+def test_another_setting_shows_at_once_everywhere(
+    browser: Browser, gated: Gated, tmp_path: Path
+) -> None:
+    gate, analyzer = gated.gate, gated.analyzer
+    with watched_page(browser, **DESKTOP) as page:
+        open_page(page, gated.server)
         expect(page.locator("#fvw-settings")).to_be_hidden()
         choose_sample(page)
         analyze(page)
@@ -392,16 +429,13 @@ def test_another_setting_shows_at_once_everywhere(browser: Browser, tmp_path: Pa
         expect(page.locator("#fvw-draw")).to_be_visible()
 
 
-def test_people_are_named_merged_and_left_out_at_once(browser: Browser, tmp_path: Path) -> None:
-    gate = Gate()
-    gate.opened.set()
-    analyzer = GatedAnalyzer(gate)
+def test_people_are_named_merged_and_left_out_at_once(
+    browser: Browser, gated: Gated, tmp_path: Path
+) -> None:
+    gate, analyzer = gated.gate, gated.analyzer
     analyzer.perception = with_others(analyzer.perception)
-    with (
-        serve(analyzer, tmp_path / "up", WebOptions(samples=EXAMPLES)) as server,
-        watched_page(browser, **DESKTOP) as page,
-    ):
-        open_page(page, server)
+    with watched_page(browser, **DESKTOP) as page:
+        open_page(page, gated.server)
         expect(page.locator("#fvw-people")).to_be_hidden()
         choose_sample(page)
         analyze(page)
@@ -448,7 +482,7 @@ def test_other_recordings_tell_what_is_usual_for_the_person(
     save_profile(anna, kept, analyzer.models)
     empty = make_clip("empty.mp4", width=64, height=48, fps=5, duration_s=2, samples="silence")
     choose(page, film)
-    add_recordings(page, told, kept, empty)
+    add_recordings(page, told, kept, empty, film)
     page.get_by_label("The recordings are known to be neutral").check()
     analyze(page)
     neutral = analyzer.get_to_know([told], neutral=True)
@@ -459,6 +493,7 @@ def test_other_recordings_tell_what_is_usual_for_the_person(
     warning = page.locator(".fvw-warning")
     expect(warning).to_have_text(
         "empty.mp4: shows too little of a face, and of speech, to tell anything of the person."
+        "film.mp4: is the clip itself, and tells nothing new."
     )
     open_settings(page)
     page.get_by_label("cautious").check()  # as before, but for the setting
@@ -473,12 +508,9 @@ def test_other_recordings_tell_what_is_usual_for_the_person(
     assert "usual face and voice" in html
 
     page.click("#fvw-again")
-    choose(page, film)
+    expect(page.locator("#fvw-recordings")).to_be_visible()
     add_recordings(page, film)
     assert wait_until(lambda: not server.files("told.mp4"))
-    analyze(page)
-    expect(warning).to_have_text("film.mp4: is the clip itself, and tells nothing new.")
-    expect(page.locator(".fvw-result")).to_contain_text("This person isn't known yet.")
 
 
 def num_known(report: Report) -> list[float]:
@@ -514,6 +546,7 @@ def test_problems_are_told(
         choose(page, notes)
         page.click("#fvw-start")
         expect_problem(page, "notes.mp4: is not a video or audio file")
+        expect(page.locator(".fvw-list-box")).to_be_hidden()  # once is enough
         assert str(server.uploads) not in page.inner_text("#fvw-status")
         long = make_clip("long.mp4", width=64, height=48, fps=2, duration_s=90)
         choose(page, long)  # in place of the one that failed
@@ -539,10 +572,10 @@ def test_problems_are_told(
         assert str(server.uploads) not in page.inner_text("#fvw-status")
 
 
-def test_who_waits_sees_the_line_and_too_many_are_told(browser: Browser, tmp_path: Path) -> None:
-    gate = Gate()
-    options = WebOptions(samples=EXAMPLES, max_waiting=1)
-    with serve(GatedAnalyzer(gate), tmp_path, options) as server, ExitStack() as stack:
+def test_who_waits_sees_the_line_and_too_many_are_told(browser: Browser, gated: Gated) -> None:
+    gate, server = gated.gate, gated.server
+    gate.opened.clear()
+    with ExitStack() as stack:
         pages = [stack.enter_context(watched_page(browser, **DESKTOP)) for _ in range(3)]
         said = ("Reading the clip", "Number 1 in the line.", "Too many are waiting")
         for page, words in zip(pages, said, strict=True):
@@ -761,7 +794,6 @@ def test_a_live_session_is_recorded_and_reported(
     page: Page, server: Server, tmp_path: Path
 ) -> None:
     open_live(page, server)
-    assert barriers(page) == []
     page.evaluate(KEEP_WRITTEN)
     page.get_by_label("Record the session too").check()
     start(page)
@@ -774,7 +806,6 @@ def test_a_live_session_is_recorded_and_reported(
     result = page.locator(".fvw-live-result")
     expect(result.locator(".fv-title")).to_have_text("live session")
     page.wait_for_function("document.querySelector('.fvw-live-result video').duration < 1000")
-    assert barriers(page) == []
 
     def fetch(name: str) -> Path:
         with page.expect_download() as info:
@@ -785,7 +816,14 @@ def test_a_live_session_is_recorded_and_reported(
 
     with av.open(str(fetch("Recording"))) as film:
         assert sum(1 for _ in film.decode(video=0)) > 5
+    result.get_by_role("group", name="Is this right?").get_by_text("Wrong").click()
+    expect(result.locator(".fvw-menu a")).to_have_count(8)
+    result.get_by_role("button", name="Other formats").click()
+    expect(result.get_by_text("Review (.review.json)")).to_be_visible()
+    assert barriers(page) == []
     read = read_report(fetch("JSON"))
+    assert read.review is not None
+    assert [verdict.is_right for verdict in read.review.verdicts] == [False]
     assert len(read.windows) >= 4
     assert any(window.face is not None for window in read.windows)
     assert is_report_page(fetch("Report (HTML)"))

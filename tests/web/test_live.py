@@ -22,6 +22,7 @@ from facevoice.perceive import Perceiver
 from facevoice.records import SAMPLE_RATE_HZ, Outcome, Prediction, Window, WindowView
 from facevoice.report import from_json
 from facevoice.report.page import WINDOW_FIELDS
+from facevoice.review import Verdict, empty_review, said_of, to_json
 from facevoice.settings import WindowConfig
 from facevoice.web import WebOptions
 from facevoice.web.live import LIVE_PATH, LiveDesk, LiveJudge, LiveStream
@@ -126,10 +127,44 @@ def test_windows_come_while_the_stream_goes_on(analyzer: Analyzer) -> None:
     summary = dict(zip(WINDOW_FIELDS, end["summary"], strict=True))  # of at most three windows
     assert summary["face"] is not None
     assert "face looks happy" in end["sentence"]
-    read = from_json(end["files"]["live session.json"])
+    read = from_json(files_of(end)["live session.json"])
     assert read.windows[0].face is not None
     assert [person.tracks for person in read.people] == [(first["found"][0]["track"],)]
     assert end["view"]["trace"]["faces"]["tracks"] != []
+
+
+def files_of(message: dict[str, Any]) -> dict[str, str]:
+    return {file["name"]: file["text"] for file in message["files"]}
+
+
+def test_what_is_said_of_a_session_that_is_over_stands_in_its_files(analyzer: Analyzer) -> None:
+    desk = make_desk(analyzer, max_live=1)
+    with connected(desk, make_hello(desk, has_video=False)) as socket:
+        speak(socket, 3)
+        next_window(socket)
+        socket.send_text("stop")
+        files = files_of(ending(socket)["end"])
+        assert {f"live session.{e}" for e in ("eaf", "TextGrid", "facevoice.srt", "rttm")} < {
+            *files
+        }
+        assert "live session.review.json" not in files
+        report = from_json(files["live session.json"])
+        first = report.moments[0]
+        right = Verdict(first.start_s, first.end_s, first.person, said_of(first), is_right=True)
+        review = to_json(replace(empty_review(report), verdicts=(right,)))
+        with connected(desk) as other:  # its place is free
+            other.send_text("stop")
+            assert "end" in ending(other)
+        for text in ("stop", "{}", '{"review": 1}'):
+            socket.send_text(text)  # without sense
+        socket.send_text(json.dumps({"review": "{}"}))
+        problem = json.loads(socket.receive_text())["problem"]
+        assert problem.startswith("The review was not kept: it is no review")
+        socket.send_text(json.dumps({"review": review}))
+        files = files_of(json.loads(socket.receive_text()))
+        assert from_json(files["live session.json"]).review is not None
+        assert json.loads(files["live session.review.json"])["verdicts"][0]["is_right"]
+        assert "right" in files["live session.eaf"]
 
 
 def test_of_a_longer_session_no_average_is_told(desk: LiveDesk) -> None:

@@ -413,6 +413,12 @@ def _marked(case: Case, document: Document | None, mapping: Mapping) -> list[_Ma
         found.append(_Marked(channel, person, tuple(spans)))
     if unknown:
         raise _unknown_labels(path, unknown)
+    if not any(tier.spans for tier in document.tiers):
+        raise AnnotationError(
+            path,
+            f"holds no labels: nothing was marked on {_listed([t.name for t in document.tiers])}.",
+            "Annotate it and save it first.",
+        )
     if not found:
         raise AnnotationError(
             path,

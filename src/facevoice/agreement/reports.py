@@ -279,7 +279,7 @@ def _setting_remarks(one: Report, other: Report) -> Iterator[str]:
     for name in sorted({*flat[0], *flat[1]}):
         values = [settings.get(name, "default") for settings in flat]
         if values[0] != values[1]:
-            yield f"The setting {name} is {values[0]} against {values[1]}."
+            yield f"They differ in the setting {name}: {values[0]} against {values[1]}."
 
 
 def _flat(values: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from facevoice.batch import (
     FileResult,
     analyze_files,
 )
+from facevoice.cli.folder import Folder
 from facevoice.cli.options import (
     EXIT_FAILED,
     Jobs,
@@ -52,7 +52,6 @@ from facevoice.report import (
     FORMATS,
     INDEX_NAME,
     OUTCOME_STYLES,
-    ReportFolder,
     Tally,
     build_moments,
     build_table,
@@ -76,7 +75,6 @@ STORE_NAME: Final = ".facevoice.db"
 _MAX_TABLES: Final = 8
 _MAX_ROWS: Final = 20
 _MAX_TEXT: Final = 600
-_FULL: Final = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG})
 
 
 @tells_errors("analyze")
@@ -222,7 +220,7 @@ def analyze(
         output = _Output(screen, out, wanted, len(found.files), words)
         _analyze(found.files, replace(plan, names=names), output, known)
     output.say_all()
-    if output.tally.num_failed or output.lacks_tables:
+    if output.tally.num_failed or not (output.folder is None or output.folder.is_whole):
         raise typer.Exit(EXIT_FAILED)
 
 
@@ -252,12 +250,8 @@ def _run(
 ) -> None:
     with ExitStack() as stack:
         if output.out is not None:
-            try:
-                output.folder = ReportFolder(output.out, output.formats)
-            except OSError as error:
-                message = f"--out {output.out}: can't be written ({_reason(error)})"
-                raise ConfigError(message) from error
-            stack.callback(output.gather)
+            folder = Folder(output.out, output.formats, output.screen)
+            output.folder = stack.enter_context(folder)
         show = stack.enter_context(output.screen.bar())
         results = analyze_files(
             [file.path for file in files],
@@ -282,10 +276,9 @@ class _Output:
     num_files: int
     words: Words
     tally: Tally = field(default_factory=Tally)
-    folder: ReportFolder | None = None
+    folder: Folder | None = None
     point: str | None = None
     """What the calls of these files are worth, in words."""
-    lacks_tables: bool = False
 
     @property
     def has_lines(self) -> bool:
@@ -301,7 +294,7 @@ class _Output:
         report = self.words.add_to(result.report, file.name)
         if self.out is not None:
             report = add_review(self.screen, report, self.out / f"{file.name}.json")
-        is_written = self._write(report, file.name)
+        is_written = self.folder is None or self.folder.write(report, file.name)
         if self.folder is None and self.formats == ("json",):
             _print(to_json(report, indent=None) + "\n")
         elif self.folder is None and self.formats == ("csv",):
@@ -310,7 +303,7 @@ class _Output:
             for window in result.stream:
                 self.stream(report.path, window)
         self.tally.add(report, known=result.known, is_written=is_written)
-        if report.windows:
+        if report.windows and (self.point is None or report.status is Status.OK):
             self.point = describe_point(report)
         if report.status is Status.FAILED:
             self.screen.complain(summarize_in_words(report))
@@ -318,33 +311,6 @@ class _Output:
             self._show_line(report)
         else:
             self._show(report)
-
-    def _write(self, report: Report, name: PurePath) -> bool:
-        """Whether the report is in the folder, if there is one; a failure costs no other file."""
-        try:
-            if self.folder is not None:
-                self.folder.write(report, name)
-        except OSError as error:
-            path = shown(str(error.filename or name))
-            self.screen.complain(
-                f"{path}: can't be written ({_reason(error)}). {_remedy(error)}, then run again; "
-                "what the store holds is not read again."
-            )
-            return False
-        return True
-
-    def gather(self) -> None:
-        """Make the tables over all files."""
-        try:
-            if self.folder is not None:
-                self.folder.gather()
-        except OSError as error:
-            self.lacks_tables = True
-            path = shown(str(error.filename or self.out))
-            self.screen.complain(
-                f"{path}: the tables over all files can't be written ({_reason(error)}). The "
-                f"reports of single files are there. {_remedy(error)}, then run again."
-            )
 
     def say_all(self) -> None:
         """What is to be said when all is done."""
@@ -407,19 +373,6 @@ def _style(report: Report) -> str:
     if report.summary is None:
         return ""
     return OUTCOME_STYLES[report.summary.outcome].replace("dim", "")
-
-
-def _reason(error: OSError) -> str:
-    # Not what the writers of tables say, who name their own innards.
-    return "the disk is full" if error.errno in _FULL else error.strerror or str(error)
-
-
-def _remedy(error: OSError) -> str:
-    if error.errno in _FULL:
-        return "Make room"
-    if error.errno == errno.EEXIST:
-        return "Move that away or choose another --out"
-    return "Check the folder or choose another --out"
 
 
 def _print(text: str) -> None:

@@ -72,7 +72,7 @@ def convert(
             base = (path if out is None else out / below).with_suffix("")
             try:
                 report, written = convert_report(
-                    path, base, wanted, overwrite=overwrite, blank=blank
+                    path, base, wanted, out=out, overwrite=overwrite, blank=blank
                 )
             except (ReportError, ReviewError, OSError) as error:
                 screen.complain(_explain(path, error, overwrite=overwrite))

@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
+from facevoice.cli.folder import Folder
 from facevoice.cli.options import (
     EXIT_FAILED,
     Quiet,
@@ -24,7 +25,7 @@ from facevoice.cli.screen import Screen
 from facevoice.errors import ConfigError, ReportError, ReviewError
 from facevoice.finding import identity
 from facevoice.records import Report
-from facevoice.report import ReportFolder, count_noun, find_reports, read_report
+from facevoice.report import count_noun, find_reports, read_report
 from facevoice.review import (
     SUFFIX,
     Review,
@@ -105,7 +106,7 @@ def review(
     if taken is not None:
         _take_reviews(taken, found, screen)
     with ExitStack() as stack:
-        folder = None if out is None else stack.enter_context(ReportFolder(out, wanted))
+        folder = None if out is None else stack.enter_context(Folder(out, wanted, screen))
         for one in found:
             try:
                 report = add_review(screen, read_report(one.path), one.path, is_strict=True)
@@ -119,10 +120,10 @@ def review(
                 screen.say(f"{shown(str(one.path))}: {words}")
             if folder is not None:
                 folder.write(report, one.name)
-    _tell_all(screen, summaries, len(found) - num_failed, as_json=as_json)
+    _tell_all(screen, summaries, len(found) - num_failed, num_failed, as_json=as_json)
     if out is not None:
         screen.say(f"Written to {shown(str(out))}")
-    if num_failed:
+    if num_failed or (folder is not None and not folder.is_whole):
         raise typer.Exit(EXIT_FAILED)
 
 
@@ -225,7 +226,12 @@ def _find_reports(path: Path) -> Iterator[_Found]:
             yield _Found(file, file.relative_to(path).with_suffix(""))
         return
     if path.name.endswith(SUFFIX):
-        path = path.with_name(f"{path.name.removesuffix(SUFFIX)}{_REPORT}")
+        given, path = path, path.with_name(f"{path.name.removesuffix(SUFFIX)}{_REPORT}")
+        if not path.exists():
+            raise ConfigError(
+                f"{shown(str(given))}: its report isn't beside it; `facevoice analyze FILE --out "
+                f"{shown(str(path.parent))} --format json` writes {shown(path.name)}"
+            )
     if path.suffix.lower() != _REPORT:
         raise ConfigError(
             f"{shown(str(path))}: is no report; `facevoice analyze … --out DIR` writes NAME.json, "
@@ -235,7 +241,12 @@ def _find_reports(path: Path) -> Iterator[_Found]:
 
 
 def _tell_all(
-    screen: Screen, summaries: dict[str, ReviewSummary], num_found: int, *, as_json: bool
+    screen: Screen,
+    summaries: dict[str, ReviewSummary],
+    num_found: int,
+    num_failed: int,
+    *,
+    as_json: bool,
 ) -> None:
     whole = join(summaries.values())
     without = num_found - len(summaries)
@@ -245,9 +256,9 @@ def _tell_all(
             "reports": [{"path": path} | one.to_dict() for path, one in summaries.items()],
         }
         typer.echo(safe_json(json.dumps(values, ensure_ascii=False, indent=2)))
-    elif not num_found:
+    elif not num_found and not num_failed:
         screen.complain("There is no report here that `analyze` wrote as JSON.")
-    elif not summaries:
+    elif num_found and not summaries:
         screen.say(f"None of {count_noun(num_found, 'report')} has a review beside it.")
     elif num_found > 1:
         rest = f", {without:,} without" if without else ""

@@ -49,7 +49,11 @@ _BEST_FIRST: Final = (Channel.FUSED, Channel.FACE, Channel.VOICE)
 
 
 def evaluate(
-    run_folder: Path, out: Path | None = None, *, num_resamples: int = 2000, strict: bool = False
+    run_folder: str | Path,
+    out: str | Path | None = None,
+    *,
+    num_resamples: int = 2000,
+    strict: bool = False,
 ) -> Scores:
     """Score a run folder; write `scores.json`, `scores.md`, `index.html` to `out`.
 
@@ -61,12 +65,15 @@ def evaluate(
     """
     run = read_run(run_folder)
     scores = score_run(run, num_resamples=num_resamples, strict=strict)
-    _write(out or run_folder, "scores", to_dict(FORMAT, scores), score_page(scores))
+    _write(Path(out or run_folder), "scores", to_dict(FORMAT, scores), score_page(scores))
     return scores
 
 
 def compare(
-    run_folders: Sequence[Path], out: Path | None = None, *, num_resamples: int = 2000
+    run_folders: Sequence[str | Path],
+    out: str | Path | None = None,
+    *,
+    num_resamples: int = 2000,
 ) -> Comparison:
     """Compare run folders; with `out`, write `comparison.json`, `comparison.md`, `index.html`.
 
@@ -78,7 +85,7 @@ def compare(
     comparison = compare_runs(runs, num_resamples=num_resamples)
     if out is not None:
         plain = to_dict(COMPARISON_FORMAT, comparison)
-        _write(out, "comparison", plain, compare_page(comparison))
+        _write(Path(out), "comparison", plain, compare_page(comparison))
     return comparison
 
 

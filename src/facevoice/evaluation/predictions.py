@@ -283,7 +283,7 @@ class Run:
 
 
 def write_run(
-    folder: Path,
+    folder: str | Path,
     info: RunInfo,
     emotions: DataFrame | None = None,
     conflicts: DataFrame | None = None,
@@ -300,6 +300,7 @@ def write_run(
         EvaluationError: the run is not complete, or the folder is taken.
         MissingExtraError: pandas or pyarrow is not installed.
     """
+    folder = Path(folder)
     run = Run(info, emotions, conflicts, tuple(audits))
     _check_folder(folder, overwrite)
     with whole_folder(folder) as part:
@@ -313,13 +314,14 @@ def write_run(
     return run
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: str | Path) -> Run:
     """Read and check a run.
 
     Raises:
         EvaluationError: something is absent, damaged or wrong; names file, row, column, remedy.
         MissingExtraError: pandas or pyarrow is not installed.
     """
+    folder = Path(folder)
     if not (folder / INFO_FILE).is_file():
         raise EvaluationError(
             f"{folder}: holds no {INFO_FILE}, so it is no run; docs/evaluation.md says what is in "

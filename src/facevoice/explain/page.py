@@ -42,6 +42,11 @@ _STYLE: Final = f"""
   .fv-why table {{ font-size: 13px; }}
 }}
 .fv-why thead th {{ color: var(--why-soft); }}
+@media print {{
+  .fv-why {{ max-width: none; padding: 24px 0 0; }}
+  .fv-why :is(h2, figure, tr) {{ break-inside: avoid; }}
+  .fv-why h2 {{ break-after: avoid; }}
+}}
 """
 _PAGE_STYLE: Final = f"""
 body {{ margin: 0; background: #FFFFFF; }}

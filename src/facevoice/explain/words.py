@@ -132,8 +132,8 @@ def _face_words(face: FaceExplanation) -> str:
     emotion, part = EMOTION_WORDS[face.emotion], _first(face.parts, "region", _stands_out)
     if part is None:
         return (
-            f"No part of the face stands out: hiding as much at random places may by chance change "
-            f"{emotion} as far. The largest effect is that of {_largest(face)}."
+            f"No part of the face stands out: hiding as much at random may change {emotion} just "
+            f"as far. The largest effect is that of {_largest(face)}."
         )
     told = f"{_capital(place_words(part))} moved the face's answer most: {_change(part, face)}."
     if part.name == SURROUNDINGS:
@@ -152,8 +152,8 @@ def _voice_words(voice: VoiceExplanation) -> str:
             told.append(f"{_capital(place_words(part))} moved {of} most: {_change(part, voice)}.")
     if not told:
         told.append(
-            f"No stretch and no band of the voice stands out: hiding as much at random places may "
-            f"by chance change {emotion} as far. The largest effect is that of {_largest(voice)}."
+            f"No stretch and no band of the voice stands out: hiding as much at random may change "
+            f"{emotion} just as far. The largest effect is that of {_largest(voice)}."
         )
     return " ".join(told)
 
@@ -178,7 +178,7 @@ def _conflict_words(explanation: Explanation, conflict: float) -> str:
     if channel is None:
         return (
             f"Conflict ({percent(conflict)}): neither a part of the face nor one of the voice "
-            "changes it further than hiding as much at random places may by chance."
+            "changes it further than hiding as much at random may."
         )
     part = max(
         (p for p in explanation.parts[channel] if p.conflict_stands_out),

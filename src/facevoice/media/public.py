@@ -42,6 +42,14 @@ _SILENCE_S: Final = 30.0
 _PAUSES_S: Final = (0.5, 2.0)
 # Networks whose numbers carry one of IPv4 in their last bits.
 _EMBEDDING: Final = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96"))
+# Not public, whatever the registry that Python knows says: special and site-local networks, among
+# them the services of credentials of two clouds (192.0.0.192, 168.63.129.16).
+_PRIVATE: Final = tuple(
+    map(
+        ipaddress.ip_network,
+        ("192.0.0.0/24", "192.88.99.0/24", "168.63.129.16/32", "fec0::/10", "3fff::/20"),
+    )
+)
 _FULL: Final = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
 _HEADERS: Final = {"Accept-Encoding": "identity", "User-Agent": "facevoice"}
 
@@ -75,13 +83,14 @@ def is_public_number(text: str) -> bool:
         if inner is not None:
             return is_public_number(str(inner))
     is_special = number.is_multicast or number.is_reserved or number.is_unspecified
+    is_special = is_special or any(number in network for network in _PRIVATE)
     return number.is_global and not (number.is_private or is_special)
 
 
 def check_public(url: str, *, is_public: bool = True) -> None:
-    """Refuse at once what can't be fetched: other kinds of addresses, and private networks.
+    """Refuse at once what can't be fetched: other kinds of addresses, and private numbers.
 
-    A name may lead elsewhere by the time when it is fetched: `fetch_public` looks itself.
+    No name is looked up, which may take long: where it leads is seen when `fetch_public` connects.
 
     Args:
         url: as a stranger wrote it.
@@ -90,17 +99,17 @@ def check_public(url: str, *, is_public: bool = True) -> None:
     Raises:
         UnreadableMediaError: it isn't http:// or https://, or no such address.
         PrivateAddressError: it leads into a private network.
-        FetchFailedError: nobody knows the name.
     """
     host, port = _split(url)
     if not is_public:
         return
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        problem = f"nobody knows the name {shown(host)}."
-        raise FetchFailedError(public_address(url), problem, "Check the address.") from error
-    if not all(is_public_number(str(where[0])) for *_, where in found):
+        # Also what C libraries take for numbers, such as 2130706433 and 0x7f.1.
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except (OSError, UnicodeError):
+        found = []
+    is_local = host.rstrip(".").rpartition(".")[2] == "localhost"
+    if is_local or not all(is_public_number(str(where[0])) for *_, where in found):
         raise _private(url)
 
 

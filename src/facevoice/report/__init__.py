@@ -32,6 +32,7 @@ from facevoice.report.folder import (
     convert_report,
     file_names,
     find_reports,
+    to_texts,
     write_format,
 )
 from facevoice.report.index import INDEX_NAME
@@ -144,6 +145,7 @@ __all__ = [
     "to_report_srt",
     "to_report_textgrid",
     "to_report_vtt",
+    "to_texts",
     "to_view",
     "vocabulary",
     "window_to_jsonl",

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
@@ -21,7 +22,7 @@ from filelock import FileLock
 
 from facevoice.errors import MissingExtraError
 from facevoice.files import file_sha256, folder_sha256, whole_file, write_atomically
-from facevoice.plain import read_bounded
+from facevoice.plain import open_regular, read_bounded
 from facevoice.records import Outcome, Report, top_emotion
 from facevoice.report.database import DATABASE_ENDING, require_database, write_database
 from facevoice.report.exchange import (
@@ -179,21 +180,23 @@ class ReportFolder:
     def __exit__(self, *_: object) -> None:
         self.gather()
 
-    def gather(self) -> None:
-        """Make the tables anew.
+    def gather(self) -> list[tuple[Path, str]]:
+        """Make the tables anew; gives files that were passed over, and why they can't be read.
 
         Raises:
             OSError: they can't be written; those of before stay, and so do all reports.
         """
         if not self._formats & _GATHERED:
-            return
+            return []
+        passed_over: list[tuple[Path, str]] = []
         with self._lock:
             if "csv" in self._formats:
-                _gather_csv(self.root, self._moments)
+                passed_over = _gather_csv(self.root, self._moments)
             if "parquet" in self._formats:
                 _gather_dataset(self._rows, self.root / _DATASET)
             if "html" in self._formats:
                 _gather_index(self.root, self._index)
+        return passed_over
 
     def write(self, report: Report, name: PurePath) -> list[Path]:
         """Write one report under `name`, a relative path without ending; gives the files made.
@@ -242,7 +245,7 @@ def file_names(base: Path, formats: Iterable[str]) -> list[Path]:
 
 def write_format(
     report: Report,
-    base: Path,
+    base: str | Path,
     form: str,
     note: Callable[[Path, str], None] | None = None,
     *,
@@ -261,16 +264,26 @@ def write_format(
         OSError: a file can't be written.
         MissingExtraError: audformat is wanted and not installed.
     """
-    paths = file_names(base, [form])
+    base = Path(base)
     base.parent.mkdir(parents=True, exist_ok=True)
     if form == DATABASE_ENDING:
-        return [write_database(report, path, note) for path in paths]
-    for path, make in zip(paths, (_BLANKS if blank else _TEXTS)[form], strict=True):
-        content = make(report, path).encode()
+        return [write_database(report, path, note) for path in file_names(base, [form])]
+    texts = to_texts(report, base, form, blank=blank)
+    for path, text in texts.items():
+        content = text.encode()
         if note is not None and form in _EXCHANGE:
             note(path, hashlib.sha256(content).hexdigest())
         write_atomically(path, content)
-    return paths
+    return [*texts]
+
+
+def to_texts(report: Report, base: Path, form: str, *, blank: bool = False) -> dict[Path, str]:
+    """What stands in the files of one of `FILE_FORMATS` but audformat; see `write_format`."""
+    makers = (_BLANKS if blank else _TEXTS)[form]
+    return {
+        path: make(report, path)
+        for path, make in zip(file_names(base, [form]), makers, strict=True)
+    }
 
 
 def find_reports(root: Path) -> Iterator[Path]:
@@ -299,6 +312,7 @@ def convert_report(
     base: Path,
     formats: Sequence[str],
     *,
+    out: Path | None = None,
     overwrite: bool = False,
     blank: bool = False,
 ) -> tuple[Report, list[Path]]:
@@ -308,6 +322,8 @@ def convert_report(
         path: of the report.
         base: where the files shall lie, and their name without an ending.
         formats: of `FILE_FORMATS`.
+        out: a folder that is to be one of reports, unless it lies in one: then a later run knows
+            what was written here from what was changed since.
         overwrite: replace files that are there and say something else.
         blank: see `write_format`.
 
@@ -324,14 +340,22 @@ def convert_report(
         require_database()
         for target in file_names(base, [DATABASE_ENDING]) if overwrite else ():
             _check_database(target)
-    root = next((one for one in base.absolute().parents if (one / _HIDDEN).is_dir()), None)
+    root = _root_of(base.parent)
     for form in formats if not overwrite else ():
         _check_same(report, base, form, root, blank=blank)
+    if root is None and out is not None:
+        root = ReportFolder(out, ()).root
     # Else a later run would take what is written here for somebody's own.
     note = None if root is None else partial(_note, root)
     return report, [
         one for form in formats for one in write_format(report, base, form, note, blank=blank)
     ]
+
+
+def _root_of(folder: Path) -> Path | None:
+    """The folder of reports that a folder is, or lies in; None where there is none."""
+    here = folder.absolute()
+    return next((one for one in (here, *here.parents) if (one / _HIDDEN).is_dir()), None)
 
 
 _Writer = Callable[[Report, Path], str]
@@ -373,7 +397,10 @@ def _digests_of(root: Path, path: Path) -> Path:
 
 
 def _sha256(path: Path) -> str:
-    return folder_sha256(path) if path.is_dir() else file_sha256(path)
+    """Of a file or a folder; "" of anything else, such as a pipe, which is never ours."""
+    if path.is_dir():
+        return folder_sha256(path)
+    return file_sha256(path) if path.is_file() else ""
 
 
 def _check_same(report: Report, base: Path, form: str, root: Path | None, *, blank: bool) -> None:
@@ -382,7 +409,8 @@ def _check_same(report: Report, base: Path, form: str, root: Path | None, *, bla
     Of a database it is enough that nobody changed it, as noted in `root`: it has more digits than a
     report that was read back.
     """
-    for k, target in enumerate(file_names(base, [form])):
+    texts = {} if form == DATABASE_ENDING else to_texts(report, base, form, blank=blank)
+    for target in file_names(base, [form]):
         if not target.exists():
             continue
         if form == DATABASE_ENDING:
@@ -392,8 +420,7 @@ def _check_same(report: Report, base: Path, form: str, root: Path | None, *, bla
                 made = Path(folder, target.name)
                 is_same = is_same or found == folder_sha256(write_database(report, made))
         else:
-            make = (_BLANKS if blank else _TEXTS)[form][k]
-            is_same = read_bounded(target) == make(report, target).encode()
+            is_same = read_bounded(target) == texts[target].encode()
         if not is_same:
             reason = "there is a file of that name, which says something else"
             raise FileExistsError(errno.EEXIST, reason, str(target))
@@ -423,7 +450,10 @@ def _with_ending(base: Path, ending: str) -> Path:
 
 def _check_own(path: Path) -> None:
     """Make sure that a file which is to be replaced is such a report, not its user's own."""
-    if path.exists() and path.stat().st_size and not _has_mark(path):
+    if not path.exists():
+        return
+    is_odd = not (path.is_file() or path.is_dir())  # Whoever opens a pipe waits for its writer.
+    if is_odd or (path.stat().st_size and not _has_mark(path)):
         reason = "there is another file of that name, which no facevoice wrote"
         raise FileExistsError(errno.EEXIST, reason, str(path))
 
@@ -444,8 +474,12 @@ def _files_below(root: Path, ending: str) -> Iterator[Path]:
         yield from (here / name for name in sorted(names) if name.endswith(ending))
 
 
-def _gather_csv(root: Path, moments: Path) -> None:
-    """Write windows.csv and moments.csv from the rows of all tables of windows in the folder."""
+def _gather_csv(root: Path, moments: Path) -> list[tuple[Path, str]]:
+    """Write windows.csv and moments.csv from the rows of all tables of windows in the folder.
+
+    Gives those that can't be read, and why.
+    """
+    unreadable: list[tuple[Path, str]] = []
     targets = [root / name for name in _TABLES]
     parts = [target.with_name(f".{target.name}.part") for target in targets]  # one writer: the lock
     columns = (CSV_COLUMNS, MOMENT_COLUMNS)
@@ -455,13 +489,17 @@ def _gather_csv(root: Path, moments: Path) -> None:
             windows_file.write(headers[0])
             moments_file.write(headers[1])
             for path in _files_below(root, ".csv"):
-                if path not in targets and _append_csv(path, windows_file, headers[0]):
-                    _append_csv(moments / path.relative_to(root), moments_file, headers[1])
+                if path in targets:
+                    continue
+                if _append_csv(path, windows_file, headers[0], unreadable):
+                    of_moments = moments / path.relative_to(root)
+                    _append_csv(of_moments, moments_file, headers[1], unreadable)
         for part, target in zip(parts, targets, strict=True):
             part.replace(target)
     finally:
         for part in parts:
             part.unlink(missing_ok=True)
+    return unreadable
 
 
 def _gather_index(root: Path, rows: Path) -> None:
@@ -478,16 +516,25 @@ def _gather_index(root: Path, rows: Path) -> None:
     write_atomically(root / INDEX_NAME, to_index(ours, root.resolve().name))
 
 
-def _append_csv(path: Path, gathered: BinaryIO, header: bytes) -> bool:
-    """Copy a table's rows if there is one with this header; others are somebody else's."""
-    try:
-        with path.open("rb") as table:
-            is_ours = table.readline() == header
-            if is_ours:
-                shutil.copyfileobj(table, gathered, _COPY_BYTES)
-            return is_ours
-    except FileNotFoundError:
-        return False
+def _append_csv(
+    path: Path, gathered: BinaryIO, header: bytes, unreadable: list[tuple[Path, str]]
+) -> bool:
+    """Copy a table's rows if there is one with this header; others are somebody else's.
+
+    What can't be read comes into `unreadable`.
+    """
+    with ExitStack() as stack:
+        try:
+            table = stack.enter_context(open_regular(path))
+            is_ours = table.readline(len(header)) == header
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            unreadable.append((path, error.strerror or str(error)))
+            return False
+        if is_ours:
+            shutil.copyfileobj(table, gathered, _COPY_BYTES)
+        return is_ours
 
 
 def _write_rows(report: Report, path: Path) -> None:

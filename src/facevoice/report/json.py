@@ -148,18 +148,21 @@ def from_json(text: str) -> Report:
         ) from error
 
 
-def read_report(path: Path) -> Report:
+def read_report(path: str | Path) -> Report:
     """Read a report from a JSON file.
 
     Raises:
         ReportError: the file can't be read or holds no report.
     """
     try:
-        return from_json(read_bounded(path, _MAX_BYTES).decode("utf-8-sig"))
+        return from_json(read_bounded(Path(path), _MAX_BYTES).decode("utf-8-sig"))
     except OSError as error:
         raise ReportError(f"{path}: can't be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
-        raise ReportError(f"{path}: is no text in UTF-8, so no report ({error})") from error
+        raise ReportError(
+            f"{path}: is no report (no text at all); `facevoice analyze FILE --out "
+            "DIR` writes NAME.json, which is what to name here"
+        ) from error
     except ReportError as error:
         raise ReportError(f"{path}: {error}") from error
 

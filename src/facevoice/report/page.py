@@ -136,7 +136,7 @@ def to_notebook(report: Report) -> str:
 
 def write_report_page(
     report: Report,
-    out: Path,
+    out: str | Path,
     trace: Trace | None = None,
     *,
     name: str | None = None,
@@ -151,7 +151,7 @@ def write_report_page(
     Raises:
         ConfigError: `out` is another file, a folder, or can't be written.
     """
-    write_page(to_html(report, trace, name, more=more), out, overwrite=overwrite)
+    write_page(to_html(report, trace, name, more=more), Path(out), overwrite=overwrite)
 
 
 def write_page(text: str, out: Path, *, overwrite: bool = False) -> None:

@@ -445,7 +445,7 @@ class Tally:
         counts = [f"{o.value} in {self._files[o]}" for o in Outcome if self._files[o]]
         if self.num_failed:
             counts.append(f"{self.num_failed} failed")
-        known = f" ({self.num_known} done before)" if self.num_known else ""
+        known = f" ({self.num_known} not read again)" if self.num_known else ""
         return f"{count_noun(self.num_files, 'file')}{known}: {', '.join(counts)}"
 
     def table(self) -> Table:

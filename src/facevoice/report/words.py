@@ -515,7 +515,7 @@ def describe_point(report: Report) -> str:
     """What the chosen operating point means for the calls of a report, in a sentence or two."""
     point, curve, decision = report.point, report.curve, report.config.decision
     if report.status in _LONE:
-        return "Of one channel alone, nothing is called at any setting."
+        return "One channel alone has nothing to be compared with: no match or conflict is called."
     if point is None or curve is None:
         return "This model does not compare face and voice."
     share = decision.expected_conflicts

@@ -43,8 +43,9 @@ class JobAnswer(BaseModel):
     id: str = Field(description="Names the job in the paths of its answers.")
     name: str = Field(description="What reports call the file.")
     state: JobState = Field(
-        description="`waiting`, `running`, `done`; `failed` where the file can't be analysed. "
-        "Done and failed jobs have a report."
+        description="`waiting`, `running`, `done`; `failed` where the file can't be analysed. A "
+        "file that is fetched waits again between that and its analysis. Done and failed jobs have "
+        "a report."
     )
     created_s: float = Field(description="When it was asked for, in seconds since 1970 (UTC).")
     started_s: float | None = Field(description="When it was begun, the last time.")

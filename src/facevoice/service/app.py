@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import replace
 from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
 
 from anyio import sleep, to_thread
 from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Response
@@ -34,12 +35,13 @@ from facevoice.service.answers import (
     job_answer,
 )
 from facevoice.service.database import DatabaseError
-from facevoice.service.forms import write_form
+from facevoice.service.forms import MEDIA_TYPES, write_form
 from facevoice.service.jobs import Job, JobState
 from facevoice.service.keys import User
 from facevoice.service.limits import LOCAL_HOSTS
 from facevoice.service.metrics import CONTENT_TYPE, Metrics
 from facevoice.service.refusals import (
+    BodyTooLargeError,
     ForbiddenError,
     InvalidRequestError,
     ServiceError,
@@ -68,6 +70,9 @@ _KEEP_ALIVE_S: Final = 15.0
 _LAST: Final = "end"
 _ENDS: Final = (JobState.DONE, JobState.FAILED)
 _MAX_ONCE: Final = 200
+_MAX_BODY_BYTES: Final = 16_384
+_FILE_PATH: Final = "/v1/jobs/file"
+_METHODS: Final = ("GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH")
 # What pages by others may send without asking first.
 _SIMPLE_TYPES: Final = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
 _KINDS: Final = {404: "not_found", 405: "wrong_method"}
@@ -108,9 +113,9 @@ def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
         403: "`forbidden`: the key may not do that.",
         404: "`not_found`: no such job of this key.",
         409: "`not_done`: the job has no report yet.",
-        413: "`too_large`: more bytes than the key may send.",
-        422: "`invalid_request`, or what is wrong with the address: `private_address`, "
-        "`unreadable_media`, `fetch_failed`.",
+        413: "`too_large`: more bytes than may be sent.",
+        422: "`invalid_request`, or what is wrong with the address: `private_address` or "
+        "`unreadable_media`.",
         429: "`too_many_jobs` or `too_many_requests`; `Retry-After` says when to try again.",
         503: "`unavailable`: the service ends, or its database can't be reached.",
         507: "`disk_full`: no room for the file.",
@@ -149,6 +154,7 @@ _Once = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
+        min_length=1,
         max_length=_MAX_ONCE,
         description="Any word of yours, new for each job: asked again with the same word, as after "
         "a connection that broke, you get the same job and no second one.",
@@ -232,7 +238,10 @@ async def send_file(
 
 
 @_jobs.post(
-    "/address", status_code=202, summary="Name an address", responses=_refusals(401, 403, 429)
+    "/address",
+    status_code=202,
+    summary="Name an address",
+    responses=_refusals(401, 403, 413, 429),
 )
 def send_address(service: _Asked, user: _Asking, body: Address, once: _Once = None) -> JobAnswer:
     """Make a job of a file on the public web, which the service fetches.
@@ -277,7 +286,7 @@ def delete_job(service: _Asked, user: _Asking, id: str) -> None:
             "several files comes as a zip.",
             "content": {
                 kind: {"schema": {"type": "string"}}
-                for kind in ("application/json", "text/csv", "text/html", "application/zip")
+                for kind in sorted({kind.partition(";")[0] for kind in MEDIA_TYPES.values()})
             },
         },
         **_refusals(401, 404, 409, 429),
@@ -299,7 +308,11 @@ def get_report(
     ] = None,
     expected_conflicts: Annotated[
         float | None,
-        Query(gt=0, lt=1, description="Share of windows that conflict where the file comes from."),
+        Query(
+            ge=0.0001,
+            le=0.9999,
+            description="Share of windows that conflict where the file comes from.",
+        ),
     ] = None,
 ) -> Response:
     """What face and voice show, window by window and moment by moment."""
@@ -419,19 +432,33 @@ class _Watch:
             await self._app(scope, receive, send)
             return
         begun_s = time.monotonic()
+        is_begun = False
+
+        def count(status: int) -> None:
+            # The route's own path, for those of jobs would be a series each; so would words that
+            # strangers make up for methods.
+            path = getattr(scope.get("route"), "path", "other")
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            self._metrics.count(method, path, status, time.monotonic() - begun_s)
 
         async def note(message: Message) -> None:
+            nonlocal is_begun
             if message["type"] == "http.response.start":
-                # The route's own path, for those of jobs would be a series each.
-                path = getattr(scope.get("route"), "path", "other")
-                took_s = time.monotonic() - begun_s
-                self._metrics.count(scope["method"], path, message["status"], took_s)
+                is_begun = True
+                count(message["status"])
             await send(message)
 
         request = Request(scope)
         refusal = _foreign(request) if self._service.keyring.is_open else None
+        if scope["path"] != _FILE_PATH:
+            refusal = refusal or _lengthy(request)
         app = self._app if refusal is None else await _tell(request, refusal)
-        await app(scope, receive, note)
+        try:
+            await app(scope, receive, note)
+        except Exception:
+            if not is_begun:
+                count(500)  # it is answered further out
+            raise
 
 
 class _Stream(StreamingResponse):
@@ -449,13 +476,28 @@ class _Stream(StreamingResponse):
 
 def _foreign(request: Request) -> ServiceError | None:
     """Browsers let any page ask this machine; they say which one, and by which name."""
-    asked = request.url.hostname
+    # As it came: of one that isn't a name, `request.url` says where this machine listens.
+    host = request.headers.get("Host", "")
+    try:
+        asked = urlsplit(f"//{host}").hostname
+    except ValueError:
+        asked = None
     origin = request.headers.get("Origin")
-    is_own = origin is None or origin == f"{request.url.scheme}://{request.url.netloc}"
+    is_own = origin is None or origin == f"{request.url.scheme}://{host}"
     if asked in LOCAL_HOSTS and is_own:
         return None
     told = "A service without keys answers programs and pages of its own machine only."
     return ForbiddenError(told, "Use 127.0.0.1, or start it with keys.")
+
+
+def _lengthy(request: Request) -> ServiceError | None:
+    """Bodies are held in memory before anybody knows who sends them, but for files."""
+    headers = request.headers
+    length = headers.get("Content-Length", "0")
+    if "Transfer-Encoding" in headers or not length.isdecimal() or int(length) > _MAX_BODY_BYTES:
+        told = f"The body is larger than {_MAX_BODY_BYTES} bytes, or doesn't say how large it is."
+        return BodyTooLargeError(told, "Send less, with its Content-Length.")
+    return None
 
 
 async def _tell(request: Request, error: Exception) -> Response:

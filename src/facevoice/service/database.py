@@ -6,8 +6,10 @@ that those before it did.
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +21,10 @@ from facevoice.errors import ConfigError, FacevoiceError, MissingExtraError
 from facevoice.files import write_atomically
 
 SCHEMA_VERSION: Final = 1
+# A server that is asked and is silent for so long is given up.
+_SILENCE_S: Final = 20
+# After one that could not be had, nobody tries again for so long: who asks should not queue up.
+_PAUSE_S: Final = 2.0
 # Any number will do, as long as nobody else in the database takes it.
 _LOCK: Final = 0x46565351
 _SCHEMA: Final = (
@@ -45,6 +51,9 @@ _SCHEMA: Final = (
         UNIQUE (owner, once))""",
     "CREATE INDEX IF NOT EXISTS facevoice_job_state ON facevoice_job(state, created_s)",
     "CREATE INDEX IF NOT EXISTS facevoice_job_owner ON facevoice_job(owner, created_s)",
+    "CREATE INDEX IF NOT EXISTS facevoice_job_finished ON facevoice_job(finished_s)",
+    # When an owner's last job was begun; kept when that is deleted, or its owner would come first.
+    "CREATE TABLE IF NOT EXISTS facevoice_turn(owner TEXT PRIMARY KEY, begun_s DOUBLE PRECISION)",
     """CREATE TABLE IF NOT EXISTS facevoice_window(
         job TEXT NOT NULL REFERENCES facevoice_job(id) ON DELETE CASCADE,
         number INTEGER NOT NULL,
@@ -60,6 +69,9 @@ class DatabaseError(FacevoiceError):
 
 class Session(Protocol):
     """A transaction."""
+
+    def now_s(self) -> float:
+        """Seconds since 1970, by the one clock that all processes share."""
 
     def run(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """The rows that a statement gives; `?` stands for the values."""
@@ -99,14 +111,29 @@ def open_database(folder: Path, address: str | None) -> Database:
 
 
 class _Rows:
-    """A transaction of either."""
+    """A transaction of SQLite."""
 
-    def __init__(self, cursor: Any, sign: str) -> None:
-        self._cursor, self._sign = cursor, sign
+    _sign = "?"
+
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+
+    def now_s(self) -> float:
+        return time.time()
 
     def run(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         self._cursor.execute(statement.replace("?", self._sign), values)
         return [tuple(row) for row in self._cursor.fetchall()] if self._cursor.description else []
+
+
+class _PostgresRows(_Rows):
+    """A transaction of Postgres, whose clock is that of all processes."""
+
+    _sign = "%s"
+
+    def now_s(self) -> float:
+        ((now_s,),) = self.run("SELECT extract(epoch FROM clock_timestamp())::double precision")
+        return float(now_s)
 
 
 def _make_tables(session: Session) -> None:
@@ -168,7 +195,7 @@ class _Sqlite:
         with self._mutex, _sqlite_errors():
             self._db.execute(f"BEGIN {mode}")
             try:
-                yield _Rows(self._db.cursor(), "?")
+                yield _Rows(self._db.cursor())
                 self._db.execute("COMMIT")
             except BaseException:
                 if self._db.in_transaction:
@@ -202,6 +229,7 @@ class _Postgres:
         self._psycopg, self._address = psycopg, address
         self._mutex = threading.RLock()
         self._db: Any = None
+        self._failed_at_s = -math.inf
         with self.writing() as session:
             _make_tables(session)
 
@@ -223,7 +251,7 @@ class _Postgres:
             try:
                 db = self._connected()
                 with db.transaction(), db.cursor() as cursor:
-                    yield _Rows(cursor, "%s")
+                    yield _PostgresRows(cursor)
             except error_kind as error:
                 # Neither an address nor what it says of it: both may hold a password.
                 problem = f"the database can't be used ({type(error).__name__})"
@@ -237,8 +265,29 @@ class _Postgres:
             except self._psycopg.Error:
                 self._db.close()
         if self._db is None or self._db.closed:
-            self._db = self._psycopg.connect(self._address, autocommit=True, connect_timeout=10)
+            if time.monotonic() - self._failed_at_s < _PAUSE_S:
+                raise self._psycopg.OperationalError
+            try:
+                self._db = self._connect()
+            except self._psycopg.Error:
+                self._failed_at_s = time.monotonic()
+                raise
         return self._db
+
+    def _connect(self) -> Any:
+        """A connection on which nobody is waited for without end, be it a process that hangs."""
+        db = self._psycopg.connect(
+            self._address,
+            autocommit=True,
+            connect_timeout=_SILENCE_S // 2,
+            keepalives_idle=_SILENCE_S // 2,
+            keepalives_interval=_SILENCE_S // 4,
+            keepalives_count=2,
+            tcp_user_timeout=1000 * _SILENCE_S,
+        )
+        for setting in ("statement_timeout", "idle_in_transaction_session_timeout"):
+            db.execute(f"SET {setting} = '{_SILENCE_S}s'")
+        return db
 
     def close(self) -> None:
         with self._mutex, suppress(self._psycopg.Error):

@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 from typing import Final
 
 from facevoice.records import Report
-from facevoice.report import ReportFolder
+from facevoice.report import ReportFolder, to_report_eaf
 
 MEDIA_TYPES: Final = {
     ".json": "application/json",
@@ -20,6 +20,8 @@ MEDIA_TYPES: Final = {
     ".vtt": "text/vtt; charset=utf-8",
     ".srt": "application/x-subrip",
     ".eaf": "application/xml",
+    ".TextGrid": "text/plain; charset=utf-8",
+    ".rttm": "text/plain; charset=utf-8",
     ".zip": "application/zip",
 }
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.-]+")
@@ -43,6 +45,9 @@ def write_form(report: Report, form: str) -> Form:
         MissingExtraError: it needs an extra that is not installed.
     """
     stem = _stem(report.path)
+    if form == "eaf":
+        # Without where it lies: that is nothing to ELAN, and nobody's business.
+        return Form(f"{stem}.eaf", MEDIA_TYPES[".eaf"], to_report_eaf(report).encode())
     with tempfile.TemporaryDirectory(prefix="facevoice-") as place:
         root = Path(place, "out")
         with ReportFolder(root, [form]) as folder:

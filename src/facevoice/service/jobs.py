@@ -1,14 +1,15 @@
 """Jobs: asked for once, worked on until they are answered, answered once, and gone in the end.
 
-A job waits, runs, and is done or failed. Who runs it holds it by a lease, which is renewed as long
-as the process lives; a job whose process died waits again, and what it had perceived is still
-there. Only who holds it can answer it.
+A job waits, runs, and is done or failed; one with an address is fetched before, which is a run of
+its own. Who runs it holds it by a lease, which is renewed as long as the process lives; a job whose
+process died, or stumbled, waits again, and what it had perceived is still there. Only who holds it
+can answer it.
 """
 
 from __future__ import annotations
 
 import secrets
-import time
+import threading
 import uuid
 import zlib
 from collections.abc import Sequence
@@ -19,14 +20,24 @@ from typing import Any, Final
 from facevoice.records import Report, Status
 from facevoice.report import from_json, to_json
 from facevoice.service.database import Database, Session
+from facevoice.service.limits import KeyLimits
 from facevoice.service.refusals import NotDoneError, NotFoundError, TooManyJobsError
 
 LEASE_S: Final = 60.0
 """A process that says nothing for so long counts as dead."""
 MAX_ATTEMPTS: Final = 3
-"""So often is a job begun whose process dies each time."""
+"""So often is a job begun that is never brought to an end."""
 _MAX_LISTED: Final = 1000
 _AT_WORK: Final = "('waiting', 'running')"
+_TO_ANALYSE: Final = """SELECT id FROM facevoice_job AS one
+    LEFT JOIN facevoice_turn AS turn ON turn.owner = one.owner
+    WHERE state = 'waiting' AND address IS NULL
+    ORDER BY coalesce(turn.begun_s, 0), created_s, id LIMIT 1"""
+_TO_FETCH: Final = """SELECT id FROM facevoice_job AS one
+    WHERE state = 'waiting' AND address IS NOT NULL AND NOT EXISTS (
+        SELECT 1 FROM facevoice_job AS other
+        WHERE other.owner = one.owner AND other.state = 'running' AND other.address IS NOT NULL)
+    ORDER BY created_s, id LIMIT 1"""
 
 
 class JobState(StrEnum):
@@ -92,29 +103,33 @@ class Jobs:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._worker = uuid.uuid4().hex
+        self._lock = threading.Lock()
+        # By number, what this process works on.
+        self._held: dict[str, Job] = {}
         if database.is_alone:
-            self._release("state = 'running'")
+            with database.writing() as session:
+                _release(session, "worker IS NOT NULL")
 
-    def check_room(self, owner: str, max_jobs: int) -> None:
-        """Refuse early what would be one too many.
+    def check_room(self, owner: str, limits: KeyLimits, num_more: int = 0) -> None:
+        """Refuse early what would be one too many, beside `num_more` that are yet to be added.
 
         Raises:
-            TooManyJobsError: as many as may wait or run.
+            TooManyJobsError: as many wait or run, or are kept, as may.
         """
         with self._database.reading() as session:
-            _check_room(session, owner, max_jobs)
+            _check_room(session, owner, limits, num_more)
 
-    def add(self, job: Job, max_jobs: int, once: str | None = None) -> Job:
+    def add(self, job: Job, limits: KeyLimits, once: str | None = None) -> Job:
         """Let a job wait; one that was asked for before under the same `once` is that one.
 
         Raises:
-            TooManyJobsError: as many of its owner wait or run as may.
+            TooManyJobsError: as many of its owner wait or run, or are kept, as may.
         """
         with self._database.writing() as session:
             known = _find_once(session, job.owner, once)
             if known is not None:
                 return known
-            _check_room(session, job.owner, max_jobs)
+            _check_room(session, job.owner, limits)
             session.run(
                 "INSERT INTO facevoice_job(id, owner, once, name, address, state, created_s) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -190,7 +205,7 @@ class Jobs:
         with self._database.writing() as session:
             rows = session.run(
                 "DELETE FROM facevoice_job WHERE finished_s < ? RETURNING id",
-                time.time() - keep_s,
+                session.now_s() - keep_s,
             )
         return [str(number) for (number,) in rows]
 
@@ -214,38 +229,69 @@ class Jobs:
             rows = session.run("SELECT state, count(*) FROM facevoice_job GROUP BY state")
         return {state.value: 0 for state in JobState} | {str(s): int(n) for s, n in rows}
 
-    def claim(self) -> Job | None:
-        """Take the next job to work on it; None if none waits.
+    def claim(self, *, to_fetch: bool = False) -> Job | None:
+        """Take the next job to work on it, until `let_go`; None if none waits.
 
-        Owners take turns: of those who wait, the one whose last job began longest ago is next.
+        Owners take turns: of those who wait, the one whose last job began longest ago is next. Of
+        each, one file at a time is fetched.
+
+        Args:
+            to_fetch: one whose file is to be fetched first, and no other.
         """
-        now_s = time.time()
-        with self._database.writing() as session:
-            if not self._database.is_alone:
-                _release(session, "state = 'running' AND lease_s < ?", now_s)
-            rows = session.run(
-                """SELECT id FROM facevoice_job AS one WHERE state = 'waiting' ORDER BY
-                (SELECT coalesce(max(started_s), 0) FROM facevoice_job AS other
-                    WHERE other.owner = one.owner), created_s, id LIMIT 1"""
-            )
-            if not rows:
-                return None
-            taken = session.run(
-                "UPDATE facevoice_job SET state = 'running', attempt = attempt + 1, "
-                "started_s = ?, worker = ?, lease_s = ?, done_s = 0, num_windows = 0 "
-                f"WHERE id = ? RETURNING {_COLUMNS}",
-                *(now_s, self._worker, now_s + LEASE_S, rows[0][0]),
-            )
-        return _job(taken[0])
+        with self._lock:
+            with self._database.writing() as session:
+                self._release_lost(session)
+                job = self._take(session, _TO_FETCH if to_fetch else _TO_ANALYSE)
+                if job is not None and not to_fetch:
+                    session.run(
+                        "INSERT INTO facevoice_turn VALUES (?, ?) "
+                        "ON CONFLICT (owner) DO UPDATE SET begun_s = excluded.begun_s",
+                        *(job.owner, job.started_s),
+                    )
+            if job is not None:
+                self._held[job.id] = job
+        return job
+
+    def _take(self, session: Session, which: str) -> Job | None:
+        rows = session.run(which)
+        now_s = session.now_s()
+        taken = rows and session.run(
+            "UPDATE facevoice_job SET state = 'running', attempt = attempt + 1, "
+            "started_s = ?, worker = ?, lease_s = ?, done_s = 0, num_windows = 0 "
+            f"WHERE id = ? RETURNING {_COLUMNS}",
+            *(now_s, self._worker, now_s + LEASE_S, rows[0][0]),
+        )
+        return _job(taken[0]) if taken else None
+
+    def let_go(self, job: Job) -> None:
+        """Work on it no more: unless it was answered or put back, it waits again."""
+        with self._lock:
+            if self._held.get(job.id) is job:  # not taken anew by another thread
+                del self._held[job.id]
+
+    def _release_lost(self, session: Session) -> None:
+        """Jobs of processes that are silent, and those that a thread of ours stumbled over."""
+        if not self._database.is_alone:
+            _release(session, "lease_s < ? AND worker <> ?", session.now_s(), self._worker)
+        ours = "SELECT id FROM facevoice_job WHERE worker = ? AND state = 'running'"
+        for (number,) in session.run(ours, self._worker):
+            if number not in self._held:
+                _release(session, "id = ?", number)
 
     def renew(self) -> None:
         """Say that this process lives."""
         with self._database.writing() as session:
             session.run(
                 "UPDATE facevoice_job SET lease_s = ? WHERE worker = ? AND state = 'running'",
-                time.time() + LEASE_S,
+                session.now_s() + LEASE_S,
                 self._worker,
             )
+
+    def note_fetched(self, job: Job) -> None:
+        """Let a job wait whose file was fetched; where from is forgotten."""
+        with self._database.writing() as session:
+            if self._give_back(session, job):
+                session.run("UPDATE facevoice_job SET address = NULL WHERE id = ?", job.id)
 
     def tell(
         self, job: Job, first: int, lines: Sequence[str], done_s: float, duration_s: float | None
@@ -278,7 +324,7 @@ class Jobs:
                 "UPDATE facevoice_job SET state = ?, finished_s = ?, outcome = ?, error_kind = ?, "
                 "error_message = ?, report = ?, duration_s = ?, done_s = ?, address = NULL "
                 "WHERE id = ? AND worker = ? AND attempt = ? AND state = 'running' RETURNING id",
-                *(state.value, time.time(), outcome, kind, message, content),
+                *(state.value, session.now_s(), outcome, kind, message, content),
                 *(duration_s, duration_s or 0.0, job.id, self._worker, job.attempt),
             )
         return bool(rows)
@@ -286,29 +332,37 @@ class Jobs:
     def put_back(self, job: Job) -> None:
         """Let a job wait again that was not brought to its end, as of a service that ends."""
         with self._database.writing() as session:
-            _release(session, "id = ? AND worker = ?", job.id, self._worker, is_own_fault=False)
+            self._give_back(session, job)
 
-    def _release(self, where: str, *values: object) -> None:
-        with self._database.writing() as session:
-            _release(session, where, *values)
+    def _give_back(self, session: Session, job: Job) -> bool:
+        """Let it wait as if this attempt had not been, if it is still ours."""
+        mine = (job.id, self._worker, job.attempt)
+        return bool(_release(session, "id = ? AND worker = ? AND attempt = ?", *mine, fewer=1))
 
 
-def _release(session: Session, where: str, *values: object, is_own_fault: bool = True) -> None:
-    fewer = 0 if is_own_fault else 1
-    session.run(
+def _release(
+    session: Session, where: str, *values: object, fewer: int = 0
+) -> list[tuple[Any, ...]]:
+    """Let running jobs wait again; `fewer`: attempts that don't count."""
+    return session.run(
         "UPDATE facevoice_job SET state = 'waiting', worker = NULL, lease_s = NULL, "
-        f"attempt = attempt - {fewer:d} WHERE {where} AND state = 'running'",
+        f"attempt = attempt - {fewer:d} WHERE {where} AND state = 'running' RETURNING id",
         *values,
     )
 
 
-def _check_room(session: Session, owner: str, max_jobs: int) -> None:
-    rows = session.run(
-        f"SELECT count(*) FROM facevoice_job WHERE owner = ? AND state IN {_AT_WORK}", owner
+def _check_room(session: Session, owner: str, limits: KeyLimits, num_more: int = 0) -> None:
+    ((at_work, in_all),) = session.run(
+        f"SELECT coalesce(sum(CASE WHEN state IN {_AT_WORK} THEN 1 ELSE 0 END), 0), count(*) "
+        "FROM facevoice_job WHERE owner = ?",
+        owner,
     )
-    if rows[0][0] >= max_jobs:
-        told = f"{rows[0][0]} jobs of this key wait or run already; at most {max_jobs} may."
+    if at_work + num_more >= limits.max_jobs:
+        told = f"{at_work} jobs of this key wait or run already; at most {limits.max_jobs} may."
         raise TooManyJobsError(told, "Wait until some are done, or delete some.", 5.0)
+    if in_all + num_more >= limits.max_kept:
+        told = f"{in_all} jobs of this key are kept already; at most {limits.max_kept} may be."
+        raise TooManyJobsError(told, "Delete those whose reports you have.", 60.0)
 
 
 def _find(session: Session, owner: str, number: str) -> Job:

@@ -21,6 +21,8 @@ class KeyLimits:
     """Longest file."""
     max_jobs: int = 50
     """Jobs that wait or run at the same time."""
+    max_kept: int = 10_000
+    """Jobs in all, until they are deleted."""
     requests_per_minute: float = 600.0
     """Of any kind; twice as many in a burst of ten seconds are let pass."""
     max_streams: int = 8

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import threading
 import time
 from collections import Counter
@@ -30,12 +29,12 @@ from facevoice.service.refusals import (
     TooManyRequestsError,
     UnavailableError,
 )
-from facevoice.service.work import JobFiles, Tally, Workers
+from facevoice.service.work import FULL, JobFiles, Tally, Workers, bring_to_disk
 
-_FULL: Final = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
 _WRITE_BYTES: Final = 1 << 20
-# An upload to which nothing comes for so long is given up.
+# An upload to which nothing comes for so long is given up, and one that takes so long in all.
 _SILENCE_S: Final = 60.0
+_UPLOAD_S: Final = 2 * 3600.0
 _MAX_NAME: Final = 255
 
 
@@ -58,7 +57,7 @@ class Service:
         self.jobs = Jobs(self._database)
         self._files = JobFiles(options.folder)
         if self._database.is_alone:
-            self._files.sweep(self.jobs.is_at_work, 0.0)
+            self._files.sweep(self.jobs, 0.0)
         self._setup = setup
         self._workers: Workers | None = None
         self.tally = Tally()
@@ -109,14 +108,15 @@ class Service:
         if known is not None:
             return known, False
         job = _new_job(user, name)
-        with self._one_more(user):
+        with self._one_more(user) as num_before:
+            await to_thread.run_sync(self.jobs.check_room, user.name, user.limits, num_before)
             try:
                 path = await to_thread.run_sync(self._files.make, job.id, name)
                 await _receive(pieces, path, user.limits.max_bytes)
                 added = await to_thread.run_sync(self._add, user, job, once)
             except OSError as error:
                 await to_thread.run_sync(self._files.remove, job.id)
-                if error.errno in _FULL:
+                if error.errno in FULL:
                     told = "The server has no room for the file."
                     raise DiskFullError(told, "Try again later.", 60.0) from error
                 raise
@@ -185,19 +185,19 @@ class Service:
     def _add(self, user: User, job: Job, once: str | None) -> Job:
         if self.stopping.is_set():
             raise UnavailableError("The service is ending.", "Try again soon.", 5.0)
-        added = self.jobs.add(job, user.limits.max_jobs, once)
+        added = self.jobs.add(job, user.limits, once)
         if self._workers is not None:
             self._workers.nudge()
         return added
 
     @contextmanager
-    def _one_more(self, user: User) -> Iterator[None]:
-        """While a file is being sent, it counts as a job."""
+    def _one_more(self, user: User) -> Iterator[int]:
+        """While a file is being sent, it counts as a job; gives how many came before it."""
         with self._lock:
-            self.jobs.check_room(user.name, user.limits.max_jobs - self._arriving[user.name])
+            num_before = self._arriving[user.name]
             self._arriving[user.name] += 1
         try:
-            yield
+            yield num_before
         finally:
             with self._lock:
                 self._arriving[user.name] -= 1
@@ -217,8 +217,9 @@ def _check_name(name: str) -> None:
 async def _receive(pieces: AsyncIterator[bytes], path: Path, max_bytes: int) -> None:
     """Write what comes to `path`, in pieces that are large enough to be worth a thread."""
     done, held = 0, bytearray()
+    end_s = time.monotonic() + _UPLOAD_S
     with path.open("wb") as file:
-        while (piece := await _next(pieces)) is not None:
+        while (piece := await _next(pieces, end_s)) is not None:
             done += len(piece)
             if done > max_bytes:
                 raise too_large(max_bytes)
@@ -227,15 +228,16 @@ async def _receive(pieces: AsyncIterator[bytes], path: Path, max_bytes: int) -> 
                 await to_thread.run_sync(file.write, bytes(held))
                 held.clear()
         await to_thread.run_sync(file.write, bytes(held))
+    await to_thread.run_sync(bring_to_disk, path)
 
 
-async def _next(pieces: AsyncIterator[bytes]) -> bytes | None:
+async def _next(pieces: AsyncIterator[bytes], end_s: float) -> bytes | None:
     try:
-        async with asyncio.timeout(_SILENCE_S):
+        async with asyncio.timeout(min(_SILENCE_S, max(0.0, end_s - time.monotonic()))):
             return await anext(pieces, None)
     except TimeoutError as error:
-        told = f"Nothing came for {_SILENCE_S:g} s."
-        raise InvalidRequestError(told, "Send it again.") from error
+        told = f"It comes too slowly: nothing for {_SILENCE_S:g} s, or not all in two hours."
+        raise InvalidRequestError(told, "Send it again, or name an address.") from error
 
 
 def too_large(max_bytes: int) -> BodyTooLargeError:

@@ -23,13 +23,13 @@ from facevoice.analyzer import Analyzer
 from facevoice.batch import AnalyzerSetup, BatchPlan, Progress, analyze_files
 from facevoice.errors import FacevoiceError, MediaNotFoundError
 from facevoice.explain import explain_moment, to_document
+from facevoice.finding import MEDIA_EXTENSIONS
 from facevoice.records import (
     NOTICE,
     VERSION,
     Moment,
     Outcome,
     Report,
-    Status,
 )
 from facevoice.report import describe_point, summarize_in_words
 from facevoice.store import Store
@@ -39,6 +39,7 @@ T = TypeVar("T")
 
 _MAX_REPORTS: Final = 16
 _MAX_MOMENTS: Final = 200
+_MAX_NAMED: Final = 20
 _READS: Final = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 _ABOUT: Final = """facevoice reads video and audio files and tells which emotion the face shows,
 which the voice has, and whether the two match or conflict, moment by moment. It estimates what is
@@ -83,7 +84,8 @@ def build_server(setup: AnalyzerSetup, folders: Sequence[Path]) -> MCPServer:
     ) -> dict[str, Any]:
         """The moments of a file, in the order of its time: neighbouring windows of one outcome.
 
-        Times are seconds from the beginning. If there are more than asked for, the strongest come.
+        Times are seconds from the beginning; conflict_prob is the probability that face and voice
+        express different emotions. If there are more than asked for, the strongest come.
         """
         report = await _ask(partial(desk.report, path), context)
         found = [one for one in report.moments if outcome in (None, one.outcome)]
@@ -113,7 +115,7 @@ async def _ask(what: Callable[[Callable[[Progress], None]], T], context: Context
     try:
         return await to_thread.run_sync(what, tell, abandon_on_cancel=True)
     except FacevoiceError as error:
-        raise ToolError(str(error)) from error
+        raise ToolError(f"{error.kind}: {error}") from error
 
 
 class _Desk:
@@ -143,21 +145,23 @@ class _Desk:
                     return found
         except (OSError, ValueError):
             pass  # no name that there can be
-        known = ", ".join(shown(str(folder)) for folder in self.folders)
-        remedy = f"Name one in these: {known}."
-        raise MediaNotFoundError(path, "is no file of the folders that may be read.", remedy)
+        known = "; ".join(map(_contents, self.folders))
+        raise MediaNotFoundError(path, "is no file of the folders that may be read.", known)
 
     def report(self, path: str, tell: Callable[[Progress], None]) -> Report:
         """The report of a file, under the name that it was asked for by.
 
         Raises:
             MediaNotFoundError: see `find`.
+            ToolError: it can't be analysed.
         """
         found = self.find(path)
         status = found.stat()
         key = (found, path, status.st_size, status.st_mtime_ns, status.st_ino)
         with self._lock:
             report = self._reports.pop(key, None) or self._analyze(found, path, tell)
+            if report.error is not None:
+                raise ToolError(f"{report.error.kind}: {report.error.message}")
             self._reports[key] = report
             while len(self._reports) > _MAX_REPORTS:
                 self._reports.popitem(last=False)
@@ -174,15 +178,9 @@ class _Desk:
             found, analyzer = self.find(path), self.analyzer()
             perception = analyzer.perceive(found, store=store)
             told = to_document(explain_moment(analyzer, found, at_s, perception=perception))
-        channels = {name: told[name] for name in ("face", "voice")}
-        return {
-            **{name: told[name] for name in ("start_s", "end_s", "outcome", "words")},
-            # The maps are pictures for people, and long.
-            **{
-                name: one and {key: one[key] for key in ("emotion", "prob", "parts")}
-                for name, one in channels.items()
-            },
-        }
+        said = ("start_s", "end_s", "outcome", "conflict", "words")
+        channels = {name: told[name] and _channel(told[name]) for name in ("face", "voice")}
+        return {**{name: told[name] for name in said}, **channels, "caveat": told["caveat"]}
 
     def analyzer(self) -> Analyzer:
         """The networks, which are loaded when the first file is asked for."""
@@ -197,9 +195,22 @@ class _Desk:
         return next(results).report
 
 
+def _contents(folder: Path) -> str:
+    """A folder, and some of what can be asked about there."""
+    found = sorted(one.name for one in folder.iterdir() if one.suffix.lower() in MEDIA_EXTENSIONS)
+    more = [f"and {len(found) - _MAX_NAMED} more"] if len(found) > _MAX_NAMED else []
+    named = ", ".join([*map(shown, found[:_MAX_NAMED]), *more])
+    return f"{shown(str(folder))} has {named or 'none but in its folders'}"
+
+
+def _channel(told: dict[str, Any]) -> dict[str, Any]:
+    """Without the maps, which are pictures for people, and long."""
+    keys = ("name", "kind", "prob_without", "conflict_without", "stands_out")
+    parts = [{key: part[key] for key in keys} for part in told["parts"]]
+    return {"emotion": told["emotion"], "prob": told["prob"], "parts": parts}
+
+
 def _summary(report: Report) -> dict[str, Any]:
-    if report.status is Status.FAILED and report.error is not None:
-        raise ToolError(report.error.message)
     return {
         "file": shown(report.path),
         "duration_s": None if report.media is None else round(report.media.duration_s, 3),

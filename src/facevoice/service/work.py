@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import shutil
 import threading
 import time
@@ -18,6 +20,7 @@ from facevoice.errors import FacevoiceError, StoppedError, TooLongError
 from facevoice.media.public import FetchBounds, fetch_public
 from facevoice.records import FileError, Prediction, Report, Status
 from facevoice.report import window_to_jsonl
+from facevoice.service.database import DatabaseError
 from facevoice.service.jobs import LEASE_S, MAX_ATTEMPTS, Job, Jobs
 from facevoice.service.limits import KeyLimits, ServiceOptions
 from facevoice.texts import shown
@@ -25,6 +28,8 @@ from facevoice.texts import shown
 _LOG = logging.getLogger(__name__)
 
 _IDLE_S: Final = 1.0
+# Files are fetched beside the work: a server that is slow keeps nobody from it.
+_NUM_FETCHERS: Final = 4
 _TELL_S: Final = 0.5
 _SWEEP_S: Final = 30.0
 # What lies there without a job came to lie there for one that is yet to be added, or was killed.
@@ -32,6 +37,8 @@ _ORPHAN_S: Final = 24 * 3600.0
 # Windows take a few seconds; who waits for longer is left, and its job begun again another time.
 _PATIENCE_S: Final = 20.0
 _PERCEPTION: Final = "perception.db"
+FULL: Final = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
+"""Numbers of errors that say that there is no room."""
 _JOBS: Final = "jobs"
 
 
@@ -62,13 +69,23 @@ class JobFiles:
         """Delete all that is there of a job."""
         shutil.rmtree(self._root / number, ignore_errors=True)
 
-    def sweep(self, is_needed: Callable[[str], bool], older_than_s: float) -> None:
-        """Delete folders whose job needs them no more, but for new ones."""
+    def sweep(self, jobs: Jobs, older_than_s: float) -> None:
+        """Delete folders whose job needs them no more; without a job, but for new ones."""
         for folder in self._root.iterdir():
             with suppress(OSError):  # it goes meanwhile
                 is_old = time.time() - folder.stat().st_mtime >= older_than_s
-                if is_old and not is_needed(folder.name):
+                if (is_old or jobs.exists(folder.name)) and not jobs.is_at_work(folder.name):
                     self.remove(folder.name)
+
+
+def bring_to_disk(path: Path) -> None:
+    """Wait until a file and its folder would outlive a power cut."""
+    for one in (path, path.parent, path.parent.parent):
+        number = os.open(one, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
 
 
 @dataclass(slots=True)
@@ -118,12 +135,11 @@ class Workers:
         self._options, self._limits_of = options, limits_of
         self._tally = tally
         self._stopping = threading.Event()
-        self._added = threading.Semaphore(0)
+        self._added = threading.Event()
+        works: list[_Work] = [self._do] * options.num_at_once
+        works += [self._fetch] * _NUM_FETCHERS
         self._threads = [
-            *(
-                threading.Thread(target=self._work, name=f"job-{number}", daemon=True)
-                for number in range(options.num_at_once)
-            ),
+            *(threading.Thread(target=self._work, args=(work,), daemon=True) for work in works),
             threading.Thread(target=self._look_after, args=(LEASE_S / 6, jobs.renew), daemon=True),
             threading.Thread(target=self._look_after, args=(_SWEEP_S, self._sweep), daemon=True),
         ]
@@ -140,60 +156,79 @@ class Workers:
 
     def nudge(self) -> None:
         """Say that a job was added."""
-        self._added.release()
+        self._added.set()
 
     def stop(self) -> None:
         """End; jobs that run wait again, and go on another time where they are."""
         self._stopping.set()
-        for _ in self._threads:
-            self._added.release()
+        self._added.set()
         deadline_s = time.monotonic() + _PATIENCE_S
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join(max(0.0, deadline_s - time.monotonic()))
 
-    def _work(self) -> None:
+    def _work(self, work: _Work) -> None:
         while not self._stopping.is_set():
             try:
-                job = self._jobs.claim()
+                job = self._jobs.claim(to_fetch=work == self._fetch)
                 if job is None:
-                    self._added.acquire(timeout=_IDLE_S)
+                    self._added.wait(_IDLE_S)
+                    self._added.clear()
                     continue
-                self._do(job)
-            except Exception:  # noqa: BLE001 - others' jobs must go on
-                # The job is still ours, or its lease runs out; the next one has its own chance.
-                _LOG.exception("a job could not be worked on")
+                self._go_on(job, work)
+            except Exception as error:  # noqa: BLE001 - others' jobs must go on
+                # It waits again, and is begun a few times before it is given up.
+                _log("a job could not be worked on", error)
                 self._stopping.wait(_IDLE_S)
 
-    def _do(self, job: Job) -> None:
+    def _go_on(self, job: Job, work: _Work) -> None:
+        """Do a part of a job; what is left of one that is gone, or answered, is deleted."""
         begun_s = time.monotonic()
+        limits = self._limits_of(job.owner)
         try:
-            report = self._analyze(job)
+            if job.attempt > MAX_ATTEMPTS:
+                problem = f"was begun {MAX_ATTEMPTS} times and never brought to an end."
+                report: Report | None = self._failed(
+                    job, "gave_up", f"{shown(job.name)}: {problem} Try another copy."
+                )
+            else:
+                report = work(job, _Voice(self._jobs, job, self._stopping, limits.max_length_s))
+            if report is None:
+                self._jobs.note_fetched(job)
+                self.nudge()
+            elif self._jobs.answer(job, report):
+                self._tally.add(report, time.monotonic() - begun_s)
         except StoppedError:
             if self._stopping.is_set():
                 self._jobs.put_back(job)
-            else:
+        finally:
+            self._jobs.let_go(job)
+            # Another process may have taken it over, so that it is not for us to say.
+            if not self._jobs.is_at_work(job.id):
                 self._files.remove(job.id)
-            return
-        is_ours = self._jobs.answer(job, report)
-        if is_ours:
-            self._tally.add(report, time.monotonic() - begun_s)
-        if is_ours or not self._jobs.exists(job.id):
-            self._files.remove(job.id)
 
-    def _analyze(self, job: Job) -> Report:
-        """The report of a job's file: that of the command, under the name that the client gave."""
-        if job.attempt > MAX_ATTEMPTS:
-            problem = f"the service died on it {MAX_ATTEMPTS} times."
-            return self._failed(job, "gave_up", f"{shown(job.name)}: {problem} Try another copy.")
-        path = self._files.media(job.id, job.name)
+    def _fetch(self, job: Job, voice: _Voice) -> Report | None:
+        """Fetch the file of a job; a report if that can't be had."""
         limits = self._limits_of(job.owner)
-        voice = _Voice(self._jobs, job, self._stopping, limits.max_length_s)
-        if job.address is not None:
-            try:
-                self._fetch(job, job.address, path, limits, voice)
-            except FacevoiceError as error:
-                return self._failed(job, error.kind, str(error))
+        options = self._options
+        bounds = FetchBounds(limits.max_bytes, options.fetch_s, not options.private_addresses)
+        path = self._files.media(job.id, job.name)
+        path.parent.mkdir(exist_ok=True, mode=0o700)
+        try:
+            fetch_public(str(job.address), path, bounds, on_bytes=lambda _: voice.check())
+        except FacevoiceError as error:
+            return self._failed(job, error.kind, str(error))
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            problem = f"{shown(job.name)}: the server has no room for it. Try again later."
+            return self._failed(job, "disk_full", problem)
+        bring_to_disk(path)
+        return None
+
+    def _do(self, job: Job, voice: _Voice) -> Report:
+        """The report of a job's file: that of the command, under the name that the client gave."""
+        path = self._files.media(job.id, job.name)
         plan = BatchPlan(
             self._setup,
             store=self._files.perception(job.id),
@@ -218,15 +253,6 @@ class Workers:
             voice.tell_all()
         return result.report
 
-    def _fetch(self, job: Job, address: str, path: Path, limits: KeyLimits, voice: _Voice) -> None:
-        options = self._options
-        bounds = FetchBounds(limits.max_bytes, options.fetch_s, not options.private_addresses)
-        part = path.with_suffix(".part")
-        if not path.exists():  # else it came whole before the process died
-            path.parent.mkdir(exist_ok=True, mode=0o700)
-            fetch_public(address, part, bounds, on_bytes=lambda _: voice.check())
-            part.replace(path)
-
     def _failed(self, job: Job, kind: str, message: str) -> Report:
         return failed_report(job.name, FileError(kind, message), self._analyzer.config)
 
@@ -234,13 +260,19 @@ class Workers:
         while not self._stopping.wait(every_s):
             try:
                 what()
-            except Exception:  # noqa: BLE001 - tried again soon
-                _LOG.exception("the jobs could not be looked after")
+            except Exception as error:  # noqa: BLE001 - tried again soon
+                _log("the jobs could not be looked after", error)
 
     def _sweep(self) -> None:
         for number in self._jobs.delete_old(self._options.keep_s):
             self._files.remove(number)
-        self._files.sweep(self._jobs.is_at_work, _ORPHAN_S)
+        self._files.sweep(self._jobs, _ORPHAN_S)
+
+
+def _log(what: str, error: Exception) -> None:
+    """Where it came from too, but for a database that is away: that is said again and again."""
+    is_known = isinstance(error, DatabaseError)
+    _LOG.error("%s: %s", what, error, exc_info=None if is_known else error)
 
 
 class _Voice:
@@ -262,7 +294,9 @@ class _Voice:
         if self._stopping.is_set():
             raise StoppedError
         if time.monotonic() - self._told_at_s >= _TELL_S:
-            self.tell_all()
+            # Told later where the database can't be reached now; the file is not at fault.
+            with suppress(DatabaseError):
+                self.tell_all()
 
     def hear_progress(self, progress: Progress) -> None:
         """How far the file is read."""
@@ -280,10 +314,19 @@ class _Voice:
         self._lines.append(window_to_jsonl(name, window).rstrip("\n"))
 
     def tell_all(self) -> None:
-        """Write down what there is to tell."""
-        lines, self._lines = self._lines, []
+        """Write down what there is to tell.
+
+        Raises:
+            StoppedError: the job isn't ours any more.
+            DatabaseError: it can't be written; it is told the next time.
+        """
         self._told_at_s = time.monotonic()
-        told = (self._num_told, lines, self._done_s, self._duration_s)
+        told = (self._num_told, self._lines, self._done_s, self._duration_s)
         if not self._jobs.tell(self._job, *told):
             raise StoppedError
-        self._num_told += len(lines)
+        self._num_told += len(self._lines)
+        self._lines = []
+
+
+_Work = Callable[[Job, _Voice], Report | None]
+"""A part of a job: its report, or None where the job is to go on."""

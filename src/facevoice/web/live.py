@@ -9,7 +9,9 @@ each window, {"late"} for each one that is left out because the server can't fol
 talk is over: whether it told anything; {"end"} or {"error"} at last. Known is a sentence on what
 the window is compared with, judged are the tracks of whose face it tells. The end has a sentence,
 and a summary (a window's row) of a session of few windows, else null; where there was any window
-also a report: the view that pages mount, and files to download, {name: text}.
+also a report: the view that pages mount, and files to download, [{name, words, text, is_other}].
+Of such a session the page may say what is right and wrong, until it closes the socket: to a text
+{"review"} comes {"files"} with it, or {"problem"}.
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ import struct
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -62,6 +64,7 @@ from facevoice.records import (
     Prediction,
     Report,
     Status,
+    Trace,
     VideoInfo,
     Window,
     WindowView,
@@ -70,18 +73,17 @@ from facevoice.report import (
     describe_in_words,
     describe_known,
     summarize_in_words,
-    to_csv,
-    to_html,
-    to_json,
     to_view,
     window_view,
 )
+from facevoice.web.downloads import add_review, make_downloads
 from facevoice.web.work import Turns, WebOptions
 
 LIVE_PATH: Final = "/facevoice/live"
 
 # Of a session's report, and of its files.
 _NAME: Final = "live session"
+_NOTHING: Final = {"sentence": "Stopped before a window was whole.", "summary": None}
 _LOG = logging.getLogger(__name__)
 _MAX_MESSAGE_BYTES: Final = 2_000_000
 _MAX_TICKETS: Final = 10_000
@@ -269,6 +271,34 @@ class LiveJudge:
         return self._analyzer.know(Perception(media, None, settings, models, tuple(views)))
 
 
+@dataclass(slots=True)
+class _Over:
+    """What there is of a session that is over: nothing that its camera and microphone gave."""
+
+    report: Report
+    trace: Trace
+
+    def to_view(self) -> dict[str, Any]:
+        """What is said of all windows of the session, and the files of its report."""
+        return {
+            "sentence": summarize_in_words(self.report),
+            "summary": None if self.report.summary is None else _row(self.report.summary),
+            "view": to_view(self.report, self.trace),
+            "files": self._files(),
+        }
+
+    def take_review(self, text: str) -> dict[str, Any]:
+        """The files with what a page says of the session, or why it can't be."""
+        try:
+            self.report = add_review(self.report, text)
+        except FacevoiceError as error:
+            return {"problem": str(error)}
+        return {"files": self._files()}
+
+    def _files(self) -> list[dict[str, Any]]:
+        return [asdict(made) for made in make_downloads(self.report, self.trace, _NAME)]
+
+
 class LiveDesk:
     """Lets pages in: hands out tickets, counts sessions.
 
@@ -301,9 +331,15 @@ class LiveDesk:
             return
         self._num_sessions += 1
         try:
-            await self._run(socket, stream)
+            over = await self._run(socket, stream)
         finally:
             self._num_sessions -= 1
+        try:
+            if over is not None:
+                await self._keep(socket, over)
+            await socket.close()
+        except Exception as error:  # noqa: BLE001 - servers raise what they like for a lost page
+            _LOG.debug("live page left: %s", error)
 
     async def _let_in(self, socket: Any) -> LiveStream | str:
         """The stream of a page that may come in, else why not."""
@@ -326,16 +362,20 @@ class LiveDesk:
             return "All live places are taken. Try again in a few minutes."
         return LiveStream(sample_rate_hz=rate_hz, has_video=has_video)
 
-    async def _run(self, socket: Any, stream: LiveStream) -> None:
+    async def _run(self, socket: Any, stream: LiveStream) -> _Over | None:
+        """Serve a session until it is over; gives what there is of it, if any window was whole."""
         loop, outbox = asyncio.get_running_loop(), asyncio.Queue[dict[str, Any] | None]()
         judge = LiveJudge(self._analyzer, self._options.talk_s)
+        ended: list[_Over] = []
 
         def send(message: dict[str, Any] | None) -> None:
             loop.call_soon_threadsafe(outbox.put_nowait, message)
 
         def work() -> None:
             try:
-                send(self._analyze(stream, judge, send))
+                over = self._analyze(stream, judge, send)
+                send({"end": _NOTHING if over is None else over.to_view()})
+                ended.extend([] if over is None else [over])
             except FacevoiceError as error:
                 send({"error": str(error)})
             except Exception:  # noqa: BLE001 - logged, and told
@@ -350,16 +390,26 @@ class LiveDesk:
         try:
             while (message := await outbox.get()) is not None:
                 await socket.send_text(json.dumps(message))
-            await socket.close()
         except Exception as error:  # noqa: BLE001 - servers raise what they like for a lost page
             _LOG.debug("live page left: %s", error)
         finally:
             stream.stop()
             receiver.cancel()
             await asyncio.to_thread(thread.join)
+        await asyncio.gather(receiver, return_exceptions=True)
+        return ended[0] if ended else None
 
-    def _analyze(self, stream: LiveStream, judge: LiveJudge, send: _Send) -> dict[str, Any]:
-        """Analyse a session until it stops; gives its last message."""
+    async def _keep(self, socket: Any, over: _Over) -> None:
+        """Write what a page says of a session that is over into its files, until it leaves."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._options.keep_s):
+                while (message := await socket.receive())["type"] != "websocket.disconnect":
+                    if (text := _review_in(message.get("text"))) is not None:
+                        told = await asyncio.to_thread(over.take_review, text)
+                        await socket.send_text(json.dumps(told))
+
+    def _analyze(self, stream: LiveStream, judge: LiveJudge, send: _Send) -> _Over | None:
+        """Analyse a session until it stops; None where no window was whole by then."""
         predictions: list[Prediction] = []
         views: list[WindowView] = []
         owners: dict[int, int] = {}  # of tracks, the people by their numbers
@@ -401,31 +451,12 @@ class LiveDesk:
                     owners.setdefault(track, prediction.person or 0)
                 send(_told(prediction, judge, stream))
         if not predictions:
-            return {"end": {"sentence": "Stopped before a window was whole.", "summary": None}}
+            return None
         media = stream.media(predictions[-1].end_s)
-        return {"end": self._end(predictions, views, _people(predictions, owners), media)}
-
-    def _end(
-        self,
-        predictions: Sequence[Prediction],
-        views: Sequence[WindowView],
-        people: Sequence[Person],
-        media: MediaInfo,
-    ) -> dict[str, Any]:
-        """What is said of all windows of a session."""
-        report = replace(self._report(predictions, media), people=tuple(people))
+        people = tuple(_people(predictions, owners))
         settings, models = self._analyzer.config, self._analyzer.models
         trace = Perception(media, None, settings, models, tuple(views)).trace
-        return {
-            "sentence": summarize_in_words(report),
-            "summary": None if report.summary is None else _row(report.summary),
-            "view": to_view(report, trace),
-            "files": {
-                f"{_NAME}.json": to_json(report) + "\n",
-                f"{_NAME}.csv": to_csv([report]),
-                f"{_NAME}.html": to_html(report, trace),
-            },
-        }
+        return _Over(replace(self._report(predictions, media), people=people), trace)
 
     def _report(self, windows: Sequence[Prediction], media: MediaInfo) -> Report:
         """A session as a report: what is said of files is said of it."""
@@ -487,6 +518,15 @@ async def _receive(socket: Any, stream: LiveStream, judge: LiveJudge) -> None:
                 _take(content, stream)
     finally:
         stream.stop()
+
+
+def _review_in(text: str | None) -> str | None:
+    """What a message of text says of a session that is over; None where it says nothing."""
+    try:
+        said = None if text is None else parse_json(text)["review"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return said if isinstance(said, str) else None
 
 
 def _take_talk(text: str, judge: LiveJudge) -> None:

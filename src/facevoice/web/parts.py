@@ -196,6 +196,17 @@ def result(report: Report, trace: Trace, media: Path) -> str:
     return f'<div class="fvw-result" data-view="{view}" data-media="{_address(media)}"></div>'
 
 
+def other_files(files: Iterable[tuple[str, Path]]) -> str:
+    """A menu of files to download: what to call each, and where it lies."""
+    links = "".join(
+        f'<li><a href="{_address(path)}" download>{escape(words)}</a></li>' for words, path in files
+    )
+    return (
+        '<button type="button" popovertarget="fvw-menu">Other formats</button>'
+        f'<ul id="fvw-menu" class="fvw-menu" popover>{links}</ul>'
+    )
+
+
 def fetched(path: Path) -> str:
     """A file that was made to be downloaded, which `web.js` does at once."""
     return f'<a class="fvw-fetched" href="{_address(path)}" download>{escape(path.name)}</a>'

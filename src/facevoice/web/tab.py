@@ -25,11 +25,12 @@ from facevoice.finding import find_files
 from facevoice.people.baseline import Known, Others, pool
 from facevoice.people.profile import load_profile
 from facevoice.records import MediaInfo, Perception, Person, Prediction, WindowView
-from facevoice.report import render_video, to_csv, to_html, to_json
+from facevoice.report import render_video, to_json
 from facevoice.report.folder import ReportFolder
 from facevoice.settings import DecisionConfig
 from facevoice.texts import clock, shown
 from facevoice.web import parts
+from facevoice.web.downloads import MAIN, add_review, make_downloads
 from facevoice.web.session import Clip, Session, State
 from facevoice.web.work import (
     JUDGED,
@@ -50,10 +51,8 @@ _LOG = logging.getLogger(__name__)
 _MAX_LEFT: Final = 10_000
 _MAX_CLIPS: Final = 50
 _MAX_DIGITS: Final = 6
-_MAX_REVIEW: Final = 10_000_000
 _PROFILE_SUFFIX: Final = ".json"
-_DOWNLOADS: Final = {"json": "JSON", "csv": "CSV", "html": "Report (HTML)"}
-_ZIP_FORMATS: Final = (*_DOWNLOADS,)
+_ZIP_FORMATS: Final = (*MAIN,)
 # Gradio lets only such events be listened to that stand between quotes in the script.
 _CONNECT: Final = "window.facevoicePick.connect(element, trigger, ['choose', 'act', 'keep']);"
 _JUDGED_PEOPLE: Final = (
@@ -144,8 +143,9 @@ class ClipTab:
             gr.HTML('<p class="fvw-small">Download</p>')
             self.buttons = {
                 name: gr.DownloadButton(label, elem_id=f"fvw-{name}", **small)
-                for name, label in _DOWNLOADS.items()
+                for name, label in MAIN.items()
             }
+            self.others = gr.HTML(elem_id="fvw-others")
             self.draw = gr.Button("Make annotated video", elem_id="fvw-draw", **small)
             self.film = gr.DownloadButton(
                 "Annotated video (MP4)", visible=False, elem_id="fvw-mp4", **small
@@ -220,7 +220,7 @@ class ClipTab:
         busy = [self.status, self.start, self.stop, self.draw, self.again, self.list, *asked, *who]
         shown = [*busy, self.chooser, self.clips, self.result, self.downloads, self.film]
         shown += [self.settings, self.people, *self.rows, *self.portraits, self.all, self.fetched]
-        shown += [*self.buttons.values()]
+        shown += [*self.buttons.values(), self.others]
 
         def tell_failure(event: Any) -> None:
             failed = lambda: self._idle(parts.problem(SERVER_FAILED))  # noqa: E731 - gradio's form
@@ -254,7 +254,7 @@ class ClipTab:
         self.list.act(self.act_on_clip, None, shown, **each)
         self.recordings.choose(self.choose_recordings, None, [self.chosen], **each)
         self.chosen.act(self.drop_recording, None, [self.chosen], **each)
-        kept = [self.status, *self.buttons.values()]
+        kept = [self.status, *self.buttons.values(), self.others]
         self.result.keep(self.keep_review, None, kept, **each)
         self._add_call()
 
@@ -322,6 +322,8 @@ class ClipTab:
         if clip is not None and _asked(event, "do") == "remove" and is_idle:
             session.clips.remove(clip)
             self._keep(request, [clip.path for clip in session.clips])
+            if session.stopping not in self._at_work:
+                return {self.status: _outcome(session, session.clips), **self._listed(session)}
         return self._listed(session)
 
     def choose_recordings(self, event: gr.EventData, request: gr.Request) -> _Changes:
@@ -520,10 +522,10 @@ class ClipTab:
         if clip is None or clip.report is None or not isinstance(text, str):
             return {}
         try:
-            clip.review = review.from_json(text[:_MAX_REVIEW], clip.report)
-        except ValueError as error:
-            return {self.status: parts.problem(f"The review was not kept: it {error}.")}
-        clip.report = clip.report.with_review(clip.review)
+            clip.report = add_review(clip.report, text)
+        except FacevoiceError as error:
+            return {self.status: parts.problem(str(error))}
+        clip.review = clip.report.review
         return {self.status: "", **self._write(clip, self._files.folder(_name(request)))}
 
     # What is made of it.
@@ -760,17 +762,16 @@ class ClipTab:
         """Write the downloads of a clip."""
         if clip.report is None or clip.perceived is None:
             return {}
-        texts = {
-            "json": to_json(clip.report) + "\n",
-            "csv": to_csv([clip.report]),
-            "html": to_html(clip.report, clip.perceived.trace),
-        }
         changes: _Changes = {}
-        for name, text in texts.items():
-            written = folder / f"{clip.path.stem}.{name}"
-            written.write_text(text, encoding="utf-8", newline="")
-            changes[self.buttons[name]] = _file(written)
-        return changes
+        others: list[tuple[str, Path]] = []
+        for made in make_downloads(clip.report, clip.perceived.trace, clip.path.stem):
+            written = folder / made.name
+            written.write_text(made.text, encoding="utf-8", newline="")
+            if made.is_other:
+                others.append((made.words, written))
+            else:
+                changes[self.buttons[written.suffix[1:]]] = _file(written)
+        return changes | {self.others: parts.other_files(others)}
 
     def _listed(self, session: Session) -> _Changes:
         return {self.list: parts.clip_list(session)}
@@ -826,7 +827,7 @@ def _outcome(session: Session, asked: Sequence[Clip]) -> str:
     """What to say when all clips that were asked for have been read, or failed."""
     failed = [clip for clip in asked if clip.state is State.FAILED]
     if len(session.clips) == 1 and failed:
-        return parts.problem(failed[0].problem)
+        return parts.problem(failed[0].problem)  # The page hides the list of this one.
     if failed:
         return parts.problem(
             f"{len(failed)} of {len(session.clips)} clips could not be read: the list says why."

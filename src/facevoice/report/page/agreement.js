@@ -10,8 +10,8 @@ function createLabels(model, { name, duration_s: duration, rows }) {
   const topOf = (place) => 1 + place * (LABEL_PX + LABEL_GAP_PX);
   const bottom = topOf(rows.length);
   area.style.height = `${bottom + 20}px`;
-  const draw = () => {
-    axis.width = area.clientWidth;
+  const draw = (width = area.clientWidth) => {
+    axis.width = width;
     if (axis.width === 0) return;
     const context = fitCanvas(canvas, axis.width, bottom + 20, model.look);
     drawAxis(context, axis, bottom);
@@ -24,7 +24,8 @@ function createLabels(model, { name, duration_s: duration, rows }) {
     const found = row?.spans.find(([from, to]) => from <= time && time < to);
     area.title = found ? `${span(found[0], found[1])} ${row.name}: ${model[row.kind][found[2]].name}` : "";
   });
-  new ResizeObserver(draw).observe(area);
+  new ResizeObserver(() => draw()).observe(area);
+  takePrint(axis, draw, () => area.clientWidth);
   const names = rows.map((row, place) => el("div", { class: "fv-label", style: { top: `${topOf(place)}px`, height: `${LABEL_PX}px` }, title: row.name }, row.name));
   const element = el("section", { class: "fv-timeline" }, el("h2", {}, name), el("div", { class: "fv-plot" }, el("div", { class: "fv-labels" }, names), area));
   return { element, draw };

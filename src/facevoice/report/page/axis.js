@@ -1,6 +1,7 @@
 // One axis for all that is drawn over time: which part of the file is shown, and its ticks.
 
 const LEAST_SHOWN_S = 4;
+const PRINT_PX = 600;
 const TICK_STEPS_S = [0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400];
 
 // Which part of the file is shown, and where its moments lie.
@@ -64,4 +65,23 @@ function drawAxis(context, axis, bottom) {
     context.fillText(text, Math.min(Math.max(x - width / 2, 0), axis.width - width), bottom + 7);
   }
   fill(context, context.look.line, 0, bottom, axis.width, 1);
+}
+
+// On paper the whole is shown, as wide as a page leaves room for.
+function takePrint(axis, resize, widthNow) {
+  let kept = null;
+  const before = () => {
+    kept = { from: axis.from, to: axis.to };
+    axis.whole();
+    resize(PRINT_PX);
+  };
+  const after = () => {
+    Object.assign(axis, kept);
+    resize(widthNow());
+  };
+  const events = { beforeprint: before, afterprint: after };
+  for (const [name, react] of Object.entries(events)) window.addEventListener(name, react);
+  return () => {
+    for (const [name, react] of Object.entries(events)) window.removeEventListener(name, react);
+  };
 }

@@ -2,6 +2,7 @@
 // Of thousands of files a page of the table is shown, the rest on demand.
 
 const FEW_FILES = 100;
+const MOST_PRINTED = 1000;
 
 // A row as `index_row` gives it, and what it is filtered and sorted by.
 function openRow(row, place) {
@@ -20,7 +21,7 @@ const STATES = [
 function indexColumns(model) {
   const seconds = (row) => row.duration_s;
   return [
-    { name: "File", cell: fileCell, order: ({ name }) => name.toLowerCase() },
+    { name: "File", cell: (row) => fileCell(model, row), order: ({ name }) => name.toLowerCase() },
     { name: "Moments", cell: (row) => momentsCell(model, row), order: (row) => row.moments.reduce((a, b) => a + b, 0) },
     { name: "Conflict (%)", kind: "fv-number", cell: (row) => (row.strength === null ? "–" : String(hundredths(row.strength))), order: (row) => row.strength },
     { name: "In conflict (s)", kind: "fv-number", cell: (row) => (row.seconds[model.conflict] ? row.seconds[model.conflict].toFixed(0) : "–"), order: (row) => row.seconds[model.conflict] || null },
@@ -29,16 +30,18 @@ function indexColumns(model) {
   ];
 }
 
-function fileCell(row) {
-  const thumb = row.thumb === null
-    ? el("span", { class: "fv-thumb", "aria-hidden": "true" })
-    : el("img", { class: "fv-thumb", src: `data:image/jpeg;base64,${row.thumb}`, alt: "", loading: "lazy" });
+function thumbOf(row) {
+  if (row.thumb === null) return el("span", { class: "fv-thumb", "aria-hidden": "true" });
+  return el("img", { class: "fv-thumb", src: `data:image/jpeg;base64,${row.thumb}`, alt: "", loading: "lazy" });
+}
+
+function fileCell(model, row) {
   const told = row.error ?? row.words;
   const remark = row.remark === null || row.error !== null ? null : el("small", {}, row.remark);
   return el(
     "div",
     { class: "fv-file" },
-    thumb,
+    model.hasThumbs ? thumbOf(row) : null,
     el("div", {}, el("a", { href: row.href, title: row.title }, row.name), remark, el("p", { class: row.error === null ? "fv-told" : "fv-told fv-failed" }, told)),
   );
 }
@@ -53,7 +56,7 @@ function momentsCell(model, row) {
 function reviewCell({ judged, right, wrong, moments }) {
   if (judged === null) return "–";
   const all = moments.reduce((a, b) => a + b, 0);
-  const words = [right ? `${right} right` : null, wrong ? `${wrong} wrong` : null].filter((part) => part !== null);
+  const words = [right ? `${right}\u00a0right` : null, wrong ? `${wrong}\u00a0wrong` : null].filter((part) => part !== null);
   return `${judged} of ${all}${words.length ? `: ${words.join(", ")}` : ""}`;
 }
 
@@ -87,7 +90,8 @@ function createIndexTable(model, level) {
   const choice = readChoice(model, columns);
   const body = el("tbody");
   const status = el("p", { class: "fv-note", role: "status" });
-  const more = el("button", { type: "button", class: "fv-button", onclick: () => show(FEW_FILES) });
+  const more = el("button", { type: "button", class: "fv-button fv-screen", onclick: () => show(FEW_FILES)?.querySelector("a").focus() });
+  const left = el("p", { class: "fv-note fv-paper" });
   let wanted = [];
   const show = (count) => {
     const from = body.childElementCount;
@@ -96,7 +100,8 @@ function createIndexTable(model, level) {
     const rest = wanted.length - body.childElementCount;
     more.hidden = rest === 0;
     more.textContent = `Show ${Math.min(rest, FEW_FILES).toLocaleString("en")} more of ${rest.toLocaleString("en")}`;
-    if (from > 0) rows[0]?.querySelector("a").focus();
+    left.textContent = rest === 0 ? "" : `${rest.toLocaleString("en")} more files are not printed.`;
+    return rows[0];
   };
   const apply = () => {
     const isInState = STATES.find(([key]) => key === choice.state)[2];
@@ -116,6 +121,7 @@ function createIndexTable(model, level) {
   states.value = choice.state;
   filters.append(el("label", {}, "State ", states));
   apply();
+  window.addEventListener("beforeprint", () => show(MOST_PRINTED - body.childElementCount));
   return el(
     "section",
     {},
@@ -124,6 +130,7 @@ function createIndexTable(model, level) {
     status,
     el("div", { class: "fv-scroll", tabindex: "0", role: "region", "aria-label": "Table of files" }, el("table", { class: "fv-table fv-index" }, head, body)),
     more,
+    left,
   );
 }
 
@@ -158,6 +165,7 @@ function indexSentence(model) {
 function mountIndex(element, view, { theme: wanted = "light" } = {}) {
   const model = { ...withColours(view), rows: view.rows.map(openRow) };
   model.conflict = model.outcomes.findIndex((outcome) => outcome.name === "conflict");
+  model.hasThumbs = view.rows.some((row) => row.thumb !== null);
   const theme = createTheme(element, model, wanted, () => {});
   element.classList.add("fv-root");
   element.replaceChildren(

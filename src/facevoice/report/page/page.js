@@ -233,8 +233,8 @@ class Playhead {
 // Shows a view of `to_view` in an empty element; {video, stage, pickVideo, switch, theme}: a video to
 // follow, and the element that holds it, to stand beside the timeline; whether to offer to choose
 // one, another sensitivity, and other names (with `switch` too); "light", "dark", or "auto" for a
-// switch of its own; keepReview(text): keeps the review, told of every change. Gives {seek(t_s),
-// useTheme("light" or "dark"), destroy()}.
+// switch of its own; keepReview(text): keeps the review, told of every change, or says false. Gives
+// {seek(t_s), useTheme("light" or "dark"), destroy()}.
 function mount(element, view, options = {}) {
   const { video = null, stage = null, pickVideo = false, theme: wanted = "light" } = options;
   const { switch: canSwitch = true, keepReview = null } = options;

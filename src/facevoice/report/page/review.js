@@ -7,7 +7,8 @@
 const ANSWERS = ["outcome", "face", "voice"];
 const SAME_S = 0.002;
 
-// `keep(text)` is told of every change and keeps it, as the web app does; null where only people save.
+// `keep(text)` is told of every change and keeps it, as the web app does, or says false where it can't;
+// null where only people save.
 // `changed` is told, too; `jump(time)` goes to a moment.
 function createReview(model, level, { keep = null, changed: tell, jump }) {
   const state = {
@@ -20,8 +21,7 @@ function createReview(model, level, { keep = null, changed: tell, jump }) {
   const panel = reviewPanel(model, state, level, jump);
   let form = null;
   const changed = () => {
-    state.isUnsaved = keep === null;
-    keep?.(reviewText(state));
+    state.isUnsaved = keep === null || keep(reviewText(state)) === false;
     panel.refresh();
     form?.refresh();
     tell();

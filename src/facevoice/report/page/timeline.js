@@ -1,7 +1,6 @@
 // The timeline: rows over one axis, a cursor, zoom, and a strip over the whole.
 
 const STRIP_PX = 16;
-const PRINT_PX = 600;
 const PAGE_OF_WINDOWS = 10;
 
 function rowLabels(layout) {
@@ -343,23 +342,4 @@ function takeKeys({ area, model, playhead }, { zoom, read, hide }) {
     if (event.key !== "Escape" && event.key !== " ") read(playhead.time);
   });
   area.addEventListener("blur", hide);
-}
-
-// On paper the whole is shown, as wide as a page leaves room for.
-function takePrint(axis, resize, widthNow) {
-  let kept = null;
-  const before = () => {
-    kept = { from: axis.from, to: axis.to };
-    axis.whole();
-    resize(PRINT_PX);
-  };
-  const after = () => {
-    Object.assign(axis, kept);
-    resize(widthNow());
-  };
-  const events = { beforeprint: before, afterprint: after };
-  for (const [name, react] of Object.entries(events)) window.addEventListener(name, react);
-  return () => {
-    for (const [name, react] of Object.entries(events)) window.removeEventListener(name, react);
-  };
 }

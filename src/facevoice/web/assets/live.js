@@ -79,6 +79,7 @@ Session.prototype.build = function (place) {
   place.append(grid, make("h2", "fvw-strip-title", "The last minute"), this.strip, this.makeLegend(),
     this.after);
   this.points = [];
+  this.kept = null; // the socket of what is over, while its review may change
   this.faces = null; // those of the newest picture
   this.answer = null; // that of the newest window: all that is shown of it is drawn from here
   this.talk = null; // what is shown of a talk while somebody talks normally
@@ -161,6 +162,7 @@ Session.prototype.connect = function () {
   };
   socket.onmessage = function (event) { self.take(JSON.parse(event.data)); };
   socket.onclose = function () {
+    if (self.socket !== socket) return; // kept for the review of a session that is over
     if (self.running) self.say(
       opened ? "The server closed the session." : "The live mode is not served here.", true);
     self.end();
@@ -225,6 +227,8 @@ Session.prototype.take = function (message) {
   if ("talk" in message) this.endTalk(message.talk);
   if (message.late && this.running) this.say("The server is busy: some answers are left out.");
   if (message.end) this.showEnd(message.end);
+  if (message.files && this.result) this.result.offer(message.files);
+  if (message.problem) this.say(message.problem, true);
 };
 
 Session.prototype.named = function (row) {
@@ -330,6 +334,9 @@ Session.prototype.showEnd = function (end) {
   }
   this.running = false;
   this.ended = end;
+  this.kept = this.socket;
+  this.socket = null;
+  this.end();
   this.showResult();
 };
 
@@ -346,12 +353,13 @@ Session.prototype.beginRecording = function () {
 Session.prototype.showResult = function () {
   var run = this.lastRun, end = this.ended;
   if (!end || !end.view || (run.isRecorded && !run.blob) || this.result) return;
-  this.result = showSession(this.after, end, run.blob || null);
+  this.result = showSession(this.after, end, run.blob || null, this.kept);
 };
 
 Session.prototype.clearResult = function () {
+  if (this.kept) this.kept.close();
   if (this.result) this.result.destroy();
-  this.result = this.ended = null;
+  this.result = this.ended = this.kept = null;
 };
 
 Session.prototype.repaint = function () {

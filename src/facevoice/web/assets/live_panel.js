@@ -264,44 +264,82 @@ Session.prototype.paintLegend = function () {
   this.looks.forEach(function (look) { look.node.style.color = lookOf(look.thing).color; });
 };
 
-// A session that is over: its report as of a file, the recording beside it, and both to download.
-function showSession(place, end, recording) {
-  var row = make("div", "fvw-more"), body = make("div"), stage = null, video = null, urls = [];
-  var offer = function (blob, name, words) {
-    var link = make("a", "fvw-offer", words);
-    link.href = URL.createObjectURL(blob);
-    link.download = name;
-    urls.push(link.href);
-    row.append(link);
-    return link.href;
-  };
+// A session that is over: its report as of a file, the recording beside it, and what can be
+// downloaded, with what is said of its moments while the server is there (`kept`: the socket).
+function showSession(place, end, recording, kept) {
+  var row = make("div", "fvw-more"), body = make("div"), stage = null, video = null;
+  var files = make("div", "fvw-more"), urls = [], film = null;
   row.append(make("span", "", "Download"));
   if (recording) {
     stage = make("div", "fvw-stage");
     video = make(recording.type.startsWith("audio") ? "audio" : "video");
     video.controls = video.playsInline = true;
     video.setAttribute("aria-label", "The recording");
-    video.src = offer(recording, asFile(recording, "live session").name, "Recording");
+    film = URL.createObjectURL(recording);
+    video.src = film;
     letSeek(video);
     stage.append(video);
+    row.append(linkTo(film, asFile(recording, "live session").name, "Recording"));
   }
-  var words = { json: "JSON", csv: "CSV", html: "Report (HTML)" };
-  Object.keys(end.files).forEach(function (name) {
-    offer(new Blob([end.files[name]]), name, words[name.split(".").pop()]);
-  });
+  row.append(files);
+  var offer = function (made) {
+    urls.splice(0).forEach(URL.revokeObjectURL);
+    drawFiles(files, made, urls);
+  };
+  offer(end.files);
   place.replaceChildren(make("h2", "fvw-strip-title", "The session"), row, body);
+  var keep = function (text) {
+    if (kept.readyState !== WebSocket.OPEN) return false;
+    kept.send(JSON.stringify({ review: text }));
+    return true;
+  };
   var handle = window.facevoice.mount(body, end.view,
-    { video: video, stage: stage, switch: false, theme: isDark() ? "dark" : "light" });
+    { video: video, stage: stage, switch: false, theme: isDark() ? "dark" : "light", keepReview: keep });
   var notice = body.querySelector(".fv-notice");
   if (notice) notice.remove(); // it stands above
+  tellKept(body, true);
+  kept.addEventListener("close", function () { tellKept(body, false); });
   return {
+    offer: offer,
     useTheme: function () { handle.useTheme(isDark() ? "dark" : "light"); },
     destroy: function () {
       handle.destroy();
       place.replaceChildren();
-      urls.forEach(function (url) { URL.revokeObjectURL(url); });
+      urls.concat(film || []).forEach(URL.revokeObjectURL);
     },
   };
+}
+
+function linkTo(url, name, words) {
+  var link = make("a", "fvw-offer", words);
+  link.href = url;
+  link.download = name;
+  return link;
+}
+
+// The files of a report, the rarer ones in a menu.
+function drawFiles(place, made, urls) {
+  var button = make("button", "", "Other formats"), list = make("ul", "fvw-menu");
+  button.type = "button";
+  button.popoverTargetElement = list;
+  list.popover = "auto";
+  place.replaceChildren();
+  made.forEach(function (file) {
+    var url = URL.createObjectURL(new Blob([file.text])), item = make("li");
+    urls.push(url);
+    if (!file.is_other) return place.append(linkTo(url, file.name, file.words));
+    item.append(linkTo(url, file.name, file.words));
+    list.append(item);
+  });
+  place.append(button, list);
+}
+
+// Where what somebody says of the moments goes.
+function tellKept(body, isKept) {
+  var hint = body.querySelector(".fv-review-panel > .fv-note:last-child");
+  if (hint) hint.textContent = isKept
+    ? "What you say is kept on this server until you leave or start anew, and stands in all downloads above."
+    : "The server keeps nothing of it any more: save the review.";
 }
 
 // Recorders don't write how long a recording is; who asks for its end finds out.

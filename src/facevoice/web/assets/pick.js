@@ -110,7 +110,8 @@ async function recordSelf(element, trigger, button) {
 // row finds it there. Beside the place, in which gradio lets nothing stay that it didn't put there.
 function drawClips(place) {
   var view = JSON.parse(place.dataset.clips), rows = view.rows, around = place.closest("#fvw-list");
-  var isLone = rows.length === 1 && rows[0].state === "done";
+  // Of one that was read or failed, all is told below.
+  var isLone = rows.length === 1 && (rows[0].state === "done" || rows[0].state === "failed");
   var table = around.clips || (around.clips = makeClipTable(around, view));
   table.box.hidden = isLone;
   var hasCounts = rows.some(function (row) { return row.counts.length; });
