@@ -53,7 +53,7 @@ def make_bill(root: Path) -> dict[str, Any]:
         "name": "facevoice",
         "version": project["version"],
         "purl": f"pkg:pypi/facevoice@{project['version']}",
-        "licenses": [{"license": {"id": project["license"]}}],
+        "licenses": [{"expression": project["license"]}],
     }
     needs = [component["bom-ref"] for component in components]
     return {

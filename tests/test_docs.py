@@ -68,9 +68,7 @@ def test_version_is_the_same_everywhere() -> None:
 def _by_conda(requirement: str) -> str:
     """As the recipe for conda writes it, where some packages are called otherwise."""
     name, versions = re.fullmatch(r"(\w+)(.*)", requirement).groups()  # type: ignore[union-attr]
-    name = {"msgspec": "msgspec-python", "soxr": "soxr-python", "tomli_w": "tomli-w"}.get(
-        name, name
-    )
+    name = {"soxr": "soxr-python", "tomli_w": "tomli-w"}.get(name, name)
     return f"    - {name} {versions}\n"
 
 

@@ -325,7 +325,7 @@ def test_speech_is_written_down(make_clip: ClipMaker, monkeypatch: pytest.Monkey
 
 def test_speech_recognition_is_a_part_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "faster_whisper", None)
-    with pytest.raises(MissingExtraError, match=r"pip install '.\[transcribe\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'facevoice\[transcribe\]'"):
         Transcriber()
 
 

@@ -2,11 +2,13 @@
 
 The package's own weights lie in `facevoice/weights`, beside `index.json`:
 `{name: {"file": …, "sha256": …, "license": …, "card": …, "training_corpora": […]}}`.
+A file whose name ends in `.z` is packed by zlib.
 """
 
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from facevoice.errors import MissingExtraError, WeightsError
 from facevoice.plain import parse_json, read_bounded
 from facevoice.records import ModelId
 
+PACKED: Final = ".z"
 _REMEDY: Final = "Install facevoice again."
 _MAX_WEIGHTS_BYTES: Final = 8 << 30
 _TORCH_LOCK: Final = RLock()
@@ -66,14 +69,15 @@ def weights_names() -> tuple[str, ...]:
 
 
 def read_weights(name: str) -> bytes:
-    """The file of `name` in `weights/index.json`, whatever its format.
+    """The file of `name` in `weights/index.json`, unpacked, whatever its format.
 
     Raises:
         WeightsError: the name is unknown, or the file is absent, damaged or not the one indexed.
     """
     entry = weights_entry(name)
     path = Path(str(resources.files("facevoice") / "weights" / entry.file))
-    return read_checked(path, entry.sha256, _REMEDY)
+    content = read_checked(path, entry.sha256, _REMEDY)
+    return zlib.decompress(content) if path.suffix == PACKED else content
 
 
 def read_checked(path: Path, sha256: str, remedy: str) -> bytes:

@@ -258,10 +258,10 @@ def test_other_devices_and_missing_extras_are_named(
     with pytest.raises(ConfigError, match="device 'abacus' can't be used"):
         load_pretrained(folder, device="abacus")
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(MissingExtraError, match=r"pip install '\.\[full\]' in a clone"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'facevoice\[full\]'"):
         load_pretrained(folder)
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(MissingExtraError, match=r"pip install '\.\[full\]' in a clone"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'facevoice\[full\]'"):
         load_pretrained("videomae-base")
 
 

@@ -344,7 +344,7 @@ def test_what_is_not_installed_is_named_with_its_extra(
     command = [sys.executable, "-c", code, *words.format(here=tmp_path).split()]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert found.returncode == 2, found.stderr
-    assert re.search(r"pip install '\.\[[a-z]+\]' in a clone", in_a_line(found.stderr))
+    assert re.search(r"pip install 'facevoice\[[a-z]+\]'", in_a_line(found.stderr))
 
 
 def test_a_command_leaves_the_log_as_it_was(folder: Path) -> None:

@@ -66,13 +66,23 @@ def test_what_is_broken_is_named_with_a_remedy(
         patch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
         assert run("doctor", "--no-try") == 1
     said = " ".join(capsys.readouterr().out.split())
-    assert "!! voice: voice.onnx: is damaged. install it again: pip install" in said
+    assert "!! voice: voice.onnx: is damaged. pip install --force-reinstall" in said
     assert "!! soxr: isn't installed, and is needed install it: pip install soxr" in said
-    assert "!! temporary files:" in said
+    assert "-- temporary files:" in said
     assert "TMPDIR=/some/folder" in said
-    assert "-- web: for the web app: not installed (gradio)" in said
+    assert "-- web: for the web app: lacks gradio" in said
     assert "pip install 'facevoice[web]'" in said
-    assert "broken, marked !!" in said
+    assert "Broken, marked !! above: soxr, voice. Do what is said there." in said
+
+
+def test_who_lacks_a_package_is_told_so_in_one_line() -> None:
+    code = "import sys; sys.modules['soxr'] = None; from facevoice.__main__ import main; main()"
+    command = [sys.executable, "-c", code]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("facevoice can't start: ")
+    assert "soxr" in ended.stderr
+    assert ended.stderr.endswith("pip install --force-reinstall facevoice\n")
 
 
 def test_every_optional_part_is_told_of() -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime import InferenceSession
-from recipes.weight_codes import SMALLEST, encode_weights
+from recipes.sface import keep_means
+from recipes.weight_codes import SMALLEST, encode_weights, spread_over
 
 
 def make_graph() -> onnx.ModelProto:
@@ -62,3 +63,38 @@ def test_each_output_has_its_own_scale() -> None:
     x = np.random.default_rng(1).normal(size=(1, 8, 15, 9)).astype(np.float32)
     expected = run(model, x)
     assert np.abs(run(coded, x) - expected).max() < 0.02 * np.abs(expected).max()
+
+
+def test_coarse_codes_leave_an_output_its_mean() -> None:
+    rng = np.random.default_rng(2)
+    normal = {f"n{kind}": rng.uniform(0.5, 1.5, 40) for kind in ("scale", "shift", "mean", "var")}
+    after = {"scale": np.ones(60), "shift": np.zeros(60), "mean": np.zeros(60), "var": np.ones(60)}
+    weights = {
+        **normal,
+        "slope": rng.uniform(0, 0.5, (40, 1, 1)),
+        "conv": rng.normal(0, 0.1, (60, 40, 1, 1)),
+        **after,
+    }
+    nodes = [
+        helper.make_node("BatchNormalization", ["x", *normal], ["a"]),
+        helper.make_node("PRelu", ["a", "slope"], ["b"]),
+        helper.make_node("Conv", ["b", "conv"], ["c"]),
+        helper.make_node("BatchNormalization", ["c", *after], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "test",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 40, 1, 1])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 60, 1, 1])],
+        [numpy_helper.from_array(w.astype(np.float32), name) for name, w in weights.items()],
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    plain, coded, kept = (
+        helper.make_model(graph, opset_imports=opsets, ir_version=8) for _ in range(3)
+    )
+    encode_weights(coded, spread_over(1.0))
+    keep_means(encode_weights(kept, spread_over(1.0)), plain)
+    x = rng.normal(normal["nmean"], np.sqrt(normal["nvar"]), (5000, 40))[..., None, None]
+    means = [run(model, x.astype(np.float32)).mean(axis=0) for model in (plain, coded, kept)]
+    drifts = [np.abs(mean - means[0]).mean() for mean in means[1:]]
+    assert drifts[1] < 0.05 * drifts[0]

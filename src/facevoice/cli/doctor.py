@@ -25,7 +25,7 @@ def doctor(
 ) -> None:
     """See whether facevoice is installed well: packages, weights, decoders, rights, a trial run.
 
-    Says what to do about all that isn't well. Exits with 1 if something needed is broken.
+    Says what to do about all that isn't well. Exits with 1 only if files can't be analysed.
     """
     findings = examine(try_out=try_out)
     broken = [finding for finding in findings if finding.state is State.BROKEN]
@@ -43,13 +43,12 @@ def doctor(
                 screen.say(f"  {_SIGNS[finding.state]} {finding.name}: {finding.words}")
                 if finding.remedy:
                     screen.say(f"     {finding.remedy}", style="dim")
-        screen.say(_verdict(len(broken)))
+        screen.say(_verdict([finding.name for finding in broken]))
     if broken:
         raise typer.Exit(EXIT_FAILED)
 
 
-def _verdict(num_broken: int) -> str:
-    if not num_broken:
+def _verdict(broken: list[str]) -> str:
+    if not broken:
         return "\nAll that is needed is there. Parts marked -- are only for what is said of them."
-    noun = "thing is" if num_broken == 1 else "things are"
-    return f"\n{num_broken} {noun} broken, marked !!; do what is said below each."
+    return f"\nBroken, marked !! above: {', '.join(broken)}. Do what is said there."

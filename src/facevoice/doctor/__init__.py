@@ -49,11 +49,23 @@ EXTRAS: Final = {
     "remote": "files at addresses such as https:// and s3://",
     "parquet": "tables as Parquet files",
     "transcribe": "writing down what is said",
+    "explain": "`facevoice explain --gradients` with the large backbones; brings torch",
+    "exchange": "reports as audformat databases",
+    "serve": "the service for other programs",
+    "postgres": "a service of several processes",
+    "mcp": "tools for assistants",
+    "docs": "building the site of the documentation",
 }
 """The optional parts that `facevoice doctor` tells of, and what each is for."""
 
-_REINSTALL: Final = f"pip install --force-reinstall --no-deps facevoice=={VERSION}"
-_ROOM: Final = "free some space, or name another folder for temporary files: TMPDIR=/some/folder"
+_REINSTALL: Final = (
+    f"pip install --force-reinstall --no-deps facevoice=={VERSION} (or the wheel or clone that it "
+    "came from)"
+)
+_ROOM: Final = (
+    "the web app, the service and all that reads files by strangers need it: free some space, or "
+    "name another folder: TMPDIR=/some/folder"
+)
 _DECODERS: Final = {
     "h264": "most MP4 and MOV files",
     "hevc": "films of newer phones",
@@ -87,9 +99,10 @@ def examine(*, try_out: bool = True) -> list[Finding]:
         ("isolation", _isolation),
         ("writing", _places),
     ]
-    if try_out:
-        checks.append(("trying it out", _self_test))
-    return [finding for about, check in checks for finding in _looked(about, check)]
+    found = [finding for about, check in checks for finding in _looked(about, check)]
+    if try_out and not any(finding.state is State.BROKEN for finding in found):
+        found += _looked("trying it out", _self_test)
+    return found
 
 
 def _looked(about: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
@@ -98,12 +111,12 @@ def _looked(about: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Find
         yield from check()
     except OSError as error:  # Of temporary files: nothing else is written, or read by hand.
         words = f"can't be tried ({error.strerror or error})"
-        yield Finding(about, about, State.BROKEN, words, _ROOM)
+        yield Finding(about, about, State.MISSING, words, _ROOM)
     except Exception as error:  # noqa: BLE001 - a doctor tells of whatever is broken
         told = (
             str(error) if isinstance(error, FacevoiceError) else f"{type(error).__name__}: {error}"
         )
-        yield Finding(about, about, State.BROKEN, told, f"install it again: {_REINSTALL}")
+        yield Finding(about, about, State.BROKEN, told, _REINSTALL)
 
 
 def _versions() -> Iterator[Finding]:
@@ -142,19 +155,28 @@ def _version_of(name: str) -> str | None:
 
 
 def _extras() -> Iterator[Finding]:
-    needs: dict[str, list[str]] = {extra: [] for extra in EXTRAS}
-    for requirement in metadata.requires("facevoice") or ():
-        found = re.search(r"extra == ['\"](\w+)['\"]", requirement)
-        if found and found[1] in needs and (name := _name_of(requirement)) != "facevoice":
-            needs[found[1]].append(name)
     for extra, purpose in EXTRAS.items():
-        absent = [name for name in needs[extra] if _version_of(name) is None]
-        if absent or not needs[extra]:
-            words = f"for {purpose}: not installed" + (f" ({', '.join(absent)})" if absent else "")
+        needed = list(_needed_by(extra))
+        absent = [name for name in needed if _version_of(name) is None]
+        if absent or not needed:
+            told = f"lacks {', '.join(absent)}" if absent != needed else "not installed"
             remedy = f"if you need it: {install_command(extra)}"
+            words = f"for {purpose}: {told}"
             yield Finding("optional parts", extra, State.MISSING, words, remedy)
         else:
             yield Finding("optional parts", extra, State.WELL, f"for {purpose}: installed")
+
+
+def _needed_by(extra: str) -> Iterator[str]:
+    """Packages of an optional part, and of those that it includes; none if it is unknown."""
+    for requirement in metadata.requires("facevoice") or ():
+        what, _, condition = requirement.partition(";")
+        if re.search(rf"extra == ['\"]{extra}['\"]", condition):
+            if _name_of(what) == "facevoice":
+                for included in re.findall(r"\w+", what.partition("[")[2]):
+                    yield from _needed_by(included)
+            else:
+                yield _name_of(what)
 
 
 def _weights() -> Iterator[Finding]:
@@ -165,10 +187,9 @@ def _weights() -> Iterator[Finding]:
         try:
             size = len(read_weights(name))
         except WeightsError as error:
-            remedy = f"install it again: {_REINSTALL}"
-            yield Finding("weights", name, State.BROKEN, str(error), remedy)
+            yield Finding("weights", name, State.BROKEN, str(error), _REINSTALL)
         else:
-            words = f"{size / 1e6:.1f} MB, SHA-256 as published"
+            words = f"{size / 1e6:.2f} MB, SHA-256 as published"
             yield Finding("weights", name, State.WELL, words)
 
 
@@ -258,19 +279,18 @@ def _isolation() -> Iterator[Finding]:
 
 def _places() -> Iterator[Finding]:
     temporary = Path(tempfile.gettempdir())
-    yield _place("temporary files", temporary, State.BROKEN, _ROOM)
-    remedy = "name a folder where you may write with --out"
-    yield _place("current folder", Path.cwd(), State.MISSING, remedy)
+    yield _place("temporary files", temporary, _ROOM)
+    yield _place("current folder", Path.cwd(), "name a folder where you may write with --out")
 
 
-def _place(name: str, folder: Path, otherwise: State, remedy: str) -> Finding:
+def _place(name: str, folder: Path, remedy: str) -> Finding:
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"facevoice")
         free_bytes = shutil.disk_usage(folder).free
     except OSError as error:
         words = f"{folder} can't be written to ({error.strerror})"
-        return Finding("writing", name, otherwise, words, remedy)
+        return Finding("writing", name, State.MISSING, words, remedy)
     words = f"{folder}, {free_bytes / 1e9:.1f} GB free"
     if free_bytes < _NEEDED_BYTES:
         return Finding("writing", name, State.MISSING, f"{words}: little", remedy)
@@ -293,8 +313,7 @@ def _self_test() -> Iterator[Finding]:
     windows = report.windows
     if not windows or not all(w.face_coverage and w.speech_coverage for w in windows):
         words = "was analysed, but the drawn face or the made voice in it wasn't found"
-        remedy = f"install it again: {_REINSTALL}"
-        yield Finding(about, name, State.BROKEN, words, remedy)
+        yield Finding(about, name, State.BROKEN, words, _REINSTALL)
         return
     speed = CLIP_LENGTH_S / took_s
     words = (

@@ -76,7 +76,11 @@ def draw_face(opened: float) -> ByteArray:
     unit = height / 10
     image = Image.new("RGB", (width, height), (96, 110, 124))
     draw = ImageDraw.Draw(image)
-    eyes = [(x + side, *rest) for side in (-_EYE_SIDE, _EYE_SIDE) for x, *rest in _EYE]
+    eyes: list[_Ellipse] = [
+        (x + side, y, across, down, colour)
+        for side in (-_EYE_SIDE, _EYE_SIDE)
+        for x, y, across, down, colour in _EYE
+    ]
     lips = (0, 1.62, 0.95, 0.22 + 0.35 * opened, (176, 84, 82))
     gap = (0, 1.62, 0.75, 0.04 + 0.3 * opened, (92, 30, 34))
     for x, y, across, down, colour in (*_BEHIND, *eyes, *_NOSE, lips, gap):
@@ -96,7 +100,7 @@ def make_voice() -> FloatArray:
     vowels = [_shaped(pulses, formants) for formants in _FORMANTS_HZ]
     which = (times_s * _SYLLABLES_HZ).astype(int) % len(vowels)
     voice = np.choose(which, vowels) * _opened(times_s)
-    return (0.5 * voice / np.abs(voice).max()).astype(np.float32)
+    return np.asarray(0.5 * voice / np.abs(voice).max(), np.float32)
 
 
 def _shaped(pulses: np.ndarray, formants_hz: tuple[int, ...]) -> np.ndarray:

@@ -638,7 +638,7 @@ def _result(figure: Figure, info: CheckpointInfo, task: str) -> Any:
 
 
 def _usage(hub_id: str) -> Iterator[str]:
-    yield from ("```", f"{install_command('full')}  # in a clone of facevoice", "```", "")
+    yield from ("```", install_command("full"), "```", "")
     yield from ("```python", "import facevoice", "from facevoice.report import summarize_in_words")
     yield ""
     yield f'analyzer = facevoice.from_pretrained("{hub_id}")  # revision="…" pins a commit'

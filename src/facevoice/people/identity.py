@@ -40,9 +40,9 @@ _TEMPLATE_PX: Final[FloatArray] = np.array(
 
 # Set by the table that `python -m benchmarks.identity` prints of 149 films of 7 people, one frame
 # of each: pairs of one person in two films have a likeness of 0.58 (lowest of a hundred) to 0.81
-# (median), pairs of two people of 0.17 (median) to 0.55 at most; at 0.5 none of the former are
-# missed, 0.14 % of the latter mistaken. Beside clear faces, those 36 px large are known again in
-# 97 % of pairs, 24 px in 81 %, turned to the side by 45° in 95 %, by 60° in 63 %.
+# (median), pairs of two people of 0.16 (median) to 0.55 at most; at 0.5 none of the former are
+# missed, 0.10 % of the latter mistaken. Beside clear faces, those 36 px large are known again in
+# 97 % of pairs, 24 px in 81 %, turned to the side by 45° in 94 %, by 60° in 61 %.
 SAME_PERSON: Final[float] = 0.5
 """Mean likeness from which on tracks are one person's."""
 USABLE_QUALITY: Final[float] = 0.3

@@ -1,7 +1,7 @@
 """Voice activity: how likely each 32 ms of sound is speech.
 
 Silero VAD, a small recurrent network (Silero Team, "Silero VAD: pre-trained enterprise-grade Voice
-Activity Detector", MIT), run by onnxruntime on the published weights.
+Activity Detector", MIT), run by onnxruntime.
 """
 
 from __future__ import annotations
