@@ -298,7 +298,7 @@ def test_what_lies_in_the_way_is_kept_and_a_missing_extra_named(
     with pytest.raises(ConfigError, match="holds an export already"):
         export_model(model.checkpoint, exports["fp32"], samples)
     monkeypatch.setattr("facevoice.export.find_spec", lambda _name: None)
-    with pytest.raises(MissingExtraError, match=r"'\.\[train\]'"):
+    with pytest.raises(MissingExtraError, match=r"'facevoice\[train\]'"):
         export_model(model.checkpoint, tmp_path / "new", samples)
 
 

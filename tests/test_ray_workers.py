@@ -85,7 +85,7 @@ def test_a_cluster_that_lets_nobody_in_is_named(monkeypatch: pytest.MonkeyPatch)
 
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(MissingExtraError, match=r"The Ray backend.*pip install .\.\[ray\]"):
+    with pytest.raises(MissingExtraError, match=r"The Ray backend.*pip install .facevoice\[ray\]"):
         list(run_ray_tasks([1], build_square, 1))
 
 

@@ -163,7 +163,7 @@ def test_only_what_torch_runs_is_exported(
         export_backbone(backbone, tmp_path)
     monkeypatch.undo()
     monkeypatch.setattr("facevoice.backbones.export.find_spec", lambda _name: None)
-    with pytest.raises(MissingExtraError, match=r"'\.\[train\]'"):
+    with pytest.raises(MissingExtraError, match=r"'facevoice\[train\]'"):
         export_backbone(backbone, tmp_path)
     assert list(tmp_path.iterdir()) == []
     monkeypatch.undo()
