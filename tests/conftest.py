@@ -44,11 +44,9 @@ Painter = Callable[[int, float], np.ndarray]
 
 def pytest_configure() -> None:
     # A shell lets what it starts aside ignore Ctrl-C, nohup a hang-up, and so would all children.
-    for number, handler in {
-        signal.SIGINT: signal.default_int_handler,
-        signal.SIGHUP: signal.SIG_DFL,
-    }.items():
-        if signal.getsignal(number) is signal.SIG_IGN:
+    for name, handler in {"SIGINT": signal.default_int_handler, "SIGHUP": signal.SIG_DFL}.items():
+        number = getattr(signal, name, None)  # Windows has no SIGHUP.
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, handler)
 
 

@@ -68,6 +68,12 @@ def read(exit_code: int, stdout: bytes, stderr: bytes, words: Sequence[str]) -> 
     return Run(exit_code, text, stderr.decode("utf-8", "replace"), reports)
 
 
+def heed_signals() -> None:
+    """A shell lets what it starts aside ignore Ctrl-C, nohup a hang-up; so do their children."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def run_until_a_window(then: Callable[[subprocess.Popen[bytes], list[str]], None]) -> Act:
     """Begin, do something as soon as the first window is printed, and wait for the end."""
 
@@ -78,8 +84,7 @@ def run_until_a_window(then: Callable[[subprocess.Popen[bytes], list[str]], None
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            # A shell lets what it starts aside ignore Ctrl-C, and so do its children.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+            preexec_fn=heed_signals,  # noqa: PLW1509
         )
         assert child.stdout is not None
         try:
