@@ -115,6 +115,10 @@ def barriers(page: Page, within: str = "body", without: tuple[str, ...] = ()) ->
         page.evaluate(_axe_script() + ";0")
     found: list[dict[str, Any]] = page.evaluate(
         """async ([within, without]) => {
+          // A button that is still changing its colours has none that anybody reads.
+          const moves = () => document.getAnimations().filter((one) =>
+            one.playState === "running" && one.effect?.getComputedTiming().endTime < Infinity);
+          while (moves().length) await Promise.allSettled(moves().map((one) => one.finished));
           const context = { include: [within], exclude: without.map((one) => [one]) };
           const rules = { "target-size": { enabled: true } };  // of WCAG 2.2, which axe leaves off
           const { violations } = await axe.run(context, { rules, resultTypes: ["violations"] });
