@@ -25,8 +25,7 @@ _OTHERS: Final = {
     "rttm": ("Who speaks (.rttm)",),
 }
 
-
-_MAX_REVIEW: Final = 10_000_000
+_MAX_REVIEW_CHARS: Final = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +61,6 @@ def add_review(report: Report, text: str) -> Report:
         FacevoiceError: that is no review of it; says why.
     """
     try:
-        return report.with_review(review.from_json(text[:_MAX_REVIEW], report))
+        return report.with_review(review.from_json(text[:_MAX_REVIEW_CHARS], report))
     except ValueError as error:
         raise FacevoiceError(f"The review was not kept: it {error}.") from error
