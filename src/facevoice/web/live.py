@@ -331,10 +331,12 @@ class LiveDesk:
             return
         self._num_sessions += 1
         try:
-            over = await self._run(socket, stream)
+            last, over = await self._run(socket, stream)
         finally:
             self._num_sessions -= 1
         try:
+            # Told only now: a page that has heard of the end may come again, and there is room.
+            await socket.send_text(json.dumps(last))
             if over is not None:
                 await self._keep(socket, over)
             await socket.close()
@@ -362,10 +364,15 @@ class LiveDesk:
             return "All live places are taken. Try again in a few minutes."
         return LiveStream(sample_rate_hz=rate_hz, has_video=has_video)
 
-    async def _run(self, socket: Any, stream: LiveStream) -> _Over | None:
-        """Serve a session until it is over; gives what there is of it, if any window was whole."""
+    async def _run(self, socket: Any, stream: LiveStream) -> tuple[dict[str, Any], _Over | None]:
+        """Serve a session until it is over.
+
+        Returns:
+            What is still to be told of its end, and what there is of it if any window was whole.
+        """
         loop, outbox = asyncio.get_running_loop(), asyncio.Queue[dict[str, Any] | None]()
         judge = LiveJudge(self._analyzer, self._options.talk_s)
+        last: dict[str, Any] = {}
         ended: list[_Over] = []
 
         def send(message: dict[str, Any] | None) -> None:
@@ -374,13 +381,13 @@ class LiveDesk:
         def work() -> None:
             try:
                 over = self._analyze(stream, judge, send)
-                send({"end": _NOTHING if over is None else over.to_view()})
+                last["end"] = _NOTHING if over is None else over.to_view()
                 ended.extend([] if over is None else [over])
             except FacevoiceError as error:
-                send({"error": str(error)})
+                last["error"] = str(error)
             except Exception:  # noqa: BLE001 - logged, and told
                 _LOG.exception("live session failed")
-                send({"error": "The server failed; its log says why."})
+                last["error"] = "The server failed; its log says why."
             finally:
                 send(None)
 
@@ -397,7 +404,7 @@ class LiveDesk:
             receiver.cancel()
             await asyncio.to_thread(thread.join)
         await asyncio.gather(receiver, return_exceptions=True)
-        return ended[0] if ended else None
+        return last, ended[0] if ended else None
 
     async def _keep(self, socket: Any, over: _Over) -> None:
         """Write what a page says of a session that is over into its files, until it leaves."""
