@@ -138,7 +138,14 @@ def files_of(message: dict[str, Any]) -> dict[str, str]:
     return {file["name"]: file["text"] for file in message["files"]}
 
 
-def test_what_is_said_of_a_session_that_is_over_stands_in_its_files(analyzer: Analyzer) -> None:
+def test_what_is_said_of_a_session_that_is_over_stands_in_its_files(
+    analyzer: Analyzer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def dawdle(function: Callable[..., Any], *given: Any) -> Any:
+        await asyncio.sleep(0.3)  # a busy server is slow to tidy up; whoever heard the end isn't
+        return function(*given)
+
+    monkeypatch.setattr("facevoice.web.live.asyncio.to_thread", dawdle)
     desk = make_desk(analyzer, max_live=1)
     with connected(desk, make_hello(desk, has_video=False)) as socket:
         speak(socket, 3)
@@ -211,14 +218,7 @@ def test_a_session_ends_at_its_time_limit(analyzer: Analyzer) -> None:
         assert "end" in ending(socket)
 
 
-def test_places_are_limited_and_given_back_and_tickets_hold_again(
-    analyzer: Analyzer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def dawdle(function: Callable[..., Any], *given: Any) -> Any:
-        await asyncio.sleep(0.3)  # a busy server is slow to tidy up; whoever heard the end isn't
-        return function(*given)
-
-    monkeypatch.setattr("facevoice.web.live.asyncio.to_thread", dawdle)
+def test_places_are_limited_and_given_back_and_tickets_hold_again(analyzer: Analyzer) -> None:
     desk = make_desk(analyzer, max_live=1)
     hello = make_hello(desk, has_video=False)
     with connected(desk, hello) as first:
