@@ -58,7 +58,7 @@ def test_what_is_broken_is_named_with_a_remedy(
     def absent(name: str) -> str:
         if name in ("soxr", "gradio"):
             raise metadata.PackageNotFoundError(name)
-        return version(name)
+        return {"av": "13.0.0", "mcp": "1.0.0"}.get(name) or version(name)
 
     with monkeypatch.context() as patch:
         patch.setattr(facevoice.sessions, "read_weights", damaged)
@@ -67,12 +67,42 @@ def test_what_is_broken_is_named_with_a_remedy(
         assert run("doctor", "--no-try") == 1
     said = " ".join(capsys.readouterr().out.split())
     assert "!! voice: voice.onnx: is damaged. pip install --force-reinstall" in said
-    assert "!! soxr: isn't installed, and is needed install it: pip install soxr" in said
+    assert "!! soxr: isn't installed, and is needed install it: pip install 'soxr<2,>=0.5'" in said
+    assert "!! av: 13.0.0, but <19,>=15 is needed install it: pip install 'av<19,>=15'" in said
     assert "-- temporary files:" in said
     assert "TMPDIR=/some/folder" in said
-    assert "-- web: for the web app: lacks gradio" in said
+    assert "-- web: gradio isn't installed, and is needed (the web app)" in said
+    assert "-- mcp: mcp 1.0.0, but <3,>=2.3 is needed (tools for assistants)" in said
+    assert "ok parquet: installed (tables as Parquet files)" in said
     assert "pip install 'facevoice[web]'" in said
-    assert "Broken, marked !! above: soxr, voice. Do what is said there." in said
+    assert "Broken, marked !! above: av, soxr, voice. Do what is said there." in said
+
+
+def test_a_torch_that_cannot_be_loaded_is_told_as_such(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = 'raise OSError("libcudnn.so.9: cannot open shared object file")'
+    (tmp_path / "torch.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    assert run("doctor", "--no-try") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "-- GPU: torch can't be loaded (OSError: libcudnn.so.9: cannot open" in said
+    assert "pip install --force-reinstall torch" in said
+    assert "TMPDIR" not in said
+
+
+def test_a_library_that_cannot_be_loaded_is_no_matter_of_room(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> list[str]:
+        raise OSError("libonnxruntime.so: cannot open shared object file")
+
+    monkeypatch.setattr("onnxruntime.get_available_providers", fail)
+    assert run("doctor", "--no-try") == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "!! processors: OSError: libonnxruntime.so: cannot open" in said
+    assert "pip install --force-reinstall facevoice" in said
 
 
 def test_who_lacks_a_package_is_told_so_in_one_line() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import shutil
 import sys
 import tempfile
@@ -15,6 +14,8 @@ from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
 from typing import Final
+
+from packaging.requirements import Requirement
 
 from facevoice.errors import FacevoiceError, install_command
 from facevoice.records import VERSION
@@ -62,6 +63,7 @@ _REINSTALL: Final = (
     f"pip install --force-reinstall --no-deps facevoice=={VERSION} (or the wheel or clone that it "
     "came from)"
 )
+_REINSTALL_ALL: Final = _REINSTALL.replace(" --no-deps", "")
 _ROOM: Final = (
     "the web app, the service and all that reads files by strangers need it: free some space, or "
     "name another folder: TMPDIR=/some/folder"
@@ -82,6 +84,10 @@ _NEEDED_DECODERS: Final = frozenset({"h264", "aac"})
 # Any of these is enough to write what `facevoice render` writes.
 _ENCODERS: Final = {"films": ("libx264", "h264", "libopenh264"), "their sound": ("aac",)}
 _NEEDED_BYTES: Final = 200_000_000
+_ISOLATION: Final = "isolation"
+_TRIAL: Final = "trying it out"
+# These write temporary files, and read nothing else by hand.
+_WRITING: Final = (_ISOLATION, _TRIAL)
 
 
 def examine(*, try_out: bool = True) -> list[Finding]:
@@ -96,12 +102,12 @@ def examine(*, try_out: bool = True) -> list[Finding]:
         ("decoders", _codecs),
         ("drawing", _fonts),
         ("processors", _processors),
-        ("isolation", _isolation),
+        (_ISOLATION, _isolation),
         ("writing", _places),
     ]
     found = [finding for about, check in checks for finding in _looked(about, check)]
     if try_out and not any(finding.state is State.BROKEN for finding in found):
-        found += _looked("trying it out", _self_test)
+        found += _looked(_TRIAL, _self_test)
     return found
 
 
@@ -109,14 +115,16 @@ def _looked(about: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Find
     """What a check finds; what it stumbles over is a finding too."""
     try:
         yield from check()
-    except OSError as error:  # Of temporary files: nothing else is written, or read by hand.
-        words = f"can't be tried ({error.strerror or error})"
-        yield Finding(about, about, State.MISSING, words, _ROOM)
     except Exception as error:  # noqa: BLE001 - a doctor tells of whatever is broken
-        told = (
-            str(error) if isinstance(error, FacevoiceError) else f"{type(error).__name__}: {error}"
-        )
-        yield Finding(about, about, State.BROKEN, told, _REINSTALL)
+        if isinstance(error, OSError) and about in _WRITING:
+            words = f"can't be tried ({error.strerror or error})"
+            yield Finding(about, about, State.MISSING, words, _ROOM)
+        else:
+            yield Finding(about, about, State.BROKEN, _told(error), _REINSTALL_ALL)
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, FacevoiceError) else f"{type(error).__name__}: {error}"
 
 
 def _versions() -> Iterator[Finding]:
@@ -125,9 +133,8 @@ def _versions() -> Iterator[Finding]:
     yield Finding(about, "facevoice", State.WELL, f"{VERSION}, in {Path(__file__).parents[1]}")
     python = f"{platform.python_version()}, {sys.executable}, on {system}"
     yield Finding(about, "Python", State.WELL, python)
-    for requirement in metadata.requires("facevoice") or ():
-        if "extra ==" not in requirement:
-            yield _package(_name_of(requirement))
+    for requirement in _requirements(""):
+        yield _package(requirement)
     import av
 
     parts = sorted(av.library_versions.items())
@@ -135,16 +142,22 @@ def _versions() -> Iterator[Finding]:
     yield Finding(about, "FFmpeg", State.WELL, f"{told}, inside of PyAV")
 
 
-def _package(name: str) -> Finding:
-    version = _version_of(name)
+def _package(needed: Requirement) -> Finding:
+    problem = _problem(needed)
+    if problem is not None:
+        remedy = f"install it: pip install '{needed.name}{needed.specifier}'"
+        return Finding("versions", needed.name, State.BROKEN, problem, remedy)
+    return Finding("versions", needed.name, State.WELL, metadata.version(needed.name))
+
+
+def _problem(needed: Requirement) -> str | None:
+    """What is wrong with a package; None where it is there in a version that will do."""
+    version = _version_of(needed.name)
     if version is None:
-        remedy = f"install it: pip install {name}"
-        return Finding("versions", name, State.BROKEN, "isn't installed, and is needed", remedy)
-    return Finding("versions", name, State.WELL, version)
-
-
-def _name_of(requirement: str) -> str:
-    return re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
+        return "isn't installed, and is needed"
+    if not needed.specifier.contains(version, prereleases=True):
+        return f"{version}, but {needed.specifier} is needed"
+    return None
 
 
 def _version_of(name: str) -> str | None:
@@ -156,27 +169,29 @@ def _version_of(name: str) -> str | None:
 
 def _extras() -> Iterator[Finding]:
     for extra, purpose in EXTRAS.items():
-        needed = list(_needed_by(extra))
-        absent = [name for name in needed if _version_of(name) is None]
-        if absent or not needed:
-            told = f"lacks {', '.join(absent)}" if absent != needed else "not installed"
-            remedy = f"if you need it: {install_command(extra)}"
-            words = f"for {purpose}: {told}"
-            yield Finding("optional parts", extra, State.MISSING, words, remedy)
-        else:
-            yield Finding("optional parts", extra, State.WELL, f"for {purpose}: installed")
+        needed = list(_requirements(extra))
+        problems = [f"{one.name} {told}" for one in needed if (told := _problem(one)) is not None]
+        if all(_version_of(one.name) is None for one in needed):
+            problems = ["not installed"]
+        state = State.MISSING if problems else State.WELL
+        remedy = f"if you need it: {install_command(extra)}" if problems else ""
+        words = f"{'; '.join(problems) or 'installed'} ({purpose})"
+        yield Finding("optional parts", extra, state, words, remedy)
 
 
-def _needed_by(extra: str) -> Iterator[str]:
-    """Packages of an optional part, and of those that it includes; none if it is unknown."""
-    for requirement in metadata.requires("facevoice") or ():
-        what, _, condition = requirement.partition(";")
-        if re.search(rf"extra == ['\"]{extra}['\"]", condition):
-            if _name_of(what) == "facevoice":
-                for included in re.findall(r"\w+", what.partition("[")[2]):
-                    yield from _needed_by(included)
+def _requirements(extra: str) -> Iterator[Requirement]:
+    """Of an optional part, with the parts that it includes; "": what is needed without any."""
+    for one in map(Requirement, metadata.requires("facevoice") or ()):
+        if _is_for(extra, one) and (not extra or not _is_for("", one)):
+            if one.name == "facevoice":
+                for included in sorted(one.extras):
+                    yield from _requirements(included)
             else:
-                yield _name_of(what)
+                yield one
+
+
+def _is_for(extra: str, one: Requirement) -> bool:
+    return one.marker is None or one.marker.evaluate({"extra": extra})
 
 
 def _weights() -> Iterator[Finding]:
@@ -245,10 +260,17 @@ def _processors() -> Iterator[Finding]:
         words = "no torch, so no GPU is used; only the large backbones and training would"
         yield Finding(about, "GPU", State.WELL, words)
         return
-    import torch
+    try:
+        import torch
 
-    if torch.cuda.is_available():
-        yield Finding(about, "GPU", State.WELL, f"torch can use {torch.cuda.get_device_name()}")
+        name = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    except Exception as error:  # noqa: BLE001 - libraries that it lacks end in errors of any kind
+        words = f"torch can't be loaded ({_told(error)}): no large backbones, no training"
+        remedy = "if you need it: pip install --force-reinstall torch"
+        yield Finding(about, "GPU", State.MISSING, words, remedy)
+        return
+    if name is not None:
+        yield Finding(about, "GPU", State.WELL, f"torch can use {name}")
     else:
         words = "torch finds none: large backbones and training run on the CPU, slowly"
         yield Finding(about, "GPU", State.WELL, words)
@@ -262,7 +284,7 @@ def _isolation() -> Iterator[Finding]:
     from facevoice.doctor.isolation import try_isolation
 
     rights = try_isolation()
-    name, about = "files by strangers", "isolation"
+    name, about = "files by strangers", _ISOLATION
     if isinstance(rights, str):
         remedy = "read files of your own only, or run facevoice in a container (SECURITY.md)"
         yield Finding(about, name, State.MISSING, f"can't be read apart: {rights}", remedy)
@@ -301,7 +323,7 @@ def _self_test() -> Iterator[Finding]:
     from facevoice.analyzer import Analyzer
     from facevoice.doctor.clip import CLIP_LENGTH_S, make_clip
 
-    about, name = "trying it out", "a clip of 5 s"
+    about, name = _TRIAL, "a clip of 5 s"
     with tempfile.TemporaryDirectory(prefix="facevoice-doctor-") as folder:
         path = Path(folder) / "clip.mp4"
         make_clip(path)
