@@ -168,7 +168,7 @@ def prepare(
     names: Annotated[
         list[str],
         argument(
-            "NAME...",
+            "NAME",
             f"Corpora: {_KNOWN}. NAME=PATH names a folder or zip archive of its own; a NAME may "
             "come again for a corpus in several pieces.",
         ),

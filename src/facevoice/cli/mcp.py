@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from facevoice.batch import AnalyzerSetup
-from facevoice.cli.options import takes_analyzer, tells_errors
+from facevoice.cli.options import argument, takes_isolated_analyzer, tells_errors
 from facevoice.cli.screen import Screen
 from facevoice.errors import ConfigError, MissingExtraError
 
@@ -16,11 +14,9 @@ _EXTRA = ("anyio", "mcp", "mcp_types", "pydantic")
 
 
 @tells_errors("mcp", interrupted="The assistant has no tools of facevoice any more.")
-@takes_analyzer
+@takes_isolated_analyzer
 def mcp(
-    folders: Annotated[
-        list[Path], typer.Argument(metavar="FOLDER...", help="Whose files may be read.")
-    ],
+    folders: Annotated[list[Path], argument("FOLDER", "Whose files may be read.")],
     *,
     setup: AnalyzerSetup,
 ) -> None:
@@ -39,7 +35,7 @@ def mcp(
 def _load() -> Any:
     try:
         from facevoice.service import tools
-    except ModuleNotFoundError as error:
+    except ImportError as error:  # also of another version, which lacks a part
         if (error.name or "").partition(".")[0] not in _EXTRA:
             raise
         raise MissingExtraError("Serving assistants", "mcp") from error

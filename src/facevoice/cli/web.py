@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Final
 
 from facevoice.batch import AnalyzerSetup
-from facevoice.cli.options import flag, option, takes_analyzer, tells_errors
+from facevoice.cli.options import flag, option, takes_isolated_analyzer, tells_errors
 from facevoice.cli.screen import Screen
 from facevoice.errors import ConfigError, FacevoiceError
 
@@ -18,7 +18,7 @@ _NUM_PORTS: Final = 20
 
 
 @tells_errors("web", interrupted="The page is no longer served.")
-@takes_analyzer
+@takes_isolated_analyzer
 def web(
     *,
     samples: Annotated[Path | None, option("DIR", "Folder of clips to choose from.")] = None,
