@@ -123,7 +123,8 @@ class MissingExtraError(FacevoiceError):
 
     def __init__(self, feature: str, extra: str) -> None:
         self.extra = extra
-        super().__init__(f"{feature} needs an optional part: {install_command(extra)}")
+        needs = f"{feature} needs an optional part, or another version of it"
+        super().__init__(f"{needs}: {install_command(extra)}")
 
 
 class StoppedError(Exception):
