@@ -37,6 +37,19 @@ def test_every_command_of_a_page_exists_with_its_options() -> None:
     assert wrong == []
 
 
+def test_commands_that_always_isolate_have_no_option_for_it() -> None:
+    for command in ("web", "mcp FOLDER"):
+        assert list(problems(f"facevoice {command}")) == []
+        (problem,) = problems(f"facevoice {command} --isolated")
+        assert "--isolated" in problem
+
+
+def test_usage_says_once_that_operands_may_come_again() -> None:
+    text = (DOCS / "cli.md").read_text(encoding="utf-8")
+    assert "facevoice mcp [OPTIONS] FOLDER...\n" in text
+    assert "...." not in text
+
+
 def test_files_scripts_and_extras_that_pages_name_are_there() -> None:
     targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
