@@ -19,7 +19,8 @@ import ray
 from facevoice.errors import ConfigError, MissingExtraError
 from facevoice.workers import run_ray_tasks
 from ray_cluster import ray_cluster
-from ray_tasks import build_scribe, build_square
+from ray_tasks import build_holder, build_scribe, build_square
+from service.services import wait_until
 
 pytestmark = pytest.mark.usefixtures("no_hang")
 
@@ -99,11 +100,22 @@ def test_a_cluster_that_does_not_answer_is_named() -> None:
 
 
 def test_stopping_early_leaves_nothing_behind(cluster: Any, tmp_path: Path) -> None:
-    with closing(run_ray_tasks(range(100), build_scribe, tmp_path, address=cluster.address)) as got:
+    def held() -> list[Path]:
+        return list(tmp_path.glob("*.*"))
+
+    with closing(run_ray_tasks(range(100), build_holder, tmp_path, address=cluster.address)) as got:
         next(got)
-    begun = (tmp_path / "begun").read_text()
-    time.sleep(1.0)
-    assert (tmp_path / "begun").read_text().count("\n") <= begun.count("\n") + 4
+        wait_until(lambda: len(held()) > 0)
+    wait_until(lambda: not any(is_alive(int(path.suffix[1:])) for path in held()))
+    assert {int(path.stem) for path in held()} < {0, 1, 2, 3}  # handed out before
+
+
+def is_alive(process: int) -> bool:
+    try:
+        status = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
 
 
 def test_a_machine_may_die_in_the_midst(cluster: Any, tmp_path: Path) -> None:

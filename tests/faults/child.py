@@ -17,6 +17,8 @@ from faults.case import Act, Bench, Run, environment, reports_below
 COMMAND = (sys.executable, "-m", "facevoice", "analyze")
 LIMIT_S = 300.0
 """Only against hanging for ever."""
+PIPE_BYTES = 4096
+"""Less than what is printed of the windows of a film of half a minute."""
 Limits = Mapping[int, int]
 
 
@@ -75,7 +77,10 @@ def heed_signals() -> None:
 
 
 def run_until_a_window(then: Callable[[subprocess.Popen[bytes], list[str]], None]) -> Act:
-    """Begin, do something as soon as the first window is printed, and wait for the end."""
+    """Begin, do something as soon as the first window is printed, and wait for the end.
+
+    The pipe holds less than is printed, so that the command waits in the midst until it is read.
+    """
 
     def act(bench: Bench, words: list[str]) -> Run:
         child = subprocess.Popen(
@@ -84,6 +89,8 @@ def run_until_a_window(then: Callable[[subprocess.Popen[bytes], list[str]], None
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            pipesize=PIPE_BYTES,
+            bufsize=0,
             preexec_fn=heed_signals,  # noqa: PLW1509
         )
         assert child.stdout is not None

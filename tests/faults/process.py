@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from faults.case import AS_PLAIN, Bench, Case, Expect, Run
-from faults.child import COMMAND, LIMIT_S, read, run_in_child, signalled
+from faults.child import COMMAND, LIMIT_S, PIPE_BYTES, read, run_in_child, signalled
 from faults.studio import Studio
 
 NUM_PARTS = 8
@@ -40,13 +40,16 @@ def _words(*words: str) -> Any:
 
 def _head(bench: Bench, words: list[str]) -> Run:
     """As `facevoice … | head -c 1`: the reader goes away."""
-    given, taken = os.pipe()
     child = subprocess.Popen(
-        [*COMMAND, "--format", "jsonl", *words], stdout=taken, stderr=subprocess.PIPE
+        [*COMMAND, "--format", "jsonl", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        pipesize=PIPE_BYTES,
+        bufsize=0,
     )
-    os.close(taken)
-    os.read(given, 1)
-    os.close(given)
+    assert child.stdout is not None
+    child.stdout.read(1)
+    child.stdout.close()
     _, stderr = child.communicate(timeout=LIMIT_S)
     return read(child.returncode, b"", stderr, words)
 

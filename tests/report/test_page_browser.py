@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from browser import barriers, open_browser, watched_page
+from browser import PATIENCE_MS, barriers, open_browser, watched_page
 from builders import make_failed_report, make_prediction, make_report
 from conftest import ClipMaker
 from facevoice.records import Emotion, Outcome, Prediction, Reason, Report, Status, Trace
@@ -125,11 +126,14 @@ def click_at(page: Any, part: float) -> None:
 
 def until(page: Any, condition: str) -> None:
     """Wait for a script's condition; playwright's own way needs `eval`, which the page forbids."""
-    for _ in range(200):
-        if page.evaluate(condition):
-            return
+    wait_until(page, lambda: page.evaluate(condition), condition)
+
+
+def wait_until(page: Any, holds: Callable[[], bool], told: str) -> None:
+    deadline_s = time.monotonic() + PATIENCE_MS / 1000
+    while not holds():
+        assert time.monotonic() < deadline_s, f"never came true: {told}"
         page.wait_for_timeout(50)
-    pytest.fail(f"never came true: {condition}")
 
 
 def video_time_s(page: Any) -> float:
@@ -549,17 +553,19 @@ def test_the_wheel_zooms_and_the_strip_moves(open_report: Opener) -> None:
 
 def test_a_video_from_disk_plays_along(open_report: Opener, talk: Path) -> None:
     page = open_report(two_outcomes(), still_trace())
+    page.evaluate(KEEP_WRITTEN)
     page.set_input_files("input[type=file]", talk)
     until(page, f"{VIDEO}?.readyState >= 2")
     assert page.locator("video").get_attribute("src").startswith("blob:")
     page.wait_for_selector("canvas.fv-overlay", state="visible")
     click_at(page, 0.125)
     assert video_time_s(page) == pytest.approx(1, abs=0.1)
+    until(page, "window.written.some(text => text.startsWith('The face looks'))")
     with_face = ink(page, "canvas.fv-overlay")
     click_at(page, 0.5)
     assert video_time_s(page) == pytest.approx(4, abs=0.1)
-    page.wait_for_timeout(100)
-    assert 0 < ink(page, "canvas.fv-overlay") < with_face  # No face was seen then: none is drawn.
+    # No face was seen then: none is drawn.
+    wait_until(page, lambda: 0 < ink(page, "canvas.fv-overlay") < with_face, "no face is drawn")
     page.get_by_role("slider").focus()
     page.keyboard.press(" ")
     until(page, f"{VIDEO}.currentTime > 5.3")

@@ -77,10 +77,14 @@ class ServiceProcess:
 
     def kill(self) -> None:
         self._process.kill()
-        self._process.wait(PATIENCE_S)
+        self.wait()
 
     def end(self) -> int:
         self._process.send_signal(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self) -> int:
+        """How it ended."""
         return self._process.wait(PATIENCE_S)
 
     def kept(self) -> list[Path]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import re
 import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -38,8 +40,9 @@ class Desk:
         self.folder = folder
         setup = AnalyzerSetup(AnalyzerConfig())
         self.service = Service(setup, ServiceOptions(folder, **options), keys)
+        self.app = build_app(self.service)
         self._client = TestClient(
-            build_app(self.service), base_url="http://127.0.0.1", raise_server_exceptions=False
+            self.app, base_url="http://127.0.0.1", raise_server_exceptions=False
         )
 
     def ask(self, method: str, path: str, name: str | None = "anna", **more: Any) -> Any:
@@ -132,7 +135,11 @@ def test_one_job_too_many_is_refused(desk: Desk) -> None:
     assert len(desk.kept()) == 1
 
 
-def test_who_asks_too_often_is_asked_to_wait(tmp_path: Path) -> None:
+def test_who_asks_too_often_is_asked_to_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stands_still = SimpleNamespace(monotonic=lambda: 100.0)
+    monkeypatch.setattr("facevoice.service.keys.time", stands_still)
     desk = Desk(tmp_path, keyring(anna=KeyLimits(requests_per_minute=9)))
     answers = [desk.ask("GET", "/v1/jobs") for _ in range(4)]
     assert [answer.status_code for answer in answers[:3]] == [200, 200, 200]
@@ -254,6 +261,36 @@ def test_jobs_are_deleted_when_their_time_is_over(desk: Desk) -> None:
     time.sleep(0.01)
     assert desk.service.jobs.delete_old(0.0) == [number]
     refused(desk.ask("GET", f"/v1/jobs/{number}"), 404, "not_found")
+
+
+def test_who_has_heard_the_end_of_a_stream_may_open_the_next(desk: Desk) -> None:
+    number = desk.send().json()["id"]
+    job = desk.service.jobs.claim()
+    assert job is not None
+    desk.service.jobs.answer(job, invent_interview()[0])
+    statuses: list[int] = []
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "path": f"/v1/jobs/{number}/windows",
+        "query_string": b"",
+        "headers": [(n.lower().encode(), v.encode()) for n, v in header("anna").items()],
+    }
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def listen(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+        elif b"event: job" in message["body"] and len(statuses) < 2:
+            await desk.app({**scope}, receive, listen)
+
+    asyncio.run(desk.app({**scope}, receive, listen))
+    assert statuses == [200, 200]
 
 
 def test_without_keys_only_this_machine_may_ask(tmp_path: Path) -> None:

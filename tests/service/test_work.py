@@ -143,6 +143,24 @@ def test_nothing_is_left_of_a_job_that_is_deleted_while_it_is_worked_on(
     assert service.tally.num_answered == {"conflict": 1}
 
 
+def test_a_job_is_counted_before_it_is_told_done(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, answer = threading.Event(), service.jobs.answer
+
+    def answer_and_wait(*given: Any) -> bool:
+        is_ours = answer(*given)
+        assert told.wait(PATIENCE_S)
+        return is_ours
+
+    monkeypatch.setattr(service.jobs, "answer", answer_and_wait)
+    job = send(service)
+    service.start()
+    finished(service, job)
+    assert service.tally.num_answered == {"conflict": 1}
+    told.set()
+
+
 def test_what_a_killed_service_left_of_uploads_is_gone_when_it_starts(tmp_path: Path) -> None:
     upload = tmp_path / "jobs" / "0" / "media.mp4"
     upload.parent.mkdir(parents=True)

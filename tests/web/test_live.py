@@ -6,7 +6,7 @@ import asyncio
 import io
 import json
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -17,6 +17,7 @@ from PIL import Image
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.testclient import TestClient, WebSocketTestSession
+from starlette.websockets import WebSocketDisconnect
 
 from facevoice.analyzer import Analyzer
 from facevoice.perceive import Perceiver
@@ -208,14 +209,82 @@ def test_windows_that_come_too_late_are_left_out_and_told(
         assert "late" in json.loads(socket.receive_text())
         socket.send_text("stop")
         end = ending(socket)["end"]
-    assert end == {"sentence": "Stopped before a window was whole.", "summary": None}
+    assert end == {"sentence": "Stopped before a window was whole.", "summary": None, "why": ""}
 
 
-def test_a_session_ends_at_its_time_limit(analyzer: Analyzer) -> None:
-    desk = make_desk(analyzer, max_live_s=1.5)
+# By its own clock, or by the server's where its own stands still.
+@pytest.mark.parametrize(("max_live_s", "length_s"), [(1.5, 4.0), (0.3, 0.1)])
+def test_a_session_ends_at_its_time_limit(
+    analyzer: Analyzer, max_live_s: float, length_s: float
+) -> None:
+    desk = make_desk(analyzer, max_live_s=max_live_s)
     with connected(desk, make_hello(desk, has_video=False)) as socket:
-        speak(socket, 4.0)
-        assert "end" in ending(socket)
+        speak(socket, length_s)
+        why = f"Ended: a session lasts at most {max_live_s / 60:g} minutes."
+        assert ending(socket)["end"]["why"] == why
+
+
+def test_a_page_that_sends_nothing_gives_up_its_place(
+    analyzer: Analyzer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = make_desk(analyzer, max_live=1)
+    with connected(desk, make_hello(desk, has_video=False)) as silent:
+        monkeypatch.setattr("facevoice.web.live._SILENCE_S", 0.1)
+        silent.send_text('{"talk": null}')  # from then on
+        assert "nothing came from this page" in ending(silent)["end"]["why"]
+        monkeypatch.undo()
+        with connected(desk) as other:
+            other.send_text("stop")
+            assert ending(other)["end"]["why"] == ""
+
+
+def test_a_page_that_takes_nothing_gives_up_its_place(
+    analyzer: Analyzer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facevoice.web.live._SILENCE_S", 0.1)
+    desk = make_desk(analyzer, max_live_s=0.1, keep_s=0.1)
+    heard = [sound(k / 10) for k in range(40)]
+
+    class Deaf:
+        headers: Mapping[str, str] = {}
+        is_closed = False
+
+        async def accept(self) -> None: ...
+
+        async def close(self) -> None:
+            self.is_closed = True
+
+        async def receive_text(self) -> str:
+            return make_hello(desk, has_video=False)
+
+        async def receive(self) -> dict[str, Any]:
+            if heard:
+                return {"type": "websocket.receive", "bytes": heard.pop(0)}
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        async def send_text(self, text: str) -> None:
+            await asyncio.Event().wait()
+
+    deaf = Deaf()
+    asyncio.run(desk.serve(deaf))
+    assert deaf.is_closed
+
+
+@pytest.mark.parametrize("said", [[], [b"bytes"], ["{}"]])
+def test_who_leaves_at_once_is_no_fault(desk: LiveDesk, said: list[str | bytes]) -> None:
+    class Gone:
+        async def accept(self) -> None: ...
+
+        async def receive_text(self) -> str:
+            if said and isinstance(said[0], str):
+                return said[0]
+            raise KeyError("text") if said else WebSocketDisconnect(1006)
+
+        async def send_text(self, text: str) -> None:
+            raise WebSocketDisconnect(1006)
+
+    asyncio.run(desk.serve(Gone()))
 
 
 def test_places_are_limited_and_given_back_and_tickets_hold_again(analyzer: Analyzer) -> None:
@@ -382,6 +451,26 @@ def test_frames_are_dropped_where_too_many_wait() -> None:
     num_given = len(list(stream.frames() or ()))
     assert num_given + stream.num_dropped == 20
     assert stream.num_dropped > 0
+
+
+def test_sound_is_dropped_where_too_much_waits_and_counts_as_silence() -> None:
+    stream = LiveStream(sample_rate_hz=16_000, has_video=False)
+    for k in range(20):
+        stream.put_sound(k, np.ones(16_000, np.float32))
+    blocks = stream.blocks()
+    assert blocks is not None
+    next(blocks)
+    stream.put_sound(20, np.ones(16_000, np.float32))  # there is room again
+    stream.stop()
+    samples = np.concatenate([block.samples for block in blocks])
+    assert stream.num_dropped == 10
+    assert len(samples) == pytest.approx(20 * 16_000, abs=2)  # but for the first block
+    assert np.mean(samples) == pytest.approx(10 / 20, abs=0.01)
+
+    for k in range(10_000):
+        stream = stream if k else LiveStream(sample_rate_hz=192_000, has_video=False)
+        stream.put_sound(0, np.ones(1, np.float32))  # each takes more memory than its sound
+    assert stream.num_dropped == 9_000
 
 
 def test_sound_is_resampled_without_gap() -> None:

@@ -156,6 +156,32 @@ def test_the_film_is_of_the_setting_that_is_shown(
     ]
 
 
+def test_a_film_that_is_told_to_be_made_can_be_made_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gr = pytest.importorskip("gradio", reason="needs the extra web")
+    from facevoice.web import tab as clips
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr(clips, "render_video", lambda *_, **__: None)
+    gate = Gate()
+    gate.opened.set()
+    with gr.Blocks():
+        tab = clips.ClipTab(GatedAnalyzer(gate), WebOptions(), [], Turns())
+    request = request_of("anna")
+    analyze(tab, upload(tmp_path), request)
+    for changes in tab.make_film(request):
+        if not changes[tab.stop]["visible"]:  # what is asked in the moment that this is told
+            again = tab.decide(request, "sensitive", 0.2, "speaking")
+            assert again[tab.draw]["interactive"]
+            break
+    else:
+        pytest.fail("never told")
+    for _ in tab.make_film(request):
+        tab.begin(request)  # meanwhile, as by two clicks
+    assert tab._at_work == set()
+
+
 def test_what_a_page_says_of_people() -> None:
     people = [Person(number, f"Person {number}", (number,), 1.0, 0.0) for number in (1, 2, 3, 4)]
 
@@ -484,6 +510,32 @@ def test_an_address_in_place_of_an_upload_is_never_fetched(
         with pytest.raises((gr.Error, gr.exceptions.InvalidPathError)):
             asyncio.run(take(named, place, check_in_upload_folder=True))
     assert fetched == []
+
+
+def test_of_calls_that_make_no_sense_nothing_is_logged(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("gradio", reason="needs the extra web")
+    named = {"meta": {"_type": "gradio.FileData"}}
+    uploads = tmp_path / "up"
+    with serve(GatedAnalyzer(Gate()), uploads, WebOptions(max_live=0)) as server:
+        calls: list[tuple[str, list[Any]]] = [
+            ("analyze", [{"path": "/etc/hostname", **named}]),
+            ("analyze", [{"path": "https://public.example/clip.mp4", **named}]),
+            ("analyze", [{"path": 1}]),
+            ("analyze", ["x"]),
+            ("analyze", [None]),
+            ("analyze", []),
+            ("page_analyze", [False, "odd", 0.5]),
+        ]
+        for name, data in calls:
+            url = f"{server.url}gradio_api/call/{name}"
+            asked = httpx.post(url, json={"data": data}, timeout=PATIENCE_S)
+            if asked.is_success:  # else it was refused at once
+                number = asked.json()["event_id"]
+                answer = httpx.get(f"{url}/{number}", timeout=PATIENCE_S).text
+                assert answer.startswith("event: error"), (name, data, answer)
+    assert capfd.readouterr().err == ""
 
 
 def test_progress_through_a_long_clip_is_told_in_hours() -> None:

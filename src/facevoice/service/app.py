@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
@@ -386,10 +386,14 @@ def get_windows(
     if last == _LAST:
         return Response(status_code=204)
     after = int(last) if last is not None and last.isdecimal() and len(last) < 10 else -1
-    return _Stream(_events(service, user, job, after), service.stream(user))
+    held = ExitStack()
+    return _Stream(_events(service, user, job, after, held), service.stream(user), held)
 
 
-async def _events(service: Service, user: User, job: Job, last: int) -> AsyncIterator[str]:
+async def _events(
+    service: Service, user: User, job: Job, last: int, held: ExitStack
+) -> AsyncIterator[str]:
+    """The events; `held` is closed before the last: who has heard that may ask again at once."""
     told, silent_s = None, 0.0
     while not service.stopping.is_set():
         try:
@@ -397,6 +401,7 @@ async def _events(service: Service, user: User, job: Job, last: int) -> AsyncIte
             job = await to_thread.run_sync(service.jobs.find, user.name, job.id)
             windows = await to_thread.run_sync(service.jobs.windows, job.id, last)
         except FacevoiceError as error:
+            held.close()
             yield _event("error", json.dumps(_problem(error)[1]), _LAST)
             return
         for number, line in windows:
@@ -406,6 +411,8 @@ async def _events(service: Service, user: User, job: Job, last: int) -> AsyncIte
             continue  # there may be more
         if job.state is not told:
             told = job.state
+            if told in _ENDS:
+                held.close()
             yield _event("job", job_answer(job).model_dump_json(), _LAST if told in _ENDS else None)
         if told in _ENDS:
             return
@@ -462,15 +469,18 @@ class _Watch:
 
 
 class _Stream(StreamingResponse):
-    """Holds a place as long as it is open; without one, it is refused before it begins."""
+    """Holds a place until `held` is closed or it ends; without one, it is refused at first."""
 
-    def __init__(self, events: AsyncIterator[str], place: AbstractContextManager[None]) -> None:
+    def __init__(
+        self, events: AsyncIterator[str], place: AbstractContextManager[None], held: ExitStack
+    ) -> None:
         headers = {**_PRIVATE, "X-Accel-Buffering": "no"}
         super().__init__(events, media_type="text/event-stream", headers=headers)
-        self._place = place
+        self._place, self._held = place, held
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._place:
+        with self._held:
+            self._held.enter_context(self._place)
             await super().__call__(scope, receive, send)
 
 

@@ -12,7 +12,7 @@ import secrets
 import threading
 import uuid
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any, Final
@@ -311,8 +311,11 @@ class Jobs:
                 )
         return bool(rows)
 
-    def answer(self, job: Job, report: Report) -> bool:
-        """Give a job its report; False if it isn't ours any more, and so is answered by others."""
+    def answer(self, job: Job, report: Report, count: Callable[[], None] = lambda: None) -> bool:
+        """Give a job its report; False if it isn't ours any more, and so is answered by others.
+
+        `count` is called before anybody can see that it is answered.
+        """
         is_failed = report.status is Status.FAILED
         state = JobState.FAILED if is_failed else JobState.DONE
         outcome = None if report.summary is None else report.summary.outcome.value
@@ -327,6 +330,8 @@ class Jobs:
                 *(state.value, session.now_s(), outcome, kind, message, content),
                 *(duration_s, duration_s or 0.0, job.id, self._worker, job.attempt),
             )
+            if rows:
+                count()
         return bool(rows)
 
     def put_back(self, job: Job) -> None:

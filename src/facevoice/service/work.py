@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -196,8 +197,9 @@ class Workers:
             if report is None:
                 self._jobs.note_fetched(job)
                 self.nudge()
-            elif self._jobs.answer(job, report):
-                self._tally.add(report, time.monotonic() - begun_s)
+            else:
+                work_s = time.monotonic() - begun_s
+                self._jobs.answer(job, report, partial(self._tally.add, report, work_s))
         except StoppedError:
             if self._stopping.is_set():
                 self._jobs.put_back(job)

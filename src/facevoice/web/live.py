@@ -8,8 +8,9 @@ To the page, texts in JSON: {"faces"} for each frame; {"window", "sentence", "kn
 each window, {"late"} for each one that is left out because the server can't follow; {"talk"} when a
 talk is over: whether it told anything; {"end"} or {"error"} at last. Known is a sentence on what
 the window is compared with, judged are the tracks of whose face it tells. The end has a sentence,
-and a summary (a window's row) of a session of few windows, else null; where there was any window
-also a report: the view that pages mount, and files to download, [{name, words, text, is_other}].
+a summary (a window's row) of a session of few windows, else null, and why it came, empty where the
+page asked for it; where there was any window also a report: the view that pages mount, and files
+to download, [{name, words, text, is_other}].
 Of such a session the page may say what is right and wrong, until it closes the socket: to a text
 {"review"} comes {"files"} with it, or {"problem"}.
 """
@@ -26,7 +27,7 @@ import struct
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from queue import SimpleQueue
@@ -95,6 +96,12 @@ _MAX_WAITING: Final = 6
 _MAX_SIDE_PX: Final = 1920
 # At most so many come, see `live.js`.
 _FRAMES_HZ: Final = 5.0
+# Sound that waits for longer helps no window any more.
+_MAX_WAITING_S: Final = 10.0
+# Blocks of a page last 0.1 s; shorter ones than this count as much, since each takes some memory.
+_LEAST_BLOCK_S: Final = 0.01
+# Browsers wake a page that nobody sees once a minute; one that sends nothing for longer is gone.
+_SILENCE_S: Final = 90.0
 # Clocks of camera and sound card drift; less than this is no gap.
 _JITTER_S: Final = 0.15
 _MAX_GAP_S: Final = 30.0
@@ -114,9 +121,12 @@ class LiveStream:
         self.has_video = has_video
         self.num_dropped = 0
         self.stopped = False
+        self.why = ""
         self._rate_hz = sample_rate_hz
         self._frames: SimpleQueue[tuple[float, bytes] | None] = SimpleQueue()
         self._sound: SimpleQueue[tuple[float, FloatArray] | None] = SimpleQueue()
+        # Of sound, each counted by one thread: the difference waits.
+        self._num_put = self._num_got = 0
         self._clock: float | None = None
         self._size_px: tuple[int, int] | None = None
 
@@ -129,8 +139,10 @@ class LiveStream:
             audio = AudioInfo(self._rate_hz, 1, 0.0, "pcm_f32le")
         return MediaInfo(Path(_NAME), duration_s, video, audio)
 
-    def stop(self) -> None:
-        """Let the iterators end after what has come; harmless when repeated."""
+    def stop(self, why: str = "") -> None:
+        """Let the iterators end after what has come; of several calls the first says why."""
+        if not self.stopped:
+            self.why = why
         self.stopped = True
         self._frames.put(None)
         self._sound.put(None)
@@ -148,9 +160,13 @@ class LiveStream:
             self._frames.put((timestamp_s, jpeg))
 
     def put_sound(self, start_s: float, samples: FloatArray) -> None:
-        """Take mono samples (N,) that sound from `start_s` on."""
-        self._set_clock(start_s + len(samples) / (self._rate_hz or SAMPLE_RATE_HZ))
-        if not self.stopped:
+        """Take mono samples (N,) that sound from `start_s` on, or drop them where too many wait."""
+        rate_hz = self._rate_hz or SAMPLE_RATE_HZ
+        self._set_clock(start_s + len(samples) / rate_hz)
+        if self._num_put - self._num_got >= _MAX_WAITING_S * rate_hz:
+            self.num_dropped += 1
+        elif not self.stopped:
+            self._num_put += _weight(samples, rate_hz)
             self._sound.put((start_s, samples))
 
     def frames(self) -> Iterator[Frame] | None:
@@ -181,6 +197,7 @@ class LiveStream:
         num_taken = num_given = 0
         while (item := self._sound.get()) is not None:
             start_s, samples = item
+            self._num_got += _weight(samples, rate_hz)
             gap_s = start_s - num_taken / rate_hz
             if gap_s < -_JITTER_S:
                 samples = samples[round(-gap_s * rate_hz) :]
@@ -191,6 +208,11 @@ class LiveStream:
             if len(block):
                 yield AudioBlock(num_given / SAMPLE_RATE_HZ, block)
                 num_given += len(block)
+
+
+def _weight(samples: FloatArray, rate_hz: int) -> int:
+    """As how many samples a block counts while it waits."""
+    return max(len(samples), round(_LEAST_BLOCK_S * rate_hz))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -323,25 +345,28 @@ class LiveDesk:
 
     async def serve(self, socket: Any) -> None:
         """Serve one WebSocket of Starlette's from its opening to its end."""
-        await socket.accept()
-        stream = await self._let_in(socket)
+        stream: LiveStream | str = ""
+        with _while_there():
+            await socket.accept()
+            stream = await self._let_in(socket)
+            if isinstance(stream, str):
+                await socket.send_text(json.dumps({"error": stream}))
+                await socket.close()
         if isinstance(stream, str):
-            await socket.send_text(json.dumps({"error": stream}))
-            await socket.close()
             return
         self._num_sessions += 1
         try:
             last, over = await self._run(socket, stream)
         finally:
             self._num_sessions -= 1
-        try:
-            # Told only now: a page that has heard of the end may come again, and there is room.
-            await socket.send_text(json.dumps(last))
-            if over is not None:
-                await self._keep(socket, over)
+        with _while_there():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._options.keep_s):
+                    # Only now: a page that has heard of the end may come again, and there is room.
+                    await socket.send_text(json.dumps(last))
+                    if over is not None:
+                        await self._keep(socket, over)
             await socket.close()
-        except Exception as error:  # noqa: BLE001 - servers raise what they like for a lost page
-            _LOG.debug("live page left: %s", error)
 
     async def _let_in(self, socket: Any) -> LiveStream | str:
         """The stream of a page that may come in, else why not."""
@@ -370,6 +395,7 @@ class LiveDesk:
         Returns:
             What is still to be told of its end, and what there is of it if any window was whole.
         """
+        max_s = self._options.max_live_s
         loop, outbox = asyncio.get_running_loop(), asyncio.Queue[dict[str, Any] | None]()
         judge = LiveJudge(self._analyzer, self._options.talk_s)
         last: dict[str, Any] = {}
@@ -381,7 +407,8 @@ class LiveDesk:
         def work() -> None:
             try:
                 over = self._analyze(stream, judge, send)
-                last["end"] = _NOTHING if over is None else over.to_view()
+                told = _NOTHING if over is None else over.to_view()
+                last["end"] = {**told, "why": stream.why}
                 ended.extend([] if over is None else [over])
             except FacevoiceError as error:
                 last["error"] = str(error)
@@ -393,12 +420,13 @@ class LiveDesk:
 
         thread = Thread(target=work, name="facevoice-live", daemon=True)
         thread.start()
-        receiver = asyncio.create_task(_receive(socket, stream, judge))
+        receiver = asyncio.create_task(_receive(socket, stream, judge, max_s))
         try:
-            while (message := await outbox.get()) is not None:
-                await socket.send_text(json.dumps(message))
-        except Exception as error:  # noqa: BLE001 - servers raise what they like for a lost page
-            _LOG.debug("live page left: %s", error)
+            with _while_there():
+                # A page that takes nothing must not keep its place either.
+                async with asyncio.timeout(max_s + _SILENCE_S):
+                    while (message := await outbox.get()) is not None:
+                        await socket.send_text(json.dumps(message))
         finally:
             stream.stop()
             receiver.cancel()
@@ -408,12 +436,10 @@ class LiveDesk:
 
     async def _keep(self, socket: Any, over: _Over) -> None:
         """Write what a page says of a session that is over into its files, until it leaves."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._options.keep_s):
-                while (message := await socket.receive())["type"] != "websocket.disconnect":
-                    if (text := _review_in(message.get("text"))) is not None:
-                        told = await asyncio.to_thread(over.take_review, text)
-                        await socket.send_text(json.dumps(told))
+        while (message := await socket.receive())["type"] != "websocket.disconnect":
+            if (text := _review_in(message.get("text"))) is not None:
+                told = await asyncio.to_thread(over.take_review, text)
+                await socket.send_text(json.dumps(told))
 
     def _analyze(self, stream: LiveStream, judge: LiveJudge, send: _Send) -> _Over | None:
         """Analyse a session until it stops; None where no window was whole by then."""
@@ -428,7 +454,7 @@ class LiveDesk:
         def is_wanted(window: Window) -> bool:
             turn.close()
             if window.end_s >= self._options.max_live_s:
-                stream.stop()
+                stream.stop(_lasts(self._options.max_live_s))
             if (told := judge.go_on(window)) is not None:
                 send({"talk": told})
             if not is_late(window):
@@ -511,20 +537,39 @@ def _without_embeddings(view: WindowView) -> WindowView:
     return replace(view, faces=faces, voice=None)
 
 
-async def _receive(socket: Any, stream: LiveStream, judge: LiveJudge) -> None:
-    """Feed what comes into `stream` until the page stops or leaves."""
+@contextmanager
+def _while_there() -> Iterator[None]:
+    """Ends the block where the page has left, which is no fault."""
     try:
-        while True:
-            message = await socket.receive()
-            content, text = message.get("bytes"), message.get("text")
-            if message["type"] == "websocket.disconnect" or text == "stop":
-                return
-            if text is not None:
-                _take_talk(text, judge)
-            if content is not None and 9 < len(content) <= _MAX_MESSAGE_BYTES:
-                _take(content, stream)
+        yield
+    except Exception as error:  # noqa: BLE001 - servers raise what they like for a lost page
+        _LOG.debug("live page left: %s", error)
+
+
+async def _receive(socket: Any, stream: LiveStream, judge: LiveJudge, max_s: float) -> None:
+    """Feed what comes into `stream` until the page stops, leaves or is silent, or time is over."""
+    why = ""
+    try:
+        async with asyncio.timeout(max_s) as whole:
+            while True:
+                async with asyncio.timeout(_SILENCE_S):
+                    message = await socket.receive()
+                content, text = message.get("bytes"), message.get("text")
+                if message["type"] == "websocket.disconnect" or text == "stop":
+                    return
+                if text is not None:
+                    _take_talk(text, judge)
+                if content is not None and 9 < len(content) <= _MAX_MESSAGE_BYTES:
+                    _take(content, stream)
+    except TimeoutError:
+        silent = f"Ended: nothing came from this page for {_SILENCE_S:g} s. Start again."
+        why = _lasts(max_s) if whole.expired() else silent
     finally:
-        stream.stop()
+        stream.stop(why)
+
+
+def _lasts(max_s: float) -> str:
+    return f"Ended: a session lasts at most {max_s / 60:g} minutes."
 
 
 def _review_in(text: str | None) -> str | None:

@@ -81,6 +81,7 @@ def _build(
             app.load(*settings, **hidden)
         app.unload(tab.leave)
     _fetch_nothing(app)
+    _refuse_quietly(app)
     # `Turns` says who comes next, for live sessions too: gradio's own queue holds nobody back.
     app.queue(default_concurrency_limit=None)
     return app, tab
@@ -92,6 +93,23 @@ def _fetch_nothing(app: Any) -> None:
         keep = getattr(block, "async_move_resource_to_block_cache", None)
         if keep is not None:
             block.async_move_resource_to_block_cache = partial(_keep_upload, keep)
+
+
+def _refuse_quietly(app: Any) -> None:
+    """Of calls that make no sense, which anybody may send, nothing is logged."""
+    read = app.preprocess_data
+
+    async def read_or_refuse(*given: Any, **more: Any) -> Any:
+        try:
+            return await read(*given, **more)
+        except gr.Error as error:
+            error.print_exception = False
+            raise
+        except Exception as error:
+            told = "This call makes no sense: see how the page's API describes it."
+            raise gr.Error(told, print_exception=False) from error
+
+    app.preprocess_data = read_or_refuse
 
 
 async def _keep_upload(keep: Callable[[Any], Awaitable[Any]], place: Any) -> Any:

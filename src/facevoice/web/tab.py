@@ -550,19 +550,20 @@ class ClipTab:
 
             render_video(report, trace, out, on_progress=on_progress, isolated=True)
 
-        self._at_work.add(session.stopping)
+        stopping, told = session.stopping, ""
+        self._at_work.add(stopping)
         try:
-            for status in self._work(work, session.stopping):
+            for status in self._work(work, stopping):
                 yield self._working(status)
         except StoppedError:
-            yield self._idle(parts.problem("Stopped."))
+            told = parts.problem("Stopped.")
         except FacevoiceError as error:
-            yield self._idle(parts.problem(_told(error, [media.path])))
-        else:
-            film = {self.draw: _is_shown(False), self.film: _file(out)}
-            yield {**self._idle(), **(film if session.shown is clip else {})}
+            told = parts.problem(_told(error, [media.path]))
         finally:
-            self._at_work.discard(session.stopping)
+            self._at_work.discard(stopping)
+        is_there = not told and session.shown is clip
+        film = {self.draw: _is_shown(False), self.film: _file(out)} if is_there else {}
+        yield {**self._idle(told), **film}
 
     def fetch_all(self, request: gr.Request) -> _Changes:
         """A ZIP of what all clips say, as a folder of reports."""
@@ -589,7 +590,7 @@ class ClipTab:
     def answer(self, clip: str | None) -> str:
         """The report of a clip as JSON, for a program."""
         if not clip:
-            raise gr.Error("Choose a clip first.")
+            raise gr.Error("Choose a clip first.", print_exception=False)
         path, name = Path(clip), f"call-{uuid4().hex}"
         self._files.keep_clips(name, [path])
         try:
@@ -597,7 +598,7 @@ class ClipTab:
                 decision, media = self._analyzer.config.decision, self._probe(path)
                 perceived = self._perceive(media, decision, Clip(path), lambda _: None)
         except FacevoiceError as error:
-            raise gr.Error(_told(error, [path])) from error
+            raise gr.Error(_told(error, [path]), print_exception=False) from error
         finally:
             self._files.release(name)
         return to_json(replace(self._analyzer.interpret(perceived), path=path.name))

@@ -326,7 +326,7 @@ Session.prototype.showTalkButton = function () {
 // The last window's answer would contradict what is said of all: one of both is shown.
 Session.prototype.showEnd = function (end) {
   this.talk = null;
-  this.say("Ended.");
+  this.say(end.why || "Ended.");
   this.showNone(end.summary ? "Over" : "In all", end.sentence);
   if (end.summary) {
     this.answer = { view: this.named(end.summary), sentence: end.sentence, known: "", judged: [] };
