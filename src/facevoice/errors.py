@@ -123,8 +123,7 @@ class MissingExtraError(FacevoiceError):
 
     def __init__(self, feature: str, extra: str) -> None:
         self.extra = extra
-        needs = f"{feature} needs an optional part, or another version of it"
-        super().__init__(f"{needs}: {install_command(extra)}")
+        super().__init__(f"{feature} needs an optional part: {install_command(extra)}")
 
 
 class StoppedError(Exception):

@@ -180,4 +180,4 @@ def test_an_mcp_of_another_version_is_told_as_such(
         app(["mcp", str(tmp_path)])
     assert ended.value.code == 2
     said = " ".join(capsys.readouterr().err.split())
-    assert "an optional part, or another version of it: pip install 'facevoice[mcp]'" in said
+    assert "an optional part: pip install 'facevoice[mcp]'" in said
