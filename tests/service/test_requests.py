@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import socket
 import time
 import zipfile
 from collections.abc import Iterator
@@ -268,10 +269,8 @@ def test_without_keys_only_this_machine_may_ask(tmp_path: Path) -> None:
     assert "ODD" not in counted
     assert 'facevoice_requests_total{method="GET",path="/v1/jobs",status="200"} 1.0' in counted
     desk.service.close()
-    asked = ["serve", "--host", "0.0.0.0", "--data", str(tmp_path)]  # noqa: S104
-    told = CliRunner().invoke(commands, asked)
-    assert told.exit_code == 2
-    assert "without keys" in told.output
+    asked = ["--host", "0.0.0.0", "--data", str(tmp_path)]  # noqa: S104
+    assert "without keys" in refused_at_start(*asked)
 
 
 def test_a_fault_of_its_own_is_typed_counted_and_not_shown(
@@ -312,3 +311,58 @@ def test_keys_are_read_from_a_file(tmp_path: Path) -> None:
             load_keys(path, "", KeyLimits())
     with pytest.raises(ConfigError, match="FACEVOICE_SERVICE_KEYS"):
         load_keys(None, "anna:secret", KeyLimits())
+
+
+def refused_at_start(*asked: str) -> str:
+    """What the command says, in one line."""
+    told = CliRunner().invoke(commands, ["serve", "--port", "0", *asked])
+    assert told.exit_code in (1, 2)
+    return " ".join(told.output.split())
+
+
+@pytest.mark.parametrize("written", [None, "", "# [anna]\n", "  \n"])
+def test_who_names_keys_gets_no_open_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str | None
+) -> None:
+    """Of a file that was cut off, or of a variable that is empty."""
+    asked = ["--data", str(tmp_path / "data")]
+    path = tmp_path / "keys.toml"
+    if written is None:
+        monkeypatch.setenv("FACEVOICE_SERVICE_KEYS", " ")
+    else:
+        path.write_text(written)
+        asked += ["--keys", str(path), "--host", "0.0.0.0"]  # noqa: S104
+    said = refused_at_start(*asked)
+    assert f"{'FACEVOICE_SERVICE_KEYS' if written is None else path}: holds no key" in said
+    assert "--new-key NAME" in said
+    assert not (tmp_path / "data").exists()
+    assert load_keys(None, None, KeyLimits()).is_open
+    key, lines = new_key("anna")
+    path.write_text(lines)
+    assert load_keys(path, "", KeyLimits()).find(key).name == "anna"
+
+
+def test_what_keeps_it_from_starting_says_which_option_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    _, lines = new_key("anna")
+    Path("keys.toml").write_text(lines)
+    assert "--data file/in: no folder can be made there" in refused_at_start("--data", "file/in")
+    assert "--data file: no folder can be made there" in refused_at_start("--data", "file")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = refused_at_start("--port", str(port))
+    assert f"127.0.0.1:{port} can't be used: " in said
+    for host in ("no.such..host", "\xe9" * 80):
+        said = refused_at_start("--host", host, "--keys", "keys.toml")
+        assert "can't be used: " in said
+        assert "Choose another --host or --port." in said
+    assert "--database" in refused_at_start("--database", "mysql://a")
+    pytest.importorskip("psycopg")
+    secret = f"postgresql://anna:SECRET@127.0.0.1:{port}/jobs"
+    said = refused_at_start("--database", secret)
+    assert "--database or FACEVOICE_DATABASE names can't be used" in said
+    assert "SECRET" not in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "keys.toml"]
