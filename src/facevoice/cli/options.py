@@ -183,19 +183,22 @@ def gone(name: str, instead: str) -> Any:
     return typer.Option(name, hidden=True, callback=refuse)
 
 
-def takes_analyzer(command: Callable[..., None]) -> Callable[..., None]:
+def takes_analyzer(command: Callable[..., None], **settled: Any) -> Callable[..., None]:
     """Give a command the options of every analysis; it gets what they ask for as `setup`.
 
-    One that it has as a parameter of its own is handed on as well, as it was given.
+    One that it has as a parameter of its own is handed on as well, as it was given. One that is
+    settled for all who use the command is no option of it.
     """
     own = inspect.signature(command, eval_str=True)
-    shared = inspect.signature(_set_up, eval_str=True).parameters
+    shared = dict(inspect.signature(_set_up, eval_str=True).parameters)
+    for name in settled:
+        del shared[name]
 
     @functools.wraps(command)
     def run(**given: Any) -> None:
         asked = {name: given[name] for name in shared}
         own_ones = {name: value for name, value in given.items() if name in own.parameters}
-        command(setup=_set_up(**asked), **own_ones)
+        command(setup=_set_up(**asked, **settled), **own_ones)
 
     parameters = [
         parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
@@ -205,6 +208,10 @@ def takes_analyzer(command: Callable[..., None]) -> Callable[..., None]:
     ]
     run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
     return run
+
+
+takes_isolated_analyzer = functools.partial(takes_analyzer, isolated=True)
+"""The same for a command that always reads files in isolation."""
 
 
 def _set_up(

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from facevoice.batch import AnalyzerSetup
-from facevoice.cli.options import flag, option, takes_analyzer, tells_errors
+from facevoice.cli.options import flag, option, takes_isolated_analyzer, tells_errors
 from facevoice.cli.screen import Screen
 from facevoice.service.limits import KeyLimits, ServiceOptions
 
@@ -21,7 +21,7 @@ _USUAL = KeyLimits()
 
 
 @tells_errors("serve", interrupted="Jobs that were running go on when the service starts again.")
-@takes_analyzer
+@takes_isolated_analyzer
 def serve(
     *,
     host: Annotated[
