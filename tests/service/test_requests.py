@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import socket
 import time
 import zipfile
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 from docs.invented_report import invent_interview
 from fastapi.testclient import TestClient
 from openapi_spec_validator import validate
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from facevoice.batch import AnalyzerSetup
@@ -86,7 +89,8 @@ def test_its_description_is_valid_openapi(desk: Desk) -> None:
             assert said["description"], (method, path)
             if path.startswith("/v1"):
                 assert said["security"] == [{"key": []}]
-                for status in ("401", "422", "429", "503"):
+                more = ("404", "409", "501") if path.endswith("/report") else ()
+                for status in ("401", "403", "422", "429", "500", "503", *more):
                     schema = said["responses"][status]["content"]["application/json"]["schema"]
                     assert schema == {"$ref": "#/components/schemas/ErrorAnswer"}
     # The page that shows it asks no other server for anything.
@@ -196,7 +200,18 @@ def test_requests_that_are_wrong_say_what_is(desk: Desk) -> None:
     form = {"data": {"a": "b"}, "params": {"name": "a.mp4"}}
     refused(desk.ask("POST", "/v1/jobs/file", **form), 422, "invalid_request")
     refused(desk.ask("POST", "/v1/jobs/address", json={}), 422, "invalid_request")
-    refused(desk.ask("POST", "/v1/jobs/address", content=b"{"), 422, "invalid_request")
+    path, json_bytes = "/v1/jobs/address", {"Content-Type": "application/json"}
+    named = b'{"address": "https://1.1.1.1/a.mp4"}'
+    as_curl = {"Content-Type": "application/x-www-form-urlencoded"}
+    wrong = [b"", b"{", b"[" * 10_000, b"\xff", b"9" * 5000, b"[]", b"null"]
+    for content, headers in ((named, as_curl), *((each, json_bytes) for each in wrong)):
+        answer = desk.ask("POST", path, content=content, headers=headers)
+        error = refused(answer, 422, "invalid_request")
+        assert error["message"] == "The body is not the JSON object that is asked for."
+        assert "Content-Type: application/json" in error["remedy"]
+    alone = b'{"address": "https://1.1.1.1/\\ud800.mp4"}'  # half of a character
+    answer = desk.ask("POST", path, content=alone, headers=json_bytes)
+    assert refused(answer, 422, "invalid_request")["message"].startswith("address: ")
     refused(desk.ask("GET", "/v1/jobs", params={"state": "odd"}), 422, "invalid_request")
     refused(desk.ask("GET", "/v1/jobs/0"), 404, "not_found")
     refused(desk.ask("GET", "/v2"), 404, "not_found")
@@ -206,6 +221,25 @@ def test_requests_that_are_wrong_say_what_is(desk: Desk) -> None:
     refused(answer, 409, "not_done")
     assert "Retry-After" in answer.headers
     refused(desk.ask("GET", "/metrics"), 403, "forbidden")
+
+
+def test_the_jobs_of_a_key_are_listed_page_by_page(desk: Desk) -> None:
+    made = [desk.send().json()["id"] for _ in range(3)]
+    others = desk.send(user="bob").json()["id"]
+    (first,) = listed(desk, limit=1)
+    rest = listed(desk, limit=2, before=first)
+    assert sorted([first, *rest]) == sorted(made)
+    assert listed(desk, before=rest[-1]) == []
+    assert listed(desk, before=first, state="waiting") == rest
+    assert listed(desk, before=first, state="done") == []
+    for unknown in (others, "0"):
+        answer = desk.ask("GET", "/v1/jobs", params={"before": unknown})
+        refused(answer, 404, "not_found")
+
+
+def listed(desk: Desk, **asked: Any) -> list[str]:
+    jobs = desk.ask("GET", "/v1/jobs", params=asked).json()["jobs"]
+    return [job["id"] for job in jobs]
 
 
 def test_the_same_word_gives_the_same_job(desk: Desk) -> None:
@@ -244,6 +278,27 @@ def test_reports_come_in_every_form(desk: Desk) -> None:
     refused(desk.ask("GET", path, params={"format": "docx"}), 422, "invalid_request")
     for asked in ({"sensitivity": "odd"}, {"sensitivity": "nan"}, {"expected_conflicts": "nan"}):
         refused(desk.ask("GET", path, params=asked), 422, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    ("name", "plain", "full"),
+    [
+        ("talk.mp4", "talk", ""),
+        ("über talk.mp4", "_ber_talk", "%C3%BCber%20talk"),
+        ("会話.mp4", "_", "%E4%BC%9A%E8%A9%B1"),
+        ('a".mp4', "a_", "a%22"),
+    ],
+)
+def test_a_report_is_called_as_its_film(desk: Desk, name: str, plain: str, full: str) -> None:
+    number = desk.send(name=name).json()["id"]
+    job = desk.service.jobs.claim()
+    assert job is not None
+    assert desk.service.jobs.answer(job, replace(invent_interview()[0], path=name))
+    for form, ending in (("json", "json"), ("textgrid", "TextGrid"), ("eaf", "eaf")):
+        answer = desk.ask("GET", f"/v1/jobs/{number}/report", params={"format": form})
+        told = f'attachment; filename="{plain}.{ending}"'
+        wide = f"; filename*=UTF-8''{full}.{ending}" if full else ""
+        assert answer.headers["Content-Disposition"] == told + wide
 
 
 def test_jobs_are_deleted_when_their_time_is_over(desk: Desk) -> None:
@@ -313,6 +368,16 @@ def test_keys_are_read_from_a_file(tmp_path: Path) -> None:
         load_keys(None, "anna:secret", KeyLimits())
 
 
+def test_the_table_of_limits_says_what_holds() -> None:
+    row = r"^\| `(\w+)` \| ([\w,]+) \| (?:`(--[\w-]+)`)? *\|"
+    rows = re.findall(row, DOCS.read_text(), flags=re.MULTILINE)
+    told = {name: json.loads(default.replace(",", "")) for name, default, _ in rows}
+    assert told == asdict(KeyLimits())
+    serve: Any = get_command(commands)
+    defaults = {one.opts[0]: one.default for one in serve.commands["serve"].params}
+    assert all(defaults[option] == told[name] for name, _, option in rows if option)
+
+
 def refused_at_start(*asked: str) -> str:
     """What the command says, in one line."""
     told = CliRunner().invoke(commands, ["serve", "--port", "0", *asked])
@@ -360,6 +425,7 @@ def test_what_keeps_it_from_starting_says_which_option_helps(
         assert "can't be used: " in said
         assert "Choose another --host or --port." in said
     assert "--database" in refused_at_start("--database", "mysql://a")
+    assert "--isolated" in refused_at_start("--isolated")  # files always are
     pytest.importorskip("psycopg")
     secret = f"postgresql://anna:SECRET@127.0.0.1:{port}/jobs"
     said = refused_at_start("--database", secret)
