@@ -219,6 +219,14 @@ def test_a_key_has_as_many_jobs_as_it_may(opened: Open) -> None:
     jobs.add(replace(one_more, id=new_id()), few)
 
 
+def test_pages_of_a_list_lose_none_of_those_that_came_together(opened: Open) -> None:
+    jobs = opened()
+    made = [add(jobs).id for _ in range(5)]
+    first = jobs.listed("anna", limit=2)
+    rest = jobs.listed("anna", before=first[-1].id)
+    assert [job.id for job in (*first, *rest)] == sorted(made)
+
+
 def test_a_folder_is_for_one_service(tmp_path: Path) -> None:
     database = open_database(tmp_path, None)
     with pytest.raises(ConfigError, match="another service works there"):

@@ -103,13 +103,17 @@ def test_the_client_of_the_docs_gets_what_the_command_says(
 
 def ask_by_curl(client: httpx.Client, lines: list[str], number: str) -> None:
     """The lines of the docs, of a job that is done."""
-    named = [line.replace("talk.mp4", SAMPLE.name).replace("ID", number) for line in lines]
-    told = [subprocess.check_output(["sh", "-c", f"{line} --silent"], text=True) for line in named]
-    sent, windows, report = told
+    instead = {"https://example.org": str(client.base_url), "talk.mp4": SAMPLE.name, "ID": number}
+    for word, other in instead.items():
+        lines = [line.replace(word, other) for line in lines]
+    told = [subprocess.check_output(["sh", "-c", f"{line} --silent"], text=True) for line in lines]
+    sent, named, windows, report = told
     assert "event: window" in windows
     assert report.startswith("file,")
     assert json.loads(sent)["name"] == SAMPLE.name
-    client.delete(f"/v1/jobs/{json.loads(sent)['id']}").raise_for_status()
+    assert json.loads(named)["name"] == f"{client.base_url}/{SAMPLE.name}"
+    for made in (sent, named):
+        client.delete(f"/v1/jobs/{json.loads(made)['id']}").raise_for_status()
 
 
 def test_a_broken_file_on_the_web_fails_alone(service: ServiceProcess) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import re
+import socket
 import time
 import zipfile
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +19,7 @@ import pytest
 from docs.invented_report import invent_interview
 from fastapi.testclient import TestClient
 from openapi_spec_validator import validate
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from facevoice.batch import AnalyzerSetup
@@ -88,7 +92,8 @@ def test_its_description_is_valid_openapi(desk: Desk) -> None:
             assert said["description"], (method, path)
             if path.startswith("/v1"):
                 assert said["security"] == [{"key": []}]
-                for status in ("401", "422", "429", "503"):
+                more = ("404", "409", "501") if path.endswith("/report") else ()
+                for status in ("401", "403", "422", "429", "500", "503", *more):
                     schema = said["responses"][status]["content"]["application/json"]["schema"]
                     assert schema == {"$ref": "#/components/schemas/ErrorAnswer"}
     # The page that shows it asks no other server for anything.
@@ -202,7 +207,18 @@ def test_requests_that_are_wrong_say_what_is(desk: Desk) -> None:
     form = {"data": {"a": "b"}, "params": {"name": "a.mp4"}}
     refused(desk.ask("POST", "/v1/jobs/file", **form), 422, "invalid_request")
     refused(desk.ask("POST", "/v1/jobs/address", json={}), 422, "invalid_request")
-    refused(desk.ask("POST", "/v1/jobs/address", content=b"{"), 422, "invalid_request")
+    path, json_bytes = "/v1/jobs/address", {"Content-Type": "application/json"}
+    named = b'{"address": "https://1.1.1.1/a.mp4"}'
+    as_curl = {"Content-Type": "application/x-www-form-urlencoded"}
+    wrong = [b"", b"{", b"[" * 10_000, b"\xff", b"9" * 5000, b"[]", b"null"]
+    for content, headers in ((named, as_curl), *((each, json_bytes) for each in wrong)):
+        answer = desk.ask("POST", path, content=content, headers=headers)
+        error = refused(answer, 422, "invalid_request")
+        assert error["message"] == "The body is not the JSON object that is asked for."
+        assert "Content-Type: application/json" in error["remedy"]
+    alone = b'{"address": "https://1.1.1.1/\\ud800.mp4"}'  # half of a character
+    answer = desk.ask("POST", path, content=alone, headers=json_bytes)
+    assert refused(answer, 422, "invalid_request")["message"].startswith("address: ")
     refused(desk.ask("GET", "/v1/jobs", params={"state": "odd"}), 422, "invalid_request")
     refused(desk.ask("GET", "/v1/jobs/0"), 404, "not_found")
     refused(desk.ask("GET", "/v2"), 404, "not_found")
@@ -212,6 +228,25 @@ def test_requests_that_are_wrong_say_what_is(desk: Desk) -> None:
     refused(answer, 409, "not_done")
     assert "Retry-After" in answer.headers
     refused(desk.ask("GET", "/metrics"), 403, "forbidden")
+
+
+def test_the_jobs_of_a_key_are_listed_page_by_page(desk: Desk) -> None:
+    made = [desk.send().json()["id"] for _ in range(3)]
+    others = desk.send(user="bob").json()["id"]
+    (first,) = listed(desk, limit=1)
+    rest = listed(desk, limit=2, before=first)
+    assert sorted([first, *rest]) == sorted(made)
+    assert listed(desk, before=rest[-1]) == []
+    assert listed(desk, before=first, state="waiting") == rest
+    assert listed(desk, before=first, state="done") == []
+    for unknown in (others, "0"):
+        answer = desk.ask("GET", "/v1/jobs", params={"before": unknown})
+        refused(answer, 404, "not_found")
+
+
+def listed(desk: Desk, **asked: Any) -> list[str]:
+    jobs = desk.ask("GET", "/v1/jobs", params=asked).json()["jobs"]
+    return [job["id"] for job in jobs]
 
 
 def test_the_same_word_gives_the_same_job(desk: Desk) -> None:
@@ -250,6 +285,27 @@ def test_reports_come_in_every_form(desk: Desk) -> None:
     refused(desk.ask("GET", path, params={"format": "docx"}), 422, "invalid_request")
     for asked in ({"sensitivity": "odd"}, {"sensitivity": "nan"}, {"expected_conflicts": "nan"}):
         refused(desk.ask("GET", path, params=asked), 422, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    ("name", "plain", "full"),
+    [
+        ("talk.mp4", "talk", ""),
+        ("über talk.mp4", "_ber_talk", "%C3%BCber%20talk"),
+        ("会話.mp4", "_", "%E4%BC%9A%E8%A9%B1"),
+        ('a".mp4', "a_", "a%22"),
+    ],
+)
+def test_a_report_is_called_as_its_film(desk: Desk, name: str, plain: str, full: str) -> None:
+    number = desk.send(name=name).json()["id"]
+    job = desk.service.jobs.claim()
+    assert job is not None
+    assert desk.service.jobs.answer(job, replace(invent_interview()[0], path=name))
+    for form, ending in (("json", "json"), ("textgrid", "TextGrid"), ("eaf", "eaf")):
+        answer = desk.ask("GET", f"/v1/jobs/{number}/report", params={"format": form})
+        told = f'attachment; filename="{plain}.{ending}"'
+        wide = f"; filename*=UTF-8''{full}.{ending}" if full else ""
+        assert answer.headers["Content-Disposition"] == told + wide
 
 
 def test_jobs_are_deleted_when_their_time_is_over(desk: Desk) -> None:
@@ -305,10 +361,8 @@ def test_without_keys_only_this_machine_may_ask(tmp_path: Path) -> None:
     assert "ODD" not in counted
     assert 'facevoice_requests_total{method="GET",path="/v1/jobs",status="200"} 1.0' in counted
     desk.service.close()
-    asked = ["serve", "--host", "0.0.0.0", "--data", str(tmp_path)]  # noqa: S104
-    told = CliRunner().invoke(commands, asked)
-    assert told.exit_code == 2
-    assert "without keys" in told.output
+    asked = ["--host", "0.0.0.0", "--data", str(tmp_path)]  # noqa: S104
+    assert "without keys" in refused_at_start(*asked)
 
 
 def test_a_fault_of_its_own_is_typed_counted_and_not_shown(
@@ -349,3 +403,69 @@ def test_keys_are_read_from_a_file(tmp_path: Path) -> None:
             load_keys(path, "", KeyLimits())
     with pytest.raises(ConfigError, match="FACEVOICE_SERVICE_KEYS"):
         load_keys(None, "anna:secret", KeyLimits())
+
+
+def test_the_table_of_limits_says_what_holds() -> None:
+    row = r"^\| `(\w+)` \| ([\w,]+) \| (?:`(--[\w-]+)`)? *\|"
+    rows = re.findall(row, DOCS.read_text(), flags=re.MULTILINE)
+    told = {name: json.loads(default.replace(",", "")) for name, default, _ in rows}
+    assert told == asdict(KeyLimits())
+    serve: Any = get_command(commands)
+    defaults = {one.opts[0]: one.default for one in serve.commands["serve"].params}
+    assert all(defaults[option] == told[name] for name, _, option in rows if option)
+
+
+def refused_at_start(*asked: str) -> str:
+    """What the command says, in one line."""
+    told = CliRunner().invoke(commands, ["serve", "--port", "0", *asked])
+    assert told.exit_code in (1, 2)
+    return " ".join(told.output.split())
+
+
+@pytest.mark.parametrize("written", [None, "", "# [anna]\n", "  \n"])
+def test_who_names_keys_gets_no_open_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str | None
+) -> None:
+    """Of a file that was cut off, or of a variable that is empty."""
+    asked = ["--data", str(tmp_path / "data")]
+    path = tmp_path / "keys.toml"
+    if written is None:
+        monkeypatch.setenv("FACEVOICE_SERVICE_KEYS", " ")
+    else:
+        path.write_text(written)
+        asked += ["--keys", str(path), "--host", "0.0.0.0"]  # noqa: S104
+    said = refused_at_start(*asked)
+    assert f"{'FACEVOICE_SERVICE_KEYS' if written is None else path}: holds no key" in said
+    assert "--new-key NAME" in said
+    assert not (tmp_path / "data").exists()
+    assert load_keys(None, None, KeyLimits()).is_open
+    key, lines = new_key("anna")
+    path.write_text(lines)
+    assert load_keys(path, "", KeyLimits()).find(key).name == "anna"
+
+
+def test_what_keeps_it_from_starting_says_which_option_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    _, lines = new_key("anna")
+    Path("keys.toml").write_text(lines)
+    assert "--data file/in: no folder can be made there" in refused_at_start("--data", "file/in")
+    assert "--data file: no folder can be made there" in refused_at_start("--data", "file")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = refused_at_start("--port", str(port))
+    assert f"127.0.0.1:{port} can't be used: " in said
+    for host in ("no.such..host", "\xe9" * 80):
+        said = refused_at_start("--host", host, "--keys", "keys.toml")
+        assert "can't be used: " in said
+        assert "Choose another --host or --port." in said
+    assert "--database" in refused_at_start("--database", "mysql://a")
+    assert "--isolated" in refused_at_start("--isolated")  # files always are
+    pytest.importorskip("psycopg")
+    secret = f"postgresql://anna:SECRET@127.0.0.1:{port}/jobs"
+    said = refused_at_start("--database", secret)
+    assert "--database or FACEVOICE_DATABASE names can't be used" in said
+    assert "SECRET" not in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "keys.toml"]

@@ -11,9 +11,8 @@ from typing import Annotated
 import typer
 
 from facevoice.batch import AnalyzerSetup
-from facevoice.cli.options import flag, option, takes_analyzer, tells_errors
+from facevoice.cli.options import flag, option, takes_isolated_analyzer, tells_errors
 from facevoice.cli.screen import Screen
-from facevoice.errors import FacevoiceError
 from facevoice.service.limits import KeyLimits, ServiceOptions
 
 _LOCAL = "127.0.0.1"
@@ -22,7 +21,7 @@ _USUAL = KeyLimits()
 
 
 @tells_errors("serve", interrupted="Jobs that were running go on when the service starts again.")
-@takes_analyzer
+@takes_isolated_analyzer
 def serve(
     *,
     host: Annotated[
@@ -50,7 +49,7 @@ def serve(
     ] = None,
     setup: AnalyzerSetup,
     max_size: Annotated[
-        float, option("MB", "Largest file, of keys that say nothing else.", min=0.001)
+        float, option("MB", "Largest file, unless the key sets its own limit.", min=0.001)
     ] = _USUAL.max_size_mb,
     max_minutes: Annotated[
         float, option("N", "Longest file, in minutes, likewise.", min=0.01)
@@ -104,21 +103,15 @@ def serve(
         keep_s=3600 * keep_hours,
         private_addresses=private_addresses,
     )
-    keyring = load_keys(keys, os.environ.get("FACEVOICE_SERVICE_KEYS", ""), limits)
+    keyring = load_keys(keys, os.environ.get("FACEVOICE_SERVICE_KEYS"), limits)
     screen.say("Loading the model…")
-    try:
-        run(
-            setup,
-            options,
-            keyring,
-            host=host,
-            port=port,
-            on_start=lambda address: screen.say(
-                f"Serving {address}/v1/jobs; what can be asked: {address}/docs"
-            ),
-        )
-    except OSError as error:
-        if error.filename is not None:
-            raise
-        message = f"{host}:{port} can't be used: {error}. Choose another with --port."
-        raise FacevoiceError(message) from error
+    run(
+        setup,
+        options,
+        keyring,
+        host=host,
+        port=port,
+        on_start=lambda address: screen.say(
+            f"Serving {address}/v1/jobs; what can be asked: {address}/docs"
+        ),
+    )

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
-from facevoice.errors import ConfigError, MissingExtraError
+from facevoice.errors import ConfigError, FacevoiceError, MissingExtraError
 from facevoice.service.keys import Keyring, load_keys, new_key
 from facevoice.service.limits import LOCAL_HOSTS, KeyLimits, ServiceOptions
 from facevoice.workers import keep_memory_together
@@ -52,7 +52,7 @@ def run(
 
     Raises:
         ConfigError: without keys, others than this machine could reach it.
-        OSError: the port can't be had.
+        FacevoiceError: the host or port can't be had.
         KeyboardInterrupt: it was ended.
         MissingExtraError, DatabaseError, WeightsError: see `build_app`.
     """
@@ -65,8 +65,7 @@ def run(
     app, service = _load()
     import uvicorn
 
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with ExitStack() as cleaning, socket.create_server((host, port), family=family) as listening:
+    with ExitStack() as cleaning, _listen(host, port) as listening:
         made = service.Service(setup, options, keyring)
         # Where the server itself ends it, this does nothing more.
         cleaning.callback(made.close)
@@ -87,6 +86,17 @@ def run(
         made.start()
         on_start(f"http://{shown}:{listening.getsockname()[1]}")
         Server(config).run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except (OSError, TypeError) as error:  # the latter of what can't be a name
+        reason = (getattr(error, "strerror", None) or str(error)).partition(" (")[0].lower()
+        raise FacevoiceError(
+            f"{host}:{port} can't be used: {reason}. Choose another --host or --port."
+        ) from error
 
 
 def _load() -> tuple[Any, Any]:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Annotated, Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from anyio import sleep, to_thread
 from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Response
@@ -35,7 +35,7 @@ from facevoice.service.answers import (
     job_answer,
 )
 from facevoice.service.database import DatabaseError
-from facevoice.service.forms import MEDIA_TYPES, write_form
+from facevoice.service.forms import MEDIA_TYPES, plain_name, write_form
 from facevoice.service.jobs import Job, JobState
 from facevoice.service.keys import User
 from facevoice.service.limits import LOCAL_HOSTS
@@ -110,19 +110,21 @@ def build_app(service: Service) -> FastAPI:
 def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     told = {
         401: "`invalid_key`: no key, or an unknown one.",
-        403: "`forbidden`: the key may not do that.",
+        403: "`forbidden`: the key may not do that, or a page by others asks without a key.",
         404: "`not_found`: no such job of this key.",
         409: "`not_done`: the job has no report yet.",
         413: "`too_large`: more bytes than may be sent.",
         422: "`invalid_request`, or what is wrong with the address: `private_address` or "
         "`unreadable_media`.",
         429: "`too_many_jobs` or `too_many_requests`; `Retry-After` says when to try again.",
+        500: "`internal`: nobody foresaw it; the service's log says more.",
+        501: "`missing_extra`: the format needs a part that isn't installed.",
         503: "`unavailable`: the service ends, or its database can't be reached.",
         507: "`disk_full`: no room for the file.",
     }
     return {
         status: {"model": ErrorAnswer, "description": told[status]}
-        for status in (*statuses, 422, 503)
+        for status in (*statuses, 422, 500, 503)
     }
 
 
@@ -161,7 +163,7 @@ _Once = Annotated[
     ),
 ]
 _open = APIRouter(tags=["health"])
-_jobs = APIRouter(prefix="/v1/jobs", tags=["jobs"], responses=_refusals(401, 429))
+_jobs = APIRouter(prefix="/v1/jobs", tags=["jobs"], responses=_refusals(401, 403, 429))
 
 
 @_open.get("/health/live", summary="Whether the process answers")
@@ -170,7 +172,7 @@ async def live() -> Health:
     return Health(status="ok", version=VERSION)
 
 
-@_open.get("/health/ready", summary="Whether jobs are taken", responses=_refusals())
+@_open.get("/health/ready", summary="Whether jobs are taken", responses=_refusals(403))
 def ready(service: _Asked) -> Health:
     """Needs no key: whether the database is there, and somebody works."""
     service.check_ready()
@@ -195,7 +197,7 @@ def metrics(request: Request, service: _Asked, user: _Asking) -> Response:
     "/file",
     status_code=202,
     summary="Send a file",
-    responses=_refusals(401, 413, 429, 507),
+    responses=_refusals(413, 507),
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -241,7 +243,7 @@ async def send_file(
     "/address",
     status_code=202,
     summary="Name an address",
-    responses=_refusals(401, 403, 413, 429),
+    responses=_refusals(413),
 )
 def send_address(service: _Asked, user: _Asking, body: Address, once: _Once = None) -> JobAnswer:
     """Make a job of a file on the public web, which the service fetches.
@@ -252,25 +254,29 @@ def send_address(service: _Asked, user: _Asking, body: Address, once: _Once = No
     return job_answer(job)
 
 
-@_jobs.get("", summary="List jobs")
+@_jobs.get("", summary="List jobs", responses=_refusals(404))
 def list_jobs(
     service: _Asked,
     user: _Asking,
     state: Annotated[JobState | None, Query(description="Those in this state only.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000, description="At most so many.")] = 100,
+    before: Annotated[
+        str | None,
+        Query(description="Older ones than the job of this id, such as the last one of a list."),
+    ] = None,
 ) -> JobList:
     """The jobs of this key, the newest first; nobody sees those of others."""
-    jobs = service.jobs.listed(user.name, state, limit)
+    jobs = service.jobs.listed(user.name, state, limit, before)
     return JobList(jobs=[job_answer(job) for job in jobs])
 
 
-@_jobs.get("/{id}", summary="How far a job is", responses=_refusals(401, 404, 429))
+@_jobs.get("/{id}", summary="How far a job is", responses=_refusals(404))
 def get_job(service: _Asked, user: _Asking, id: str) -> JobAnswer:
     """Ask every second or so, or follow its windows instead."""
     return job_answer(service.jobs.find(user.name, id))
 
 
-@_jobs.delete("/{id}", status_code=204, summary="Delete a job", responses=_refusals(401, 404, 429))
+@_jobs.delete("/{id}", status_code=204, summary="Delete a job", responses=_refusals(404))
 def delete_job(service: _Asked, user: _Asking, id: str) -> None:
     """Delete its file, perception, windows and report; one that runs is stopped."""
     service.delete(user, id)
@@ -289,7 +295,7 @@ def delete_job(service: _Asked, user: _Asking, id: str) -> None:
                 for kind in sorted({kind.partition(";")[0] for kind in MEDIA_TYPES.values()})
             },
         },
-        **_refusals(401, 404, 409, 429),
+        **_refusals(404, 409, 501),
     },
 )
 def get_report(
@@ -326,10 +332,17 @@ def get_report(
     form = write_form(report, format)
     headers = {
         **_PRIVATE,
-        "Content-Disposition": f'attachment; filename="{form.name}"',
+        "Content-Disposition": _attached(form.name),
         "Content-Security-Policy": "sandbox allow-scripts",
     }
     return Response(form.content, media_type=form.media_type, headers=headers)
+
+
+def _attached(name: str) -> str:
+    """A header that offers a file under its name: in full, and for old clients in ASCII."""
+    plain = plain_name(name)
+    told = f'attachment; filename="{plain}"'
+    return told if plain == name else f"{told}; filename*=UTF-8''{quote(name, safe='')}"
 
 
 def _decision(
@@ -363,7 +376,7 @@ def _decision(
             "content": {"text/event-stream": {"schema": {"type": "string"}}},
         },
         204: {"description": "There is nothing more to come."},
-        **_refusals(401, 404, 429),
+        **_refusals(404),
     },
 )
 def get_windows(
@@ -524,13 +537,22 @@ async def _tell(request: Request, error: Exception) -> Response:
     return JSONResponse(content, status, {**_PRIVATE, **headers})
 
 
+def _no_json() -> InvalidRequestError:
+    remedy = "Send JSON with Content-Type: application/json; see /docs."
+    return InvalidRequestError("The body is not the JSON object that is asked for.", remedy)
+
+
 def _problem(error: Exception) -> tuple[int, dict[str, Any]]:
     """The status and the form of an error."""
     status = 422
     if isinstance(error, RequestValidationError):
         wrong = error.errors()[0]
-        where = ".".join(str(part) for part in wrong["loc"][1:]) or "body"
-        error = InvalidRequestError(f"{where}: {wrong['msg']}.", "See /docs.")
+        where = ".".join(map(str, wrong["loc"][1:]))
+        is_other = wrong["loc"] == ("body",) or wrong["type"] == "json_invalid"
+        told = f"{where}: {wrong['msg']}."
+        error = _no_json() if is_other else InvalidRequestError(told, "See /docs.")
+    elif isinstance(error, HTTPException) and error.status_code == 400:  # of bodies alone
+        error = _no_json()
     elif isinstance(error, HTTPException):
         kind = _KINDS.get(error.status_code, "invalid_request")
         known = Problem(kind=kind, message=f"{error.detail}.", remedy="See /docs.")

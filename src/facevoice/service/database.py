@@ -96,18 +96,31 @@ class Database(Protocol):
 
 
 def open_database(folder: Path, address: str | None) -> Database:
-    """SQLite in the folder, or what the address names.
+    """SQLite in the folder, or what the address names; the folder is made where it is missing.
 
     Raises:
-        ConfigError: another kind of address; another process has the folder.
+        ConfigError: another kind of address; another process has the folder, or it can't be made.
         MissingExtraError: psycopg is not installed.
         DatabaseError: it can't be opened.
     """
     if address is None:
+        _make_folder(folder)
         return _Sqlite(folder)
     if not address.startswith(("postgresql://", "postgres://")):
         raise ConfigError("--database: give postgresql://…, or leave it out for SQLite")
-    return _Postgres(address)
+    database = _Postgres(address)
+    _make_folder(folder)  # Not before: a wrong address leaves none behind.
+    return database
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(
+            f"--data {folder}: no folder can be made there ({reason.lower()}); name another"
+        ) from error
 
 
 class _Rows:
@@ -254,8 +267,11 @@ class _Postgres:
                     yield _PostgresRows(cursor)
             except error_kind as error:
                 # Neither an address nor what it says of it: both may hold a password.
-                problem = f"the database can't be used ({type(error).__name__})"
-                raise DatabaseError(problem) from error
+                raise DatabaseError(
+                    "the database that --database or FACEVOICE_DATABASE names can't be used "
+                    f"({type(error).__name__}); check that it runs, and that its address names the "
+                    "right host, port, user, password and database"
+                ) from error
 
     def _connected(self) -> Any:
         """The connection; one that the server has closed meanwhile is made anew."""

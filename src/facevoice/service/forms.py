@@ -33,6 +33,7 @@ class Form:
     """A report as a file."""
 
     name: str
+    """Of the film, with another ending; any characters but slashes."""
     media_type: str
     content: bytes
 
@@ -47,7 +48,9 @@ def write_form(report: Report, form: str) -> Form:
     stem = _stem(report.path)
     if form == "eaf":
         # Without where it lies: that is nothing to ELAN, and nobody's business.
-        return Form(f"{stem}.eaf", MEDIA_TYPES[".eaf"], to_report_eaf(report).encode())
+        return Form(
+            f"{_title(report.path)}.eaf", MEDIA_TYPES[".eaf"], to_report_eaf(report).encode()
+        )
     with tempfile.TemporaryDirectory(prefix="facevoice-") as place:
         root = Path(place, "out")
         with ReportFolder(root, [form]) as folder:
@@ -58,12 +61,22 @@ def write_form(report: Report, form: str) -> Form:
             path = Path(place, f"{stem}.zip")
             _zip(written or [root], root, path)
         kind = MEDIA_TYPES.get(path.suffix, "application/octet-stream")
-        return Form(path.name, kind, path.read_bytes())
+        name = f"{_title(report.path)}{path.name.removeprefix(stem)}"
+        return Form(name, kind, path.read_bytes())
+
+
+def plain_name(name: str) -> str:
+    """With `_` for all but letters, digits and `_.-`."""
+    return _UNSAFE.sub("_", name)
+
+
+def _title(name: str) -> str:
+    return PurePath(name).stem[:_MAX_STEM].strip(".") or "report"
 
 
 def _stem(name: str) -> str:
-    stem = _UNSAFE.sub("_", PurePath(name).stem)[:_MAX_STEM].strip(".")
-    return stem if stem and stem not in ("windows", "moments", "dataset") else "report"
+    stem = plain_name(_title(name))
+    return stem if stem not in ("windows", "moments", "dataset") else "report"
 
 
 def _zip(paths: list[Path], root: Path, target: Path) -> None:

@@ -151,12 +151,27 @@ class Jobs:
         with self._database.reading() as session:
             return _find(session, owner, number)
 
-    def listed(self, owner: str, state: JobState | None = None, limit: int = 100) -> list[Job]:
-        """The owner's jobs, the newest first."""
-        where, values = "owner = ?", [owner]
+    def listed(
+        self,
+        owner: str,
+        state: JobState | None = None,
+        limit: int = 100,
+        before: str | None = None,
+    ) -> list[Job]:
+        """The owner's jobs, the newest first; with `before`, those that follow on that one.
+
+        Raises:
+            NotFoundError: there is no such job as `before`.
+        """
+        where = "owner = ?"
+        values: list[str | float] = [owner]
         if state is not None:
             where, values = f"{where} AND state = ?", [owner, state.value]
         with self._database.reading() as session:
+            if before is not None:
+                last = _find(session, owner, before)
+                where = f"{where} AND (created_s < ? OR (created_s = ? AND id > ?))"
+                values += [last.created_s, last.created_s, last.id]
             rows = session.run(
                 f"SELECT {_COLUMNS} FROM facevoice_job WHERE {where} "
                 f"ORDER BY created_s DESC, id LIMIT {min(limit, _MAX_LISTED):d}",

@@ -27,6 +27,7 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _MAX_FILE_BYTES: Final = 1 << 20
 _KEY_BYTES: Final = 32
 _PREFIX: Final = "fv_"
+_VARIABLE: Final = "FACEVOICE_SERVICE_KEYS"
 _BURST_S: Final = 20.0
 
 
@@ -90,17 +91,18 @@ class Keyring:
         return found[0]
 
 
-def load_keys(path: Path | None, environment: str, limits: KeyLimits) -> Keyring:
-    """Keys of a file and of the environment.
+def load_keys(path: Path | None, environment: str | None, limits: KeyLimits) -> Keyring:
+    """Keys of a file and of the environment; with neither, a ring that asks for none.
 
     Args:
         path: TOML: `[NAME]` with `sha256 = "…"`, and limits of its own by the names of
             `KeyLimits`; None for none.
-        environment: NAME:SHA256, separated by spaces.
+        environment: NAME:SHA256, separated by spaces; None for none.
         limits: of those who have none of their own.
 
     Raises:
-        ConfigError: something is written otherwise; the message repeats no digest.
+        ConfigError: something is written otherwise, or no key is there; the message repeats no
+            digest.
         OSError: the file can't be read.
     """
     users: dict[str, User] = {}
@@ -109,11 +111,17 @@ def load_keys(path: Path | None, environment: str, limits: KeyLimits) -> Keyring
         if not isinstance(table, dict) or not _SHA256.fullmatch(str(table.get("sha256"))):
             raise ConfigError(f'{where}: give sha256 = "…", made by facevoice serve --new-key NAME')
         _add(users, str(table["sha256"]), User(name, _limits(where, table, limits)))
-    for text in environment.split():
+    for text in (environment or "").split():
         name, _, digest = text.partition(":")
         if not _SHA256.fullmatch(digest):
-            raise ConfigError("FACEVOICE_SERVICE_KEYS: give NAME:SHA256, separated by spaces")
+            raise ConfigError(f"{_VARIABLE}: give NAME:SHA256, separated by spaces")
         _add(users, digest, User(name, limits))
+    named = [str(path)] * (path is not None) + [_VARIABLE] * (environment is not None)
+    if named and not users:  # Who names keys doesn't want a service that is open to all.
+        raise ConfigError(
+            f"{' and '.join(named)}: holds no key; make one by facevoice serve --new-key NAME, or "
+            "leave it out for a service without keys"
+        )
     return Keyring(users, limits)
 
 

@@ -24,7 +24,7 @@ class KeyLimits:
     max_kept: int = 10_000
     """Jobs in all, until they are deleted."""
     requests_per_minute: float = 600.0
-    """Of any kind; twice as many in a burst of ten seconds are let pass."""
+    """Of any kind; a third of them may come at once."""
     max_streams: int = 8
     """Streams of windows that are open at the same time."""
     may_fetch: bool = True

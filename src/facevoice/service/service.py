@@ -52,7 +52,6 @@ class Service:
 
     def __init__(self, setup: AnalyzerSetup, options: ServiceOptions, keyring: Keyring) -> None:
         self.options, self.keyring = options, keyring
-        options.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._database = open_database(options.folder, options.database)
         self.jobs = Jobs(self._database)
         self._files = JobFiles(options.folder)
