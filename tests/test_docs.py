@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import runpy
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -90,14 +91,16 @@ def test_both_ways_to_cite_name_the_authors_and_the_repository() -> None:
     assert "\nlicense: MIT" not in citation  # The weights are not.
 
 
-@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs the clone")
+@pytest.mark.skipif(shutil.which("git") is None, reason="asks git what there is")
 def test_the_source_distribution_holds_all_that_its_tests_and_scripts_read() -> None:
     builders = pytest.importorskip("hatchling.builders.sdist")
     builder = builders.SdistBuilder(str(ROOT))
     packed = {Path(one.relative_path).as_posix() for one in builder.recurse_included_files()}
     git = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False, text=True
     )
+    if git.returncode:
+        pytest.skip("no clone")
     missing = {name for name in git.stdout.split("\0") if name} - packed
     assert {name for name in missing if (ROOT / name).exists()} <= {
         *(".gitattributes", ".github/workflows/release.yml"),
