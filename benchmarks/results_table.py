@@ -66,6 +66,8 @@ def main() -> None:
     parser.add_argument("--features", type=Path, help="stored embeddings: train on them first")
     parser.add_argument("--hub", action="store_true", help="fetch corpora and published weights")
     given = parser.parse_args()
+    if given.work is None and (given.hub or given.features is not None):
+        parser.error("--hub and --features need --work, a folder for all that is made")
     if given.features is not None:
         train_all(given.features, given.work, "full")
         score_all(given.work, given.docs, "full")

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import re
 import runpy
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 
-from benchmarks.results_table import BEGIN, END, tables
+import pytest
+from benchmarks.results_table import BEGIN, END, main, tables
 
 import facevoice
 from command_lines import PAGES, steps_of
 from facevoice.records import EMOTIONS, Outcome, Reason, Status
+from facevoice.report.words import ERROR_WORDS
 from facevoice.settings import AnalyzerConfig
 
 ROOT = Path(__file__).parents[1]
@@ -53,6 +57,12 @@ def test_schema_page_explains_every_outcome_reason_and_status() -> None:
     assert [word for word in words if f"`{word}`" not in page] == []
 
 
+def test_schema_page_tells_every_kind_of_error_in_the_words_of_the_code() -> None:
+    page = (ROOT / "docs" / "report-schema.md").read_text(encoding="utf-8")
+    table = page.partition("| kind | words |")[2].partition("\n\n")[0]
+    assert dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", table, re.M)) == ERROR_WORDS
+
+
 def test_version_is_the_same_everywhere() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
@@ -60,9 +70,42 @@ def test_version_is_the_same_everywhere() -> None:
     assert f"## {facevoice.__version__}" in changelog
     citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert f"\nversion: {facevoice.__version__}\n" in citation
+    bibtex = (ROOT / "docs" / "cite.md").read_text(encoding="utf-8")
+    assert f"version = {{{facevoice.__version__}}}" in bibtex
+    assert f"with facevoice {facevoice.__version__} (" in bibtex
     conda = (ROOT / "packaging" / "conda" / "recipe.yaml").read_text(encoding="utf-8")
     assert f'version: "{facevoice.__version__}"' in conda
     assert [each for each in project["dependencies"] if _by_conda(each) not in conda] == []
+
+
+def test_both_ways_to_cite_name_the_authors_and_the_repository() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    bibtex = (ROOT / "docs" / "cite.md").read_text(encoding="utf-8")
+    (author,) = project["authors"]
+    source = project["urls"]["Source"]
+    assert f'name: "{author["name"]}"' in citation
+    assert f"author  = {{{{{author['name']}}}}}" in bibtex
+    assert f'repository-code: "{source}"' in citation
+    assert f"url     = {{{source}}}" in bibtex
+    assert "\nlicense: MIT" not in citation  # The weights are not.
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="asks git what there is")
+def test_the_source_distribution_holds_all_that_its_tests_and_scripts_read() -> None:
+    builders = pytest.importorskip("hatchling.builders.sdist")
+    builder = builders.SdistBuilder(str(ROOT))
+    packed = {Path(one.relative_path).as_posix() for one in builder.recurse_included_files()}
+    git = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False, text=True
+    )
+    if git.returncode:
+        pytest.skip("no clone")
+    missing = {name for name in git.stdout.split("\0") if name} - packed
+    assert {name for name in missing if (ROOT / name).exists()} <= {
+        *(".gitattributes", ".github/workflows/release.yml"),
+        *(".gitignore", "pyproject.toml"),  # hatchling adds them
+    }
 
 
 def _by_conda(requirement: str) -> str:
@@ -84,10 +127,34 @@ def test_links_between_pages_lead_somewhere() -> None:
     assert broken == []
 
 
+def test_tables_have_as_many_cells_in_every_row() -> None:
+    # A bar separates cells on GitHub also within code; escaped there, the site shows the backslash.
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.md")]
+    wrong = []
+    for page in pages:
+        text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+        for table in re.findall(r"(?:^\|.*\n)+", text, re.M):
+            rows = table.splitlines()
+            bars = [len(re.findall(r"(?<!\\)\|", row)) for row in rows]
+            wrong += [(page.name, row) for row, n in zip(rows, bars, strict=True) if n != bars[0]]
+            wrong += [(page.name, code) for code in re.findall(r"`[^`\n]*\\\|[^`\n]*`", table)]
+    assert wrong == []
+
+
 def test_results_are_those_of_the_scores() -> None:
     for path, text in tables(ROOT / "docs").items():
         shown = path.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0].strip()
         assert shown == text, "run: python -m benchmarks.results_table --docs docs"
+
+
+@pytest.mark.parametrize("words", [["--hub"], ["--features", "stored.npz"]])
+def test_making_results_needs_a_folder_to_work_in(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["results_table", "--docs", "docs", *words])
+    with pytest.raises(SystemExit):
+        main()
+    assert "--work" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_the_page_on_python_has_all_that_scripts_of_other_pages_import() -> None:

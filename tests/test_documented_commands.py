@@ -70,6 +70,16 @@ def test_files_scripts_and_extras_that_pages_name_are_there() -> None:
     assert wrong == []
 
 
+def test_every_extra_is_told_of() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = set(project["optional-dependencies"]) - {"dev"}
+    told = re.findall(r"^\| `(\w+)` \|", (DOCS / "install.md").read_text(encoding="utf-8"), re.M)
+    assert set(told) == extras
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    brief = readme.partition("\nExtras are ")[2].partition("\n\n")[0]
+    assert extras - set(re.findall(r"`(\w+)`", brief)) == {"docs"}
+
+
 def is_script(name: str) -> bool:
     path = ROOT / name if name.endswith(".py") else ROOT / f"{name.replace('.', '/')}.py"
     return path.is_file() or (path.with_suffix("") / "__main__.py").is_file()

@@ -7,6 +7,7 @@ import errno
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+import facevoice
 from facevoice.batch import AnalyzerSetup
 from facevoice.cli import app as cli
 from facevoice.errors import FacevoiceError, MediaError
@@ -195,6 +197,10 @@ def test_every_kind_of_error_has_plain_words() -> None:
         of = {error.__new__(error).kind} if error.__module__ == FacevoiceError.__module__ else set()
         return of.union(*(kinds(one) for one in error.__subclasses__()))
 
-    told = kinds(MediaError) | {"worker_died", "decoder_crashed", "over_limit", "internal"}
+    told = kinds(MediaError)
+    for path in Path(facevoice.__file__).parent.rglob("*.py"):
+        failed = r'(?:FileError\(|_failed\(\s*job,\s*|_failures\[)"(\w+)"[,)\]]'
+        told |= set(re.findall(failed, path.read_text(encoding="utf-8")))
+    assert told >= {"worker_died", "internal", "not_written"}
     assert told - {"media"} <= ERROR_WORDS.keys()
     assert not any("_" in words for words in ERROR_WORDS.values())

@@ -42,7 +42,7 @@ def evaluate(
     source: Annotated[
         Path,
         argument(
-            "RUN|MANIFEST",
+            "RUN",
             "A run folder (run.json with its predictions), or a table made by `data prepare` "
             "on which a model is run first.",
         ),

@@ -107,7 +107,7 @@ Backbones = Annotated[
     option(
         "NAME",
         "In place of a backbone that the checkpoint names, such as a folder with the same "
-        "weights; once a channel.",
+        "weights; once per channel.",
         "--backbone",
     ),
 ]
@@ -228,7 +228,7 @@ def _set_up(
     audio_track: Annotated[
         str | None,
         option(
-            "N|LANG",
+            "TRACK",
             "Of several sound tracks, hear this one: its number, counted from 1 as players do, or "
             "its language (en, eng). Default: the default track, unless it is silent or a "
             "commentary.",

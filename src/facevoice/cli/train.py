@@ -40,7 +40,7 @@ _Backbones = Annotated[
     option(
         "NAME",
         "Backbone (or NAME@REVISION, or its folder) whose embeddings to read from the store; "
-        "once a channel. Default: the only one of the channel that is there.",
+        "once per channel. Default: the only one of the channel that is there.",
         "--backbone",
     ),
 ]

@@ -39,7 +39,7 @@ def web(
         list[str] | None,
         option(
             "USER:PASSWORD",
-            "Who may log in; once a user. Other users of this machine can read command lines: "
+            "Who may log in; once per user. Other users of this machine can read command lines: "
             "the environment variable FACEVOICE_WEB_AUTH, separated by spaces, is safer.",
             envvar="FACEVOICE_WEB_AUTH",
         ),

@@ -196,6 +196,7 @@ ERROR_WORDS: Final[dict[str, str]] = {
     "private_address": "its address leads into a private network",
     "too_large": "it is larger than is taken",
     "too_long": "it is longer than is taken",
+    "disk_full": "the service has no room for it",
     "gave_up": "the service died on it each time",
     "decoder_crashed": "crashes the decoder",
     "over_limit": "takes too much memory or time",
