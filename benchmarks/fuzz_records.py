@@ -5,7 +5,7 @@ python -m benchmarks.fuzz_records --examples 2000 [--kinds report store …] [--
 Of each kind a valid document is changed at random places (values left out, doubled, of other types,
 extreme, spliced), or its bytes are; checksums inside are put right half of the time, so that what
 lies behind them is reached. A `FacevoiceError` that names the file is a good answer. Any other
-exception, 20 s or more, memory beyond 4 GB, and an answer that contradicts itself are failures.
+exception, 20 s or more, memory beyond 1 GB, and an answer that contradicts itself are failures.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ from full_models import write_compact_model
 from tiny_models import make_runnable_info, write_model
 
 LIMIT_S: Final = 20
-LIMIT_BYTES: Final = 4 << 30
+LIMIT_BYTES: Final = 1_000_000_000
 Files = dict[str, bytes]
 
 _EXTREMES: Final[tuple[Any, ...]] = (

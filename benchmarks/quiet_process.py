@@ -2,15 +2,18 @@
 
     python -m benchmarks.quiet_process                  90 s of life for each way to use it
     python -m benchmarks.quiet_process web --seconds 300
+    python -m benchmarks.quiet_process --page docs/benchmarks/quiet.md
 
 Ways: `import facevoice`; `analyze` a clip; a batch of two by two processes; the web app, to which a
-clip is uploaded and analysed. Each has an empty home, an empty temporary folder and an empty
-folder for its output, and lives on for a while: telemetry of onnxruntime 1.29 and later, for one,
-begins after most of a minute. strace notes every call that has to do with networks, files and
-processes, of all processes and threads. For each way a table tells what was called how often, and
-what it was for. The command ends with 1 where there was
+clip is uploaded and analysed; the service, which is sent one, asked for its report, and told to
+delete it; the tools for assistants, which are asked about one. Each has an empty home, an empty
+temporary folder and an empty folder for its output, and lives on for a while: telemetry of
+onnxruntime 1.29 and later, for one, begins after most of a minute. strace notes every call that has
+to do with networks, files and processes, of all processes and threads. For each way a table tells
+what was called how often, and what it was for. The command ends with 1 where there was
 
-- any socket, connection or message but, for the web app, those of its own address, 127.0.0.1;
+- any socket, connection or message but, for web app and service, those of their own address,
+  127.0.0.1;
 - any look-up of a name: the files that the resolver reads, or a message to a name server;
 - a file written outside the folder that was asked for and the temporary folder, or left there;
 - a file read that is none of the interpreter's, the packages', the system's, or those named.
@@ -26,6 +29,7 @@ import asyncio
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -34,11 +38,11 @@ import sysconfig
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import httpx
 from benchmarks.load_page import Page
@@ -46,7 +50,7 @@ from benchmarks.load_page import Page
 ROOT: Final = Path(__file__).parents[1]
 CLIP: Final = ROOT / "examples" / "smile_glad_voice.mp4"
 OTHER: Final = ROOT / "examples" / "smile_plain_voice.mp4"
-START_WITHIN_S: Final = 120
+START_WITHIN_S: Final = 300
 # Runs the command, and lives on for a while as whatever it has become.
 CHILD: Final = """
 import sys, time
@@ -88,6 +92,19 @@ def _see(event, given):
 sys.addaudithook(_see)
 """
 
+_UNASKED: Final = ("sockets", "lookups", "written", "read", "left")
+_HEAD: Final = """# Nothing is sent: the system calls
+
+```
+python -m benchmarks.quiet_process {command}
+```
+
+All system calls of each way to use facevoice that have to do with networks, files and processes, of
+all its processes and threads, as strace tells them ({packages}). *own address*:
+127.0.0.1, where web app and service listen; *refused*: sockets that the process which reads files
+isn't given; *asked for*: the files and folders that were named; *temporary*: among temporary files,
+of which none is left. A row that says UNASKED, unasked or look-up would be a fault. What stands
+where, and for how long: [privacy](../../PRIVACY.md)."""
 _RESOLVER: Final = (
     "/etc/resolv.conf",
     "/etc/hosts",
@@ -119,12 +136,17 @@ _LOOPBACK: Final = re.compile(r'"127\.0\.0\.1"|\'127\.0\.0\.1\'|"::1"|\(127\.0\.
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A way to use facevoice: what is given to the command; `serves`: it is the web app."""
+    """A way to use facevoice: what is given to the command.
+
+    inputs: what it may read; serves: it listens at an address until it is told to end; use: what is
+    done with the running process, whose output goes to the file that is given.
+    """
 
     name: str
     arguments: tuple[str, ...]
     inputs: tuple[Path, ...] = ()
     serves: bool = False
+    use: Callable[[subprocess.Popen[bytes], Path], None] | None = None
 
 
 @dataclass(slots=True)
@@ -148,7 +170,7 @@ class Seen:
     @property
     def is_quiet(self) -> bool:
         """Nothing but what was asked for."""
-        return not (self.sockets or self.lookups or self.written or self.read or self.left)
+        return not any(getattr(self, name) for name in _UNASKED)
 
 
 def ways() -> dict[str, Way]:
@@ -160,7 +182,11 @@ def ways() -> dict[str, Way]:
         "import": Way("import", ()),
         "analyze": Way("analyze", analyze, (CLIP,)),
         "batch": Way("batch", (*both, *isolated), (CLIP, OTHER)),
-        "web": Way("web", ("web", "--port", "0"), serves=True),
+        "web": Way("web", ("web", "--port", "0"), serves=True, use=_visit),
+        "serve": Way(
+            "serve", ("serve", "--port", "0", "--data", "data"), serves=True, use=_send_job
+        ),
+        "mcp": Way("mcp", ("mcp", str(CLIP.parent)), (CLIP.parent,), use=_ask_tool),
     }
 
 
@@ -231,14 +257,21 @@ def _go(
     log = folder / "trace" / "log"
     with log.open("wb") as file:
         process = subprocess.Popen(
-            command, stdout=file, stderr=file, env=environment, cwd=folder / "work"
+            command,
+            stdin=subprocess.PIPE,
+            stdout=file,
+            stderr=file,
+            env=environment,
+            cwd=folder / "work",
         )
     try:
-        if way.serves:
-            asyncio.run(_use(_address(process, log)))
+        if way.use is not None:
+            way.use(process, log)
             time.sleep(seconds)
+        if way.serves:
             _end(process)
-        code = process.wait()
+        process.communicate()  # Ends what is told to it on standard input.
+        code = process.returncode
     except httpx.HTTPError as error:
         raise RuntimeError(f"{way.name}: {error}\n{_end_of(log)}") from error
     finally:
@@ -261,16 +294,28 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     os.kill(int(children[0]) if name == "strace" else process.pid, signal.SIGTERM)
 
 
-def _address(process: subprocess.Popen[bytes], log: Path) -> str:
+def _said(process: subprocess.Popen[bytes], log: Path, pattern: str) -> str:
+    """What the process has said that matches, once it has.
+
+    Raises:
+        RuntimeError: it ended, or did not say it in time.
+    """
     deadline = time.monotonic() + START_WITHIN_S
     while time.monotonic() < deadline and process.poll() is None:
-        if found := re.search(r"http://127\.0\.0\.1:[1-9]\d*", log.read_text("utf-8")):
+        if found := re.search(pattern, log.read_text("utf-8")):
             return found[0]
         time.sleep(0.05)
-    raise RuntimeError(f"the web app did not start:\n{_end_of(log)}")
+    raise RuntimeError(f"never said {pattern}:\n{_end_of(log)}")
 
 
-async def _use(address: str) -> None:
+_ADDRESS: Final = r"http://127\.0\.0\.1:[1-9]\d*"
+
+
+def _visit(process: subprocess.Popen[bytes], log: Path) -> None:
+    asyncio.run(_use_page(_said(process, log, _ADDRESS)))
+
+
+async def _use_page(address: str) -> None:
     """A user comes, uploads a clip, sees the result, takes it home, and goes."""
     page = Page(address)
     try:
@@ -282,6 +327,44 @@ async def _use(address: str) -> None:
         json.loads(await page.download(outcome.files[".json"]))
     finally:
         await page.close()
+
+
+def _send_job(process: subprocess.Popen[bytes], log: Path) -> None:
+    """A program sends a clip, follows its windows, fetches the report, and deletes the job."""
+    address = f"{_said(process, log, _ADDRESS)}/v1/jobs"
+    with httpx.Client(timeout=START_WITHIN_S, trust_env=False) as client:
+        headers = {"Content-Type": "video/mp4"}
+        sent = client.post(
+            f"{address}/file?name=clip.mp4", content=CLIP.read_bytes(), headers=headers
+        )
+        job = f"{address}/{sent.raise_for_status().json()['id']}"
+        client.get(f"{job}/windows").raise_for_status()  # Ends as the job does.
+        client.get(f"{job}/report").raise_for_status().json()
+        client.delete(job).raise_for_status()
+
+
+def _ask_tool(process: subprocess.Popen[bytes], log: Path) -> None:
+    """An assistant asks about a clip."""
+    client = {
+        "protocolVersion": "2025-03-26",
+        "capabilities": {},
+        "clientInfo": {"name": "assistant", "version": "1"},
+    }
+    _tell(process, {"method": "initialize", "params": client, "id": 1})
+    _said(process, log, r'"id": ?1\b')
+    _tell(process, {"method": "notifications/initialized"})
+    asked = {"name": "analyze", "arguments": {"path": CLIP.name}}
+    _tell(process, {"method": "tools/call", "params": asked, "id": 2})
+    answer = _said(process, log, r'.*"id": ?2\b.*\n')
+    if "sentence" not in answer:
+        raise RuntimeError(f"no result: {answer}")
+
+
+def _tell(process: subprocess.Popen[bytes], message: dict[str, Any]) -> None:
+    if process.stdin is None:
+        raise ValueError("nothing can be told to it")
+    process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
+    process.stdin.flush()
 
 
 # What was called, and what for.
@@ -373,11 +456,23 @@ def _kind_of_place(path: Path, folder: Path, way: Way) -> str:
     return "other"
 
 
-def table(seen: Seen) -> Iterator[str]:
-    """All calls that were seen, as lines."""
-    yield "| call | what for | times |\n|---|---|---|"
+def describe(way: Way, seen: Seen) -> Iterator[str]:
+    """What came of a way, as lines of Markdown."""
+    yield f"## {way.name}: {seen.processes} processes and threads, {seen.lived_s:.0f} s"
+    yield ""
+    command = " ".join(("facevoice", *way.arguments)).replace(f"{ROOT}/", "")
+    yield f"`{command}`" if way.arguments else "`import facevoice`"
+    yield ""
+    yield "| call | what for | times |"
+    yield "|---|---|---|"
     for (call, purpose), number in sorted(seen.calls.items()):
         yield f"| `{call}` | {purpose} | {number} |"
+    yield ""
+    yield f"Made, as asked for: {', '.join(seen.made) or 'nothing'}."
+    unasked = {name: getattr(seen, name) for name in _UNASKED}
+    yield "Unasked: " + ", ".join(f"{len(found)} {name}" for name, found in unasked.items()) + "."
+    for found in unasked.values():
+        yield from (f"    {one}" for one in found[:20])
 
 
 def main() -> None:
@@ -387,20 +482,21 @@ def main() -> None:
     known = ways()
     parser.add_argument("ways", nargs="*", help=f"of {', '.join(known)}; default: all")
     parser.add_argument("--seconds", type=float, default=90.0, help="how long each lives on")
+    parser.add_argument("--page", type=Path, help="write what was seen there, too")
     options = parser.parse_args()
     if shutil.which("strace") is None:
         sys.exit("strace is not installed")
-    print(f"onnxruntime {version('onnxruntime')}, gradio {version('gradio')}")
+    packages = ", ".join(f"{name} {version(name)}" for name in ("onnxruntime", "gradio"))
+    lines = [_HEAD.format(command=shlex.join(sys.argv[1:]), packages=packages)]
     is_quiet = True
     for name in options.ways or known:
         seen = watch(known[name], options.seconds)
-        print(f"\n## {name}: {seen.processes} processes and threads, {seen.lived_s:.0f} s\n")
-        print(*table(seen), sep="\n")
-        print(f"\nmade, as asked for: {', '.join(seen.made) or 'nothing'}")
-        for what in ("sockets", "lookups", "written", "read", "left"):
-            found = getattr(seen, what)
-            print(f"{what}, unasked: {len(found)}", *found[:20], sep="\n    ")
+        found = list(describe(known[name], seen))
+        print("", *found, sep="\n", flush=True)
+        lines += ["", *found]
         is_quiet = is_quiet and seen.is_quiet
+    if options.page is not None:
+        options.page.write_text("\n".join(lines) + "\n", encoding="utf-8")
     sys.exit(0 if is_quiet else 1)
 
 

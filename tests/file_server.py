@@ -9,20 +9,26 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
 
 
 class FileServer:
-    """`files` by path; `drops`: how often a file's connection is yet to break off midway."""
+    """`files` by path, and how they are sent.
+
+    drops: how often a file's connection is yet to break off midway; drips: files of which a byte
+    comes now and then.
+    """
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.drops: Counter[str] = Counter()
+        self.drips: set[str] = set()
         self.no_ranges = False
         self.asked: list[tuple[str, str, str]] = []
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -95,8 +101,17 @@ class FileServer:
                     server.drops[path] -= 1
                     self._send(status, part[: len(part) // 2], headers, length=len(part))
                     self.close_connection = True
+                elif path in server.drips:
+                    self._send(status, b"", headers, length=len(part))
+                    self._drip(part)
                 else:
                     self._send(status, part, headers)
+
+            def _drip(self, content: bytes) -> None:
+                with suppress(ConnectionError):
+                    for byte in content:
+                        self.wfile.write(bytes([byte]))
+                        time.sleep(0.02)
 
             def _list(self, bucket: str, query: dict[str, list[str]]) -> None:
                 prefix = query.get("prefix", [""])[0]

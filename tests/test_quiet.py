@@ -1,6 +1,7 @@
 """Nothing leaves the machine, and nothing stays that nobody asked for, in no process of facevoice.
 
-What a process does after a minute, as telemetry would, is told by `benchmarks/quiet_process.py`.
+What a process does after a minute, as telemetry would, is told by `benchmarks/quiet_process.py`:
+docs/benchmarks/quiet.md.
 """
 
 from __future__ import annotations
@@ -55,6 +56,25 @@ def test_the_web_app_speaks_to_its_visitors_only_and_leaves_nothing() -> None:
     assert seen.made == []
     assert ("bind", "own address") in seen.calls
     assert any(purpose == "to write: temporary" for _, purpose in seen.calls)  # the upload
+
+
+def test_the_service_speaks_to_its_clients_only_and_keeps_nothing_of_a_job_that_is_deleted() -> (
+    None
+):
+    pytest.importorskip("fastapi", reason="needs the extra serve")
+    seen = watch(ways()["serve"], hook=not HAS_STRACE)
+    assert seen.is_quiet, seen
+    assert {Path(name).parts[:2] for name in seen.made} <= {
+        ("data", name) for name in ("jobs.db", "jobs.db-journal", "lock")
+    }
+    assert ("bind", "own address") in seen.calls
+
+
+def test_tools_for_assistants_speak_over_standard_input_only_and_leave_nothing() -> None:
+    pytest.importorskip("mcp", reason="needs the extra mcp")
+    seen = watch(ways()["mcp"], hook=not HAS_STRACE)
+    assert seen.is_quiet, seen
+    assert seen.made == []
 
 
 def test_the_installed_onnxruntime_is_inside_the_bound_that_keeps_telemetry_out() -> None:

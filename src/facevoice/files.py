@@ -19,10 +19,14 @@ def whole_folder(target: Path) -> Iterator[Path]:
     What lay at `target` before is removed then. If the block fails, nothing has changed.
 
     Raises:
-        OSError: the folder beside `target` can't be written.
+        OSError: the folder beside `target` can't be written; names `target`.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=_prefix(target), suffix=".part", dir=target.parent))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=_prefix(target), suffix=".part", dir=target.parent))
+    except OSError as error:
+        error.filename = str(target)
+        raise
     try:
         part.chmod(0o755)  # mkdtemp makes it private
         yield part

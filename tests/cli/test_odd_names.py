@@ -10,10 +10,13 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+import typer
 from typer.testing import CliRunner
 
 import facevoice
@@ -174,6 +177,25 @@ def test_standard_input_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 )
 def test_an_empty_path_is_never_the_current_folder(arguments: list[str]) -> None:
     assert "empty path names nothing" in run(*arguments, code=2)[1]
+
+
+def _folders(command: Any, *words: str) -> Iterator[list[str]]:
+    """Words up to each option that names a folder."""
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from _folders(inner, *words, name)
+    for option in command.params:
+        if getattr(option, "metavar", None) == "DIR" and option.param_type_name == "option":
+            yield [*words, option.opts[0]]
+
+
+@pytest.mark.parametrize("words", list(_folders(typer.main.get_command(cli.app))), ids=" ".join)
+def test_a_file_is_no_folder(words: list[str], tmp_path: Path) -> None:
+    (tmp_path / "pic.mp4").touch()
+    for place in ("pic.mp4", "pic.mp4/below"):
+        assert (
+            f"{tmp_path}/pic.mp4 is a file; name a folder"
+            in run(*words, tmp_path / place, code=2)[1]
+        )
 
 
 def test_a_terminal_of_few_letters_shows_the_others_escaped() -> None:

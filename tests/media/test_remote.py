@@ -118,6 +118,18 @@ def test_a_dropped_connection_is_taken_up_again(server: FileServer, no_ranges: b
         assert path.read_bytes() == FILM
 
 
+@pytest.mark.parametrize("no_ranges", [False, True])
+def test_a_server_that_drips_is_given_up(server: FileServer, no_ranges: bool) -> None:
+    server.no_ranges = no_ranges
+    server.drips.add("/films/a.mp4")
+    told = r"a\.mp4: did not come whole in time\. Fetch it yourself"
+    with (
+        pytest.raises(UnreadableMediaError, match=told),
+        fetched(f"{server.url}/films/a.mp4", max_s=0.5),
+    ):
+        pass
+
+
 class Replacing(Counter[str]):
     """Puts another file in place when the second piece is asked for, and may break off there."""
 

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
+from facevoice.cli.folder import reason, remedy
 from facevoice.cli.options import EXIT_FAILED, Quiet, argument, flag, option, tells_errors
 from facevoice.cli.screen import Screen
 from facevoice.errors import ConfigError, ReportError, ReviewError
@@ -101,10 +102,11 @@ def _parse(formats: list[str]) -> tuple[str, ...]:
 
 def _explain(path: Path, error: ReportError | ReviewError | OSError, *, overwrite: bool) -> str:
     if isinstance(error, FileExistsError):
-        remedy = "Move it away, choose another --out, or replace it with --overwrite."
+        ways = "Move it away, choose another --out, or replace it with --overwrite."
         if overwrite:
-            remedy = "Move it away or choose another --out."
-        return f"{shown(str(error.filename))}: {error.strerror}. {remedy}"
+            ways = "Move it away or choose another --out."
+        return f"{shown(str(error.filename))}: {error.strerror}. {ways}"
     if isinstance(error, OSError):
-        return f"{shown(str(error.filename or path))}: can't be written ({error.strerror})."
+        where = shown(str(error.filename or path))
+        return f"{where}: can't be written ({reason(error)}). {remedy(error)}."
     return shown(str(error))

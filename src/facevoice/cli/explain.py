@@ -57,7 +57,7 @@ def explain(
     at: Annotated[str, option("TIME", "The moment: 0:34, 1:02:03 or seconds.")],
     out: Annotated[
         Path | None,
-        option("FOLDER", "Where to put the page, the pictures and the numbers. Default: nowhere."),
+        option("DIR", "Where to put the page, the pictures and the numbers. Default: nowhere."),
     ] = None,
     setup: AnalyzerSetup,
     merges: Merges = None,
@@ -132,11 +132,7 @@ def read_time(text: str) -> float:
 
 def _check_folder(out: Path | None, *, overwrite: bool) -> None:
     """Make sure, before any work, that nothing of others is lost."""
-    if out is None:
-        return
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"--out {shown(str(out))}: is a file; name a folder")
-    if not out.is_dir():
+    if out is None or not out.is_dir():
         return
     names = {path.name for path in out.iterdir()}
     if others := sorted(names.difference(_FILES)):

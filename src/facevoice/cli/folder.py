@@ -35,7 +35,8 @@ class Folder:
         try:
             self._folder = ReportFolder(out, formats)
         except OSError as error:
-            message = f"--out {shown(str(out))}: can't be written ({_reason(error)})"
+            where = f"--out {shown(str(out))}"
+            message = f"{where}: can't be written ({reason(error)}). {remedy(error)}."
             raise ConfigError(message) from error
         self._screen = screen
         self.is_whole = True
@@ -53,7 +54,7 @@ class Folder:
         except OSError as error:
             path = shown(str(error.filename or name))
             self._screen.complain(
-                f"{path}: can't be written ({_reason(error)}). {_remedy(error)}, then run again."
+                f"{path}: can't be written ({reason(error)}). {remedy(error)}, then run again."
             )
             self.is_whole = False
             return False
@@ -65,8 +66,8 @@ class Folder:
         except OSError as error:
             path = shown(str(error.filename or self._folder.root))
             self._screen.complain(
-                f"{path}: the tables over all files can't be written ({_reason(error)}). The "
-                f"reports of single files are there. {_remedy(error)}, then run again."
+                f"{path}: the tables over all files can't be written ({reason(error)}). The "
+                f"reports of single files are there. {remedy(error)}, then run again."
             )
             self.is_whole = False
             return
@@ -77,12 +78,14 @@ class Folder:
             )
 
 
-def _reason(error: OSError) -> str:
+def reason(error: OSError) -> str:
+    """Why a file can't be written."""
     # Not what the writers of tables say, who name their own innards.
     return "the disk is full" if error.errno in _FULL else error.strerror or str(error)
 
 
-def _remedy(error: OSError) -> str:
+def remedy(error: OSError) -> str:
+    """What to do about it."""
     if error.errno in _FULL:
         return "Make room"
     if error.errno == errno.EEXIST:

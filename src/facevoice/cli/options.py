@@ -29,6 +29,7 @@ from facevoice.settings import (
     SoundConfig,
     WindowConfig,
 )
+from facevoice.texts import shown
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
@@ -53,8 +54,9 @@ _EXTRAS: Final = {
 
 
 def option(metavar: str, told: str, *names: str, **more: Any) -> Any:
-    """An option with a value, and what is told of it."""
-    return typer.Option(*names, metavar=metavar, help=told, **more)
+    """An option with a value, and what is told of it; for a DIR no file may be named."""
+    check = _check_folder if metavar == "DIR" else None
+    return typer.Option(*names, metavar=metavar, help=told, callback=check, **more)
 
 
 def flag(told: str, *names: str, **more: Any) -> Any:
@@ -63,8 +65,19 @@ def flag(told: str, *names: str, **more: Any) -> Any:
 
 
 def argument(metavar: str, told: str) -> Any:
-    """An operand, and what is told of it."""
-    return typer.Argument(metavar=metavar, help=told)
+    """An operand, and what is told of it; for a DIR no file may be named."""
+    check = _check_folder if metavar == "DIR" else None
+    return typer.Argument(metavar=metavar, help=told, callback=check)
+
+
+def _check_folder(path: Path | None) -> Path | None:
+    """Refuse a file, or a place below one, where a folder is to be."""
+    for place in () if path is None else (path, *path.parents):
+        if os.path.exists(place):  # noqa: PTH110 - a name may be long
+            if not place.is_dir():
+                raise typer.BadParameter(f"{shown(str(place))} is a file; name a folder")
+            break
+    return path
 
 
 def check_named(command: Any, words: Sequence[str]) -> None:
@@ -404,5 +417,7 @@ def _explain(error: BaseException, name: str, interrupted: str) -> tuple[str, in
         return "", EXIT_FAILED
     if isinstance(error, OSError):
         reason = error.strerror or str(error)
-        return f"{error.filename or 'A file'}: can't be read or written ({reason})", EXIT_FAILED
+        remedy = "Check the path, its permissions, and that the disk has room."
+        where = shown(str(error.filename or "A file"))
+        return f"{where}: can't be read or written ({reason}). {remedy}", EXIT_FAILED
     raise error

@@ -14,10 +14,12 @@ import logging
 import re
 import tempfile
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from threading import Thread
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -38,6 +40,8 @@ _SECRETS: Final = re.compile(r"(?<=://)[^\s/?#]*@|\?\S+")
 _PIECE_BYTES: Final = 1 << 20
 MAX_BYTES: Final = 50 << 30
 """No larger file is fetched, whatever the server says of it."""
+MAX_S: Final = 4 * 3600.0
+"""So long may a file take, with all tries."""
 _WEB: Final = ("http", "https")
 _SCHEMES: Final = (*_WEB, "s3", "s3a", "gs", "gcs", "abfs", "abfss", "az")
 # A web server that connects, or sends, nothing for so long is given up.
@@ -92,7 +96,7 @@ def identify(url: str) -> str | None:
 
 
 @contextmanager
-def fetched(url: str, folder: Path | None = None) -> Iterator[Path]:
+def fetched(url: str, folder: Path | None = None, max_s: float = MAX_S) -> Iterator[Path]:
     """The file as a temporary copy in `folder` (None: the system's), which is gone afterwards.
 
     It is fetched in pieces. A connection that drops is taken up again a few times, where it broke
@@ -102,15 +106,16 @@ def fetched(url: str, folder: Path | None = None) -> Iterator[Path]:
     Raises:
         MissingExtraError: see `list_media`.
         MediaNotFoundError: there is no such file.
-        UnreadableMediaError: it may not be read, or did not come whole.
+        UnreadableMediaError: it may not be read, or did not come whole, or not within `max_s`.
     """
+    deadline_s = time.monotonic() + max_s
     with tempfile.TemporaryDirectory(prefix="facevoice-", dir=folder) as place:
         target = Path(place) / f"media{PurePosixPath(urlsplit(url).path).suffix}"
-        copy = _Copy(target)
+        copy = _Copy(target, deadline_s)
         for pause_s in (*_PAUSES_S, None):
             try:
                 with _explained(url):
-                    copy.complete(*_open_system(url))
+                    _in_time(lambda: copy.complete(*_open_system(url)), deadline_s)
                 break
             except FetchFailedError as reason:
                 if pause_s is None:
@@ -120,11 +125,36 @@ def fetched(url: str, folder: Path | None = None) -> Iterator[Path]:
         yield target
 
 
+def _in_time(work: Callable[[], None], deadline_s: float) -> None:
+    """Work in a thread of its own, which is left to itself at the deadline.
+
+    File systems can't be told to stop: a server that sends a byte now and then is never silent.
+
+    Raises:
+        _TooSlowError: the deadline came first.
+    """
+    done: Future[None] = Future()
+
+    def carry_out() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - handed on
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+
+    Thread(target=carry_out, daemon=True).start()
+    if not wait([done], max(0.0, deadline_s - time.monotonic())).done:
+        raise _TooSlowError
+    done.result()
+
+
 @dataclass(slots=True)
 class _Copy:
     """What has come so far of a file, and the mark of the content that it is a part of."""
 
     path: Path
+    deadline_s: float
     mark: str | None = None
 
     def complete(self, system: Any, root: str) -> None:
@@ -136,6 +166,8 @@ class _Copy:
             self.mark = mark
         if size is not None and size > MAX_BYTES:
             raise _TooLargeError
+        if time.monotonic() > self.deadline_s:
+            raise _TooSlowError  # whoever waited has cleared the place away
         done = self.path.stat().st_size if self.path.exists() else 0
         with system.open(root, "rb") as source, self.path.open("ab") as target:
             if done:
@@ -143,7 +175,7 @@ class _Copy:
                     source.seek(done)
                 except (ValueError, OSError):
                     target.truncate(0)  # this server sends whole files only
-            _copy(source, target, done)
+            self._copy(source, target, done)
         got = self.path.stat().st_size
         if size is not None and got != size:
             raise _IncompleteError(f"{got} of {size} bytes came")
@@ -151,14 +183,15 @@ class _Copy:
         if mark != _mark(system.info(root)):
             raise _IncompleteError("it changed meanwhile")
 
-
-def _copy(source: Any, target: Any, done: int) -> None:
-    """All that comes, up to the bound."""
-    while piece := source.read(_PIECE_BYTES):
-        done += len(piece)
-        if done > MAX_BYTES:
-            raise _TooLargeError
-        target.write(piece)
+    def _copy(self, source: Any, target: Any, done: int) -> None:
+        """All that comes, up to the bounds."""
+        while piece := source.read(_PIECE_BYTES):
+            done += len(piece)
+            if done > MAX_BYTES:
+                raise _TooLargeError
+            if time.monotonic() > self.deadline_s:
+                raise _TooSlowError
+            target.write(piece)
 
 
 def _mark(info: dict[str, Any]) -> str | None:
@@ -209,6 +242,10 @@ class _TooLargeError(Exception):
     """More than is fetched."""
 
 
+class _TooSlowError(Exception):
+    """It took longer than is waited for."""
+
+
 class _LedAstrayError(Exception):
     """The server leads from HTTPS to plain HTTP, where anybody may read and change what comes."""
 
@@ -236,6 +273,9 @@ def _explain(url: str, error: Exception) -> MediaError:
         error = cause
     if isinstance(error, _TooLargeError):
         problem = f"is larger than {MAX_BYTES >> 30} GiB."
+        return UnreadableMediaError(shown, problem, "Fetch it yourself, and name the file.")
+    if isinstance(error, _TooSlowError):
+        problem = "did not come whole in time."
         return UnreadableMediaError(shown, problem, "Fetch it yourself, and name the file.")
     if _LedAstrayError in (type(error), type(cause)):
         problem = "its server leads from https:// to http://, where others may read along."
