@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import copy
 import os
+import queue
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import hostile_readers
+from facevoice import sandbox
 from facevoice.analyzer import Analyzer
 from facevoice.batch import AnalyzerSetup, BatchPlan, analyze_files
 from facevoice.cli.app import app
@@ -84,15 +88,14 @@ def test_a_decoder_that_was_taken_over_reaches_nothing(tmp_path: Path) -> None:
         ("bug", DecoderCrashedError, "ZeroDivisionError: a mistake"),
         ("hoard", OverLimitError, "more memory than allowed"),
         ("spin", OverLimitError, "more processor time than allowed"),
-        ("sleep", OverLimitError, "nothing came of reading it"),
+        pytest.param("defy", OverLimitError, "more processor time than allowed", marks=linux),
         ("refuse", UnreadableMediaError, "is a poem. Read it aloud."),
     ],
 )
 def test_what_becomes_of_a_child_is_the_error_of_its_file(
     deed: str, error: type[MediaError], told: str
 ) -> None:
-    stall_s = 3.0 if deed == "sleep" else 120.0
-    limits = Limits(memory_bytes=100 * MIB, cpu_s=1, cpu_per_s=0, stall_s=stall_s)
+    limits = Limits(memory_bytes=100 * MIB, cpu_s=1, cpu_per_s=0)
     child = Sandbox("hostile_readers:open_doer", {}, limits)
     assert list(child.work({"do": "work"}, SAMPLE)) == [{"begun": "work"}]
     with pytest.raises(error) as caught:
@@ -102,6 +105,39 @@ def test_what_becomes_of_a_child_is_the_error_of_its_file(
     # Only after what was foreseen is the child used again.
     assert child.is_alive == (deed == "refuse")
     child.close()
+
+
+@pytest.mark.parametrize(
+    ("deed", "limits", "told"),
+    [
+        ("sleep", Limits(stall_s=1), "nothing came of reading it for 1 s"),
+        ("half", Limits(stall_s=1), "nothing came of reading it for 1 s"),
+        ("deaf", Limits(stall_s=1), "nothing came of reading it for 1 s"),
+        ("chat", Limits(wait_s=1), "took longer than allowed"),
+    ],
+)
+def test_nobody_waits_for_ever(deed: str, limits: Limits, told: str) -> None:
+    child = Sandbox("hostile_readers:open_doer", {}, limits)
+    with pytest.raises(OverLimitError) as caught:
+        while True:
+            list(child.work({"do": deed, "ballast": bytes(MIB)}, SAMPLE))
+    assert told in str(caught.value) and not child.is_alive
+
+
+def test_time_in_which_answers_are_used_is_no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks: queue.Queue[None] = queue.Queue()
+    clock = SimpleNamespace(sleep=lambda _: ticks.get(), clock_gettime=time.clock_gettime)
+    monkeypatch.setattr(sandbox, "time", clock)
+    child = Sandbox("hostile_readers:open_doer", {}, Limits(wait_s=1))
+    messages = child.work({"do": "work"}, SAMPLE)
+    assert next(messages) == {"begun": "work"}
+    for _ in range(100):
+        ticks.put(None)
+    while not ticks.empty():
+        time.sleep(0.01)
+    assert list(messages) == []
+    child.close()
+    ticks.put(None)
 
 
 def test_a_child_that_can_not_start_says_why() -> None:
