@@ -78,6 +78,16 @@ def test_clashing_names_are_told_apart_and_stable(tmp_path: Path) -> None:
     assert find_files([files[0]]).files[0].name == PurePath("a")
 
 
+def test_a_clip_is_not_called_as_another_ones_side_files(tmp_path: Path) -> None:
+    names = ("talk", "Talk_events", "talk.review", "a.review")
+    touch(*(tmp_path / f"{name}.mp4" for name in names))
+    assert [name.partition("-")[0] for name in named(tmp_path)] == [
+        *("Talk_events", "a.review", "talk", "talk.review"),
+    ]
+    assert [len(name.partition("-")[2]) for name in named(tmp_path)] == [8, 0, 0, 8]
+    assert named(tmp_path / "talk.review.mp4") == ["talk.review"]
+
+
 def test_relative_paths_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     touch(tmp_path / "a.mp4")
     monkeypatch.chdir(tmp_path)

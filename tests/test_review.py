@@ -250,7 +250,7 @@ def test_a_file_that_can_not_be_read_costs_only_itself(tmp_path: Path) -> None:
     written(tmp_path)
     (tmp_path / "gone.json").symlink_to("nowhere")
     os.mkfifo(tmp_path / "pipe.json")
-    (tmp_path / "gone.csv").write_text("start,end,face\n0,9,happy\n")
+    (tmp_path / "gone.review.json").write_text("{}")
     told = run("review", tmp_path, code=1)
     assert "gone.json: can't be read (No such file or directory)" in told
     assert "pipe.json: can't be read (it is no regular file)" in told
@@ -304,6 +304,8 @@ def test_two_reports_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert [d["outcomes"] for d in values["differences"]] == [
         *(["undecided", "match"], ["flat", "match"]),
     ]
+    refused = run("compare-reports", "a.json", "b.json", "--sensitivity", "cautious", code=2)
+    assert "for videos, but both are reports" in " ".join(refused.split())
     Path("mine.html").write_text("mine")
     assert "no page of facevoice" in run(
         *("compare-reports", "a.json", "b.json", "--out", "mine.html"), code=2

@@ -23,6 +23,7 @@ from facevoice.errors import ConfigError, MediaError
 from facevoice.media.open import is_remote
 from facevoice.media.remote import list_media
 from facevoice.report import ENDINGS, RESERVED_NAMES, RESERVED_STEMS
+from facevoice.review import SUFFIX
 from facevoice.texts import shown
 from facevoice.transcript import Sidecars
 
@@ -41,6 +42,16 @@ RENDERED_SUFFIX: Final = ".facevoice.mp4"
 """Ends the name of a film that `render` wrote, which is read only if it is named outright."""
 
 _WRITTEN_ENDINGS: Final = tuple(ending for endings in ENDINGS.values() for ending in endings)
+# One clip's side files, such as talk_events.json and talk.review.json, are called as the reports of
+# another one would be that is called so.
+_SIDES: Final = tuple(
+    sorted(
+        longer.removesuffix(ending)
+        for longer in (*_WRITTEN_ENDINGS, SUFFIX)
+        for ending in _WRITTEN_ENDINGS
+        if longer.endswith(ending) and longer != ending
+    )
+)
 # Beside media, nobody takes these for more of them: what `analyze` and `render` write.
 _OWN_ENDINGS: Final = (*(e.lower() for e in _WRITTEN_ENDINGS), ".db", RENDERED_SUFFIX)
 # Names may have 255 bytes almost everywhere; the ending of films is the longest.
@@ -114,8 +125,9 @@ def find_files(paths: Iterable[str | Path]) -> Finding:
 
     A file from a folder keeps its place below that folder. What can't stand in every name of a
     file (line ends, bytes that are no UTF-8) becomes `_`. Such names, too long ones, and those
-    that would clash (also with the tables over all files, or where case and accents make no
-    difference) get eight hexadecimal digits of the path's SHA-256 added.
+    that would clash (also with the tables over all files, with side files such as
+    `talk_events.json`, or where case and accents make no difference) get eight hexadecimal digits
+    of the path's SHA-256 added.
     """
     found: dict[str, FoundFile] = {}
     passed_over: Counter[str] = Counter()
@@ -201,6 +213,7 @@ def _name_apart(files: Sequence[FoundFile]) -> list[FoundFile]:
     written = [_writable(file.name) for file in files]
     names = _beside_files(written)
     counts = Counter(map(_fold, names))
+    counts.update([f"{name}{side}" for name in counts for side in _SIDES])
     counts.update(RESERVED_STEMS)
     is_sound = [
         counts[_fold(name)] == 1 and clean == file.name

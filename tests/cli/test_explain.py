@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from conftest import ClipMaker
 from facevoice import Analyzer
 from facevoice.cli import app as cli
+from facevoice.perceive import Perceiver
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "smile_frightened_voice.mp4"
 SHORT = ("--window", "0.6", "--hop", "0.6")  # hides less, so that the test is quick
@@ -68,10 +69,26 @@ def test_a_channel_that_is_not_read_is_told_so(make_clip: ClipMaker) -> None:
     assert "The voice can't be explained here, since it is not read: no speech." in said
 
 
-def test_times_that_make_no_sense_are_refused(make_clip: ClipMaker) -> None:
+def test_times_that_make_no_sense_are_refused(
+    make_clip: ClipMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clip = make_clip("short.wav", samples="noise", duration_s=1.0)
-    assert "there is no moment at 3600 s" in run(clip, "--at", "1:00:00", code=2)[1]
+    with monkeypatch.context() as unread:
+        unread.delattr(Perceiver, "perceive")  # At once, not after a pass over the file.
+        assert "there is no moment at 3600 s" in run(clip, "--at", "1:00:00", code=2)[1]
     assert "write minutes and seconds" in run(clip, "--at", "soon", code=2)[1]
+
+
+def test_what_analyze_kept_is_not_read_again(
+    make_clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = make_clip("blocks.mp4", duration_s=1.0)
+    out = tmp_path / "results"
+    done = CliRunner().invoke(cli.app, ["analyze", str(clip), "--out", str(out), "--quiet"])
+    assert done.exit_code == 0, done.output
+    monkeypatch.setattr(Perceiver, "views", lambda *_, **__: pytest.fail("read again"))
+    said = run(clip, "--at", "0.5", "--store", out / ".facevoice.db")[0]
+    assert "The face can't be explained here" in said
 
 
 def test_the_report_page_shows_the_strongest_moments(tmp_path: Path) -> None:

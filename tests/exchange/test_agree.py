@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -301,12 +303,52 @@ def test_a_review_is_an_annotation_of_the_moments_that_were_judged(talk: Path) -
     assert f"judges 3 of {len(report.moments)} moments" in told
     assert "agreement is flattered" in told
     assert "1 moment that is called wrong has no corrected outcome" in told
-    # A folder of reports and their reviews is its own pair.
-    assert figures(talk.parent, talk.parent).keys() == {
-        (talk.parent.name, *rest) for _, *rest in found
+    # A folder of reports and their reviews is its own pair, whatever else facevoice wrote there.
+    for form in ("csv", "eaf"):
+        write_format(report, talk.with_suffix(""), form)
+    assert figures(talk.parent, talk.parent) == {
+        (talk.parent.name, *rest): {**one, "annotator": talk.parent.name}
+        for (_, *rest), one in found.items()
     }
     write_review(path, replace(review, verdicts=(noted,)))
     assert "calls no moment of this report right or wrong" in agree(talk, path, code=1)
+    write_review(path, replace(review, verdicts=(untold,)))
+    refused = agree(talk, path, code=1)
+    assert "calls 1 moment wrong without saying what is right; nothing can be compared" in refused
+    path.unlink()
+    assert "keep annotations in another" in agree(talk.parent, talk.parent, code=2)
+
+
+def test_a_review_comes_before_a_table_of_its_name(talk: Path, tmp_path: Path) -> None:
+    report, _ = invent_report()
+    moment = report.moments[0]
+    said = Verdict(moment.start_s, moment.end_s, moment.person, said_of(moment), is_right=True)
+    anna = tmp_path / "anna"
+    write_format(report, anna / "talk", "csv")
+    write_review(anna / "talk.review.json", replace(empty_review(report), verdicts=(said,)))
+    assert f"judges 1 of {len(report.moments)} moments" in agree(talk.parent, anna)
+
+
+def test_a_review_that_calls_all_right_is_a_persons_word(talk: Path) -> None:
+    report, _ = invent_report()
+    said = (Verdict(m.start_s, m.end_s, m.person, said_of(m), True) for m in report.moments)
+    path = review_path(talk)
+    write_review(path, replace(empty_review(report), verdicts=tuple(said)))
+    assert "nobody has corrected" not in agree(talk, path)
+
+
+@pytest.mark.parametrize("form", ["csv", "events", "eaf", "textgrid"])
+@pytest.mark.parametrize("invent", [invent_report, invent_interview])
+def test_facevoices_own_file_is_known(
+    tmp_path: Path, form: str, invent: Callable[[], tuple[Report, object]]
+) -> None:
+    report = invent()[0]
+    path = save(report, tmp_path / "talk.json")
+    own, *_ = write_format(report, tmp_path / "own", form)
+    assert "it is facevoice's own file, which nobody has corrected" in agree(path, own)
+    label = r"""(?<=[>,\t"])(neutral|happy|sad|angry)(?=[<,\t"])"""
+    own.write_text(re.sub(label, "disgust", own.read_text(), count=1))
+    assert "nobody has corrected" not in agree(path, own)
 
 
 def test_folders_are_paired_by_name(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ from facevoice.report import (
     write_format,
 )
 from facevoice.report.words import describe_moment
-from facevoice.review import Answer, Verdict, empty_review, said_of
+from facevoice.review import Answer, Verdict, empty_review, said_of, write_review
 from facevoice.transcript import Line, Transcript, read_transcript
 from made_reports import decided, make_window
 
@@ -299,6 +299,23 @@ def test_what_an_annotator_corrected_is_not_replaced(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["convert", str(tmp_path), "--to", "eaf", "--overwrite"])
     assert done.exit_code == 0
     assert ">furious<" not in path.read_text()
+
+
+def test_a_review_is_put_into_files_that_nobody_changed(tmp_path: Path) -> None:
+    with ReportFolder(tmp_path, ["json", "eaf", "events"]) as made:
+        made.write(interview(), PurePath("talk"))
+    convert = ["convert", str(tmp_path), "--to", "eaf,events"]
+    report = read_report(tmp_path / "talk.json")
+    moment = report.moments[0]
+    said = Verdict(moment.start_s, moment.end_s, moment.person, said_of(moment), is_right=True)
+    write_review(tmp_path / "talk.review.json", replace(empty_review(report), verdicts=(said,)))
+    for _ in range(2):
+        done = CliRunner().invoke(app, convert)
+        assert done.exit_code == 0, done.output
+    path = tmp_path / "talk.eaf"
+    assert "reviewed" in path.read_text()
+    path.write_text(path.read_text().replace(">sad<", ">furious<"))
+    assert CliRunner().invoke(app, convert).exit_code == 1
 
 
 # audformat's own, of a pandas yet to come.

@@ -95,6 +95,14 @@ def test_what_praat_writes_is_read_in_utf16(tmp_path: Path) -> None:
         assert spans(read(path, content)) == {"face": [(0.0, 2.5, "悲 sad")], "voice": []}
 
 
+ELAN_EXPORT = """Tier\tBegin Time - hh:mm:ss.ms\tBegin Time - ss.msec\tEnd Time - hh:mm:ss.ms\t\
+End Time - ss.msec\tDuration - hh:mm:ss.ms\tDuration - ss.msec\tAnnotation
+face\t00:00:00.000\t0.0\t00:00:01.500\t1.5\t00:00:01.500\t1.5\tsad
+face\t00:00:01.500\t1.5\t00:00:03.000\t3.0\t00:00:01.500\t1.5\thappy
+voice\t00:00:01.500\t1.5\t00:00:03.000\t3.0\t00:00:01.500\t1.5\tangry
+"""
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
@@ -103,8 +111,26 @@ def test_what_praat_writes_is_read_in_utf16(tmp_path: Path) -> None:
         ("a.tsv", "onset\tduration\tface\tvoice\n0\t1.5\tsad\tn/a\n\n0:01.5\t1.5\thappy\tangry\n"),
         ("a.csv", "tier,start,end,label\nface,0,1.5,sad\nvoice,1.5,3,angry\nface,1.5,3,happy\n"),
         ("a.txt", "\ufeffstart\tend\tface\tvoice\r\n1.5\t3\thappy\tangry\r\n0\t1.5\tsad\t\r\n"),
+        ("a.txt", ELAN_EXPORT),
+        (
+            "a.txt",
+            "Begin Time - ss.msec\tEnd Time - hh:mm:ss.ms\tDuration - msec\tface\tvoice\n"
+            "0.0\t00:00:01.500\t1500\tsad\t\n1.5\t00:00:03.000\t1500\thappy\tangry\n",
+        ),
+        (
+            "a.csv",
+            "Begin Time - msec;End Time - msec;face;voice\n0;1500;sad;\n1500;3000;happy;angry\n",
+        ),
+        (
+            "a.csv",
+            "Begin Time - hh:mm:ss.ms,Duration - msec,face,voice\n"
+            "00:00:00.000,1500,sad,\n00:00:01.500,1500,happy,angry\n",
+        ),
     ],
-    ids=["wide", "semicolons and decimal commas", "onsets and clocks", "long", "unordered"],
+    ids=[
+        *("wide", "semicolons and decimal commas", "onsets and clocks", "long", "unordered"),
+        *("ELAN's export", "ELAN's export by tiers", "ELAN's milliseconds", "ELAN's lengths"),
+    ],
 )
 def test_tables_of_all_kinds(tmp_path: Path, name: str, text: str) -> None:
     found = {key.casefold(): value for key, value in spans(read(tmp_path / name, text)).items()}
@@ -114,8 +140,8 @@ def test_tables_of_all_kinds(tmp_path: Path, name: str, text: str) -> None:
 def test_overlaps_and_empty_intervals_are_told(tmp_path: Path) -> None:
     document = read(tmp_path / "a.csv", "start,end,face\n2,1,sad\n0,3,sad\n2,4,happy\n3,3,happy\n")
     assert spans(document) == {"face": [(0, 3, "sad"), (2, 4, "happy")]}
-    assert "1 intervals begin before" in document.remarks[0]
-    assert "2 intervals that end before they begin are left out" in document.remarks[1]
+    assert "1 interval begins before" in document.remarks[0]
+    assert "2 intervals that end no later than they begin are left out" in document.remarks[1]
 
 
 BOMB = (
@@ -143,6 +169,7 @@ TWO = SLOT.format("t1", 0) + SLOT.format("t2", 1000)
         ("a.TextGrid", '"ooTextFile" "TextGrid" 0 5 <exists> 999999999', "no sound TextGrid"),
         ("a.csv", "from,to,face\n0,1,sad\n", "Call them start and end"),
         ("a.csv", "start,end,face\n0,soon,sad\n", "row 2: 'soon' is no time"),
+        ("a.csv", "\nstart,end,face\n\n,,\n0,soon,sad\n", "row 5: 'soon' is no time"),
         ("a.csv", "start,end,face\n0,1e99,sad\n", "no time of a recording"),
         ("a.csv", "file,start,end,face\na.mp4,0,1,sad\nb.mp4,0,1,sad\n", "rows of 2 files"),
         ("a.csv", "  \n".encode("utf-16"), "is empty"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from facevoice.explain import (
     FaceExplanation,
     Part,
     VoiceExplanation,
+    explain_in_words,
+    to_document,
     to_page,
     to_section,
 )
@@ -49,6 +52,14 @@ def invent() -> Explanation:
         np.linspace(-80, 0, 257 * 9, dtype=np.float32).reshape(257, 9),
     )
     return Explanation("talk <b>.mp4", 4.2, make_prediction(), face, voice)
+
+
+def test_of_several_people_it_says_whose_face_it_is() -> None:
+    told = replace(invent(), person="Anna <b>")
+    assert explain_in_words(told)[0] == "The face is that of Anna <b>."
+    assert to_document(told)["person"] == "Anna <b>"
+    assert "The face is that of Anna &lt;b&gt;." in to_page([told])
+    assert "that of" not in explain_in_words(invent())[0]
 
 
 def test_it_is_dark_where_wanted_fits_a_phone_and_has_no_barriers(tmp_path: Path) -> None:

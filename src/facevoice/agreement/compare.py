@@ -28,9 +28,11 @@ from facevoice.report import (
     end_of,
     find_reports,
     label_of,
+    moment_rows,
     runs,
     stretches_by_person,
     to_document,
+    window_rows,
 )
 from facevoice.review import SUFFIX
 from facevoice.texts import shown
@@ -69,8 +71,8 @@ _LEAST_COVERED: Final = 0.5
 # Annotation tools keep whole milliseconds.
 _ROUNDING_S: Final = 0.002
 _MAX_TOLD: Final = 12
-# Where several are of one name, the first counts.
-_ENDINGS: Final = (*ANNOTATION_ENDINGS, SUFFIX)
+# Where several are of one name, the first counts: a table beside a review is mostly our own.
+_ENDINGS: Final = (SUFFIX, *ANNOTATION_ENDINGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +230,8 @@ class _Pairs:
 def pair_up(report: Path, annotations: Sequence[Path]) -> list[tuple[Path, list[Path | None]]]:
     """Reports, each with its file of every annotator: files, or files of one name in folders.
 
+    Of the reports' own folder, reviews only: what else lies there is facevoice's own.
+
     Raises:
         ConfigError: a file and a folder are mixed, or no names are the same.
     """
@@ -245,7 +249,10 @@ def pair_up(report: Path, annotations: Sequence[Path]) -> list[tuple[Path, list[
                 f"{shown(str(path))}: is a file, but {shown(str(report))} is a folder of reports; "
                 "name a folder with an annotation for each of them"
             )
-    by_name = [_by_hand_below(path) for path in annotations]
+    by_name = [
+        _by_hand_below(path, (SUFFIX,) if path.samefile(report) else _ENDINGS)
+        for path in annotations
+    ]
     found = []
     for path in find_reports(report):
         name = os.fspath(path.relative_to(report).with_suffix("")).casefold()
@@ -256,22 +263,23 @@ def pair_up(report: Path, annotations: Sequence[Path]) -> list[tuple[Path, list[
         raise ConfigError(
             f"no report in {shown(str(report))} is called as an annotation in "
             f"{', '.join(shown(str(path)) for path in annotations)}; "
-            "talk.json goes with talk.eaf, talk.TextGrid, talk.csv, talk.tsv or talk.review.json"
+            "talk.json goes with talk.review.json, talk.eaf, talk.TextGrid, talk.csv or talk.tsv; "
+            "of the reports' own folder only with talk.review.json, so keep annotations in another"
         )
     return found
 
 
-def _by_hand_below(root: Path) -> dict[str, Path]:
+def _by_hand_below(root: Path, endings: Sequence[str]) -> dict[str, Path]:
     found: dict[str, tuple[str, Path]] = {}
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(folder, name)
-            ending = next((one for one in _ENDINGS if name.lower().endswith(one)), None)
+            ending = next((one for one in endings if name.lower().endswith(one)), None)
             if ending is None or name.startswith("."):
                 continue
             key = os.fspath(path.relative_to(root)).casefold().removesuffix(ending)
-            if key not in found or _ENDINGS.index(ending) < _ENDINGS.index(found[key][0]):
+            if key not in found or endings.index(ending) < endings.index(found[key][0]):
                 found[key] = ending, path
     return {key: path for key, (_, path) in found.items()}
 
@@ -314,7 +322,7 @@ def compare(cases: Sequence[Case], annotators: Sequence[str], mapping: Mapping) 
         for case in cases
         for one in case.documents
         if one is not None
-        for remark in (*one.remarks, *_own_words(case, one))
+        for remark in (*one.remarks, *_own_words(case, one, mapping))
     ]
     return Agreement(
         tuple(annotators),
@@ -344,22 +352,54 @@ def _comparisons(
                 yield _compare(annotator, channel, unit, pairs)
 
 
-def _own_words(case: Case, document: Document) -> Iterator[str]:
+def _own_words(case: Case, document: Document, mapping: Mapping) -> Iterator[str]:
     """What is to be said of an annotation that nobody has changed."""
-    own, theirs = (
-        {
-            (tier.name, round(span.start_s, 3), round(span.end_s, 3), span.label)
-            for tier in one.tiers
-            if tier.name.partition("@")[0] in CHANNELS
-            for span in tier.spans
-        }
-        for one in (to_document(case.report), document)
-    )
-    if own and own == theirs:
+    if document.source.endswith(SUFFIX):
+        return  # Who calls everything right has said so.
+    theirs = _said(document, mapping)
+    if any(_are_same(theirs, own) for own in _own_files(case.report, mapping)):
         yield (
             "says exactly what the report does: it is facevoice's own file, which nobody has "
             "corrected, so this is no agreement with people"
         )
+
+
+_Said = dict[str, list[tuple[float, float, str]]]
+"""Of each channel the stretches and their labels, in order, whoever they are about."""
+
+
+def _said(document: Document, mapping: Mapping) -> _Said:
+    found: _Said = {}
+    for tier, channel, _ in _taken(document, mapping):
+        own = [(span.start_s, span.end_s, span.label) for span in tier.spans]
+        found[channel] = sorted(found.get(channel, []) + own)
+    return found
+
+
+def _own_files(report: Report, mapping: Mapping) -> Iterator[_Said]:
+    """What facevoice writes: tiers (eaf, textgrid), windows (csv) and moments (events)."""
+    yield _said(to_document(report), mapping)
+    for rows in ([*window_rows(report)], [*moment_rows(report)]):
+        yield {
+            channel: sorted(
+                (row["start_s"], row["end_s"], row[channel])
+                for row in rows
+                if row.get(channel) is not None
+            )
+            for channel in CHANNELS
+        }
+
+
+def _are_same(theirs: _Said, own: _Said) -> bool:
+    """Whether all that is marked is the same; own files may tell of more channels."""
+    return bool(theirs) and all(
+        len(spans) == len(own.get(channel, ()))
+        and all(
+            a[2] == b[2] and max(abs(a[0] - b[0]), abs(a[1] - b[1])) <= _ROUNDING_S
+            for a, b in zip(spans, own[channel], strict=True)
+        )
+        for channel, spans in theirs.items()
+    )
 
 
 def _fold(text: str) -> str:

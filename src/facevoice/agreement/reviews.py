@@ -16,7 +16,7 @@ def read_by_hand(path: Path, report: Report) -> Document:
     """What people say of a report: an annotation, or a review of it.
 
     Raises:
-        AnnotationError: it can't be read as an annotation, or judges nothing.
+        AnnotationError: it can't be read as an annotation, or says nothing that can be compared.
         ReviewError: it is called as a review, and is none of this report.
     """
     if not path.name.endswith(SUFFIX):
@@ -39,6 +39,13 @@ def _of_review(review: Review, report: Report, path: Path) -> Document:
     for number in dict.fromkeys(moment.person for moment, _ in judged):
         own = [one for one in judged if one[0].person == number]
         tiers += _tiers(own, names.get(number or 0))
+    if not any(tier.spans for tier in tiers):
+        raise AnnotationError(
+            path,
+            f"calls {count_noun(len(judged), 'moment')} wrong without saying what is right; "
+            "nothing can be compared.",
+            "Correct them on the report's page; see docs/review.md.",
+        )
     return Document(
         tuple(tiers),
         str(path),

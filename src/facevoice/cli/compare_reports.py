@@ -24,6 +24,7 @@ from facevoice.media import probe
 from facevoice.media.open import is_remote
 from facevoice.media.remote import public_address
 from facevoice.report import check_page_target, read_report
+from facevoice.settings import AnalyzerConfig
 from facevoice.texts import safe_json, shown
 
 
@@ -33,7 +34,9 @@ def compare_reports(
     first: Annotated[
         Path, argument("FIRST", "A report that `analyze` wrote as JSON, or a video or audio file.")
     ],
-    second: Annotated[Path, argument("SECOND", "The other; options of analysis hold for both.")],
+    second: Annotated[
+        Path, argument("SECOND", "The other; options of the analysis are for videos.")
+    ],
     *,
     out: Annotated[
         Path, option("FILE.html", "The page. Default: comparison.html in the current folder.")
@@ -55,6 +58,11 @@ def compare_reports(
         if is_remote(str(file)):
             raise ConfigError(f"{public_address(str(file))}: fetch the file first, then name it")
         refuse_stdin(str(file), "compare-reports")
+    if setup != AnalyzerSetup(AnalyzerConfig()) and all(map(_is_report, (first, second))):
+        raise ConfigError(
+            "options of the analysis are for videos, but both are reports: name a video in place "
+            "of its report"
+        )
     screen = Screen(quiet=quiet, data_on_stdout=as_json)
     check_page_target(out, overwrite=overwrite)
     names = _names(first, second)
@@ -75,8 +83,12 @@ def _names(first: Path, second: Path) -> tuple[str, str]:
     return str(first), str(second)
 
 
+def _is_report(path: Path) -> bool:
+    return path.suffix.lower() == ".json"
+
+
 def _side(setup: AnalyzerSetup, path: Path, name: str, screen: Screen) -> Side:
-    if path.suffix.lower() == ".json":
+    if _is_report(path):
         return Side(name, read_report(path))
     info = None if setup.isolated else probe(path)
     analyzer = setup.build()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -14,6 +15,7 @@ from facevoice.batch import AnalyzerSetup
 from facevoice.cli.options import (
     LeftOut,
     Merges,
+    Names,
     Overwrite,
     Quiet,
     argument,
@@ -28,6 +30,7 @@ from facevoice.cli.stdin import refuse_stdin
 from facevoice.errors import ConfigError
 from facevoice.explain import (
     Explanation,
+    check_time,
     draw_face,
     draw_voice,
     effect_words,
@@ -43,6 +46,7 @@ from facevoice.files import whole_folder
 from facevoice.media.open import is_remote
 from facevoice.media.remote import public_address
 from facevoice.report.words import EMOTION_WORDS, percent
+from facevoice.store import Store
 from facevoice.texts import shown
 
 _TIME: Final = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d+)?)", re.ASCII)
@@ -60,6 +64,15 @@ def explain(
         option("DIR", "Where to put the page, the pictures and the numbers. Default: nowhere."),
     ] = None,
     setup: AnalyzerSetup,
+    store: Annotated[
+        Path | None,
+        option(
+            "FILE",
+            "Take from here what was perceived of the file, such as results/.facevoice.db of "
+            "`analyze`, and keep it here for the next time. Default: the file is read anew.",
+        ),
+    ] = None,
+    names: Names = None,
     merges: Merges = None,
     left_out: LeftOut = None,
     gradients: Annotated[
@@ -86,16 +99,20 @@ def explain(
     refuse_stdin(file, "explain")
     at_s = read_time(at)
     _check_folder(out, overwrite=overwrite)
-    edits = edits_of(None, merges, left_out)
+    edits = edits_of(names, merges, left_out)
     screen = Screen(quiet=quiet, data_on_stdout=json)
     path = Path(file)
     analyzer = setup.build()
     if gradients:
         check_gradients(analyzer.assembly.model)
     info = analyzer.perceiver.probe(path)
-    with screen.bar() as show:
+    check_time(path, at_s, info.duration_s)
+    with ExitStack() as stack:
+        # A full disk must not cost the answer.
+        kept = None if store is None else stack.enter_context(Store(store, is_strict=False))
+        show = stack.enter_context(screen.bar())
         (reading,) = passes(show, (path.name,), info.duration_s)
-        perception = analyzer.perceive(path, on_view=lambda view: reading(view.end_s))
+        perception = analyzer.perceive(path, on_view=lambda view: reading(view.end_s), store=kept)
     explanation = explain_moment(
         analyzer,
         path,
@@ -169,7 +186,7 @@ def _show(explanation: Explanation, screen: Screen) -> None:
 
 def _table(title: str, parts: tuple[Part, ...]) -> Table:
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for head in ("hidden", "then", "effect", "so it", "conflict then"):
+    for head in ("hidden", "then", "log-odds", "so it", "conflict then"):
         table.add_column(head)
     for part in parts:
         conflict = part.without.conflict

@@ -26,10 +26,23 @@ EVENT_COLUMNS: Final = (
 )
 _MISSING: Final = "n/a"
 _EMPTY: Final = frozenset({"", _MISSING, "na", "nan", "none", "null", "-", "–"})
-# What tables of strangers call these, without signs and capitals.
-_STARTS: Final = ("starts", "start", "onset", "begin", "begintime", "begintimesecmsec", "starttime")
-_ENDS: Final = ("ends", "end", "offset", "stop", "endtime", "endtimesecmsec", "stoptime")
-_LENGTHS: Final = ("duration", "durations", "durationsecmsec", "length")
+# What tables of strangers call these, without signs and capitals. ELAN exports a time in up to
+# three units: "Begin Time - ss.msec", "… - hh:mm:ss.ms" and "… - msec".
+_ELAN_UNITS: Final = ("ssmsec", "hhmmssms", "msec")
+_STARTS: Final = (
+    *("starts", "start", "onset", "begin", "begintime", "starttime"),
+    *(f"begintime{unit}" for unit in _ELAN_UNITS),
+)
+_ENDS: Final = (
+    *("ends", "end", "offset", "stop", "endtime", "stoptime"),
+    *(f"endtime{unit}" for unit in _ELAN_UNITS),
+)
+_LENGTHS: Final = (
+    *("duration", "durations", "length"),
+    *(f"duration{unit}" for unit in _ELAN_UNITS),
+)
+_TIMES: Final = frozenset((*_STARTS, *_ENDS, *_LENGTHS))
+_IN_MILLISECONDS: Final = frozenset(("begintimemsec", "endtimemsec", "durationmsec"))
 _TIERS: Final = ("tier", "channel", "tiername")
 _LABELS: Final = ("label", "annotation", "value", "emotion")
 _PEOPLE: Final = ("person", "participant", "speaker")
@@ -129,7 +142,8 @@ def describe_events(
 def read_table(path: Path) -> Document:
     """The tiers of a table with a header: commas, semicolons or tabs; any order of columns.
 
-    Times are columns called start and end, or onset and duration, in seconds or as 0:01:02.5.
+    Times are columns called start and end, or onset and duration, in seconds or as 0:01:02.5, or
+    those of ELAN's tab-delimited export.
     Either each further column is a tier of its name (face, voice, …), or one column names the tier
     of each row (tier) and another one its label. A column `person` tells whom a row is about.
 
@@ -138,20 +152,11 @@ def read_table(path: Path) -> Document:
     """
     remarks: list[str] = []
     lines = read_text(path, remarks).splitlines()
-    header_line = next((line for line in lines if line.strip()), None)
-    if header_line is None:
-        raise AnnotationError(path, "is empty.", "Save the annotation again.")
-    delimiter = max("\t;,", key=header_line.count)
-    try:
-        header, *rows = list(_rows(path, lines, delimiter))
-    except csv.Error as error:
-        raise AnnotationError(path, f"is no table that can be read ({error}).") from error
+    (_, header), *rows = _filled_rows(path, lines)
     columns = _Columns(path, header)
     spans: dict[tuple[str, str | None], list[Span]] = {}
     files: set[str] = set()
-    for number, row in enumerate(rows, start=2):
-        if not any(cell.strip() for cell in row):
-            continue
+    for number, row in rows:
         if len(row) < len(header):
             row = [*row, *[""] * (len(header) - len(row))]  # noqa: PLW2901 - a short row is filled
         start_s, end_s = columns.times(number, row)
@@ -169,11 +174,19 @@ def read_table(path: Path) -> Document:
     return checked(Document(tiers, str(path), last_s, remarks=tuple(remarks)), path)
 
 
-def _rows(path: Path, lines: Sequence[str], delimiter: str) -> Iterable[list[str]]:
-    full = [line for line in lines if line.strip()]
-    if len(full) > _MAX_ROWS:
+def _filled_rows(path: Path, lines: Sequence[str]) -> list[tuple[int, list[str]]]:
+    """The header and all rows that say something, numbered as spreadsheets number them."""
+    delimiter = max("\t;,", key=next((line for line in lines if line.strip()), "").count)
+    if sum(1 for line in lines if line.strip()) > _MAX_ROWS:
         raise AnnotationError(path, f"has over {_MAX_ROWS:,} rows, which no annotation has.")
-    return csv.reader(full, delimiter=delimiter)
+    rows = enumerate(csv.reader(lines, delimiter=delimiter), start=1)
+    try:
+        found = [(number, row) for number, row in rows if any(cell.strip() for cell in row)]
+    except csv.Error as error:
+        raise AnnotationError(path, f"is no table that can be read ({error}).") from error
+    if not found:
+        raise AnnotationError(path, "is empty.", "Save the annotation again.")
+    return found
 
 
 class _Columns:
@@ -185,6 +198,7 @@ class _Columns:
         self._path = path
         self._names = [shown(name.strip().lstrip("\ufeff")) for name in header]
         plain = [re.sub(r"[^a-z]", "", name.lower()) for name in self._names]
+        self._in_ms = {k for k, name in enumerate(plain) if name in _IN_MILLISECONDS}
 
         def find(known: Sequence[str]) -> int | None:
             return next((plain.index(word) for word in known if word in plain), None)
@@ -200,22 +214,24 @@ class _Columns:
         self._person = find(_PEOPLE)
         self.files = [k for k, name in enumerate(plain) if name in _FILES][:1]
         self._tier, self._label = find(_TIERS), find(_LABELS)
-        times = {start, self._end, self._length, self._person, *self.files}
         self._wide = [
             k
             for k, name in enumerate(self._names)
-            if k not in times and name not in _NO_LABELS and not _PROBS.fullmatch(name)
+            if k not in (self._person, *self.files)
+            and plain[k] not in _TIMES
+            and name not in _NO_LABELS
+            and not _PROBS.fullmatch(name)
         ]
 
     def times(self, number: int, row: Sequence[str]) -> tuple[float, float]:
-        """Of a row, by its number in the file."""
-        start_s = self._seconds(number, row[self._start])
+        """Start and end in seconds, of a row by its number in the file."""
+        start_s = self._seconds(number, row, self._start)
         if self._end is not None:
-            return start_s, self._seconds(number, row[self._end])
-        return start_s, start_s + self._seconds(number, row[self._length or 0])
+            return start_s, self._seconds(number, row, self._end)
+        return start_s, start_s + self._seconds(number, row, self._length or 0)
 
-    def _seconds(self, number: int, text: str) -> float:
-        word = text.strip()
+    def _seconds(self, number: int, row: Sequence[str], column: int) -> float:
+        word = row[column].strip()
         clock = _CLOCK.fullmatch(word)
         if clock is not None:
             hours, minutes, seconds = clock.groups()
@@ -227,7 +243,8 @@ class _Columns:
                 f"row {number}: {shown(word)[:40]!r} is no time.",
                 "Times are in seconds (12.5) or as 0:00:12.5.",
             )
-        return float(word.replace(",", "."))
+        time = float(word.replace(",", "."))
+        return time / 1000 if column in self._in_ms else time
 
     def labels(self, row: Sequence[str]) -> Iterable[tuple[str, str | None, str]]:
         """Tier, person and label of what a row says."""

@@ -119,13 +119,16 @@ def checked(document: Document, path: Path, num_dropped: int = 0) -> Document:
         kept.sort(key=lambda span: (span.start_s, span.end_s))
         num_over = sum(b.start_s < a.end_s - 1e-9 for a, b in pairwise(kept))
         if num_over:
+            begin = "interval begins" if num_over == 1 else "intervals begin"
             remarks.append(
-                f"tier {tier.name!r}: {num_over} intervals begin before the one before them ends; "
-                "the label that covers more counts"
+                f"tier {tier.name!r}: {num_over:,} {begin} before the one before ends; the label "
+                "that covers more counts"
             )
         tiers.append(replace(tier, spans=tuple(kept)))
-    if num_dropped:
-        remarks.append(f"{num_dropped} intervals that end before they begin are left out")
+    if num_dropped == 1:
+        remarks.append("1 interval that ends no later than it begins is left out")
+    elif num_dropped:
+        remarks.append(f"{num_dropped:,} intervals that end no later than they begin are left out")
     return replace(document, tiers=tuple(tiers), remarks=tuple(remarks))
 
 

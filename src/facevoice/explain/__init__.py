@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from facevoice.explain.face import FaceExplanation
 from facevoice.explain.hiding import Answers, Part
-from facevoice.explain.moment import Explanation, explain_moment, explain_strongest, place_at
+from facevoice.explain.moment import (
+    Explanation,
+    check_time,
+    explain_moment,
+    explain_strongest,
+    place_at,
+)
 from facevoice.explain.page import to_page, to_section
 from facevoice.explain.pictures import draw_face, draw_voice
 from facevoice.explain.voice import VoiceExplanation
@@ -16,6 +22,7 @@ __all__ = [
     "FaceExplanation",
     "Part",
     "VoiceExplanation",
+    "check_time",
     "draw_face",
     "draw_voice",
     "effect_words",

@@ -27,7 +27,8 @@ from facevoice.records import (
     Window,
     top_emotion,
 )
-from facevoice.texts import clock
+from facevoice.report.words import names_of
+from facevoice.texts import clock, shown
 from facevoice.workers import num_cpus
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ class Explanation:
     """Why one moment of a file is told as it is.
 
     at_s: the time asked for; prediction: what the report says of the window there;
-    face, voice: None where that channel is not read there, and `prediction.reasons` say why.
+    face, voice: None where that channel is not read there, and `prediction.reasons` say why;
+    person: whose face it is, by name, where several people are seen.
     """
 
     path: str
@@ -49,6 +51,7 @@ class Explanation:
     prediction: Prediction
     face: FaceExplanation | None
     voice: VoiceExplanation | None
+    person: str | None = None
 
     @property
     def conflict_channel(self) -> Modality | None:
@@ -127,7 +130,8 @@ def explain_moment(
             windows[Modality.AUDIO],
             draw=voice_map if gradients else cell_heat,
         )
-    return Explanation(str(path), at_s, said, face, voice)
+    name = names_of(report).get(said.person or 0)
+    return Explanation(str(path), at_s, said, face, voice, name and shown(name))
 
 
 def explain_strongest(
@@ -164,13 +168,24 @@ def place_at(report: Report, at_s: float) -> int:
     duration_s = max((window.end_s for window in report.windows), default=0.0)
     if report.media is not None:
         duration_s = max(duration_s, report.media.duration_s)
-    if not 0 <= at_s <= duration_s or not report.windows:
-        raise ConfigError(
-            f"{report.path}: there is no moment at {at_s:g} s; the file is {duration_s:.1f} s "
-            f"long ({clock(duration_s)}), so ask for a time from 0 to that"
-        )
+    if not report.windows:
+        raise ConfigError(f"{shown(report.path)}: holds no moment, so there is nothing to explain")
+    check_time(report.path, at_s, duration_s)
     spans = shown_spans(report.windows, duration_s)
     return next(k for k, (_, end_s) in enumerate(spans) if at_s <= end_s)
+
+
+def check_time(path: str | Path, at_s: float, duration_s: float) -> None:
+    """Make sure that a file of this length has a moment at `at_s`.
+
+    Raises:
+        ConfigError: it hasn't.
+    """
+    if not 0 <= at_s <= duration_s:
+        raise ConfigError(
+            f"{shown(str(path))}: there is no moment at {at_s:g} s; the file is {duration_s:.1f} s "
+            f"long ({clock(duration_s)}), so ask for a time from 0 to that"
+        )
 
 
 def _read_again(

@@ -25,9 +25,11 @@ _DIGITS: Final = 4
 
 
 def explain_in_words(explanation: Explanation) -> tuple[str, ...]:
-    """Sentences: what moved the face's answer, the voice's, and that on conflict."""
+    """Sentences: whose face it is, what moved its answer, the voice's, and that on conflict."""
     face, voice = explanation.face, explanation.voice
+    whose = [] if explanation.person is None else [f"The face is that of {explanation.person}."]
     told = [
+        *whose,
         _missing(explanation, "face") if face is None else _face_words(face),
         _missing(explanation, "voice") if voice is None else _voice_words(voice),
     ]
@@ -65,6 +67,7 @@ def to_document(explanation: Explanation) -> dict[str, Any]:
         "at_s": explanation.at_s,
         "start_s": said.start_s,
         "end_s": said.end_s,
+        "person": explanation.person,
         "outcome": said.outcome.value,
         "reasons": [reason.value for reason in said.reasons],
         "conflict": _rounded(said.conflict),

@@ -64,9 +64,11 @@ from facevoice.report.table import (
     Tally,
     build_moments,
     build_table,
+    moment_rows,
     to_csv,
     to_moments_csv,
     to_pandas,
+    window_rows,
 )
 from facevoice.report.video import (
     MIN_HEIGHT_PX,
@@ -120,6 +122,7 @@ __all__ = [
     "from_json",
     "is_report_page",
     "label_of",
+    "moment_rows",
     "page_script",
     "page_style",
     "plot_report",
@@ -148,6 +151,7 @@ __all__ = [
     "to_texts",
     "to_view",
     "vocabulary",
+    "window_rows",
     "window_to_jsonl",
     "window_view",
     "write_database",
