@@ -236,6 +236,7 @@ def say_it_is_wrong(page: Page, name: str) -> None:
     page.get_by_label("Your name").fill(name)
     page.get_by_role("group", name="Is this right?").get_by_text("Wrong").click()
     expect(page.locator("#fvw-menu a", has_text="Review")).to_have_count(1)
+    assert not is_free_to_leave(page)  # and whoever stays finds all as it was
 
 
 def press_and_stay(page: Page, press: Callable[[], None]) -> None:
@@ -402,12 +403,12 @@ def test_several_clips_are_listed_read_and_switched_between(
         (verdict,) = review["verdicts"]
         assert (verdict["is_right"], verdict["reviewer"]) == (False, "Anna")
         assert {f"{s}.{e}" for s in STEMS for e in ("json", "csv", "html")} <= names
-        assert is_free_to_leave(page)
         sums = page.locator(".fvw-list-box tfoot td.fvw-count").all_inner_texts()
         assert sum(map(int, sums)) == len(total)
         page.get_by_role("button", name="smile_frightened_voice.mp4", exact=True).click()
         expect(title).to_have_text("smile_frightened_voice.mp4")
         expect(page.get_by_label("Your name")).to_have_value("Anna")
+        assert is_free_to_leave(page)
     assert wait_until(lambda: not server.files("*.json") and not server.files("*.mp4"))
 
 

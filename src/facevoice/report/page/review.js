@@ -59,10 +59,13 @@ function createReview(model, level, { id, keep, changed: tell, jump }) {
   const takeNote = () => form?.takeNote();
   const warn = (event) => {
     takeNote();
-    if (unsaved.size) event.preventDefault();
+    if (!unsaved.size) return;
+    event.preventDefault();
+    // Before others tidy up, as gradio does, for whoever then stays.
+    event.stopImmediatePropagation();
   };
   const events = { beforeunload: warn, beforeprint: takeNote };
-  for (const [name, react] of Object.entries(events)) window.addEventListener(name, react);
+  for (const [name, react] of Object.entries(events)) window.addEventListener(name, react, true);
   panel.refresh();
   if (model.review.is_other) panel.say("This review was made of another analysis of the file.");
   model.markOf = (moment) => markOf(state, model, moment);
@@ -76,7 +79,7 @@ function createReview(model, level, { id, keep, changed: tell, jump }) {
     refresh: panel.refresh,
     destroy() {
       takeNote();
-      for (const [name, react] of Object.entries(events)) window.removeEventListener(name, react);
+      for (const [name, react] of Object.entries(events)) window.removeEventListener(name, react, true);
     },
   };
 }
