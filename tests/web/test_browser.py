@@ -227,6 +227,7 @@ def open_settings(page: Page) -> None:
 
 
 def is_free_to_leave(page: Page) -> bool:
+    """Gradio takes the page for left, so a clip's test asks last."""
     leave = "dispatchEvent(new Event('beforeunload', { cancelable: true }))"
     return bool(page.evaluate(leave))
 
@@ -236,7 +237,6 @@ def say_it_is_wrong(page: Page, name: str) -> None:
     page.get_by_label("Your name").fill(name)
     page.get_by_role("group", name="Is this right?").get_by_text("Wrong").click()
     expect(page.locator("#fvw-menu a", has_text="Review")).to_have_count(1)
-    assert not is_free_to_leave(page)  # and whoever stays finds all as it was
 
 
 def press_and_stay(page: Page, press: Callable[[], None]) -> None:

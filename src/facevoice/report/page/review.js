@@ -59,13 +59,10 @@ function createReview(model, level, { id, keep, changed: tell, jump }) {
   const takeNote = () => form?.takeNote();
   const warn = (event) => {
     takeNote();
-    if (!unsaved.size) return;
-    event.preventDefault();
-    // Before others tidy up, as gradio does, for whoever then stays.
-    event.stopImmediatePropagation();
+    if (unsaved.size) event.preventDefault();
   };
   const events = { beforeunload: warn, beforeprint: takeNote };
-  for (const [name, react] of Object.entries(events)) window.addEventListener(name, react, true);
+  for (const [name, react] of Object.entries(events)) window.addEventListener(name, react);
   panel.refresh();
   if (model.review.is_other) panel.say("This review was made of another analysis of the file.");
   model.markOf = (moment) => markOf(state, model, moment);
@@ -79,7 +76,7 @@ function createReview(model, level, { id, keep, changed: tell, jump }) {
     refresh: panel.refresh,
     destroy() {
       takeNote();
-      for (const [name, react] of Object.entries(events)) window.removeEventListener(name, react, true);
+      for (const [name, react] of Object.entries(events)) window.removeEventListener(name, react);
     },
   };
 }
