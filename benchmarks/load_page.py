@@ -121,6 +121,10 @@ class Page:
         """Press Another clip."""
         await self._run("start_anew")
 
+    async def tell(self, event: str, **told: Any) -> list[Any]:
+        """Say something with an event; what the page is told to change, part after part."""
+        return list((await self._run(event, told=told))["data"])
+
     async def download(self, path: str) -> bytes:
         """A file of the result."""
         return (await self._get(f"/gradio_api/file={path}")).content

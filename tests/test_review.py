@@ -190,7 +190,7 @@ def test_reviews_among_downloads_go_to_their_reports(tmp_path: Path) -> None:
     downloads = tmp_path / "downloads"
     downloads.mkdir()
     first, second = reviewed().verdicts
-    later = replace(first, note="No.", when="2026-11-30T08:00:00.000Z")
+    later = replace(first, note="No.", when="2026-11-30T06:30:00-01:00")  # 07:30 at Greenwich
     third = REPORT.moments[2]
     more = Verdict(third.start_s, third.end_s, None, said_of(third), None, note="Unclear.")
     write_review(downloads / "talk.review.json", replace(reviewed(), verdicts=(more,)))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -253,18 +254,23 @@ def write_review(path: str | Path, review: Review) -> None:
 
 
 def unite(reviews: Sequence[Review]) -> Review:
-    """Reviews of one report as one: on each moment the latest verdict.
+    """Reviews of one report as one: on each moment the latest verdict, one without a time first.
 
     Args:
         reviews: at least one.
     """
     latest: dict[tuple[float, float, int | None], Verdict] = {}
     every = (verdict for review in reviews for verdict in review.verdicts)
-    for verdict in sorted(every, key=lambda one: one.when):
+    for verdict in sorted(every, key=lambda one: _said_at_s(one.when)):
         start_s, end_s = round(verdict.start_s, 2), round(verdict.end_s, 2)
         latest[start_s, end_s, verdict.person] = verdict
     verdicts = sorted(latest.values(), key=lambda v: (v.start_s, v.end_s, v.person or 0))
     return replace(reviews[-1], verdicts=tuple(verdicts))
+
+
+def _said_at_s(when: str) -> float:
+    """Seconds since 1970, whatever the zone; before all others where no time is told."""
+    return datetime.fromisoformat(when).timestamp() if when else -math.inf
 
 
 def to_json(review: Review) -> str:

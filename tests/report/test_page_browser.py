@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from playwright.sync_api import expect
 
 from browser import PATIENCE_MS, barriers, open_browser, watched_page
 from builders import make_failed_report, make_prediction, make_report
@@ -572,6 +573,66 @@ def test_a_video_from_disk_plays_along(open_report: Opener, talk: Path) -> None:
     assert "window 3 of 3" in page.locator(".fv-detail").inner_text()
     page.keyboard.press(" ")
     assert page.evaluate(f"{VIDEO}.paused")
+
+
+def test_what_is_said_stays_with_the_moment_that_was_seen(open_report: Opener, talk: Path) -> None:
+    page = open_report(two_outcomes(), still_trace())
+    page.set_input_files("input[type=file]", talk)
+    until(page, f"{VIDEO}?.readyState >= 2")
+    title, note = page.locator(".fv-detail-title"), page.get_by_label("Note")
+    play, pause = f"{VIDEO}.play()", f"{VIDEO}.pause()"
+    click_at(page, 0.125)
+    page.evaluate(play)
+    note.focus()
+    until(page, f"{VIDEO}.paused")  # who writes needn't hurry
+    page.keyboard.type("She smiles ")
+    page.evaluate(play)
+    until(page, f"{VIDEO}.currentTime > 3.3")
+    page.keyboard.type("a lot.")
+    expect(title).to_contain_text("moment 1 of 3")
+    page.evaluate(pause)
+    page.get_by_role("slider").focus()
+    expect(title).to_contain_text("moment 2 of 3")
+    expect(page.locator(".fv-review-panel")).to_contain_text("0:00–0:03match“She smiles a lot.”")
+
+    right = page.get_by_role("button", name="Right", exact=True)
+    right.hover()
+    page.evaluate(play)
+    until(page, f"{VIDEO}.currentTime > 5.3")
+    expect(title).to_contain_text("moment 2 of 3")
+    right.click()
+    page.evaluate(pause)
+    page.locator("h1").hover()
+    expect(title).to_contain_text("moment 3 of 3")
+    expect(page.locator(".fv-verdicts")).to_contain_text("0:03–0:05conflictRight.")
+
+    note.focus()
+    page.keyboard.type("Gone?")
+    click_at(page, 0.125)  # chosen: that is shown at once
+    expect(title).to_contain_text("moment 1 of 3")
+    expect(page.locator(".fv-verdicts")).to_contain_text("“Gone?”")
+
+
+def test_on_a_phone_the_film_covers_no_control_that_is_reached(
+    open_report: Opener, talk: Path
+) -> None:
+    page = open_report(two_outcomes(), still_trace(), **PHONE)
+    page.set_input_files("input[type=file]", talk)
+    until(page, f"{VIDEO}?.readyState >= 2")
+    page.get_by_role("button", name="Wrong", exact=True).tap()
+    controls = page.locator(
+        ".fv-judge :is(button, select, textarea), .fv-review-panel input[type=text]"
+    )
+    expect(controls).to_have_count(8)
+    for k in range(controls.count()):
+        page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        controls.nth(k).focus()
+        is_seen = """node => {
+          const box = node.getBoundingClientRect();
+          return node === document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+        }"""
+        assert controls.nth(k).evaluate(is_seen), k
+    assert overflow_px(page) == 0
 
 
 KEEP_WRITTEN = """() => {

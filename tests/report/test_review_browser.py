@@ -20,7 +20,7 @@ from facevoice.interpret import decide_again
 from facevoice.records import Emotion, Outcome, Person, Report
 from facevoice.report import ReportFolder, to_html
 from facevoice.report.index import index_row, to_index
-from facevoice.review import read_review
+from facevoice.review import Review, Verdict, empty_review, read_review, said_of, write_review
 from facevoice.settings import DecisionConfig
 from made_reports import CONFLICT, FLAT, MATCH, decided, in_a_row, make_window
 
@@ -36,6 +36,11 @@ TALK = decided(
 def browser() -> Iterator[Any]:
     with open_browser() as opened:
         yield opened
+
+
+def is_free_to_leave(page: Any) -> bool:
+    leave = "dispatchEvent(new Event('beforeunload', { cancelable: true }))"
+    return bool(page.evaluate(leave))
 
 
 def open_file(page: Any, folder: Path, name: str, text: str) -> None:
@@ -69,14 +74,12 @@ def test_a_review_is_made_saved_read_and_loaded_again(browser: Any, tmp_path: Pa
         expect(panel).to_contain_text(told)
         expect(page.locator(".fv-moments [data-moment='0']")).to_contain_text("wrong")
         assert barriers(page) == []
-        assert page.evaluate("dispatchEvent(new Event('beforeunload', { cancelable: true }))") is (
-            False
-        )
+        assert not is_free_to_leave(page)
         with page.expect_download() as saved:
             panel.get_by_role("button", name="Save review").click()
         assert saved.value.suggested_filename == "talk.review.json"
         saved.value.save_as(tmp_path / "talk.review.json")
-        assert page.evaluate("dispatchEvent(new Event('beforeunload', { cancelable: true }))")
+        assert is_free_to_leave(page)
     review = read_review(tmp_path / "talk.review.json", TALK)
     first, second = review.verdicts
     assert (first.is_right, first.corrected.outcome, first.corrected.voice) == (
@@ -91,6 +94,65 @@ def test_a_review_is_made_saved_read_and_loaded_again(browser: Any, tmp_path: Pa
         page.emulate_media(media="print")
         expect(page.locator(".fv-reviewed")).to_be_visible()
         expect(page.locator(".fv-judge button").first).to_be_hidden()
+
+
+def test_a_note_counts_while_it_is_written(browser: Any, tmp_path: Path) -> None:
+    with watched_page(browser) as page:
+        open_file(page, tmp_path, "talk.html", to_html(TALK))
+        note, said = page.get_by_label("Note"), page.locator(".fv-reviewed")
+        note.press_sequentially("She laughs")
+        page.pdf()
+        expect(said).to_have_text("“She laughs”")
+        with page.expect_download():
+            page.get_by_role("button", name="Save review").click()
+        assert is_free_to_leave(page)
+        note.press_sequentially(" again")
+        assert not is_free_to_leave(page)
+        expect(note).to_be_focused()
+        expect(said).to_have_text("“She laughs again”")
+
+
+def of_kim(*places: int, when: str) -> Review:
+    moments = [TALK.moments[place] for place in places]
+    verdicts = [
+        Verdict(m.start_s, m.end_s, m.person, said_of(m), True, reviewer="Kim", when=when)
+        for m in moments
+    ]
+    return replace(empty_review(TALK), verdicts=tuple(verdicts))
+
+
+def test_a_review_that_is_loaded_joins_what_was_said(browser: Any, tmp_path: Path) -> None:
+    """The later verdict on a moment stands; and nobody signs for anybody else."""
+    write_review(tmp_path / "old.json", of_kim(0, 1, when="2020-01-01T09:00:00+02:00"))
+    write_review(tmp_path / "new.json", of_kim(0, when="2100-01-01T07:00:00Z"))
+    with watched_page(browser) as page:
+        opened = to_html(TALK.with_review(of_kim(1, when="2020-01-01T09:00:00Z")))
+        open_file(page, tmp_path, "talk.html", opened)
+        panel, card = page.locator(".fv-review-panel"), page.locator(".fv-judge")
+        name, chooser = page.get_by_label("Your name"), panel.locator("input[type=file]")
+        expect(name).to_have_value("")
+        card.get_by_role("button", name="Wrong", exact=True).click()
+        chooser.set_input_files(tmp_path / "old.json")
+        expect(panel.get_by_role("status")).to_contain_text(
+            "where both tell of a moment, the later"
+        )
+        rows = panel.locator(".fv-verdicts li")
+        expect(rows).to_have_count(2)
+        expect(rows.nth(0)).to_contain_text("Wrong.")
+        expect(rows.nth(1)).to_contain_text("Right. (Kim)")
+        expect(name).to_have_value("")
+        assert not is_free_to_leave(page)
+        card.get_by_role("button", name="Your name?").click()
+        expect(name).to_be_focused()
+        page.keyboard.type("Lee")
+        page.keyboard.press("Tab")
+        expect(rows.nth(0)).to_contain_text("Wrong. (Lee)")
+        expect(rows.nth(1)).to_contain_text("Right. (Kim)")
+        expect(card).to_contain_text("as Lee")
+        chooser.set_input_files(tmp_path / "new.json")
+        expect(rows.nth(0)).to_contain_text("Right. (Kim)")
+        assert not is_free_to_leave(page)  # no file holds both
+        expect(name).to_have_value("Lee")
 
 
 def load_again(browser: Any, tmp_path: Path, told: str) -> None:
@@ -114,6 +176,9 @@ def folder_of(tmp_path: Path) -> Path:
     person = Person(1, "Anna", (0,), 4.0, 2.0, portrait)
     windows = [replace(w, person=1) for w in in_a_row([CONFLICT, MATCH])]
     seen = replace(decided(*windows, path="b.mp4"), people=(person,))
+    first = seen.moments[0]
+    wrong = Verdict(first.start_s, first.end_s, first.person, said_of(first), is_right=False)
+    seen = seen.with_review(replace(empty_review(seen), verdicts=(wrong,)))
     reports: dict[str, Report] = {
         "a <b>": decided(MATCH, path=HOSTILE),
         "sub/b": seen,
@@ -140,7 +205,7 @@ def test_the_index_sorts_filters_and_leads_to_each_page(browser: Any, tmp_path: 
     with watched_page(browser) as page:
         page.goto((out / "index.html").as_uri())
         rows = page.locator(".fv-index tbody tr")
-        expect(page.locator(".fv-meta")).to_have_text("3 files · 1 failed")
+        expect(page.locator(".fv-meta")).to_have_text("3 files · 1 failed · 1 reviewed")
         expect(rows).to_have_count(3)
         expect(rows.nth(0)).to_contain_text("a <b>")
         expect(rows.nth(1)).to_contain_text("the file is empty")
@@ -153,6 +218,9 @@ def test_the_index_sorts_filters_and_leads_to_each_page(browser: Any, tmp_path: 
         page.get_by_label("Show").select_option("all outcomes")
         page.get_by_label("State").select_option("failed")
         expect(rows).to_have_count(1)
+        page.get_by_label("State").select_option("with a wrong moment")
+        expect(rows).to_have_count(1)
+        expect(rows).to_contain_text("1 of 2: 1\u00a0wrong")
         page.get_by_label("State").select_option("any state")
         page.get_by_label("with the text").fill("onerror")
         page.get_by_role("link", name="a <b>").click()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -16,7 +16,7 @@ from zipfile import ZipFile
 import av
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Dialog, Page, expect
 
 from browser import barriers, open_browser, watched_page
 from conftest import ClipMaker
@@ -52,6 +52,7 @@ DESKTOP: dict[str, Any] = {
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2}
 START = "Start camera and microphone"
 RESULT = ".fvw-result .fv-root"
+STEMS = ("smile_frightened_voice", "smile_glad_voice", "voice")
 
 # What screen readers are told, from now on.
 HEAR = """() => {
@@ -225,6 +226,32 @@ def open_settings(page: Page) -> None:
     expect(page.get_by_label("cautious")).to_be_visible()
 
 
+def is_free_to_leave(page: Page) -> bool:
+    """Gradio takes the page for left, so a clip's test asks last."""
+    leave = "dispatchEvent(new Event('beforeunload', { cancelable: true }))"
+    return bool(page.evaluate(leave))
+
+
+def say_it_is_wrong(page: Page, name: str) -> None:
+    """Of the moment that is shown, until it stands in the downloads."""
+    page.get_by_label("Your name").fill(name)
+    page.get_by_role("group", name="Is this right?").get_by_text("Wrong").click()
+    expect(page.locator("#fvw-menu a", has_text="Review")).to_have_count(1)
+
+
+def press_and_stay(page: Page, press: Callable[[], None]) -> None:
+    """The page asks whether the review may be lost, and it may not."""
+    asked: list[str] = []
+
+    def stay(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        dialog.dismiss()
+
+    page.once("dialog", stay)
+    press()
+    assert asked == ["Your review isn’t downloaded yet, and would be lost. Go on without it?"]
+
+
 def download(page: Page, selector: str, folder: Path) -> Path:
     with page.expect_download() as info:
         page.click(selector)
@@ -286,9 +313,9 @@ def test_from_upload_to_downloads(
         box = timeline.bounding_box()
         assert box is not None
         timeline.click(position={"x": box["width"] * share, "y": 30})
-        video = "const video = document.querySelector('.fvw-stage video')"
-        here = "const share = video.currentTime / video.duration"
-        page.wait_for_function(f"() => {{ {video}; {here}; return {seen}; }}")
+        here = """const video = document.querySelector('.fvw-stage video'),
+          share = video.currentTime / video.duration"""
+        page.wait_for_function(f"() => {{ {here}; return {seen}; }}")
 
     files = {name: download(page, f"#fvw-{name}", tmp_path) for name in ("json", "csv", "html")}
     page.click("#fvw-draw")
@@ -297,6 +324,7 @@ def test_from_upload_to_downloads(
     page.get_by_role("button", name="Right", exact=True).click()
     menu = page.locator("#fvw-menu a")
     expect(menu).to_have_count(8)
+    press_and_stay(page, lambda: page.click("#fvw-again"))
     page.get_by_role("button", name="Other formats").click()
     assert barriers(page, within="#fvw-downloads") == []
     with page.expect_download() as info:
@@ -318,7 +346,8 @@ def test_from_upload_to_downloads(
         assert str(server.uploads) not in path.read_text("utf-8")
     with watched_page(browser, **DESKTOP) as other:
         other.goto(files["html"].as_uri())
-        assert named.name in other.inner_text("body")
+        expect(other.locator("body")).to_contain_text(named.name)
+    assert is_free_to_leave(page)
     with av.open(str(film)) as container:
         assert container.streams.video[0].codec_context.name == "h264"
         assert container.streams.audio[0].codec_context.name == "aac"
@@ -366,18 +395,20 @@ def test_several_clips_are_listed_read_and_switched_between(
         page.get_by_role("button", name="smile_glad_voice.mp4", exact=True).click()
         expect(title).to_have_text("smile_glad_voice.mp4")
         assert page.locator("video:visible").count() == 1
-        page.get_by_role("group", name="Is this right?").get_by_text("Wrong").click()
+        say_it_is_wrong(page, "Anna")
         with ZipFile(download(page, "#fvw-all", tmp_path)) as packed:
             names = set(packed.namelist())
             review = json.loads(packed.read("smile_glad_voice.review.json"))
             total = list(csv.DictReader(packed.read("windows.csv").decode().splitlines()))
-        assert [verdict["is_right"] for verdict in review["verdicts"]] == [False]
-        stems = ("smile_frightened_voice", "smile_glad_voice", "voice")
-        assert {f"{s}.{e}" for s in stems for e in ("json", "csv", "html")} <= names
+        (verdict,) = review["verdicts"]
+        assert (verdict["is_right"], verdict["reviewer"]) == (False, "Anna")
+        assert {f"{s}.{e}" for s in STEMS for e in ("json", "csv", "html")} <= names
         sums = page.locator(".fvw-list-box tfoot td.fvw-count").all_inner_texts()
         assert sum(map(int, sums)) == len(total)
         page.get_by_role("button", name="smile_frightened_voice.mp4", exact=True).click()
         expect(title).to_have_text("smile_frightened_voice.mp4")
+        expect(page.get_by_label("Your name")).to_have_value("Anna")
+        assert is_free_to_leave(page)
     assert wait_until(lambda: not server.files("*.json") and not server.files("*.mp4"))
 
 
@@ -818,12 +849,15 @@ def test_a_live_session_is_recorded_and_reported(
         assert sum(1 for _ in film.decode(video=0)) > 5
     result.get_by_role("group", name="Is this right?").get_by_text("Wrong").click()
     expect(result.locator(".fvw-menu a")).to_have_count(8)
+    press_and_stay(page, lambda: button(page).click())
+    assert not is_free_to_leave(page)
     result.get_by_role("button", name="Other formats").click()
     expect(result.get_by_text("Review (.review.json)")).to_be_visible()
     assert barriers(page) == []
     read = read_report(fetch("JSON"))
     assert read.review is not None
     assert [verdict.is_right for verdict in read.review.verdicts] == [False]
+    assert is_free_to_leave(page)
     assert len(read.windows) >= 4
     assert any(window.face is not None for window in read.windows)
     assert is_report_page(fetch("Report (HTML)"))

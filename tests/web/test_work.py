@@ -466,6 +466,9 @@ def test_a_server_keeps_files_and_visitors_to_itself(tmp_path: Path) -> None:
         async def visit() -> None:
             page = Page(server.url)
             await page.open()
+            # Of what isn't there, or is gone meanwhile, nothing changes.
+            assert (await page.tell("keep_review", text="{}", number=1))[0] == ""
+            assert (await page.tell("take_sample", place="0"))[1] == ""
             await page.upload(SAMPLE)
             outcome = await page.analyze()
             assert outcome.files is not None

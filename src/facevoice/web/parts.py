@@ -196,20 +196,30 @@ def result(report: Report, trace: Trace, media: Path) -> str:
     return f'<div class="fvw-result" data-view="{view}" data-media="{_address(media)}"></div>'
 
 
-def other_files(files: Iterable[tuple[str, Path]]) -> str:
-    """A menu of files to download: what to call each, and where it lies."""
+def other_files(files: Iterable[tuple[str, Path]], num_said: int) -> str:
+    """A menu of files to download: what to call each, and where it lies.
+
+    num_said: what all downloads hold of a review, see `Clip`.
+    """
     links = "".join(
         f'<li><a href="{_address(path)}" download>{escape(words)}</a></li>' for words, path in files
     )
     return (
-        '<button type="button" popovertarget="fvw-menu">Other formats</button>'
+        f'<button type="button" popovertarget="fvw-menu" data-said="{num_said}">'
+        "Other formats</button>"
         f'<ul id="fvw-menu" class="fvw-menu" popover>{links}</ul>'
     )
 
 
-def fetched(path: Path) -> str:
-    """A file that was made to be downloaded, which `web.js` does at once."""
-    return f'<a class="fvw-fetched" href="{_address(path)}" download>{escape(path.name)}</a>'
+def fetched(path: Path, num_said: int) -> str:
+    """A file that was made to be downloaded, which `web.js` does at once.
+
+    num_said: what it holds of reviews, see `Clip`.
+    """
+    return (
+        f'<a class="fvw-fetched" href="{_address(path)}" data-said="{num_said}" download>'
+        f"{escape(path.name)}</a>"
+    )
 
 
 def length(seconds: float) -> str:

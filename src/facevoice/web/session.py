@@ -34,7 +34,7 @@ class Clip:
     people: who can be named, as they were found; edits: what was said of them, said: as it
     stands in the page's fields; known: what it is
     compared with; warnings: what told nothing of its person; review: what a person
-    says of its moments.
+    says of its moments; num_said: the number that the page gave to what was said last of it.
     """
 
     path: Path
@@ -49,6 +49,7 @@ class Clip:
     known: Known = NOTHING
     warnings: tuple[str, ...] = ()
     review: Review | None = None
+    num_said: int = 0
 
     def row(self) -> dict[str, Any]:
         """What the page's list shows of it; the outcome and the counts by their places."""

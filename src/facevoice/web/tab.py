@@ -290,7 +290,7 @@ class ClipTab:
         """Add a sample to the page's clips, as a copy that goes with the page."""
         sample = _meant(event, self._samples)
         if sample is None:
-            return {}
+            return {self.status: ""}
         folder = Path(tempfile.mkdtemp(prefix="sample-", dir=self._files.root))
         return self.take([shutil.copy(sample, folder)], request)
 
@@ -520,12 +520,14 @@ class ClipTab:
         """Keep what somebody says of the clip that is shown, and write it into its downloads."""
         clip, text = self.session(request).shown, _asked(event, "text")
         if clip is None or clip.report is None or not isinstance(text, str):
-            return {}
+            return {self.status: ""}
         try:
             clip.report = add_review(clip.report, text)
         except FacevoiceError as error:
             return {self.status: parts.problem(str(error))}
         clip.review = clip.report.review
+        number = _asked(event, "number")
+        clip.num_said = number if isinstance(number, int) else 0
         return {self.status: "", **self._write(clip, self._files.folder(_name(request)))}
 
     # What is made of it.
@@ -571,6 +573,7 @@ class ClipTab:
         if not session.done:
             return {self.status: parts.problem("Analyse a clip first.")}
         folder = self._files.new_folder(_name(request), "all")
+        num_said = max(clip.num_said for clip in session.done)
         names = {file.path: file.name for file in find_files(c.path for c in session.done).files}
         with ReportFolder(folder / "facevoice", _ZIP_FORMATS) as reports:
             for clip in session.done:
@@ -585,7 +588,7 @@ class ClipTab:
                 name = path.relative_to(reports.root)
                 if path.is_file() and not name.parts[0].startswith("."):
                     packed.write(path, name)
-        return {self.fetched: parts.fetched(out), self.status: ""}
+        return {self.fetched: parts.fetched(out, num_said), self.status: ""}
 
     def answer(self, clip: str | None) -> str:
         """The report of a clip as JSON, for a program."""
@@ -772,7 +775,7 @@ class ClipTab:
                 others.append((made.words, written))
             else:
                 changes[self.buttons[written.suffix[1:]]] = _file(written)
-        return changes | {self.others: parts.other_files(others)}
+        return changes | {self.others: parts.other_files(others, clip.num_said)}
 
     def _listed(self, session: Session) -> _Changes:
         return {self.list: parts.clip_list(session)}

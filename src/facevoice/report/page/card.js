@@ -22,6 +22,15 @@ function createCard(model, level, addTo = null) {
   const review = el("div", { class: "fv-review" });
   const body = el("div", { class: "fv-window" });
   let shown = null;
+  let playhead = null;
+  let isOver = false;
+  // Who is about to say something says it of what they see, even where the film goes on meanwhile.
+  const isHeld = () => isOver || review.querySelector(":focus-visible, select:focus") !== null;
+  const catchUp = () => { if (playhead !== null) show(playhead); };
+  review.addEventListener("pointerenter", () => { isOver = true; });
+  review.addEventListener("pointerleave", () => { isOver = false; catchUp(); });
+  review.addEventListener("focusin", ({ target }) => { if (!target.matches("button")) playhead.video?.pause(); });
+  review.addEventListener("focusout", () => setTimeout(catchUp));  // When the focus is where it goes.
   const showMoment = (selection) => {
     const { moment, place } = selection;
     const count = model.point.moments.length;
@@ -33,15 +42,18 @@ function createCard(model, level, addTo = null) {
     Object.assign(review.dataset, { moment: place, from: moment.from, to: moment.to });
     if (count > 0) addTo?.(review, selection);
   };
+  const show = (at) => {
+    playhead = at;
+    if (shown !== null && !at.isChosen && isHeld()) return;
+    const selection = selectionAt(model, at.time);
+    if (shown === null || selection.moment !== shown.moment) showMoment(selection);
+    if (shown === null || selection.window !== shown.window) body.replaceChildren(...windowParts(model, selection, level + 1));
+    shown = selection;
+  };
   return {
     element: el("section", { class: "fv-detail", "aria-label": "What is selected" }, heading, verdictLine, review, body),
     refresh() { shown = null; },
-    show({ time }) {
-      const selection = selectionAt(model, time);
-      if (shown === null || selection.moment !== shown.moment) showMoment(selection);
-      if (shown === null || selection.window !== shown.window) body.replaceChildren(...windowParts(model, selection, level + 1));
-      shown = selection;
-    },
+    show,
   };
 }
 

@@ -14,7 +14,7 @@ const STATES = [
   ["any", "any state", () => true],
   ["open", "not reviewed", (row) => row.judged === null && row.error === null],
   ["reviewed", "reviewed", (row) => row.judged !== null],
-  ["wrong", "with a correction", (row) => row.wrong > 0],
+  ["wrong", "with a wrong moment", (row) => row.wrong > 0],
   ["failed", "failed", (row) => row.error !== null],
 ];
 

@@ -233,11 +233,11 @@ class Playhead {
 // Shows a view of `to_view` in an empty element; {video, stage, pickVideo, switch, theme}: a video to
 // follow, and the element that holds it, to stand beside the timeline; whether to offer to choose
 // one, another sensitivity, and other names (with `switch` too); "light", "dark", or "auto" for a
-// switch of its own; keepReview(text): keeps the review, told of every change, or says false. Gives
+// switch of its own; keepReview(text, number), reviewId: see `keep` and `id` in review.js. Gives
 // {seek(t_s), useTheme("light" or "dark"), destroy()}.
 function mount(element, view, options = {}) {
   const { video = null, stage = null, pickVideo = false, theme: wanted = "light" } = options;
-  const { switch: canSwitch = true, keepReview = null } = options;
+  const { switch: canSwitch = true, keepReview = null, reviewId = "" } = options;
   const model = openView(view);
   const level = document.querySelector("h1") === null ? 1 : 2;
   const playhead = new Playhead(model.duration_s);
@@ -266,7 +266,7 @@ function mount(element, view, options = {}) {
   let link = null;
   if (model.windows.length) {
     const points = createPoints(model, canSwitch && model.points.length > 1 ? choosePoint : null);
-    const can = { pick: video === null && pickVideo, rename: canSwitch ? rename : null, keep: keepReview };
+    const can = { pick: video === null && pickVideo, rename: canSwitch ? rename : null, review: { id: reviewId, keep: keepReview } };
     const results = createResults(model, playhead, level + 1, stage, can);
     parts.push(points, ...results.parts);
     elements.push(points.element, ...results.elements);
@@ -299,7 +299,7 @@ function createResults(model, playhead, level, stage, can) {
     playhead.choose(time);
     (playhead.video ?? card.element).scrollIntoView({ block: "nearest" });
   };
-  const review = createReview(model, level, { keep: can.keep, jump, changed: () => moments.refresh() });
+  const review = createReview(model, level, { ...can.review, jump, changed: () => moments.refresh() });
   const card = createCard(model, level, review.addTo);
   const moments = createMoments(model, playhead, level, jump);
   const picker = can.pick ? createPicker(model, playhead) : null;
@@ -321,4 +321,4 @@ function createResults(model, playhead, level, stage, can) {
   };
 }
 
-window.facevoice = { ...(window.facevoice ?? {}), mount };
+window.facevoice = { ...(window.facevoice ?? {}), mount, mayForget, wasDownloaded };

@@ -7,46 +7,77 @@
 const ANSWERS = ["outcome", "face", "voice"];
 const SAME_S = 0.002;
 
-// `keep(text)` is told of every change and keeps it, as the web app does, or says false where it can't;
-// null where only people save.
+// Whoever looks, as they say on this page: no review that is opened says it for them.
+let reviewer = "";
+// When something was said on this page.
+const saidHere = new Set();
+// What was said and stands in no file yet: by the id of its report, the number of what was said last.
+const unsaved = new Map();
+let numSaid = 0;
+const WITHOUT_REVIEW = /\.rttm$|_events\.json$/;
+
+// A file was downloaded that holds what was said up to a number, of one report, or of those whose ids
+// begin so.
+function wasDownloaded(name, number, id) {
+  if (WITHOUT_REVIEW.test(name)) return;
+  for (const [one, last] of [...unsaved]) if (one.startsWith(id) && last <= number) unsaved.delete(one);
+}
+
+// Whether what was said may go, of one report or of those whose ids begin so; asks where it stands in
+// no file.
+function mayForget(id) {
+  const ids = [...unsaved.keys()].filter((one) => one.startsWith(id));
+  const question = "Your review isn’t downloaded yet, and would be lost. Go on without it?";
+  if (ids.length && !window.confirm(question)) return false;
+  for (const one of ids) unsaved.delete(one);
+  return true;
+}
+
+// `id`: of the report among those of the page; `keep(text, number)` is told of every change and keeps
+// it, as the web app does; null where only people save.
 // `changed` is told, too; `jump(time)` goes to a moment.
-function createReview(model, level, { keep = null, changed: tell, jump }) {
+function createReview(model, level, { id, keep, changed: tell, jump }) {
   const state = {
+    id,
     document: model.review.document,
     verdicts: model.review.document.verdicts.map((verdict) => ({ ...verdict })),
-    reviewer: "",
-    isUnsaved: false,
   };
-  state.reviewer = state.verdicts.findLast((verdict) => verdict.reviewer)?.reviewer ?? "";
   const panel = reviewPanel(model, state, level, jump);
   let form = null;
-  const changed = () => {
-    state.isUnsaved = keep === null || keep(reviewText(state)) === false;
+  const refresh = () => {
     panel.refresh();
     form?.refresh();
+  };
+  const changed = () => {
+    numSaid += 1;
+    unsaved.set(id, numSaid);
+    keep?.(reviewText(state), numSaid);
+    refresh();
     tell();
   };
-  panel.changed = changed;
-  panel.loaded = () => {
-    changed();
-    state.isUnsaved = false;
-    panel.refresh();
-  };
+  Object.assign(panel, { changed, named: refresh });
+  const takeNote = () => form?.takeNote();
   const warn = (event) => {
-    if (state.isUnsaved) event.preventDefault();
+    takeNote();
+    if (unsaved.size) event.preventDefault();
   };
-  window.addEventListener("beforeunload", warn);
+  const events = { beforeunload: warn, beforeprint: takeNote };
+  for (const [name, react] of Object.entries(events)) window.addEventListener(name, react);
   panel.refresh();
   if (model.review.is_other) panel.say("This review was made of another analysis of the file.");
   model.markOf = (moment) => markOf(state, model, moment);
   return {
     element: panel.element,
     addTo(place, { moment }) {
-      form = verdictForm(model, state, moment, changed);
+      takeNote();
+      form = verdictForm(model, state, moment, { changed, askName: panel.askName });
       place.replaceChildren(form.element);
     },
     refresh: panel.refresh,
-    destroy() { window.removeEventListener("beforeunload", warn); },
+    destroy() {
+      takeNote();
+      for (const [name, react] of Object.entries(events)) window.removeEventListener(name, react);
+    },
   };
 }
 
@@ -99,19 +130,37 @@ function judge(model, state, moment, change) {
     ...before,
     said: saidOf(model, moment),
     ...change,
-    reviewer: state.reviewer,
-    when: new Date().toISOString(),
+    ...signature(),
   };
   if (verdict.is_right !== false) verdict.corrected = blank.corrected;
   state.verdicts = state.verdicts.filter((one) => one !== before);
   if (before !== undefined || !isTakenBack(verdict)) state.verdicts.push(verdict);
-  state.verdicts.sort((a, b) => a.start_s - b.start_s || a.end_s - b.end_s);
+  state.verdicts.sort(byTime);
+}
+
+function byTime(a, b) { return a.start_s - b.start_s || a.end_s - b.end_s; }
+
+// Who says something now.
+function signature() {
+  const when = new Date().toISOString();
+  saidHere.add(when);
+  return { reviewer, when };
+}
+
+// On each moment the latest of all verdicts, as `facevoice.review.unite` has it.
+function uniteVerdicts(verdicts) {
+  const saidAt = ({ when }) => Date.parse(when) || 0;
+  const latest = new Map();
+  for (const verdict of [...verdicts].sort((a, b) => saidAt(a) - saidAt(b))) {
+    latest.set([verdict.start_s.toFixed(2), verdict.end_s.toFixed(2), verdict.person].join(), verdict);
+  }
+  return [...latest.values()].sort(byTime);
 }
 
 let numForms = 0;
 
-// The form in a moment's card.
-function verdictForm(model, state, moment, changed) {
+// The form in a moment's card; `askName` leads to where people say who they are.
+function verdictForm(model, state, moment, { changed, askName }) {
   numForms += 1;
   const set = (change) => {
     judge(model, state, moment, change);
@@ -130,15 +179,20 @@ function verdictForm(model, state, moment, changed) {
   const noteId = `fv-note-${numForms}`;
   const note = el("textarea", {
     id: noteId, rows: 1, maxlength: 10000, dir: "auto",
-    onchange: () => set({ note: note.value.trim() }),
+    onchange: () => takeNote(),
   });
+  const takeNote = () => {
+    const text = note.value.trim();
+    if (text !== (verdictOn(state, moment)?.note ?? "")) set({ note: text });
+  };
+  const who = el("button", { type: "button", class: "fv-link fv-who", dir: "auto", onclick: askName });
   const corrections = el("div", { class: "fv-corrections" }, selects.map((field) => field.element));
   const reviewed = el("p", { class: "fv-reviewed" });
   const element = el(
     "fieldset",
     { class: "fv-judge" },
     el("legend", {}, "Is this right?"),
-    el("div", { class: "fv-judge-row" }, right, wrong, corrections),
+    el("div", { class: "fv-judge-row" }, right, wrong, who, corrections),
     el("label", { for: noteId, class: "fv-note-label" }, "Note", note),
     reviewed,
   );
@@ -146,13 +200,14 @@ function verdictForm(model, state, moment, changed) {
     const verdict = verdictOn(state, moment);
     right.setAttribute("aria-pressed", String(verdict?.is_right === true));
     wrong.setAttribute("aria-pressed", String(verdict?.is_right === false));
+    who.textContent = reviewer === "" ? "Your name?" : `as ${reviewer}`;
     corrections.hidden = verdict?.is_right !== false;
     selects.forEach((field, k) => field.set(verdict?.corrected[ANSWERS[k]] ?? null));
     if (document.activeElement !== note) note.value = verdict?.note ?? "";
     reviewed.textContent = verdict === null ? "" : verdictWords(model, verdict, moment);
   };
   refresh();
-  return { element, refresh };
+  return { element, refresh, takeNote };
 }
 
 // A choice of what it really is; empty where the person doesn't tell.
@@ -203,7 +258,7 @@ function reviewPanel(model, state, level, jump) {
   const list = el("ul", { class: "fv-moments fv-verdicts" });
   const told = el("p", { class: "fv-note", role: "status" });
   const nameId = `fv-reviewer-${numForms}`;
-  const name = el("input", { id: nameId, type: "text", maxlength: 200, autocomplete: "name", value: state.reviewer });
+  const name = el("input", { id: nameId, type: "text", maxlength: 200, autocomplete: "name" });
   const file = el("input", { type: "file", accept: ".json,application/json", class: "fv-hidden", tabindex: "-1", "aria-hidden": "true" });
   const save = el("button", { type: "button", class: "fv-button", onclick: () => saveReview() }, "Save review");
   const load = el("button", { type: "button", class: "fv-button", onclick: () => file.click() }, "Load review");
@@ -224,15 +279,17 @@ function reviewPanel(model, state, level, jump) {
     told,
     hint,
   );
-  const panel = { element, changed() {}, loaded() {}, say(text) { told.textContent = text; } };
+  const panel = { element, changed() {}, named() {}, askName() { name.focus(); }, say(text) { told.textContent = text; } };
   name.addEventListener("change", () => {
-    state.reviewer = name.value.trim();
-    for (const verdict of state.verdicts) if (verdict.reviewer === "") verdict.reviewer = state.reviewer;
-    panel.changed();
+    reviewer = name.value.trim();
+    const unsigned = state.verdicts.filter((verdict) => verdict.reviewer === "" && saidHere.has(verdict.when));
+    for (const verdict of unsigned) Object.assign(verdict, signature());
+    if (unsigned.length) panel.changed();
+    else panel.named();
   });
   const saveReview = () => {
     download(reviewText(state), model.review.name);
-    state.isUnsaved = false;
+    unsaved.delete(state.id);
     panel.refresh();
     panel.say(`Saved as ${model.review.name} among your downloads.`);
   };
@@ -243,17 +300,20 @@ function reviewPanel(model, state, level, jump) {
     const { verdicts, problem } = openReview(await chosen.text(), state.document);
     panel.say(problem);
     if (verdicts === null) return;
-    state.verdicts = verdicts;
-    state.reviewer = verdicts.findLast((verdict) => verdict.reviewer)?.reviewer ?? state.reviewer;
-    name.value = state.reviewer;
-    panel.loaded();
-    panel.say([`Read ${chosen.name}.`, problem].filter((text) => text !== "").join(" "));
+    const hadSome = state.verdicts.length > 0;
+    state.verdicts = uniteVerdicts([...state.verdicts, ...verdicts]);
+    panel.changed();
+    if (state.verdicts.every((verdict) => verdicts.includes(verdict))) unsaved.delete(state.id);
+    panel.refresh();
+    const both = hadSome ? "What was said here stays; where both tell of a moment, the later stands." : "";
+    panel.say([`Read ${chosen.name}.`, both, problem].filter((text) => text !== "").join(" "));
   });
   panel.refresh = () => {
     summary.textContent = reviewWords(model, state);
     list.replaceChildren(...standing(state).map((verdict) => verdictRow(model, verdict, jump)));
     list.hidden = list.childElementCount === 0;
-    save.textContent = state.isUnsaved ? "Save review (changed)" : "Save review";
+    if (document.activeElement !== name) name.value = reviewer;
+    save.textContent = unsaved.has(state.id) ? "Save review (changed)" : "Save review";
   };
   return panel;
 }

@@ -1,6 +1,7 @@
 // The live mode: camera and microphone to the server, results back. Its protocol: web/live.py.
 var FRAME_MS = 200, MAX_SIDE_PX = 640, JPEG_QUALITY = 0.85, BLOCK_S = 0.1;
 var MAX_BUFFERED_BYTES = 400000, HELD_MS = 6000;
+var LIVE = "live"; // the id of the review of a session that is over
 var sessions = new WeakMap();
 var api = { mount: mount, unmount: unmount, repaint: repaint, latencies_ms: [] };
 
@@ -90,6 +91,7 @@ Session.prototype.build = function (place) {
 
 // `talks`: whether it begins with somebody who talks normally.
 Session.prototype.start = async function (talks) {
+  if (!window.facevoice.mayForget(LIVE)) return;
   var run = (this.run = this.lastRun = { talks: Boolean(talks), hasTalked: false });
   this.running = true;
   this.button.textContent = "Stop";

@@ -282,25 +282,31 @@ function showSession(place, end, recording, kept) {
     row.append(linkTo(film, asFile(recording, "live session").name, "Recording"));
   }
   row.append(files);
-  var offer = function (made) {
+  var number = 0, waiting = 0; // of what was said last; how often the files are still without it
+  var draw = function (made) {
     urls.splice(0).forEach(URL.revokeObjectURL);
     drawFiles(files, made, urls);
   };
-  offer(end.files);
+  draw(end.files);
+  files.addEventListener("click", function (event) {
+    var link = event.target.closest("a");
+    if (link && !waiting) window.facevoice.wasDownloaded(link.download, number, LIVE);
+  });
   place.replaceChildren(make("h2", "fvw-strip-title", "The session"), row, body);
-  var keep = function (text) {
-    if (kept.readyState !== WebSocket.OPEN) return false;
-    kept.send(JSON.stringify({ review: text }));
-    return true;
+  var keep = function (text, last) {
+    number = last;
+    waiting += 1;
+    if (kept.readyState === WebSocket.OPEN) kept.send(JSON.stringify({ review: text }));
   };
   var handle = window.facevoice.mount(body, end.view,
-    { video: video, stage: stage, switch: false, theme: isDark() ? "dark" : "light", keepReview: keep });
+    { video: video, stage: stage, switch: false, theme: isDark() ? "dark" : "light",
+      keepReview: keep, reviewId: LIVE });
   var notice = body.querySelector(".fv-notice");
   if (notice) notice.remove(); // it stands above
   tellKept(body, true);
   kept.addEventListener("close", function () { tellKept(body, false); });
   return {
-    offer: offer,
+    offer: function (made) { waiting -= 1; draw(made); },
     useTheme: function () { handle.useTheme(isDark() ? "dark" : "light"); },
     destroy: function () {
       handle.destroy();

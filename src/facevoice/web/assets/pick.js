@@ -6,7 +6,7 @@ var LABELS = { chosen: "ready", waiting: "waiting", reading: "being read", done:
 function connect(element, trigger, names) {
   var told = names[0], act = names[1];
   element = element.closest(".block") || element;
-  element.keepReview = function (text) { trigger(names[2], { text: text }); };
+  element.keepReview = function (text, number) { trigger(names[2], { text: text, number: number }); };
   element.addEventListener("click", function (event) {
     var button = event.target.closest("button[data-do]");
     if (!button) return;

@@ -4,6 +4,7 @@
   var mounted = new WeakMap();
   var voice = null; // what screen readers hear of what goes on: few words, now and then
   var spoken = "";
+  var CLIP = "clip "; // begins the ids of clips' reviews
 
   function say(text) {
     if (voice === null) {
@@ -73,6 +74,7 @@
     result.handle = window.facevoice.mount(body, view, {
       video: stage && stage.video, stage: stage && stage.element, switch: false,
       theme: isDark() ? "dark" : "light", keepReview: place.closest(".block").keepReview,
+      reviewId: CLIP + address,
     });
     arrange(body);
     say("The result is there. " + body.querySelector(".fv-sentence > span:last-child").textContent);
@@ -128,6 +130,23 @@
     each(node, ".fvw-live", function (place) { window.facevoiceLive.unmount(place); });
   }
 
+  // The server forgets what was said of clips when it forgets them: nothing goes unasked that no file
+  // holds. The server tells up to which number a file holds what was said; the one that is under way
+  // isn't in it yet.
+  function minds(event) {
+    if (event.target.closest("#fvw-again")) {
+      if (window.facevoice.mayForget(CLIP)) return;
+      event.preventDefault();
+      event.stopImmediatePropagation(); // before gradio hears of it
+    }
+    var all = event.target.closest(".fvw-fetched");
+    if (all) window.facevoice.wasDownloaded(all.href, Number(all.dataset.said), CLIP);
+    var link = event.target.closest("#fvw-json, #fvw-csv, #fvw-html, #fvw-menu a");
+    var place = document.querySelector(".fvw-result"), files = document.querySelector("#fvw-others [data-said]");
+    if (link && place && files) window.facevoice.wasDownloaded(
+      link.href || "", Number(files.dataset.said), CLIP + place.dataset.media);
+  }
+
   // Gradio's class follows the system, or what the address asks for; the reports follow the class.
   function isDark() { return document.body.classList.contains("dark"); }
 
@@ -146,6 +165,7 @@
     dark.addEventListener("change", followSystem);
     new MutationObserver(themeAll).observe(document.body, { attributeFilter: ["class"] });
     look(document.body);
+    document.addEventListener("click", minds, true);
     new MutationObserver(function (changes) {
       changes.forEach(function (change) {
         if (change.type === "attributes") return change.target.matches(".fvw-clips")
