@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import math
 import mmap
 import os
@@ -135,9 +136,22 @@ def _on_files_by_other_ways(own: Path) -> dict[str, Callable[[], Any]]:
         "lock": on_it(lambda fd: fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)),
         "lock a part": on_it(lambda fd: fcntl.lockf(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)),
         "lease": on_it(lambda fd: fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)),
+        "type": on_it(_type),
         "mark": on_it(lambda fd: fcntl.ioctl(fd, set_flags, struct.pack("l", 0))),
         "watch": lambda: _call("inotify_init"),
     }
+
+
+def _type(fd: int) -> None:
+    """Type into a terminal; works where it is only told that the file is none."""
+    import fcntl
+    import termios
+
+    try:
+        fcntl.ioctl(fd, termios.TIOCSTI, b"x")
+    except OSError as error:
+        if error.errno != errno.ENOTTY:
+            raise
 
 
 def _call(name: str, *arguments: Any) -> None:

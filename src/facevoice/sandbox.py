@@ -527,8 +527,10 @@ _CLONE_THREAD: Final = 0x10000
 _MAP_SHARED, _MAP_ANONYMOUS, _MAP_GROWSDOWN = 0x01, 0x20, 0x100
 # Copies of descriptors, and their flags; no locks, and no signals to others.
 _FCNTL_COMMANDS: Final = (0, 1, 2, 3, 4, 1030)
-# Of terminals, which every opening asks for, and of what drives graphics cards; not of files.
-_IOCTL_KINDS: Final = (ord("T") << 8, ord("F") << 8, ord("K") << 8, ord("d") << 8, 0)
+# What every opening asks of a terminal; nothing is typed into one, which a shell would run.
+_IOCTL_COMMANDS: Final = (0x5401, 0x802C_542A, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
+# All commands of what drives graphics cards.
+_IOCTL_KINDS: Final = (ord("F") << 8, ord("K") << 8, ord("d") << 8, 0)
 _IOCTL_KIND_BITS: Final = 0xFF00
 _PRCTL_NAMES: Final = (15, 16)
 _ALL_BITS: Final = 0xFFFF_FFFF
@@ -595,7 +597,11 @@ def _rules(*, may_write: bool) -> dict[tuple[int, int | None], list[bytes]]:
         _SETAFFINITY: _one_of(0, 0),
         _FCNTL: _one_of(1, *_FCNTL_COMMANDS),
         _PRCTL: _one_of(0, *_PRCTL_NAMES),
-        _IOCTL: _one_of(1, *_IOCTL_KINDS, mask=_IOCTL_KIND_BITS),
+        _IOCTL: [
+            *(_load(1), *_if_any_of(_IOCTL_COMMANDS, _allow_call())),
+            *(_step(_MASK, _IOCTL_KIND_BITS), *_if_any_of(_IOCTL_KINDS, _allow_call())),
+            _fail(_EPERM),
+        ],
         # Limits are read, never set: no new ones are pointed at, in either half of the address.
         _PRLIMIT: [
             *(_load(2), *_if_any_bit(_ALL_BITS, _fail(_EPERM))),
@@ -634,10 +640,13 @@ def _if_equal(value: int, then: bytes) -> list[bytes]:
     return [_step(_EQUAL, value, skip_else=1), then]
 
 
-def _one_of(argument: int, *values: int, mask: int = _ALL_BITS) -> list[bytes]:
-    """Allowed if the argument's bits are those of one of the values."""
-    tests = [step for value in values for step in _if_equal(value, _allow_call())]
-    return [_load(argument), _step(_MASK, mask), *tests, _fail(_EPERM)]
+def _if_any_of(values: Iterable[int], then: bytes) -> list[bytes]:
+    return [step for value in values for step in _if_equal(value, then)]
+
+
+def _one_of(argument: int, *values: int) -> list[bytes]:
+    """Allowed if the argument is one of the values."""
+    return [_load(argument), *_if_any_of(values, _allow_call()), _fail(_EPERM)]
 
 
 if __name__ == "__main__":
