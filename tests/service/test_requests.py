@@ -451,8 +451,8 @@ def test_what_keeps_it_from_starting_says_which_option_helps(
     Path("file").touch()
     _, lines = new_key("anna")
     Path("keys.toml").write_text(lines)
-    assert "--data file/in: no folder can be made there" in refused_at_start("--data", "file/in")
-    assert "--data file: no folder can be made there" in refused_at_start("--data", "file")
+    for data in ("file/in", "file"):
+        assert "file is a file; name a folder" in refused_at_start("--data", data)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         said = refused_at_start("--port", str(port))
