@@ -13,10 +13,8 @@ TOLD = {
     "channels: inverted": "the left channel is heard, because the channels would cancel",
     "channels: left dead": "the right channel is heard",
     "channels: right noise": "the left channel is heard, because speech is much clearer there",
-    "channels: right 12 ms late": "the left channel is heard",
     "channels: 5.1, speech in the centre": "the centre channel is heard",
     "tracks: a silent one, default; voice": "the one that players choose is silent",
-    "tracks: a commentary; voice, default": "number 2 is heard, the default one; the other",
     "tracks: voice; a description": "number 1 is heard, the first main one",
     "tracks: a commentary by its title, default; voice": "1 (“Director's commentary”, commentary)",
     "channels: stereo, alike": "",
@@ -24,8 +22,6 @@ TOLD = {
     "pictures: a still one first, MP4": "",
     "pictures: stored turned by 90°": "",
     "times: sound starts late": "",
-    "times: edit list": "",
-    "sound: DC offset 2 %": "",
 }
 
 
